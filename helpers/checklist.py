@@ -1,0 +1,231 @@
+"""The promises of the eight stages, and what a run has seen of them."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from helpers.errors import Problem
+from helpers.paths import NOTEBOOKS
+from helpers.run import Run, now
+
+
+class Status(StrEnum):
+    """How much a claim is worth; shown wherever it is made."""
+
+    VERIFIED = "VERIFIED"
+    REHEARSED = "REHEARSED"
+    STATIC = "STATIC"
+    NOT_REHEARSED = "NOT REHEARSED"
+    FAILED = "FAILED"
+
+
+MEANING = {
+    Status.VERIFIED: "seen on AWS",
+    Status.REHEARSED: "real component or emulator on this machine",
+    Status.STATIC: "rendered and checked, not run",
+    Status.NOT_REHEARSED: "nothing here has shown it; the reason is given",
+    Status.FAILED: "tried, and it did not hold",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the eight stages; its notebook is `notebooks/<number>-<name>.ipynb`."""
+
+    number: str
+    name: str
+    title: str
+
+    @property
+    def notebook(self) -> str:
+        """File name of the stage's notebook."""
+        return f"{self.number}-{self.name}.ipynb"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the notebook has been written."""
+        return (NOTEBOOKS / self.notebook).is_file()
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One thing a stage delivers. The id starts with the stage's number."""
+
+    id: str
+    wording: str
+
+    @property
+    def stage(self) -> str:
+        """The stage's number."""
+        return self.id.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a run says about a promise.
+
+    Attributes:
+        status: How much the claim is worth.
+        evidence: A file of the run that shows it, relative to the run's folder.
+        note: What was seen, or why it was not.
+        at: When, UTC; empty where nothing was tried.
+    """
+
+    status: Status
+    evidence: str = ""
+    note: str = ""
+    at: str = ""
+
+
+STAGES = (
+    Stage("00", "setup", "Setup"),
+    Stage("01", "infrastructure", "Infrastructure"),
+    Stage("02", "gpu-nodes", "GPU nodes"),
+    Stage("03", "triton-serving", "Triton serving"),
+    Stage("04", "observability", "Observability"),
+    Stage("05", "load-testing", "Load testing"),
+    Stage("06", "teardown-cost-audit", "Teardown and cost audit"),
+    Stage("07", "evidence", "Evidence"),
+)
+
+PROMISES = (
+    Promise("00.scaffold", "Every program and library the run needs is found, with its version"),
+    Promise("00.kpis", "KPIs are set: P50, P95, P99, throughput, GPU utilisation, errors, cost"),
+    Promise("00.iam", "A least-privilege IAM role deploys the stack"),
+    Promise("00.alarm", "A $5 billing alarm and budget watch the account"),
+    Promise("00.tags", "Every resource is tagged project=gpu-e2e, owner=Nancy"),
+    Promise("00.quota", "Service quotas allow the GPU nodes"),
+    Promise("01.vpc", "Terraform makes a VPC with private and public subnets and NAT"),
+    Promise("01.eks", "Terraform makes the EKS cluster"),
+    Promise("01.irsa", "The load balancer controller has its own IAM role (IRSA)"),
+    Promise("01.connectivity", "The nodes are reachable and Ready"),
+    Promise("02.spot", "g4dn.xlarge spot nodes run under a maximum price"),
+    Promise("02.taint", "GPU nodes carry the taint gpu:NoSchedule"),
+    Promise("02.label", "GPU nodes carry the label accelerator=nvidia"),
+    Promise("02.device-plugin", "Helm installs the NVIDIA device plugin"),
+    Promise("02.gpu", "nvidia.com/gpu is allocatable on the node"),
+    Promise("03.onnx", "ResNet50 and MobileNetV2 are exported from torch to ONNX, with parity"),
+    Promise("03.image", "The Triton image is built and pushed to ECR"),
+    Promise("03.helm", "A Helm chart runs Triton with GPU scheduling and probes"),
+    Promise("03.ingress", "An ALB serves HTTPS with health checks"),
+    Promise("03.smoke", "Triton answers an inference over HTTP and gRPC, as ONNX Runtime does"),
+    Promise("04.prometheus", "Prometheus scrapes Triton and the machine"),
+    Promise("04.operator", "The Prometheus Operator runs in the cluster"),
+    Promise("04.dcgm", "The DCGM exporter reports the GPU"),
+    Promise("04.dashboards", "Grafana dashboards show GPU, latency and throughput"),
+    Promise("04.annotations", "Grafana shows Load Test Start and Stop"),
+    Promise("05.scenarios", "Smoke, Spike and Soak are fired at Triton"),
+    Promise("05.headless", "The load test runs without a person"),
+    Promise("05.figures", "P50, P95, P99, throughput and error rate are measured"),
+    Promise("05.gpu", "GPU utilisation is measured under load"),
+    Promise("05.export", "Every request and the summary are stored as parquet, CSV and JSON"),
+    Promise("05.snapshots", "Dashboards are kept as snapshots"),
+    Promise("05.events", "Load start and stop are events on every time axis"),
+    Promise("06.destroy", "terraform destroy removes the stack"),
+    Promise("06.leftovers", "A scan proves that nothing is left"),
+    Promise("06.cost", "A cost report gives GPU hours, spot savings and the total"),
+    Promise("06.audit", "docs/cost-audit.md is written from the run"),
+    Promise("07.readme", "The README tells Problem, Architecture, Run, KPIs, Cost, Teardown"),
+    Promise("07.diagram", "The architecture is drawn from the plan"),
+    Promise("07.graphs", "Graphs of the run are drawn"),
+    Promise("07.case-study", "A one-page case study is typeset"),
+    Promise("07.write-up", "A write-up is ready to post"),
+    Promise("07.html", "Every notebook is exported to HTML, with one page over all"),
+)
+
+_BY_ID = {promise.id: promise for promise in PROMISES}
+
+
+def stage(number: str) -> Stage:
+    """The stage with this number, such as `"03"`.
+
+    Raises:
+        Problem: There is no such stage.
+    """
+    for candidate in STAGES:
+        if candidate.number == number:
+            return candidate
+    numbers = ", ".join(candidate.number for candidate in STAGES)
+    raise Problem(f"Stage '{number}' does not exist.", f"Choose one of: {numbers}.")
+
+
+def promises(number: str = "") -> tuple[Promise, ...]:
+    """All promises, or those of one stage."""
+    return tuple(promise for promise in PROMISES if number in ("", promise.stage))
+
+
+def tick(
+    run: Run, promise_id: str, status: Status, *, evidence: str = "", note: str = ""
+) -> Tick:
+    """Say what a run has seen of a promise; a later tick replaces an earlier one.
+
+    Args:
+        run: The run that saw it.
+        promise_id: Which promise.
+        status: How much the claim is worth.
+        evidence: The run's file that shows it; required for every status but NOT REHEARSED
+            and FAILED.
+        note: What was seen, or why it was not.
+
+    Raises:
+        ValueError: No such promise, no evidence, or a status the target cannot have.
+    """
+    if promise_id not in _BY_ID:
+        raise ValueError(f"no promise is called {promise_id!r}")
+    positive = status not in (Status.NOT_REHEARSED, Status.FAILED)
+    if positive and not (evidence and (run.folder / evidence).exists()):
+        raise ValueError(f"{promise_id}: the evidence {evidence!r} is not in the run")
+    if not positive and not note:
+        raise ValueError(f"{promise_id}: {status} needs a reason")
+    if status is Status.VERIFIED and run.profile.target != "aws":
+        raise ValueError(f"{promise_id}: only a run on AWS can be VERIFIED")
+    made = Tick(status, evidence, note, now())
+    stored = _stored(run) | {promise_id: asdict(made)}
+    run.write("checklist.json", json.dumps(stored, indent=2) + "\n")
+    return made
+
+
+def seen(run: Run) -> Status:
+    """The status of something a run has really seen: VERIFIED on AWS, else REHEARSED."""
+    return Status.VERIFIED if run.profile.target == "aws" else Status.REHEARSED
+
+
+def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:
+    """Every promise (of one stage) with what the run says about it."""
+    stored = _stored(run)
+    return {
+        promise: Tick(**(stored[promise.id] | {"status": Status(stored[promise.id]["status"])}))
+        if promise.id in stored
+        else _untried(promise)
+        for promise in promises(number)
+    }
+
+
+def overall(ticked: Iterable[Tick]) -> Status:
+    """The status of a run: FAILED where anything failed, else the least of what was seen.
+
+    Promises that nothing could show do not lower it; they are counted beside it.
+    """
+    statuses = {one.status for one in ticked}
+    if Status.FAILED in statuses:
+        return Status.FAILED
+    for status in (Status.REHEARSED, Status.STATIC, Status.VERIFIED):
+        if status in statuses:
+            return status
+    return Status.NOT_REHEARSED
+
+
+def _untried(promise: Promise) -> Tick:
+    its_stage = stage(promise.stage)
+    if not its_stage.exists:
+        return Tick(Status.NOT_REHEARSED, note=f"notebook {its_stage.notebook} is not written yet")
+    return Tick(Status.NOT_REHEARSED, note=f"stage {promise.stage} has not shown it in this run")
+
+
+def _stored(run: Run) -> dict[str, dict[str, str]]:
+    path = run.folder / "checklist.json"
+    if not path.is_file():
+        return {}
+    stored: dict[str, dict[str, str]] = json.loads(path.read_text())
+    return stored

@@ -1,0 +1,18 @@
+"""The one exception a user is meant to read."""
+
+
+class Problem(Exception):
+    """Something the user can act on: what is wrong, and what to do next.
+
+    Args:
+        what: One sentence that says what is wrong.
+        next_step: What to do about it; empty when the sentence says so itself.
+
+    >>> print(Problem("Profile 'moon' does not exist.", "Choose rehearsal or aws."))
+    Profile 'moon' does not exist. Choose rehearsal or aws.
+    """
+
+    def __init__(self, what: str, next_step: str = "") -> None:
+        super().__init__(f"{what} {next_step}".strip())
+        self.what = what
+        self.next_step = next_step

@@ -1,0 +1,1 @@
+"""Load whose figures are true: open-loop arrivals, every request recorded."""

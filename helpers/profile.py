@@ -1,0 +1,243 @@
+"""A profile: everything a run may choose, in one typed schema."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from helpers.errors import Problem
+from helpers.paths import PROFILES
+from helpers.scenario import Count, Name, Scenario, Seconds, Settings
+
+Target = Literal["rehearsal", "aws"]
+Port = Annotated[int, Field(ge=0, le=65_535, description="0 chooses a free port.")]
+
+
+class Kpis(Settings):
+    """What the run is judged by. Latencies, error rate and cost are upper limits.
+
+    Attributes:
+        scenario: The scenario whose figures are held against the targets.
+        p50_ms: Median latency from the intended send time, milliseconds.
+        p95_ms: 95th percentile of the same, milliseconds.
+        p99_ms: 99th percentile of the same, milliseconds.
+        throughput_rps: Least successful requests per second.
+        error_rate_pct: Share of requests without a good answer, per cent.
+        gpu_utilisation_pct: Least mean GPU utilisation while under load, per cent.
+        cost_usd: Most a session may cost, US dollars.
+    """
+
+    scenario: Name
+    p50_ms: Annotated[float, Field(gt=0)]
+    p95_ms: Annotated[float, Field(gt=0)]
+    p99_ms: Annotated[float, Field(gt=0)]
+    throughput_rps: Annotated[float, Field(gt=0)]
+    error_rate_pct: Annotated[float, Field(ge=0, le=100)]
+    gpu_utilisation_pct: Annotated[float, Field(ge=0, le=100)]
+    cost_usd: Annotated[float, Field(ge=0)]
+
+
+class Network(Settings):
+    """One network that is exported and served.
+
+    Attributes:
+        name: The served model's name.
+        network: Which of the networks in `model/` it is.
+        image_size: Height and width of the input, pixels.
+    """
+
+    name: Name
+    network: Literal["resnet50", "mobilenetv2"]
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+
+
+class Model(Settings):
+    """Networks, and where their weights come from.
+
+    `auto` takes pretrained weights where they are on disk or can be downloaded and seeded
+    random ones elsewhere; `pretrained` refuses to go on without; `random` never looks.
+    """
+
+    networks: Annotated[tuple[Network, ...], Field(min_length=1)]
+    weights: Literal["auto", "pretrained", "random"] = "auto"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Serving(Settings):
+    """How Triton serves: batching, instances, ports, patience."""
+
+    max_batch_size: Annotated[int, Field(ge=1, le=64)] = 32
+    queue_delay_us: Annotated[int, Field(ge=0, le=100_000)] = 0
+    instances: Annotated[int, Field(ge=1, le=16)] = 1
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    http_port: Port = 0
+    grpc_port: Port = 0
+    metrics_port: Port = 0
+    start_timeout_s: Seconds = 90.0
+
+
+class Telemetry(Settings):
+    """How often is looked, and where Prometheus listens."""
+
+    scrape_interval_s: Annotated[float, Field(ge=0.5, le=60)] = 1.0
+    prometheus_port: Port = 0
+
+
+class Load(Settings):
+    """The scenarios, in the order they are fired."""
+
+    scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1)]
+    max_connections: Count = 256
+
+
+class Services(Settings):
+    """Local processes: how long one may live when nobody stops it."""
+
+    ttl_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 120.0
+
+
+class Profile(Settings):
+    """Everything a run may choose.
+
+    Attributes:
+        name: The profile's name; the file is `profiles/<name>.yaml`.
+        target: Where the run happens.
+        region: AWS region of the stack (the emulator plays the same one).
+        tags: Put on every resource of the run.
+    """
+
+    name: Name
+    target: Target
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    tags: dict[str, str]
+    kpis: Kpis
+    model: Model
+    serving: Serving
+    telemetry: Telemetry
+    load: Load
+    services: Services
+
+    @model_validator(mode="after")
+    def _names_refer_to_something(self) -> Self:
+        served = {network.name for network in self.model.networks}
+        for scenario in self.load.scenarios:
+            if scenario.model not in served:
+                raise ValueError(
+                    f"scenario '{scenario.name}' fires at model '{scenario.model}', "
+                    f"but the profile serves {', '.join(sorted(served))}"
+                )
+            if scenario.batch > self.serving.max_batch_size:
+                raise ValueError(
+                    f"scenario '{scenario.name}' sends batches of {scenario.batch}, "
+                    f"but serving.max_batch_size is {self.serving.max_batch_size}"
+                )
+        names = [scenario.name for scenario in self.load.scenarios]
+        if len(set(names)) != len(names):
+            raise ValueError(f"scenario names repeat: {', '.join(names)}")
+        if self.kpis.scenario not in names:
+            raise ValueError(
+                f"kpis.scenario is '{self.kpis.scenario}', "
+                f"but the profile has the scenarios {', '.join(names)}"
+            )
+        return self
+
+    @classmethod
+    def load_named(cls, name: str, settings: str = "") -> Self:
+        """Read `profiles/<name>.yaml`, change what `settings` says, and check the whole.
+
+        Args:
+            name: The profile's name, without folder or ending.
+            settings: Comma-separated `key=value` pairs; a key is a dotted path, and an item
+                of a list is named by its `name` or its number, as in
+                `load.scenarios.soak.phases.steady.rate=50, model.weights=random`.
+
+        Raises:
+            Problem: The profile or a key does not exist, or a value is not allowed.
+        """
+        return cls._checked(_changed(_read(name), settings), f"Profile '{name}'")
+
+    @classmethod
+    def load_file(cls, path: Path) -> Self:
+        """Read a profile as a run stored it.
+
+        Raises:
+            Problem: The file is missing or does not fit this version's schema.
+        """
+        try:
+            data = yaml.safe_load(path.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise Problem(f"The profile {path.name} of the run cannot be read: {error}.") from error
+        return cls._checked(data, f"The stored {path.name}")
+
+    @classmethod
+    def _checked(cls, data: Any, where: str) -> Self:
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise Problem(f"{where} is not valid: {_sentence(error)}.") from error
+
+    def dump(self) -> str:
+        """The profile as YAML, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def digest(self) -> str:
+        """SHA-256 of `dump()`: equal digests mean equal choices."""
+        return hashlib.sha256(self.dump().encode()).hexdigest()
+
+
+def names() -> list[str]:
+    """The profiles there are."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = PROFILES / f"{name}.yaml"
+    if name not in names():
+        raise Problem(f"Profile '{name}' does not exist.", f"Choose one of: {', '.join(names())}.")
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise Problem(f"Profile '{name}' is not valid YAML: {error}.") from error
+    if not isinstance(data, dict):
+        raise Problem(f"Profile '{name}' is empty or not a mapping.")
+    return data
+
+
+def _changed(data: dict[str, Any], settings: str) -> dict[str, Any]:
+    for pair in filter(None, (part.strip() for part in settings.split(","))):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise Problem(f"The setting '{pair}' has no value.", "Write it as key=value.")
+        *parents, leaf = key.strip().split(".")
+        place: Any = data
+        for step in parents:
+            place = _step(place, step, key)
+        if isinstance(place, list):
+            raise Problem(f"The setting '{key}' replaces a whole item; name one of its keys.")
+        place[leaf] = yaml.safe_load(value)
+    return data
+
+
+def _step(place: Any, step: str, key: str) -> Any:
+    if isinstance(place, list):
+        for number, item in enumerate(place):
+            if step in (str(number), item.get("name")):
+                return item
+    elif isinstance(place, dict) and isinstance(place.get(step), dict | list):
+        return place[step]
+    raise Problem(f"The setting '{key}' does not exist: nothing is called '{step}'.")
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        what = item["msg"].removeprefix("Value error, ")
+        what = "unknown key" if item["type"] == "extra_forbidden" else what
+        shown = "" if item["type"] in ("extra_forbidden", "missing", "value_error") else (
+            f" (it is {item['input']!r:.60})"
+        )
+        parts.append(f"{where}: {what}{shown}" if where else f"{what}{shown}")
+    return "; ".join(parts)

@@ -1,0 +1,103 @@
+"""Load scenarios as data: phases of arrivals, and what each request carries."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
+
+
+class Settings(BaseModel):
+    """Base of everything a profile may hold: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Phase(Settings):
+    name: Name
+    warmup: bool = Field(default=False, description="Sent and recorded, excluded from figures.")
+
+
+class Constant(_Phase):
+    """Evenly spaced arrivals at `rate` requests per second."""
+
+    arrivals: Literal["constant"]
+    rate: Rate
+    duration_s: Seconds
+
+
+class Poisson(_Phase):
+    """Independent arrivals: exponential gaps with mean 1 / `rate`, seeded."""
+
+    arrivals: Literal["poisson"]
+    rate: Rate
+    duration_s: Seconds
+
+
+class Ramp(_Phase):
+    """A Poisson process whose rate goes linearly from `rate` to `to_rate`."""
+
+    arrivals: Literal["ramp"]
+    rate: Rate
+    to_rate: Rate
+    duration_s: Seconds
+
+
+class Burst(_Phase):
+    """`count` requests at the same instant, then nothing until `duration_s` is over."""
+
+    arrivals: Literal["burst"]
+    count: Count
+    duration_s: Seconds
+
+
+class Closed(_Phase):
+    """`concurrency` clients that send the next request when the last is answered."""
+
+    arrivals: Literal["closed"]
+    concurrency: Annotated[int, Field(gt=0, le=4096)]
+    duration_s: Seconds
+
+
+Phase = Annotated[Constant | Poisson | Ramp | Burst | Closed, Field(discriminator="arrivals")]
+
+
+class Scenario(Settings):
+    """A named list of phases fired at one model.
+
+    Attributes:
+        name: How the scenario is called in tables, events and charts.
+        phases: Played one after the other.
+        model: The served model's name.
+        protocol: `http` (HTTP/1.1, KServe v2 with binary tensors) or `grpc`.
+        batch: Images per request.
+        inputs: How many different inputs are cycled through.
+        timeout_s: A request without an answer after this long is a time-out error.
+        seed: Seeds arrivals and inputs; the same seed gives the same schedule.
+    """
+
+    name: Name
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    model: Name
+    protocol: Literal["http", "grpc"] = "http"
+    batch: Annotated[int, Field(ge=1, le=64)] = 1
+    inputs: Annotated[int, Field(ge=1, le=256)] = 16
+    timeout_s: Seconds = 10.0
+    seed: Annotated[int, Field(ge=0)] = 1
+
+    @property
+    def duration_s(self) -> float:
+        """Length of all phases together, in seconds."""
+        return sum(phase.duration_s for phase in self.phases)
+
+    @model_validator(mode="after")
+    def _phase_names_differ(self) -> Self:
+        names = [phase.name for phase in self.phases]
+        if len(set(names)) != len(names):
+            raise ValueError(f"phase names repeat: {', '.join(names)}")
+        if all(phase.warmup for phase in self.phases):
+            raise ValueError("every phase is a warm-up; at least one must be measured")
+        return self

@@ -1,0 +1,1 @@
+"""From networks to a served model: repository, Triton's life, smoke inference."""

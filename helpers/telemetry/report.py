@@ -1,0 +1,64 @@
+"""What stages 04 and 05 record of the telemetry.
+
+Table `metrics` (parquet and CSV), one row a sample: `time` (UTC timestamp), `series` (name in the
+catalogue), `label` (what tells several lines of a series apart; may be empty), `value` (float).
+"""
+
+from helpers.run import Record
+from helpers.scenario import Settings
+
+
+class SeriesFacts(Settings):
+    """One series of the catalogue, as it was read back.
+
+    Attributes:
+        name: The catalogue's name.
+        title: What people read.
+        unit: Unit of the values.
+        query: The PromQL that was asked.
+        samples: How many values came back.
+        absent: Why there are none; empty where there are some.
+    """
+
+    name: str
+    title: str
+    unit: str
+    query: str
+    samples: int
+    absent: str
+
+
+class Targets(Record, stage="04", name="targets"):
+    """What Prometheus scrapes.
+
+    Attributes:
+        prometheus: Version of the server.
+        up: Scrape job → whether its last scrape succeeded.
+        scrape_interval_s: Seconds between two scrapes.
+        gpu: Name of the GPU that is sampled, or why there is none.
+    """
+
+    prometheus: str
+    up: dict[str, bool]
+    scrape_interval_s: float
+    gpu: str
+
+
+class Telemetry(Record, stage="05", name="telemetry"):
+    """The series of the load test, and utilisation while under load.
+
+    Attributes:
+        start: UTC, begin of the window.
+        end: UTC, end of the window.
+        series: Every series of the catalogue.
+        cpu_utilisation_pct: Mean CPU utilisation of this machine under load; None where absent.
+        gpu_utilisation_pct: Mean GPU utilisation under load; None where there is no GPU.
+        gpu_absent: Why there is no GPU figure; empty where there is one.
+    """
+
+    start: str
+    end: str
+    series: tuple[SeriesFacts, ...]
+    cpu_utilisation_pct: float | None
+    gpu_utilisation_pct: float | None
+    gpu_absent: str
