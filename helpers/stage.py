@@ -1,0 +1,184 @@
+"""The first and the last cell of a notebook: a stage begins on a run, and shows its checklist."""
+
+import ast
+import html
+import os
+from typing import Any
+
+from IPython.core.getipython import get_ipython
+from IPython.display import HTML, display
+
+from helpers import checklist
+from helpers.checklist import Promise, Status, Tick
+from helpers.errors import Problem
+from helpers.profile import Profile
+from helpers.run import Run
+from helpers.services import MARK
+
+LABEL = {
+    "rehearsal": "REHEARSAL: this machine only, no cloud account; figures are not GPU figures.",
+    "aws": "AWS: real resources that cost money until stage 06 has removed them.",
+}
+_COLOUR = {
+    Status.VERIFIED: "#00694d",
+    Status.REHEARSED: "#00547f",
+    Status.STATIC: "#7a5b00",
+    Status.NOT_REHEARSED: "#5c5c5c",
+    Status.FAILED: "#a83500",
+}
+_SIGN = {
+    Status.VERIFIED: "✔",
+    Status.REHEARSED: "✔",
+    Status.STATIC: "◐",
+    Status.NOT_REHEARSED: "–",
+    Status.FAILED: "✘",
+}
+
+
+def begin(number: str, *, profile: str, run_id: str, **parameters: str) -> Run:
+    """Begin a stage: check the parameters, find or make the run, and log the start.
+
+    Stage 00 begins a new run where `run_id` is empty; every other stage then continues the
+    newest open run of the profile.
+
+    Args:
+        number: The stage's number, such as `"03"`.
+        profile: Name of the profile.
+        run_id: The run to continue; may be empty.
+        **parameters: The notebook's further parameters; `settings` changes keys of the profile
+            of a new run.
+
+    Returns:
+        The run that the stage adds to.
+
+    Raises:
+        Problem: A parameter is unknown or wrong, or there is no run to continue.
+    """
+    _show_problems_as_sentences()
+    given = {"profile": profile, "run_id": run_id, **parameters}
+    _refuse_unknown_parameters(set(given))
+    for name, value in given.items():
+        if not isinstance(value, str):
+            raise Problem(f"Parameter {name} must be text, not {value!r}.")
+    run = open_run(profile, run_id, parameters.get("settings", ""), new=number == "00")
+    os.environ[MARK] = run.run_id
+    run.event("stage-start", stage=number)
+    here = checklist.stage(number)
+    print(f"Stage {number} {here.title} · run {run.run_id}\n{LABEL[run.profile.target]}")
+    return run
+
+
+def open_run(profile: str, run_id: str = "", settings: str = "", *, new: bool = False) -> Run:
+    """The run that a notebook or the workbook works on.
+
+    Args:
+        profile: Name of the profile.
+        run_id: The run to continue; empty chooses the newest open one.
+        settings: Profile keys to change; only a new run takes them.
+        new: Make a new run where `run_id` is empty.
+
+    Raises:
+        Problem: The run does not exist or has another profile, settings are given for a run
+            that has begun, or the target cannot be run yet.
+    """
+    chosen = Profile.load_named(profile, settings)
+    _refuse_unfinished_target(chosen)
+    run = Run.open(run_id) if run_id else (None if new else Run.newest_open(profile))
+    if run is None:
+        if not new:
+            raise Problem(
+                f"There is no open run of profile '{profile}'.",
+                "Run notebook 00-setup first, or give a run_id.",
+            )
+        return Run.create(chosen)
+    if run.profile.name != profile:
+        raise Problem(f"Run {run.run_id} was made with profile '{run.profile.name}'.")
+    if settings and chosen.digest() != run.profile.digest():
+        raise Problem(
+            f"Run {run.run_id} has begun with other settings.",
+            "Settings are chosen when a run begins: leave run_id empty in 00-setup.",
+        )
+    return run
+
+
+def finish(run: Run, number: str) -> None:
+    """End a stage: log it, and show what became of its promises."""
+    run.event("stage-end", stage=number)
+    show_checklist(run, number)
+
+
+def show_checklist(run: Run, number: str = "") -> None:
+    """Show the promises of a stage, or of all stages, with status, evidence and reason."""
+    ticked = checklist.ticks(run, number)
+    display(HTML(_table(ticked)), metadata={"alt": "checklist"})
+
+
+def _table(ticked: dict[Promise, Tick]) -> str:
+    rows = "".join(_row(promise, tick) for promise, tick in ticked.items())
+    used = dict.fromkeys(tick.status for tick in ticked.values())
+    legend = "; ".join(f"{status}: {checklist.MEANING[status]}" for status in used)
+    return (
+        "<table><thead><tr><th></th><th>Promise</th><th>Status</th><th>Evidence</th>"
+        f"<th>Note</th></tr></thead><tbody>{rows}</tbody></table><p><small>{legend}.</small></p>"
+    )
+
+
+def _row(promise: Promise, tick: Tick) -> str:
+    colour = f"color:{_COLOUR[tick.status]};font-weight:600;white-space:nowrap"
+    cells = (
+        f'<td style="{colour}" aria-hidden="true">{_SIGN[tick.status]}</td>',
+        f'<td style="text-align:left">{html.escape(promise.wording)}</td>',
+        f'<td style="{colour}">{tick.status}</td>',
+        f'<td style="text-align:left"><code>{html.escape(tick.evidence) or "–"}</code></td>',
+        f'<td style="text-align:left">{html.escape(tick.note)}</td>',
+    )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _refuse_unfinished_target(profile: Profile) -> None:
+    missing = [one.number for one in checklist.STAGES if not one.exists]
+    if profile.target == "aws" and missing:
+        raise Problem(
+            f"Target aws cannot be run yet: stages {', '.join(missing)} are not written.",
+            "Nothing was created. Use the profile 'rehearsal'.",
+        )
+
+
+def _refuse_unknown_parameters(known: set[str]) -> None:
+    """Papermill only warns of a parameter that the notebook does not have."""
+    shell = get_ipython()
+    cells: list[str] = shell.user_ns.get("In", []) if shell else []
+    for source in cells:
+        if source.startswith("# Parameters\n"):
+            unknown = sorted(_assigned(source) - known)
+            if unknown:
+                raise Problem(
+                    f"This notebook has no parameter '{unknown[0]}'.",
+                    f"It takes {', '.join(sorted(known))}.",
+                )
+
+
+def _assigned(source: str) -> set[str]:
+    targets = (
+        target
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    )
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _show_problems_as_sentences() -> None:
+    """A Problem is meant to be read; its traceback is not."""
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def show(
+        shell: Any, kind: type[BaseException], problem: BaseException, trace: Any, tb_offset: Any
+    ) -> list[str]:
+        lines = [f"{kind.__name__}: {problem}"]
+        shell._showtraceback(kind, problem, lines)
+        return lines
+
+    shell.set_custom_exc((Problem,), show)
