@@ -79,6 +79,12 @@ def owner_mark(pid: int) -> str:
     return f"{pid}:{psutil.Process(pid).create_time()}"
 
 
+def owner_lives(mark: str) -> bool:
+    """Whether the process behind such a value still lives."""
+    pid, _, born = mark.partition(":")
+    return _alive(int(pid), float(born))
+
+
 def start(
     run: Run,
     name: str,

@@ -131,3 +131,16 @@ class LoadReport(Record, stage="05", name="load"):
     """Every scenario of the run, in the order they were fired."""
 
     scenarios: tuple[ScenarioReport, ...]
+
+    @property
+    def summary(self) -> str:
+        """One sentence: what was fired, and how much of it."""
+        requests = sum(one.measured.requests for one in self.scenarios)
+        names = ", ".join(one.name for one in self.scenarios)
+        return f"{names}: {requests:,} measured requests"
+
+    @property
+    def trust(self) -> str:
+        """One sentence: whether every scenario may be believed, and why not."""
+        doubts = [f"{one.name}: {', '.join(one.invalid)}" for one in self.scenarios if one.invalid]
+        return "; ".join(doubts) or "every scenario is valid"

@@ -38,6 +38,13 @@ class Models(Record, stage="03", name="models"):
 
     models: tuple[ModelFacts, ...]
 
+    @property
+    def summary(self) -> str:
+        """One sentence: which networks, and how far they are from torch at most."""
+        worst = max(max(one.parity.values()) for one in self.models)
+        names = ", ".join(f"{one.name} at {one.image_size} px" for one in self.models)
+        return f"{names}; parity with torch within {worst:.1e} of the largest logit"
+
 
 class SmokeAnswer(Settings):
     """One inference, compared with ONNX Runtime on the same input.
@@ -73,3 +80,10 @@ class Smoke(Record, stage="03", name="smoke"):
     answers: tuple[SmokeAnswer, ...]
     tolerance: float
     weights: dict[str, str]
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many answers agree, and how closely."""
+        agreed = sum(answer.agrees for answer in self.answers)
+        worst = max(answer.max_difference for answer in self.answers)
+        return f"{agreed} of {len(self.answers)} answers agree with ONNX Runtime within {worst:.1e}"

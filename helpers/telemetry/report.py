@@ -43,6 +43,12 @@ class Targets(Record, stage="04", name="targets"):
     scrape_interval_s: float
     gpu: str
 
+    @property
+    def summary(self) -> str:
+        """One sentence: which targets are up."""
+        up = [job for job, is_up in self.up.items() if is_up]
+        return f"Prometheus {self.prometheus}: {len(up)} of {len(self.up)} targets up"
+
 
 class Telemetry(Record, stage="05", name="telemetry"):
     """The series of the load test, and utilisation while under load.
