@@ -186,9 +186,18 @@ def tick(
     return made
 
 
-def seen(run: Run) -> Status:
-    """The status of something a run has really seen: VERIFIED on AWS, else REHEARSED."""
-    return Status.VERIFIED if run.profile.target == "aws" else Status.REHEARSED
+def claim(run: Run, promise_id: str, *, holds: bool, evidence: str, note: str) -> Tick:
+    """Tick a promise that the run has tried: VERIFIED on AWS, REHEARSED here, or FAILED.
+
+    Args:
+        run: The run that saw it.
+        promise_id: Which promise.
+        holds: Whether what was seen is what was promised.
+        evidence: The run's file that shows it.
+        note: What was seen.
+    """
+    seen = Status.VERIFIED if run.profile.target == "aws" else Status.REHEARSED
+    return tick(run, promise_id, seen if holds else Status.FAILED, evidence=evidence, note=note)
 
 
 def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:

@@ -216,8 +216,15 @@ def _changed(data: dict[str, Any], settings: str) -> dict[str, Any]:
             place = _step(place, step, key)
         if isinstance(place, list):
             raise Problem(f"The setting '{key}' replaces a whole item; name one of its keys.")
-        place[leaf] = yaml.safe_load(value)
+        place[leaf] = _value(key, value)
     return data
+
+
+def _value(key: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise Problem(f"The value of '{key}' is not valid YAML: {value.strip()}.") from error
 
 
 def _step(place: Any, step: str, key: str) -> Any:

@@ -1,0 +1,24 @@
+"""Fixtures that several areas share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers import services
+from helpers.profile import Profile
+from helpers.run import Run
+
+
+@pytest.fixture(scope="session")
+def profile() -> Profile:
+    """The smallest profile there is."""
+    return Profile.load_named("quick")
+
+
+@pytest.fixture
+def run(tmp_path: Path, profile: Profile) -> Iterator[Run]:
+    """A new run; whatever it starts is stopped."""
+    made = Run.create(profile, tmp_path / "outputs")
+    yield made
+    services.down(made)

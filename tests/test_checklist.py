@@ -1,0 +1,75 @@
+"""A promise is ticked only for what was seen, and the target limits what can be claimed."""
+
+import pytest
+
+from helpers import checklist
+from helpers.checklist import PROMISES, STAGES, Status, Tick
+from helpers.errors import Problem
+from helpers.run import Run
+
+
+def test_ids_are_unique_and_belong_to_a_stage() -> None:
+    ids = [promise.id for promise in PROMISES]
+    assert len(set(ids)) == len(ids)
+    assert {promise.stage for promise in PROMISES} == {stage.number for stage in STAGES}
+
+
+def test_stages_are_numbered_in_order() -> None:
+    assert [stage.number for stage in STAGES] == [f"{n:02d}" for n in range(8)]
+    with pytest.raises(Problem, match="Stage '99' does not exist"):
+        checklist.stage("99")
+
+
+def test_what_nobody_tried_is_not_rehearsed_with_a_reason(run: Run) -> None:
+    for promise, tick in checklist.ticks(run).items():
+        assert tick.status is Status.NOT_REHEARSED
+        written = checklist.stage(promise.stage).exists
+        assert ("has not shown it" if written else "is not written yet") in tick.note
+
+
+def test_a_tick_is_kept_and_replaced(run: Run) -> None:
+    run.write("records/00/x.json", "{}")
+    checklist.claim(run, "00.kpis", holds=True, evidence="records/00/x.json", note="seen")
+    assert _status(run, "00.kpis") is Status.REHEARSED
+    checklist.claim(run, "00.kpis", holds=False, evidence="records/00/x.json", note="broken")
+    assert _status(run, "00.kpis") is Status.FAILED
+    assert checklist.overall(checklist.ticks(run).values()) is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("promise_id", "status", "evidence", "note"),
+    [
+        ("00.nonsense", Status.FAILED, "", "x"),
+        ("00.kpis", Status.REHEARSED, "", "no evidence"),
+        ("00.kpis", Status.REHEARSED, "records/none.json", "missing evidence"),
+        ("00.kpis", Status.NOT_REHEARSED, "", ""),
+        ("00.kpis", Status.VERIFIED, "manifest.json", "a rehearsal cannot verify"),
+    ],
+)
+def test_a_claim_without_ground_is_refused(
+    run: Run, promise_id: str, status: Status, evidence: str, note: str
+) -> None:
+    with pytest.raises(ValueError, match=promise_id):
+        checklist.tick(run, promise_id, status, evidence=evidence, note=note)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([], Status.NOT_REHEARSED),
+        ([Status.NOT_REHEARSED], Status.NOT_REHEARSED),
+        ([Status.NOT_REHEARSED, Status.STATIC], Status.STATIC),
+        ([Status.REHEARSED, Status.STATIC], Status.REHEARSED),
+        ([Status.REHEARSED, Status.VERIFIED], Status.REHEARSED),
+        ([Status.VERIFIED, Status.NOT_REHEARSED], Status.VERIFIED),
+        ([Status.VERIFIED, Status.FAILED], Status.FAILED),
+    ],
+)
+def test_the_overall_status_claims_no_more_than_was_seen(
+    statuses: list[Status], expected: Status
+) -> None:
+    assert checklist.overall(Tick(status) for status in statuses) is expected
+
+
+def _status(run: Run, promise_id: str) -> Status:
+    return next(t.status for p, t in checklist.ticks(run).items() if p.id == promise_id)

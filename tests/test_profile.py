@@ -1,0 +1,92 @@
+"""A profile is checked as a whole before anything starts, and says what is wrong in a sentence."""
+
+import pytest
+import yaml
+
+from helpers import profile as profiles
+from helpers.errors import Problem
+from helpers.paths import PROFILES
+from helpers.profile import Profile
+
+STEADY = "load.scenarios.soak.phases.steady"
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_every_profile_is_valid_and_named_as_its_file(name: str) -> None:
+    assert Profile.load_named(name).name == name
+
+
+def test_tags_are_the_promised_ones_in_every_profile() -> None:
+    for name in profiles.names():
+        assert Profile.load_named(name).tags == {"project": "gpu-e2e", "owner": "Nancy"}
+
+
+def test_settings_change_what_they_name_and_nothing_else() -> None:
+    plain = Profile.load_named("rehearsal").model_dump()
+    changed = Profile.load_named("rehearsal", f"{STEADY}.rate=7.5, model.seed=3").model_dump()
+    assert changed["model"]["seed"] == 3
+    assert changed["load"]["scenarios"][2]["phases"][1]["rate"] == 7.5
+    changed["model"]["seed"] = plain["model"]["seed"]
+    changed["load"] = plain["load"]
+    assert changed == plain
+
+
+def test_a_list_item_may_be_named_by_its_number() -> None:
+    changed = Profile.load_named("rehearsal", "load.scenarios.0.seed=9")
+    assert changed.load.scenarios[0].seed == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "sentence"),
+    [
+        ("moon", "", "Profile 'moon' does not exist"),
+        ("../rehearsal", "", "does not exist"),
+        ("rehearsal", "model.colour=red", "model.colour: unknown key"),
+        ("rehearsal", "colour=red", "colour: unknown key"),
+        ("rehearsal", "sky.colour=red", "nothing is called 'sky'"),
+        ("rehearsal", "model.seed", "has no value"),
+        ("rehearsal", f"{STEADY}.rate=-5", "greater than 0 (it is -5)"),
+        ("rehearsal", f"{STEADY}.rate=0", "greater than 0"),
+        ("rehearsal", f"{STEADY}.rate=.nan", "rate"),
+        ("rehearsal", f"{STEADY}.rate=.inf", "rate"),
+        ("rehearsal", f"{STEADY}.rate=1e9", "less than or equal to 100000"),
+        ("rehearsal", f"{STEADY}.rate='[1,2]'", "not valid YAML"),
+        ("rehearsal", f"{STEADY}.rate=[1]", "valid number"),
+        ("rehearsal", f"{STEADY}.duration_s=-1", "duration_s"),
+        ("rehearsal", "load.scenarios.soak.batch=33", "max_batch_size is 32"),
+        ("rehearsal", "load.scenarios.soak.model=bert", "fires at model 'bert'"),
+        ("rehearsal", "load.scenarios.soak.name=smoke", "scenario names repeat"),
+        ("rehearsal", "kpis.scenario=nap", "kpis.scenario is 'nap'"),
+        ("rehearsal", "load.scenarios.soak=1", "replaces a whole item"),
+        ("rehearsal", "serving.http_port=70000", "http_port"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(name: str, settings: str, sentence: str) -> None:
+    with pytest.raises(Problem) as caught:
+        Profile.load_named(name, settings)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stored_profile_reads_back_equal(tmp_path_factory: pytest.TempPathFactory) -> None:
+    chosen = Profile.load_named("rehearsal", "model.seed=5")
+    path = tmp_path_factory.mktemp("stored") / "profile.yaml"
+    path.write_text(chosen.dump())
+    assert Profile.load_file(path) == chosen
+    assert Profile.load_file(path).digest() == chosen.digest()
+
+
+def test_digest_tells_choices_apart() -> None:
+    assert Profile.load_named("rehearsal").digest() != Profile.load_named(
+        "rehearsal", "model.seed=5"
+    ).digest()
+
+
+def test_the_rehearsal_fires_about_three_minutes() -> None:
+    total = sum(one.duration_s for one in Profile.load_named("rehearsal").load.scenarios)
+    assert 150 <= total <= 200
+
+
+def test_profile_files_hold_no_duplicate_truth() -> None:
+    for path in PROFILES.glob("*.yaml"):
+        assert set(yaml.safe_load(path.read_text())) == set(Profile.model_fields)

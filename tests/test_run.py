@@ -1,0 +1,131 @@
+"""A run's folder survives kills, and says clearly what it does not hold."""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from helpers.errors import Problem
+from helpers.profile import Profile
+from helpers.run import Record, Run, append_line, read_lines
+
+
+class Weather(Record, stage="00", name="weather"):
+    """A record for these tests."""
+
+    degrees: float
+
+
+def test_a_new_run_knows_where_it_comes_from(run: Run) -> None:
+    manifest = run.manifest()
+    assert manifest["run_id"] == run.run_id
+    assert manifest["profile_sha256"] == run.profile.digest()
+    assert manifest["ended"] is None
+    assert set(manifest["versions"]) >= {"torch", "onnx", "tritonclient"}
+    assert set(manifest["git"]) == {"commit", "clean"}
+
+
+def test_runs_of_the_same_minute_do_not_share_a_folder(tmp_path: Path, profile: Profile) -> None:
+    runs = {Run.create(profile, tmp_path).run_id for _ in range(3)}
+    assert len(runs) == 3
+
+
+def test_opened_again_it_is_the_same_run(run: Run) -> None:
+    again = Run.open(run.run_id, run.folder.parent)
+    assert again.folder == run.folder
+    assert again.profile == run.profile
+
+
+@pytest.mark.parametrize("run_id", ["", "nope", "../outputs", "20260101T0000Z-rehearsal"])
+def test_a_run_that_does_not_exist_is_refused(run: Run, run_id: str) -> None:
+    with pytest.raises(Problem, match="does not exist"):
+        Run.open(run_id, run.folder.parent)
+
+
+def test_the_newest_open_run_of_a_profile_is_found(tmp_path: Path, profile: Profile) -> None:
+    assert Run.newest_open(profile.name, tmp_path) is None
+    first, second = Run.create(profile, tmp_path), Run.create(profile, tmp_path)
+    newest = Run.newest_open(profile.name, tmp_path)
+    assert newest is not None and newest.run_id == second.run_id
+    second.end()
+    newest = Run.newest_open(profile.name, tmp_path)
+    assert newest is not None and newest.run_id == first.run_id
+    assert Run.newest_open("rehearsal", tmp_path) is None
+
+
+def test_records_read_back_equal(run: Run) -> None:
+    path = run.save(Weather(degrees=21.5))
+    assert path == run.folder / "records/00/weather.json"
+    assert run.load(Weather) == Weather(degrees=21.5)
+
+
+def test_a_missing_record_names_the_stage_to_run(run: Run) -> None:
+    assert run.find(Weather) is None
+    with pytest.raises(Problem, match="Run stage 00 first"):
+        run.load(Weather)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"degrees": "warm"}', '{"degrees": 1, "sky": "blue"}'])
+def test_a_damaged_record_is_one_sentence(run: Run, text: str) -> None:
+    run.write(Weather.path(), text)
+    with pytest.raises(Problem, match="Run stage 00 again"):
+        run.load(Weather)
+
+
+def test_tables_read_back_equal_and_have_a_csv(run: Run) -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    run.save_table("numbers", frame)
+    pd.testing.assert_frame_equal(run.load_table("numbers"), frame)
+    assert (run.folder / "tables/numbers.csv").read_text().startswith("a,b\n1,x\n")
+    with pytest.raises(Problem, match="no table 'letters'"):
+        run.load_table("letters")
+
+
+def test_events_come_back_in_order_and_by_kind(run: Run) -> None:
+    run.event("load-start", stage="05", scenario="smoke")
+    run.event("load-stop", stage="05", scenario="smoke")
+    assert [event["kind"] for event in run.events()] == ["load-start", "load-stop"]
+    assert run.events("load-stop")[0]["scenario"] == "smoke"
+
+
+@pytest.mark.parametrize("torn", ['{"at": "2026', '{"at": 1}\n{"kind"', "\x00\x00", "7"])
+def test_a_torn_last_line_is_left_out_and_mended(tmp_path: Path, torn: str) -> None:
+    log = tmp_path / "events.jsonl"
+    append_line(log, json.dumps({"n": 1}))
+    with log.open("a") as file:
+        file.write(torn)
+    append_line(log, json.dumps({"n": 2}))
+    assert [line["n"] for line in read_lines(log) if "n" in line] == [1, 2]
+
+
+def _append_many(path: Path, who: int) -> None:
+    for number in range(200):
+        append_line(path, json.dumps({"who": who, "number": number, "padding": "x" * 200}))
+
+
+def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_append_many, args=(log, who)) for who in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    lines = read_lines(log)
+    assert len(lines) == 600
+    for who in range(3):
+        assert [line["number"] for line in lines if line["who"] == who] == list(range(200))
+
+
+def test_writing_leaves_no_temporary_file(run: Run) -> None:
+    run.write("a/b.txt", "text")
+    run.write("a/b.txt", "other")
+    assert [path.name for path in (run.folder / "a").iterdir()] == ["b.txt"]
+
+
+def test_a_run_whose_manifest_is_damaged_says_so(run: Run) -> None:
+    run.write("manifest.json", '{"run_id": ')
+    with pytest.raises(Problem, match="manifest.json"):
+        Run.open(run.run_id, run.folder.parent).manifest()

@@ -1,0 +1,181 @@
+"""A service starts, is watched, and ends whatever becomes of those who started it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from helpers import services
+from helpers.errors import Problem
+from helpers.profile import Profile
+from helpers.run import Run
+
+SLEEP = [sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(300)"]
+
+
+def begin(run: Run, name: str = "sleeper", command: list[str] = SLEEP) -> services.Service:
+    log = run.folder / f"services/{name}.log"
+    return services.start(
+        run,
+        name,
+        command,
+        ports={},
+        ready=lambda: log.is_file() and "awake" in log.read_text(),
+        timeout_s=20,
+    )
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 15) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def exit_of(run: Run, name: str = "sleeper") -> dict[str, object]:
+    path = run.folder / f"services/{name}.exit.json"
+    assert eventually(path.is_file)
+    told: dict[str, object] = json.loads(path.read_text())
+    return told
+
+
+def test_a_service_runs_until_it_is_stopped(run: Run) -> None:
+    service = begin(run)
+    assert service.running
+    assert services.find(run, "sleeper") == service
+    assert services.stop(run, "sleeper")
+    assert not service.running
+    assert services.find(run, "sleeper") is None
+    assert not services.stop(run, "sleeper")
+    assert services.marked(run.run_id) == {}
+    assert [event["kind"] for event in run.events()] == ["service-started", "service-stopped"]
+
+
+def test_a_second_start_replaces_the_first(run: Run) -> None:
+    first, second = begin(run), begin(run)
+    assert not first.running
+    assert second.running
+
+
+def test_a_crash_at_start_quotes_the_log(run: Run) -> None:
+    with pytest.raises(Problem, match=r"sleeper ended while starting(.|\n)*no such model"):
+        begin(run, command=["sh", "-c", "echo no such model >&2; exit 3"])
+    assert exit_of(run) == {"code": 3, "reason": "ended by itself"}
+    assert services.marked(run.run_id) == {}
+
+
+def test_a_program_that_does_not_exist_quotes_the_log(run: Run) -> None:
+    with pytest.raises(Problem, match="No such file"):
+        begin(run, command=["/nonexistent/program"])
+
+
+def test_a_service_that_is_never_ready_is_stopped(run: Run) -> None:
+    with pytest.raises(Problem, match="was not ready within"):
+        services.start(
+            run, "slow", SLEEP, ports={}, ready=lambda: False, timeout_s=1
+        )
+    assert services.marked(run.run_id) == {}
+
+
+def test_a_service_that_ignores_sigterm_is_killed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "STOP_GRACE_S", 7.0)
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('awake', flush=True); time.sleep(300)"
+    )
+    begin(run, command=[sys.executable, "-c", stubborn])
+    services.stop(run, "sleeper")
+    assert services.marked(run.run_id) == {}
+
+
+def test_children_of_a_service_end_with_it(run: Run) -> None:
+    begin(run, command=["sh", "-c", "sleep 300 & echo awake; wait"])
+    services.stop(run, "sleeper")
+    assert services.marked(run.run_id) == {}
+
+
+def test_down_finds_what_a_killed_watcher_left(run: Run) -> None:
+    service = begin(run, command=["sh", "-c", "sleep 300 & echo awake; wait"])
+    os.kill(service.pid, signal.SIGKILL)
+    services.down(run)
+    assert services.marked(run.run_id) == {}
+
+
+def test_down_leaves_other_runs_alone(run: Run, tmp_path: Path, profile: Profile) -> None:
+    other = Run.create(profile, tmp_path / "elsewhere")
+    other = Run(other.folder.rename(other.folder.with_name("other-run")), profile)
+    service = begin(other)
+    services.down(run)
+    assert service.running
+    services.down(other)
+    assert not service.running
+
+
+def test_a_stale_record_never_hits_a_foreign_process(run: Run) -> None:
+    bystander = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
+    try:
+        stale = services.Service("old", bystander.pid, 1.0, {}, "services/old.log", "2020")
+        run.write("services/old.json", json.dumps(stale.__dict__))
+        assert services.find(run, "old") is None
+        services.down(run)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_service_ends_when_its_owner_is_killed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
+    monkeypatch.setenv(services.OWNER, services.owner_mark(owner.pid))
+    service = begin(run)
+    owner.kill()
+    owner.wait()
+    assert eventually(lambda: not service.running)
+    assert exit_of(run)["reason"] == "its owner was gone"
+
+
+def test_a_service_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    brief = Profile.load_named("quick", "services.ttl_minutes=0.02")
+    run = Run.create(brief, tmp_path)
+    service = begin(run)
+    assert eventually(lambda: not service.running)
+    assert exit_of(run)["reason"] == "its time was over"
+
+
+def test_a_service_outlives_the_kernel_that_started_it(run: Run) -> None:
+    code = (
+        "import sys; from pathlib import Path; from helpers import services; "
+        "from helpers.run import Run; "
+        f"run = Run.open({run.run_id!r}, Path({str(run.folder.parent)!r})); "
+        "services.start(run, 'sleeper', ['sleep', '300'], ports={}, ready=lambda: True, "
+        "timeout_s=5); import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    service = services.find(run, "sleeper")
+    assert service is not None and psutil.pid_exists(service.pid)
+    services.down(run)
+    assert not service.running
+
+
+def test_a_taken_port_is_one_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(Problem, match=f"Port {port} on 127.0.0.1 is taken"):
+            services.free_port(port)
+    assert services.free_port() > 1023
