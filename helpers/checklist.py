@@ -31,11 +31,19 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One of the eight stages; its notebook is `notebooks/<number>-<name>.ipynb`."""
+    """One of the eight stages; its notebook is `notebooks/<number>-<name>.ipynb`.
+
+    Attributes:
+        number: Two digits, in order.
+        name: As in the notebook's file name.
+        title: What people read.
+        headless: The promise that is kept when the notebook has run without a person.
+    """
 
     number: str
     name: str
     title: str
+    headless: str = ""
 
     @property
     def notebook(self) -> str:
@@ -84,7 +92,7 @@ STAGES = (
     Stage("02", "gpu-nodes", "GPU nodes"),
     Stage("03", "triton-serving", "Triton serving"),
     Stage("04", "observability", "Observability"),
-    Stage("05", "load-testing", "Load testing"),
+    Stage("05", "load-testing", "Load testing", headless="05.headless"),
     Stage("06", "teardown-cost-audit", "Teardown and cost audit"),
     Stage("07", "evidence", "Evidence"),
 )
@@ -186,7 +194,9 @@ def tick(
     return made
 
 
-def claim(run: Run, promise_id: str, *, holds: bool, evidence: str, note: str) -> Tick:
+def claim(
+    run: Run, promise_id: str, *, holds: bool, evidence: str, note: str, absent: str = ""
+) -> Tick:
     """Tick a promise that the run has tried: VERIFIED on AWS, REHEARSED here, or FAILED.
 
     Args:
@@ -195,7 +205,10 @@ def claim(run: Run, promise_id: str, *, holds: bool, evidence: str, note: str) -
         holds: Whether what was seen is what was promised.
         evidence: The run's file that shows it.
         note: What was seen.
+        absent: Why nothing here can show it (then it is NOT REHEARSED); empty where it can.
     """
+    if absent:
+        return tick(run, promise_id, Status.NOT_REHEARSED, evidence=evidence, note=absent)
     seen = Status.VERIFIED if run.profile.target == "aws" else Status.REHEARSED
     return tick(run, promise_id, seen if holds else Status.FAILED, evidence=evidence, note=note)
 

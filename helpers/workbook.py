@@ -95,6 +95,7 @@ def _attempt(run: Run, one: Stage | None, earlier: Outcome) -> Outcome:
     except (PapermillExecutionError, DeadKernelError, Problem) as error:
         outcome = Outcome(FAILED, f"Stage {one.number} failed: {_sentence(error)}")
     else:
+        _claim_headless(run, one)
         return earlier
     run.event("stage-failed", stage=one.number, reason=outcome.reason)
     print(outcome.reason, file=sys.stderr, flush=True)
@@ -116,6 +117,12 @@ def _execute(run: Run, one: Stage) -> None:
         stdout_file=sys.stdout,
         stderr_file=sys.stderr,
     )
+
+
+def _claim_headless(run: Run, one: Stage) -> None:
+    if one.headless:
+        executed, note = f"notebooks/{one.notebook}", "executed by papermill from start to end"
+        checklist.claim(run, one.headless, holds=True, evidence=executed, note=note)
 
 
 def _sentence(error: Exception) -> str:

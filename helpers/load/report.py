@@ -133,6 +133,16 @@ class LoadReport(Record, stage="05", name="load"):
     scenarios: tuple[ScenarioReport, ...]
 
     @property
+    def has_all_scenarios(self) -> bool:
+        """Whether Smoke, Spike and Soak are all there."""
+        return {"smoke", "spike", "soak"} <= {one.name for one in self.scenarios}
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether every scenario may be believed."""
+        return not any(one.invalid for one in self.scenarios)
+
+    @property
     def summary(self) -> str:
         """One sentence: what was fired, and how much of it."""
         requests = sum(one.measured.requests for one in self.scenarios)

@@ -39,6 +39,11 @@ class Models(Record, stage="03", name="models"):
     models: tuple[ModelFacts, ...]
 
     @property
+    def has_both_networks(self) -> bool:
+        """Whether ResNet50 and MobileNetV2 are both there."""
+        return {one.network for one in self.models} == {"resnet50", "mobilenetv2"}
+
+    @property
     def summary(self) -> str:
         """One sentence: which networks, and how far they are from torch at most."""
         worst = max(max(one.parity.values()) for one in self.models)
@@ -80,6 +85,11 @@ class Smoke(Record, stage="03", name="smoke"):
     answers: tuple[SmokeAnswer, ...]
     tolerance: float
     weights: dict[str, str]
+
+    @property
+    def all_agree(self) -> bool:
+        """Whether every answer agrees, and there is one."""
+        return bool(self.answers) and all(answer.agrees for answer in self.answers)
 
     @property
     def summary(self) -> str:

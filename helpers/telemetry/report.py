@@ -44,6 +44,11 @@ class Targets(Record, stage="04", name="targets"):
     gpu: str
 
     @property
+    def all_up(self) -> bool:
+        """Whether every target was scraped."""
+        return bool(self.up) and all(self.up.values())
+
+    @property
     def summary(self) -> str:
         """One sentence: which targets are up."""
         up = [job for job, is_up in self.up.items() if is_up]
