@@ -163,9 +163,7 @@ def promises(number: str = "") -> tuple[Promise, ...]:
     return tuple(promise for promise in PROMISES if number in ("", promise.stage))
 
 
-def tick(
-    run: Run, promise_id: str, status: Status, *, evidence: str = "", note: str = ""
-) -> Tick:
+def tick(run: Run, promise_id: str, status: Status, *, evidence: str = "", note: str = "") -> Tick:
     """Say what a run has seen of a promise; a later tick replaces an earlier one.
 
     Args:

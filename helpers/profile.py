@@ -243,8 +243,10 @@ def _sentence(error: ValidationError) -> str:
         where = ".".join(str(part) for part in item["loc"])
         what = item["msg"].removeprefix("Value error, ")
         what = "unknown key" if item["type"] == "extra_forbidden" else what
-        shown = "" if item["type"] in ("extra_forbidden", "missing", "value_error") else (
-            f" (it is {item['input']!r:.60})"
+        shown = (
+            ""
+            if item["type"] in ("extra_forbidden", "missing", "value_error")
+            else (f" (it is {item['input']!r:.60})")
         )
         parts.append(f"{where}: {what}{shown}" if where else f"{what}{shown}")
     return "; ".join(parts)

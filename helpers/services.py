@@ -219,9 +219,7 @@ def _wait(
         reason = "ended while starting"
     run.event("service-failed", service=service.name, reason=reason)
     tail = log_tail(run.folder / service.log)
-    raise Problem(
-        f"{service.name} {reason}.", f"Its log ({service.log}) ends with:\n{tail}"
-    )
+    raise Problem(f"{service.name} {reason}.", f"Its log ({service.log}) ends with:\n{tail}")
 
 
 def _end(processes: Iterable[psutil.Process]) -> None:
@@ -239,6 +237,9 @@ def _end(processes: Iterable[psutil.Process]) -> None:
 def _alive(pid: int, born: float) -> bool:
     try:
         process = psutil.Process(pid)
-        return abs(process.create_time() - born) < CLOCK_SLACK_S and process.status() != psutil.STATUS_ZOMBIE
+        return (
+            abs(process.create_time() - born) < CLOCK_SLACK_S
+            and process.status() != psutil.STATUS_ZOMBIE
+        )
     except psutil.NoSuchProcess:
         return False

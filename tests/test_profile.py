@@ -77,9 +77,10 @@ def test_a_stored_profile_reads_back_equal(tmp_path_factory: pytest.TempPathFact
 
 
 def test_digest_tells_choices_apart() -> None:
-    assert Profile.load_named("rehearsal").digest() != Profile.load_named(
-        "rehearsal", "model.seed=5"
-    ).digest()
+    assert (
+        Profile.load_named("rehearsal").digest()
+        != Profile.load_named("rehearsal", "model.seed=5").digest()
+    )
 
 
 def test_the_rehearsal_fires_about_three_minutes() -> None:

@@ -127,5 +127,5 @@ def test_writing_leaves_no_temporary_file(run: Run) -> None:
 
 def test_a_run_whose_manifest_is_damaged_says_so(run: Run) -> None:
     run.write("manifest.json", '{"run_id": ')
-    with pytest.raises(Problem, match="manifest.json"):
+    with pytest.raises(Problem, match=r"manifest\.json"):
         Run.open(run.run_id, run.folder.parent).manifest()

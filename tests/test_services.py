@@ -81,9 +81,7 @@ def test_a_program_that_does_not_exist_quotes_the_log(run: Run) -> None:
 
 def test_a_service_that_is_never_ready_is_stopped(run: Run) -> None:
     with pytest.raises(Problem, match="was not ready within"):
-        services.start(
-            run, "slow", SLEEP, ports={}, ready=lambda: False, timeout_s=1
-        )
+        services.start(run, "slow", SLEEP, ports={}, ready=lambda: False, timeout_s=1)
     assert services.marked(run.run_id) == {}
 
 
@@ -136,9 +134,7 @@ def test_a_stale_record_never_hits_a_foreign_process(run: Run) -> None:
         bystander.wait()
 
 
-def test_a_service_ends_when_its_owner_is_killed(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_ends_when_its_owner_is_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
     monkeypatch.setenv(services.OWNER, services.owner_mark(owner.pid))
     service = begin(run)

@@ -1,0 +1,51 @@
+"""Every check that needs no run: lint, format, types, order of the rooms, notebooks, secrets."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import leaks
+
+import notebooks
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = Path(sys.executable).parent
+
+
+def main() -> int:
+    """Run all checks, also after one has failed; the number of those that failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        scripts = notebooks.as_scripts(ROOT / "notebooks", Path(folder))
+        results = [
+            command("ruff", "check", "--quiet", "."),
+            command("ruff", "format", "--check", "--quiet", "."),
+            command("mypy"),
+            # a notebook's cells may await; mypy sees them as one module
+            command("mypy", "--disable-error-code=top-level-await", *map(str, scripts)),
+            command("lint-imports", "--no-logo"),
+        ]
+    results += [
+        report("notebooks", notebooks.faults(ROOT / "notebooks")),
+        report("leaks", leaks.faults(ROOT)),
+    ]
+    return results.count(False)
+
+
+def command(name: str, *arguments: str) -> bool:
+    """Run a checker; its words are shown only where it fails."""
+    done = subprocess.run(
+        [PROGRAMS / name, *arguments], cwd=ROOT, stdout=-1, stderr=subprocess.STDOUT, text=True
+    )
+    faults = [done.stdout.strip() or "failed"] if done.returncode else []
+    return report(" ".join([name, *arguments[:2]]), faults)
+
+
+def report(name: str, faults: list[str]) -> bool:
+    """Say how a check went."""
+    print(f"{'✘' if faults else '✔'} {name}", *faults, sep="\n  ", flush=True)
+    return not faults
+
+
+if __name__ == "__main__":
+    sys.exit(main())

