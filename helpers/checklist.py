@@ -187,8 +187,9 @@ def tick(run: Run, promise_id: str, status: Status, *, evidence: str = "", note:
     if status is Status.VERIFIED and run.profile.target != "aws":
         raise ValueError(f"{promise_id}: only a run on AWS can be VERIFIED")
     made = Tick(status, evidence, note, now())
-    stored = _stored(run) | {promise_id: asdict(made)}
-    run.write("checklist.json", json.dumps(stored, indent=2) + "\n")
+    stored = _stored(run) | {promise_id: made}
+    text = json.dumps({name: asdict(one) for name, one in stored.items()}, indent=2)
+    run.write("checklist.json", text + "\n")
     return made
 
 
@@ -214,12 +215,7 @@ def claim(
 def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:
     """Every promise (of one stage) with what the run says about it."""
     stored = _stored(run)
-    return {
-        promise: Tick(**(stored[promise.id] | {"status": Status(stored[promise.id]["status"])}))
-        if promise.id in stored
-        else _untried(promise)
-        for promise in promises(number)
-    }
+    return {promise: stored.get(promise.id, _untried(promise)) for promise in promises(number)}
 
 
 def overall(ticked: Iterable[Tick]) -> Status:
@@ -243,9 +239,12 @@ def _untried(promise: Promise) -> Tick:
     return Tick(Status.NOT_REHEARSED, note=f"stage {promise.stage} has not shown it in this run")
 
 
-def _stored(run: Run) -> dict[str, dict[str, str]]:
+def _stored(run: Run) -> dict[str, Tick]:
     path = run.folder / "checklist.json"
     if not path.is_file():
         return {}
-    stored: dict[str, dict[str, str]] = json.loads(path.read_text())
-    return stored
+    stored = json.loads(path.read_text())
+    return {
+        name: Tick(Status(one["status"]), one["evidence"], one["note"], one["at"])
+        for name, one in stored.items()
+    }

@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read."""
+"""The exceptions a user is meant to read."""
 
 
 class Problem(Exception):
@@ -16,3 +16,7 @@ class Problem(Exception):
         super().__init__(f"{what} {next_step}".strip())
         self.what = what
         self.next_step = next_step
+
+
+class Unavailable(Problem):
+    """Something this machine cannot have: the stage is NOT REHEARSED, and the run goes on."""

@@ -8,4 +8,5 @@ NOTEBOOKS = ROOT / "notebooks"
 PROFILES = ROOT / "profiles"
 MODEL = ROOT / "model"
 TOOLS = ROOT / ".tools"
+CACHE = ROOT / ".cache"
 OUTPUTS = Path(os.environ.get("GPU_E2E_OUTPUTS", ROOT / "outputs")).resolve()

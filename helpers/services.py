@@ -95,6 +95,7 @@ def start(
     timeout_s: float,
     env: dict[str, str] | None = None,
     program: str = "",
+    leftovers: str = "",
 ) -> Service:
     """Start a service under its watcher and wait until it is ready.
 
@@ -107,6 +108,7 @@ def start(
         timeout_s: How long to wait for that, seconds.
         env: Variables added to the environment.
         program: Version or path shown to people.
+        leftovers: Glob of files that it leaves when it is killed; removed when it has ended.
 
     Raises:
         Problem: It ended or was not ready in time; the sentence quotes its log.
@@ -123,6 +125,7 @@ def start(
         "ttl_s": run.profile.services.ttl_minutes * 60,
         "owner": os.environ.get(OWNER, ""),
         "grace_s": STOP_GRACE_S - 5,
+        "leftovers": leftovers,
     }
     (folder / f"{name}.exit.json").unlink(missing_ok=True)
     log.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sh
 
-from helpers.errors import Problem
+from helpers.errors import Unavailable
 from helpers.paths import TOOLS
 
 LOOK_TIMEOUT_S = 20
@@ -24,7 +24,7 @@ class Program:
         stages: The stages that use it.
         cost: What its absence costs.
         hint: How to get it where `make setup` cannot.
-        version: Arguments that make it print its version.
+        version: Arguments that make it print its version; none where it cannot.
         required: Whether a rehearsal is incomplete without it.
         at_least: Oldest version that will do.
     """
@@ -45,7 +45,7 @@ PROGRAMS = (
         "03 to 05",
         "nothing is served, nothing is measured",
         "Linux on x86-64 gets it from 'make setup'; elsewhere Docker runs NVIDIA's image",
-        version=("--help",),
+        version=(),
     ),
     Program(
         "prometheus",
@@ -107,12 +107,14 @@ def need(name: str) -> Path:
     """Where a program is.
 
     Raises:
-        Problem: It is nowhere; the sentence names the way to get it.
+        Unavailable: It is nowhere; the sentence names the way to get it.
     """
     found = find(name)
     if found is None:
         hint = next((one.hint for one in PROGRAMS if one.name == name), "install it")
-        raise Problem(f"There is no {name} on this machine.", f"Run 'make setup'; else: {hint}.")
+        raise Unavailable(
+            f"There is no {name} on this machine.", f"Run 'make setup'; else: {hint}."
+        )
     return found
 
 
@@ -121,14 +123,24 @@ def version(program: Program) -> str:
     found = find(program.name)
     if found is None:
         return ""
+    if not program.version:
+        return _wheel_version(found)
     try:
         said = sh.Command(str(found))(
-            *program.version, _err_to_out=True, _timeout=LOOK_TIMEOUT_S, _ok_code=range(256)
+            *program.version, _err_to_out=True, _timeout=LOOK_TIMEOUT_S, _ok_code=list(range(256))
         )
     except (sh.TimeoutException, OSError):
         return ""
     match = _VERSION.search(str(said))
     return match.group() if match else ""
+
+
+def _wheel_version(program: Path) -> str:
+    """Tritonserver prints no version before it serves; the wheel that carries it has one."""
+    for folder in program.resolve().parents:
+        for found in folder.glob("nvidia_pytriton-*.dist-info"):
+            return f"wheel {found.stem.partition('-')[2]}"
+    return ""
 
 
 def new_enough(program: Program, found: str) -> bool:

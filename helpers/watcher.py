@@ -42,6 +42,7 @@ def main() -> None:
         if child.poll() is None:
             child.terminate()
         _end(child, descendants, spec["grace_s"])
+    _remove(spec["leftovers"])
     Path(spec["exit"]).write_text(json.dumps({"code": child.returncode, "reason": reason}) + "\n")
 
 
@@ -75,6 +76,12 @@ def _end(
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     child.wait()
+
+
+def _remove(leftovers: str) -> None:
+    folder, _, pattern = leftovers.rpartition("/")
+    for path in Path(folder).glob(pattern) if pattern else ():
+        path.unlink(missing_ok=True)
 
 
 def _prctl(option: int, value: int) -> None:

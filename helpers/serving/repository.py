@@ -1,0 +1,80 @@
+"""Triton's model repository: one ONNX file, one config.pbtxt for each backend."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as config_pb2
+
+from helpers.paths import MODEL
+from helpers.profile import Serving
+from helpers.run import Run
+from helpers.serving import models
+from helpers.serving.reports import ModelFacts, Models
+from model.export import INPUT, OUTPUT
+from model.networks import CLASSES
+
+# `python` runs ONNX Runtime inside Triton's Python backend, on a CPU; `onnxruntime` is Triton's
+# own backend, on a GPU in the cluster and on a CPU in the container.
+Backend = Literal["python", "onnxruntime"]
+Kind = Literal["cpu", "gpu"]
+
+
+def build(run: Run, exported: Models, backend: Backend = "python", kind: Kind = "cpu") -> Path:
+    """Lay out a model repository in the run, replacing an earlier one.
+
+    Args:
+        run: The run it belongs to.
+        exported: The models to serve.
+        backend: What runs them in Triton.
+        kind: Where.
+
+    Returns:
+        The repository's folder: `<name>/config.pbtxt` and `<name>/1/` for each model.
+    """
+    folder = run.folder / "models" / f"{backend}-{kind}"
+    shutil.rmtree(folder, ignore_errors=True)
+    for one in exported.models:
+        version = folder / one.name / "1"
+        version.mkdir(parents=True)
+        _link(models.file_of(run, one.name), version / "model.onnx")
+        if backend == "python":
+            shutil.copyfile(MODEL / "backend/model.py", version / "model.py")
+        text = config(one, run.profile.serving, backend, kind)
+        (folder / one.name / "config.pbtxt").write_text(text)
+    return folder
+
+
+def config(model: ModelFacts, serving: Serving, backend: Backend, kind: Kind) -> str:
+    """The model's config.pbtxt, built with Triton's own schema.
+
+    Args:
+        model: What is served.
+        serving: Batching, instances and threads.
+        backend: What runs it in Triton.
+        kind: Where.
+    """
+    message = config_pb2.ModelConfig(
+        name=model.name, backend=backend, max_batch_size=serving.max_batch_size
+    )
+    size = model.image_size
+    message.input.add(name=INPUT, data_type=config_pb2.TYPE_FP32, dims=[3, size, size])
+    message.output.add(name=OUTPUT, data_type=config_pb2.TYPE_FP32, dims=[CLASSES])
+    group = config_pb2.ModelInstanceGroup
+    message.instance_group.add(
+        kind=group.KIND_GPU if kind == "gpu" else group.KIND_CPU, count=serving.instances
+    )
+    message.dynamic_batching.max_queue_delay_microseconds = serving.queue_delay_us
+    message.parameters["intra_op_thread_count"].string_value = str(serving.threads)
+    text: str = text_format.MessageToString(message)
+    return text
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link where the file system allows it; a hundred megabytes a run add up."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,191 @@
+"""Triton's life in a rehearsal: a local process of the run, or NVIDIA's image where Docker runs."""
+
+import os
+import platform
+from pathlib import Path
+
+import requests
+import sh
+
+from helpers import services, tools
+from helpers.errors import Problem, Unavailable
+from helpers.paths import TOOLS
+from helpers.run import Run
+from helpers.services import Service
+from helpers.serving import repository
+from helpers.serving.endpoint import Endpoint
+from helpers.serving.reports import Models
+
+SERVICE = "triton"
+IMAGE = "nvcr.io/nvidia/tritonserver:24.10-py3"  # the release of the wheel's tritonserver 2.51
+SHARED_MEMORY_BYTES = 8 << 20
+PROBE_TIMEOUT_S = 2.0
+SHM = Path("/dev/shm")
+
+
+def serve(run: Run) -> Endpoint:
+    """The run's Triton: the one that is running, or a new one that serves every model.
+
+    Raises:
+        Unavailable: This machine has neither the server nor a Docker that runs.
+        Problem: A port is taken, or Triton ended or did not get ready; the sentence quotes its
+            log.
+    """
+    running = services.find(run, SERVICE)
+    endpoint = run.find(Endpoint)
+    if running and endpoint and _is_ready(endpoint.http, run):
+        return endpoint
+    exported = run.load(Models)
+    wanted = run.profile.serving
+    ports = {
+        "http": services.free_port(wanted.http_port),
+        "grpc": services.free_port(wanted.grpc_port),
+        "metrics": services.free_port(wanted.metrics_port),
+    }
+    if tools.find("tritonserver"):
+        service = _start_process(run, exported, ports)
+    else:
+        service = _start_container(run, exported, ports)
+    endpoint = _endpoint(service)
+    run.save(endpoint)
+    return endpoint
+
+
+def process_command(program: Path, folder: Path, models: list[str], prefix: str) -> list[str]:
+    """The server's flags, but for addresses and ports.
+
+    Args:
+        program: `tritonserver`.
+        folder: The model repository.
+        models: Names of the models to load.
+        prefix: Begins the names of the shared memory that the Python backend makes.
+    """
+    python = {
+        "shm-default-byte-size": SHARED_MEMORY_BYTES,
+        "shm-growth-byte-size": SHARED_MEMORY_BYTES,
+        "shm-region-prefix-name": prefix,
+    }
+    return [
+        *(str(program), *_common_flags(folder, models)),
+        f"--backend-directory={TOOLS / 'backends'}",
+        *(f"--backend-config=python,{key}={value}" for key, value in python.items()),
+    ]
+
+
+def container_command(
+    run_id: str, folder: Path, models: list[str], ports: dict[str, int]
+) -> list[str]:
+    """Docker's command line: NVIDIA's image, reachable from this machine alone.
+
+    Args:
+        run_id: Names the container.
+        folder: The model repository, mounted read-only.
+        models: Names of the models to load.
+        ports: Of this machine, by API.
+    """
+    inside = {"http": 8000, "grpc": 8001, "metrics": 8002}
+    published = [f"--publish=127.0.0.1:{ports[name]}:{inner}" for name, inner in inside.items()]
+    name = f"--name=gpu-e2e-{run_id.lower()}"
+    mount = f"--volume={folder.resolve()}:/models:ro"
+    start = ["docker", "run", "--rm", "--init", name, *published, mount, IMAGE, "tritonserver"]
+    return start + _common_flags(Path("/models"), models)
+
+
+def _common_flags(folder: Path, models: list[str]) -> list[str]:
+    return [
+        f"--model-repository={folder}",
+        "--model-control-mode=explicit",
+        *(f"--load-model={name}" for name in models),
+        "--metrics-interval-ms=500",
+        "--metrics-config=summary_latencies=true",
+        "--exit-timeout-secs=5",
+    ]
+
+
+def _start_process(run: Run, exported: Models, ports: dict[str, int]) -> Service:
+    folder = repository.build(run, exported, "python")
+    program = tools.need("tritonserver").resolve()
+    prefix = f"gpu-e2e-{run.run_id}-"
+    names = [one.name for one in exported.models]
+    listen = [f"--{api}-port={port}" for api, port in ports.items()]
+    listen += [f"--{api}-address=127.0.0.1" for api in ports]
+    libraries = program.parents[3] / "nvidia_pytriton.libs"
+    environment = {
+        "LD_LIBRARY_PATH": os.pathsep.join([str(libraries), str(TOOLS / "lib")]),
+        # the stub finds its packages from the first Python on PATH, and nowhere else
+        "PATH": os.pathsep.join([str(TOOLS / "server/bin"), os.environ["PATH"]]),
+    }
+    return services.start(
+        run,
+        SERVICE,
+        process_command(program, folder, names, prefix) + listen,
+        ports=ports,
+        ready=lambda: _is_ready(_http(ports), run),
+        timeout_s=run.profile.serving.start_timeout_s,
+        env=environment,
+        program="tritonserver",
+        leftovers=str(SHM / f"{prefix}*"),
+    )
+
+
+def _start_container(run: Run, exported: Models, ports: dict[str, int]) -> Service:
+    if not _docker_runs():
+        raise Unavailable(
+            f"Triton's wheel does not run on {platform.system()} {platform.machine()}, "
+            "and no Docker runs here.",
+            "Start Docker, or use Linux on x86-64 and 'make setup'.",
+        )
+    folder = repository.build(run, exported, "onnxruntime")
+    return services.start(
+        run,
+        SERVICE,
+        container_command(run.run_id, folder, [one.name for one in exported.models], ports),
+        ports=ports,
+        ready=lambda: _is_ready(_http(ports), run),
+        timeout_s=run.profile.serving.start_timeout_s,
+        program=IMAGE,
+    )
+
+
+def _docker_runs() -> bool:
+    docker = tools.find("docker")
+    if docker is None:
+        return False
+    try:
+        sh.Command(str(docker))("info", _timeout=tools.LOOK_TIMEOUT_S)
+    except (sh.ErrorReturnCode, sh.TimeoutException):
+        return False
+    return True
+
+
+def _endpoint(service: Service) -> Endpoint:
+    http = _http(service.ports)
+    described = _get(f"{http}/v2")
+    if described is None:
+        raise Problem("Triton got ready and does not answer.", f"Its log is {service.log}.")
+    return Endpoint(
+        http=http,
+        grpc=f"127.0.0.1:{service.ports['grpc']}",
+        metrics=f"http://127.0.0.1:{service.ports['metrics']}/metrics",
+        server=f"tritonserver {described.json()['version']} (CPU)",
+    )
+
+
+def _http(ports: dict[str, int]) -> str:
+    return f"http://127.0.0.1:{ports['http']}"
+
+
+def _is_ready(http: str, run: Run) -> bool:
+    models = [f"models/{one.name}/ready" for one in run.profile.model.networks]
+    return all(_get(f"{http}/v2/{path}") for path in ["health/ready", *models])
+
+
+def _get(url: str) -> requests.Response | None:
+    """A good answer from this machine, past any proxy; None where there is none."""
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            answer = session.get(url, timeout=PROBE_TIMEOUT_S)
+        except requests.RequestException:
+            return None
+        return answer if answer.ok else None

@@ -1,0 +1,1 @@
+"""The networks, their weights, their export, and the backend that serves them on a CPU."""

@@ -1,0 +1,136 @@
+"""From torch to ONNX, and how closely the two agree."""
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+LEAST_OPSET = 18
+LARGEST_BATCH = 64
+INPUT, OUTPUT = "input", "logits"
+
+
+class ExportError(Exception):
+    """The exported file is not what was asked for; the text says in what way."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Torch against ONNX Runtime on the same images.
+
+    Attributes:
+        difference: Batch size → largest absolute difference of the logits, over the largest
+            absolute logit.
+        top1_agreement: Share of images on which both name the same class.
+    """
+
+    difference: dict[int, float]
+    top1_agreement: float
+
+
+def export(network: nn.Module, image_size: int, path: Path) -> None:
+    """Write a network as ONNX with a dynamic batch of 1 to 64.
+
+    Args:
+        network: In evaluation mode; takes (N, 3, image_size, image_size).
+        image_size: Height and width, pixels.
+        path: Where to write; the file is complete or absent.
+    """
+    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
+    sample = torch.zeros(2, 3, image_size, image_size)
+    temporary = path.with_suffix(f".{os.getpid()}.part")
+    with _quiet():
+        torch.onnx.export(
+            network,
+            (sample,),
+            temporary,
+            dynamo=True,
+            external_data=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: batch},),
+            verbose=False,
+        )
+    temporary.replace(path)
+
+
+def check(path: Path, image_size: int) -> int:
+    """Check an exported file; returns its opset.
+
+    Raises:
+        ExportError: It is not valid ONNX, its opset is too old, or its batch is fixed.
+    """
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # onnx raises protobuf's and its own, without a common base
+        raise ExportError(f"{path.name} is not a valid ONNX file: {error}") from error
+    opset: int = next(one.version for one in model.opset_import if one.domain == "")
+    if opset < LEAST_OPSET:
+        raise ExportError(f"{path.name} has opset {opset}; {LEAST_OPSET} is the least")
+    first, *rest = model.graph.input[0].type.tensor_type.shape.dim
+    if not first.dim_param or [one.dim_value for one in rest] != [3, image_size, image_size]:
+        raise ExportError(f"{path.name} does not take (batch, 3, {image_size}, {image_size})")
+    return opset
+
+
+def parity(
+    network: nn.Module, path: Path, image_size: int, batches: tuple[int, ...], seed: int
+) -> Parity:
+    """Compare torch with ONNX Runtime on seeded images.
+
+    Args:
+        network: What was exported.
+        path: The exported file.
+        image_size: Height and width, pixels.
+        batches: Batch sizes to try.
+        seed: Of the images.
+    """
+    session = open_session(path)
+    generator = np.random.default_rng(seed)
+    difference: dict[int, float] = {}
+    same: list[NDArray[np.bool_]] = []
+    for batch in batches:
+        images = generator.standard_normal((batch, 3, image_size, image_size), dtype=np.float32)
+        with torch.inference_mode():
+            truth = network(torch.from_numpy(images)).numpy()
+        found = session.run([OUTPUT], {INPUT: images})[0]
+        difference[batch] = relative_difference(truth, found)
+        same.append(truth.argmax(1) == found.argmax(1))
+    return Parity(difference, float(np.concatenate(same).mean()))
+
+
+def relative_difference(truth: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Largest absolute difference over the largest absolute true value."""
+    return float(np.abs(truth - found).max() / np.abs(truth).max())
+
+
+def open_session(path: Path, threads: int = 2) -> ort.InferenceSession:
+    """ONNX Runtime on this CPU."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its progress and warns about its own internals."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
