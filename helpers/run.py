@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import pandas as pd
+import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from helpers.errors import Problem
@@ -92,6 +93,7 @@ class Run:
                     "started": now(),
                     "ended": None,
                     "git": _git_state(),
+                    "machine": _machine(),
                     "python": platform.python_version(),
                     "versions": {name: metadata.version(name) for name in VERSIONS_OF},
                 }
@@ -257,6 +259,25 @@ def _git_state() -> dict[str, Any]:
         return {"commit": ask("rev-parse", "HEAD"), "clean": not ask("status", "--porcelain")}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "clean": None}
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+    }
+
+
+def _processor() -> str:
+    """The processor's name; Linux tells it in a file only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown processor"
 
 
 def _read_json(path: Path) -> Any:

@@ -14,8 +14,10 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from helpers import checklist, services
-from helpers.checklist import Stage
-from helpers.errors import Problem
+from helpers.checklist import Stage, Status
+from helpers.doctor import print_report
+from helpers.errors import Problem, Unavailable
+from helpers.evidence import page
 from helpers.paths import NOTEBOOKS
 from helpers.run import Run, run_folders
 from helpers.stage import LABEL, open_run
@@ -60,6 +62,7 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
         if not keep:
             services.down(run)
             run.end()
+        page.bind(run)  # the evidence notebook itself has ended only now
     return outcome
 
 
@@ -93,6 +96,8 @@ def _attempt(run: Run, one: Stage | None, earlier: Outcome) -> Outcome:
     except KeyboardInterrupt:
         outcome = Outcome(INTERRUPTED, f"Stage {one.number} was interrupted.")
     except (PapermillExecutionError, DeadKernelError, Problem) as error:
+        if isinstance(error, PapermillExecutionError) and error.ename == Unavailable.__name__:
+            return _pass_over(run, one, error.evalue, earlier)
         outcome = Outcome(FAILED, f"Stage {one.number} failed: {_sentence(error)}")
     else:
         _claim_headless(run, one)
@@ -100,6 +105,16 @@ def _attempt(run: Run, one: Stage | None, earlier: Outcome) -> Outcome:
     run.event("stage-failed", stage=one.number, reason=outcome.reason)
     print(outcome.reason, file=sys.stderr, flush=True)
     return earlier if earlier.code else outcome
+
+
+def _pass_over(run: Run, one: Stage, reason: str, earlier: Outcome) -> Outcome:
+    """A stage that this machine cannot have is not rehearsed; the others go on."""
+    for promise, tick in checklist.ticks(run, one.number).items():
+        if not tick.at:
+            checklist.tick(run, promise.id, Status.NOT_REHEARSED, note=reason)
+    run.event("stage-end", stage=one.number, not_rehearsed=reason)
+    print(f"Stage {one.number} is NOT REHEARSED: {reason}", flush=True)
+    return earlier
 
 
 def _execute(run: Run, one: Stage) -> None:
@@ -232,16 +247,12 @@ def down(run_id: Annotated[str, typer.Argument(metavar="[RUN]")] = "") -> None:
 @app.command()
 def export(run_id: RunId = "") -> None:
     """Draw the evidence of a run again from its folder."""
-    from helpers.evidence import page
-
     print(page.pack(_run(run_id)))
 
 
 @app.command()
 def doctor() -> None:
     """List every program and library: version, found or not, what its absence costs."""
-    from helpers.doctor import print_report
-
     raise typer.Exit(print_report())
 
 

@@ -1,0 +1,72 @@
+"""Executed notebooks as HTML that asks nobody for anything and gives nothing away."""
+
+import re
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+
+from helpers import checklist
+from helpers.paths import ROOT
+from helpers.run import Run
+from helpers.stage import LABEL
+
+TEMPLATES = Path(__file__).parent / "templates"
+MASKS = (
+    (re.compile(re.escape(str(ROOT))), "."),
+    (re.compile(re.escape(str(Path.home())) + r"(?=/)"), "~"),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "<access key>"),
+    (re.compile(r"(?<=:)\d{12}(?=:)|\b\d{12}(?=\.dkr\.ecr)"), "<account>"),
+    (re.compile(r"\b(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2})\b"), "<private address>"),
+)
+# what a browser would fetch by itself; a link that a reader may click is none
+REQUEST = re.compile(
+    r"""<(?:script|img|link|iframe|source|video|audio|embed|object)\b[^>]*?
+        \b(?:src|href|data)\s*=\s*["']?(?:https?:)?//
+      | @import\s+["']?(?:url\()?["']?(?:https?:)?//
+      | \burl\(\s*["']?(?:https?:)?// | \bimport\s*\(?["']https?://""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def notebooks(run: Run) -> list[Path]:
+    """Export every executed notebook that is newer than its page; returns all pages."""
+    pages = []
+    for stage in checklist.STAGES:
+        source = run.folder / "notebooks" / stage.notebook
+        if not source.is_file():
+            continue
+        page = run.folder / "html" / f"{source.stem}.html"
+        if not page.is_file() or page.stat().st_mtime < source.stat().st_mtime:
+            title = f"{stage.number} {stage.title}"
+            run.write(str(page.relative_to(run.folder)), to_html(source, title, run))
+        pages.append(page)
+    return pages
+
+
+def to_html(source: Path, title: str, run: Run) -> str:
+    """One executed notebook as a page of its own."""
+    notebook = nbformat.read(source, as_version=4)
+    notebook.metadata["title"] = f"{title} · {run.run_id}"
+    exporter = HTMLExporter(
+        template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], embed_images=True
+    )
+    resources = {"run": run.run_id, "label": LABEL[run.profile.target]}
+    body, _ = exporter.from_notebook_node(notebook, resources=resources)
+    return mask(body)
+
+
+def mask(text: str) -> str:
+    """Replace paths of this machine, keys, account ids and private addresses.
+
+    >>> mask("arn:aws:iam::123456789012:role/x")
+    'arn:aws:iam::<account>:role/x'
+    """
+    for pattern, word in MASKS:
+        text = pattern.sub(word, text)
+    return text
+
+
+def requests_of(page: str) -> list[str]:
+    """What a page would fetch from elsewhere when it is opened."""
+    return [match.group() for match in REQUEST.finditer(page)]

@@ -1,0 +1,167 @@
+"""Each target of the profile against what the run measured."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+import pandas as pd
+
+from helpers.load.report import LoadReport, PhaseReport
+from helpers.run import Record, Run
+from helpers.scenario import Settings
+from helpers.telemetry.report import Telemetry
+
+
+class Verdict(StrEnum):
+    """What became of a target."""
+
+    MET = "met"
+    MISSED = "missed"
+    INVALID = "invalid"
+    ABSENT = "not measured"
+
+
+class Kpi(Settings):
+    """One target, and what was measured.
+
+    Attributes:
+        name: Its key in the profile.
+        title: What people read.
+        unit: Unit of target and measurement.
+        at_least: Whether the target is a lower limit.
+        target: The limit.
+        measured: What was measured; None where nothing was.
+        low: Lower end of the 95 % confidence interval; None where there is none.
+        high: Upper end.
+        verdict: What became of the target.
+        note: Where the figure comes from, or why there is none.
+    """
+
+    name: str
+    title: str
+    unit: str
+    at_least: bool
+    target: float
+    measured: float | None = None
+    low: float | None = None
+    high: float | None = None
+    verdict: Verdict
+    note: str
+
+
+class Verdicts(Record, stage="07", name="verdicts"):
+    """Every target."""
+
+    kpis: tuple[Kpi, ...]
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many targets were met, missed, and not measured."""
+        counts = {one: sum(kpi.verdict is one for kpi in self.kpis) for one in Verdict}
+        told = [f"{count} {verdict}" for verdict, count in counts.items() if count]
+        return f"Of {len(self.kpis)} targets: {', '.join(told)}"
+
+
+def judge(run: Run) -> Verdicts:
+    """Hold what was measured against the targets, and keep the verdicts."""
+    verdicts = Verdicts(kpis=tuple(_kpis(run)))
+    run.save(verdicts)
+    return verdicts
+
+
+def frame(run: Run) -> pd.DataFrame:
+    """Targets as people read them; with measurements and verdicts once there are some."""
+    kpis = list(_kpis(run))
+    columns = {
+        "KPI": [one.title for one in kpis],
+        "target": [f"{'≥' if one.at_least else '≤'} {one.target:g} {one.unit}" for one in kpis],
+    }
+    if run.find(LoadReport):
+        columns |= {
+            "measured": [measurement(one) for one in kpis],
+            "verdict": [str(one.verdict) for one in kpis],
+            "note": [one.note for one in kpis],
+        }
+    return pd.DataFrame(columns)
+
+
+def measurement(kpi: Kpi) -> str:
+    """A figure with its unit and interval; a dash where there is none."""
+    if kpi.measured is None:
+        return "–"
+    told = f"{kpi.measured:.3g}" if kpi.measured < 100 else f"{kpi.measured:,.0f}"
+    interval = "" if kpi.low is None or kpi.high is None else f" ({kpi.low:.3g}–{kpi.high:.3g})"
+    return f"{told}{interval} {kpi.unit}"
+
+
+def _kpis(run: Run) -> Iterator[Kpi]:
+    targets = run.profile.kpis
+    report, telemetry = run.find(LoadReport), run.find(Telemetry)
+    scenario = next(
+        (one for one in report.scenarios if one.name == targets.scenario) if report else (), None
+    )
+    phase = scenario.measured if scenario else None
+    invalid = "; ".join(scenario.invalid) if scenario else ""
+    reason = invalid or ("" if phase else f"scenario '{targets.scenario}' was not fired")
+    for name in ("p50", "p95", "p99"):
+        yield _latency(name, getattr(targets, f"{name}_ms"), phase, targets.scenario, reason)
+    yield _judged(
+        "throughput_rps", "Throughput", "requests/s", targets.throughput_rps,
+        phase.throughput_rps if phase else None, reason or targets.scenario, bool(invalid),
+        at_least=True,
+    )  # fmt: skip
+    yield _judged(
+        "error_rate_pct", "Error rate", "%", targets.error_rate_pct,
+        phase.error_rate_pct if phase else None, reason or targets.scenario, bool(invalid),
+    )  # fmt: skip
+    absent = telemetry.gpu_absent if telemetry else "no telemetry was collected"
+    yield _judged(
+        "gpu_utilisation_pct", "GPU utilisation", "%", targets.gpu_utilisation_pct,
+        telemetry.gpu_utilisation_pct if telemetry else None, absent or "mean under load", False,
+        at_least=True,
+    )  # fmt: skip
+    yield _judged(
+        "cost_usd", "Cost of the session", "US$", targets.cost_usd, None,
+        "a rehearsal creates nothing that is billed"
+        if run.profile.target == "rehearsal" else "no cost report in this run", False,
+    )  # fmt: skip
+
+
+def _latency(
+    name: str, target: float, phase: PhaseReport | None, scenario: str, reason: str
+) -> Kpi:
+    found = phase.latency.get(name) if phase else None
+    if phase and not found:
+        reason = f"{phase.ok} good answers are too few for a {name.upper()}"
+    kpi = _judged(
+        f"{name}_ms", f"{name.upper()} latency", "ms", target, found.ms if found else None,
+        reason or scenario, bool(phase and found and reason),
+    )  # fmt: skip
+    if found and found.low_ms is not None and found.high_ms is not None:
+        crosses = found.low_ms <= target <= found.high_ms
+        note = f"{kpi.note}; the interval crosses the target" if crosses else kpi.note
+        return kpi.model_copy(update={"low": found.low_ms, "high": found.high_ms, "note": note})
+    return kpi
+
+
+def _judged(
+    name: str,
+    title: str,
+    unit: str,
+    target: float,
+    measured: float | None,
+    note: str,
+    invalid: bool,
+    *,
+    at_least: bool = False,
+) -> Kpi:
+    if measured is None:
+        verdict = Verdict.ABSENT
+    elif invalid:
+        verdict = Verdict.INVALID
+    else:
+        holds = measured >= target if at_least else measured <= target
+        verdict = Verdict.MET if holds else Verdict.MISSED
+    return Kpi(
+        name=name, title=title, unit=unit, at_least=at_least, target=target, measured=measured,
+        verdict=verdict, note=note,
+    )  # fmt: skip

@@ -1,0 +1,242 @@
+"""The figures of a run; each answers one question and says the answer in its title."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from helpers.errors import Problem
+from helpers.evidence import style
+from helpers.load.report import LoadReport, PhaseReport, ScenarioReport
+from helpers.run import Run
+from helpers.telemetry.report import SeriesFacts, Telemetry
+
+ROLLING_S = 1.0
+FEWEST_TO_ROLL = 5
+CROWDED = 2_000  # dots of a crowd are drawn fainter
+
+
+def latency_distribution(run: Run) -> None:
+    """What share of the requests was answered within which time, by scenario.
+
+    Raises:
+        Problem: The run has no load report.
+    """
+    report = run.load(LoadReport)
+    kpis = run.profile.kpis
+    with style.look():
+        figure, (axes,) = style.panels(1, height=4.0, share_x=False)
+        for one, colour in zip(report.scenarios, style.LINES, strict=False):
+            latency = np.sort(_good(run, one)["latency_ms"].to_numpy())
+            if len(latency):
+                share = np.arange(1, len(latency) + 1) / len(latency) * 100
+                label = f"{one.name}, {len(latency):,} good answers"
+                axes.plot(latency, share, color=colour, drawstyle="steps-post", label=label)
+        for percent, target in ((50, kpis.p50_ms), (95, kpis.p95_ms), (99, kpis.p99_ms)):
+            axes.plot(target, percent, marker="D", color=style.BLACK, markersize=5)
+            axes.annotate(
+                f"target P{percent} ≤ {target:g} ms",
+                (target, percent),
+                xytext=(6, -11),
+                textcoords="offset points",
+                fontsize=8,
+            )
+        axes.set(
+            xscale="log",
+            xlabel="latency from the intended send time, ms",
+            ylabel="share of good answers, %",
+            ylim=(0, 101),
+        )
+        axes.legend(loc="upper left", frameon=False)
+        sentence = _distribution_sentence(report, kpis.scenario)
+        axes.set_title(sentence)
+        alt = f"Cumulative latency by scenario. {sentence}. Diamonds mark the targets."
+        style.finish(run, figure, "latency-distribution", alt)
+
+
+def latency_over_time(run: Run) -> None:
+    """Every request at its intended send time, with phases and errors, by scenario.
+
+    Raises:
+        Problem: The run has no load report.
+    """
+    report = run.load(LoadReport)
+    with style.look():
+        figure, panels = style.panels(len(report.scenarios), height=2.3, share_x=False)
+        for axes, one in zip(panels, report.scenarios, strict=True):
+            _scenario_over_time(axes, one, run.load_table(f"requests-{one.name}"))
+        worst = max(report.scenarios, key=lambda one: one.measured.max_ms or 0.0)
+        slowest = f"{worst.measured.max_ms:,.0f} ms" if worst.measured.max_ms else "unknown"
+        figure.suptitle(
+            f"Latency over time: the slowest good answer took {slowest}, in {worst.name}",
+            x=0.01, ha="left", fontweight="bold", fontsize=11.5,
+        )  # fmt: skip
+        panels[-1].set_xlabel("seconds since the scenario's start")
+        counts = ", ".join(
+            f"{one.name} {one.measured.requests - one.measured.ok} errors"
+            for one in report.scenarios
+        )
+        alt = (
+            "One dot a request, latency against intended send time; dashed lines mark Load Test "
+            f"Start, Stop and phases; crosses mark errors. Slowest good answer {slowest} in "
+            f"{worst.name}; {counts}."
+        )
+        style.finish(run, figure, "latency-over-time", alt)
+
+
+def throughput_latency(run: Run) -> None:
+    """Latency percentiles of every measured phase against its throughput.
+
+    Raises:
+        Problem: The run has no load report.
+    """
+    report = run.load(LoadReport)
+    with style.look():
+        figure, (axes,) = style.panels(1, height=4.0, share_x=False)
+        for one, colour in zip(report.scenarios, style.LINES, strict=False):
+            for phase in one.phases:
+                if not phase.warmup and "p50" in phase.latency:
+                    _phase_bar(axes, one.name, phase, colour)
+        axes.set(
+            yscale="log",
+            xlabel="throughput, good answers per second",
+            ylabel="latency, ms",
+        )
+        axes.margins(x=0.12)
+        best = max((phase for one in report.scenarios for phase in one.phases if not phase.warmup),
+                   key=lambda phase: phase.throughput_rps)  # fmt: skip
+        axes.set_title(
+            "Throughput against latency: dots are medians, bars reach to the highest percentile"
+        )
+        alt = (
+            "Median to highest reportable percentile of each measured phase against its "
+            f"throughput; the busiest phase answered {best.throughput_rps:.1f} requests a second."
+        )
+        style.finish(run, figure, "throughput-latency", alt)
+
+
+def telemetry(run: Run) -> None:
+    """What server and machine said, on one time axis with the load.
+
+    Raises:
+        Problem: The run has no telemetry.
+    """
+    record = run.load(Telemetry)
+    samples = run.load_table("metrics")
+    begin = pd.Timestamp(record.start)
+    present = [one for one in record.series if not one.absent]
+    absent = [one for one in record.series if one.absent]
+    if not present:
+        raise Problem("No series came back from Prometheus.", "Run stage 05 again.")
+    with style.look():
+        figure, panels = style.panels(len(present), height=1.35, share_x=True)
+        for axes, one in zip(panels, present, strict=True):
+            _series(axes, one, samples[samples["series"] == one.name], begin)
+        for number, axes in enumerate(panels):
+            _load_windows(run, axes, begin, named=number == 0)
+        panels[-1].set_xlabel("seconds")
+        missing = "; ".join(f"{one.title} absent: {one.absent}" for one in absent)
+        title = "Server and machine under load, as Prometheus scraped them"
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
+        if missing:
+            figure.supxlabel(missing, fontsize=8, color=style.VERMILION, x=0.01, ha="left")
+        alt = f"{title}: {', '.join(one.title for one in present)}. {missing}"
+        style.finish(run, figure, "telemetry", alt.strip())
+
+
+FIGURES: dict[str, Callable[[Run], None]] = {
+    "latency-distribution": latency_distribution,
+    "latency-over-time": latency_over_time,
+    "throughput-latency": throughput_latency,
+    "telemetry": telemetry,
+}
+
+
+def _good(run: Run, one: ScenarioReport) -> pd.DataFrame:
+    table = run.load_table(f"requests-{one.name}")
+    good: pd.DataFrame = table[(table["outcome"] == "ok") & ~table["warmup"]]
+    return good
+
+
+def _distribution_sentence(report: LoadReport, scenario: str) -> str:
+    for one in report.scenarios:
+        latency = one.measured.latency
+        if one.name == scenario and "p50" in latency:
+            highest = max(latency, key=lambda name: float(name[1:]))
+            return (
+                f"{scenario.title()}: half of the answers within {latency['p50'].ms:.1f} ms, "
+                f"{highest[1:]} % within {latency[highest].ms:.1f} ms"
+            )
+    return "How long answers took, by scenario"
+
+
+def _scenario_over_time(axes: Axes, one: ScenarioReport, table: pd.DataFrame) -> None:
+    good = table[table["outcome"] == "ok"]
+    bad = table[table["outcome"] != "ok"]
+    faint = 0.12 if len(good) > CROWDED else 0.35
+    axes.plot(
+        good["intended_s"], good["latency_ms"], ".", markersize=2.5, alpha=faint,
+        color=style.BLUE, rasterized=True,
+    )  # fmt: skip
+    rolling = good.groupby((good["intended_s"] // ROLLING_S) * ROLLING_S)["latency_ms"]
+    p95 = rolling.quantile(0.95)[rolling.size() >= FEWEST_TO_ROLL]
+    axes.plot(p95.index + ROLLING_S / 2, p95, color=style.VERMILION, linewidth=1.2)
+    if len(p95):
+        style.beside(axes, p95.index[-1] + ROLLING_S, p95.iloc[-1], "P95 of 1 s", style.VERMILION)
+    if len(bad):
+        top = good["latency_ms"].max() if len(good) else 1.0
+        axes.plot(bad["intended_s"], np.full(len(bad), top), "x", color=style.BLACK, markersize=4)
+    for number, phase in enumerate(one.phases):
+        name = f"{phase.name} (warm-up, left out)" if phase.warmup else phase.name
+        text = f"Load Test Start · {name}" if number == 0 else name
+        style.vertical(axes, phase.start_s, text)
+    style.vertical(axes, one.phases[-1].end_s, "Stop")
+    errors = f", {len(bad):,} errors" if len(bad) else ", no error"
+    axes.set_title(f"{one.name}: {len(table):,} requests{errors}", fontsize=10)
+    axes.set(yscale="log", ylabel="latency, ms")
+    axes.set_xlim(left=0)
+
+
+def _phase_bar(axes: Axes, scenario: str, phase: PhaseReport, colour: str) -> None:
+    values = {name: one.ms for name, one in phase.latency.items()}
+    low, high = values["p50"], max(values.values())
+    highest = max(values, key=lambda name: float(name[1:]))
+    rate = phase.throughput_rps
+    axes.plot([rate, rate], [low, high], color=colour, linewidth=2.2, solid_capstyle="butt")
+    axes.plot(rate, low, "o", color=colour, markersize=6)
+    axes.plot(rate, high, "_", color=colour, markersize=12, markeredgewidth=2.2)
+    doubt = " (invalid)" if phase.invalid else " (overloaded)" if phase.overloaded else ""
+    axes.annotate(
+        f"{scenario}, {phase.name}{doubt}\nP50 {low:.1f}, {highest.upper()} {high:.1f} ms",
+        (rate, high),
+        xytext=(6, 0),
+        textcoords="offset points",
+        fontsize=8,
+        color=colour,
+        va="center",
+    )
+
+
+def _series(axes: Axes, one: SeriesFacts, samples: pd.DataFrame, begin: pd.Timestamp) -> None:
+    for (label, group), colour in zip(samples.groupby("label"), style.LINES, strict=False):
+        seconds = (group["time"] - begin).dt.total_seconds()
+        axes.plot(seconds, group["value"], color=colour, linewidth=1.3)
+        if label:
+            style.beside(axes, seconds.iloc[-1], group["value"].iloc[-1], str(label), colour)
+    axes.set_ylabel(one.unit, fontsize=8)
+    axes.set_title(one.title, fontsize=9)
+    axes.set_ylim(bottom=0)
+
+
+def _load_windows(run: Run, axes: Axes, begin: pd.Timestamp, *, named: bool) -> None:
+    starts = {event["scenario"]: event["at"] for event in run.events("load-start")}
+    stops = {event["scenario"]: event["at"] for event in run.events("load-stop")}
+    for name in starts.keys() & stops.keys():
+        low, high = (
+            (pd.Timestamp(at) - begin).total_seconds() for at in (starts[name], stops[name])
+        )
+        axes.axvspan(low, high, color=style.SKY, alpha=0.12, linewidth=0)
+        if named:
+            style.vertical(axes, low, f"Load Test Start: {name}")
+            style.vertical(axes, high, "Stop")

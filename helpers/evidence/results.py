@@ -1,0 +1,99 @@
+"""The figures of a run as tables, JSON and CSV."""
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from helpers import checklist
+from helpers.evidence import kpis
+from helpers.load.report import LoadReport, PhaseReport
+from helpers.run import Run
+from helpers.stage import LABEL
+from helpers.telemetry.report import Telemetry
+
+
+def frame(run: Run) -> pd.DataFrame:
+    """One row a scenario, and one for each of its measured phases, as people read them.
+
+    Raises:
+        Problem: The run has no load report.
+    """
+    rows = []
+    for one in run.load(LoadReport).scenarios:
+        measured = [phase for phase in one.phases if not phase.warmup]
+        rows.append(_row(one.name, "all measured", one.measured, one.invalid))
+        rows += [
+            _row(one.name, phase.name, phase, phase.invalid) for phase in measured[1:] and measured
+        ]
+    return pd.DataFrame(rows)
+
+
+def write(run: Run) -> None:
+    """Write `evidence/results.json` (everything) and `evidence/results.csv` (the figures)."""
+    report, telemetry = run.find(LoadReport), run.find(Telemetry)
+    manifest = run.manifest()
+    results: dict[str, Any] = {
+        "run_id": run.run_id,
+        "target": run.profile.target,
+        "label": LABEL[run.profile.target],
+        "status": str(checklist.overall(checklist.ticks(run).values())),
+        "started": manifest["started"],
+        "git": manifest["git"],
+        "versions": manifest["versions"],
+        "machine": manifest["machine"],
+        "profile": run.profile.model_dump(mode="json"),
+        "kpis": [one.model_dump(mode="json") for one in kpis.judge(run).kpis],
+        "scenarios": [one.model_dump(mode="json") for one in report.scenarios] if report else [],
+        "telemetry": telemetry.model_dump(mode="json") if telemetry else None,
+        "promises": {
+            promise.id: {
+                "wording": promise.wording, "status": str(tick.status), "note": tick.note,
+                "evidence": tick.evidence,
+            }
+            for promise, tick in checklist.ticks(run).items()
+        },
+    }  # fmt: skip
+    run.write("evidence/results.json", json.dumps(results, indent=2) + "\n")
+    if report:
+        rows = [
+            _flat(one.name, phase)
+            for one in report.scenarios
+            for phase in (*one.phases, one.measured)
+        ]
+        run.write("evidence/results.csv", pd.DataFrame(rows).to_csv(index=False))
+
+
+def _row(scenario: str, name: str, phase: PhaseReport, invalid: tuple[str, ...]) -> dict[str, Any]:
+    trust = "; ".join(invalid) or ("valid; server overloaded" if phase.overloaded else "valid")
+    return {
+        "scenario": scenario,
+        "phase": name,
+        "requests": phase.requests,
+        "asked /s": "closed loop" if phase.requested_rps is None else f"{phase.requested_rps:.1f}",
+        "answered /s": f"{phase.throughput_rps:.1f}",
+        **{f"{name.upper()} ms": _percentile(phase, name) for name in ("p50", "p95", "p99")},
+        "errors %": f"{phase.error_rate_pct:.2f}",
+        "trust": trust,
+    }
+
+
+def _percentile(phase: PhaseReport, name: str) -> str:
+    found = phase.latency.get(name)
+    if found is None:
+        return "too few"
+    if found.low_ms is None or found.high_ms is None:
+        return f"{found.ms:.1f}"
+    return f"{found.ms:.1f} ({found.low_ms:.1f}–{found.high_ms:.1f})"
+
+
+def _flat(scenario: str, phase: PhaseReport) -> dict[str, Any]:
+    plain = phase.model_dump(mode="json", exclude={"latency", "errors", "invalid"})
+    latency = {
+        f"{name}_{part}": value
+        for name, found in phase.latency.items()
+        for part, value in found.model_dump().items()
+    }
+    errors = "; ".join(f"{kind} {count}" for kind, count in phase.errors.items())
+    return {"scenario": scenario, **plain, **latency, "errors": errors,
+            "invalid": "; ".join(phase.invalid)}  # fmt: skip

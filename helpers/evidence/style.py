@@ -1,0 +1,126 @@
+"""The one look of every figure, and how it is kept and shown."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from IPython.core.getipython import get_ipython
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from helpers.run import Run
+
+# Okabe and Ito (2008): told apart by readers with any colour vision
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+GREY = "#6b6b6b"
+WIDTH_IN = 9.0
+DPI = 110
+
+_LOOK = {
+    "font.size": 10,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": mpl.cycler(color=LINES),
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gpu-e2e",
+}
+
+
+def look() -> AbstractContextManager[None]:
+    """Matplotlib's settings while a figure is drawn."""
+    context: AbstractContextManager[None] = mpl.rc_context(_LOOK)  # type: ignore[arg-type]
+    return context
+
+
+def panels(count: int, *, height: float, share_x: bool) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with panels one below the other.
+
+    Args:
+        count: How many.
+        height: Of each, inches.
+        share_x: Whether they have one horizontal axis.
+    """
+    figure, axes = plt.subplots(
+        count, 1, figsize=(WIDTH_IN, height * count + 0.4), sharex=share_x, squeeze=False
+    )
+    return figure, list(axes[:, 0])
+
+
+def finish(run: Run, figure: Figure, name: str, alt: str) -> None:
+    """Watermark a figure, keep it as PNG and SVG with its text, and show it in a notebook.
+
+    Args:
+        run: The run it belongs to; goes to `evidence/figures/<name>`.
+        figure: What was drawn.
+        name: Of the files.
+        alt: What the picture says, for those who cannot see it.
+    """
+    if run.profile.target == "rehearsal":
+        _watermark(figure)
+    folder = run.folder / "evidence" / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending, options in (("png", {"dpi": DPI}), ("svg", {"metadata": {"Date": None}})):
+        figure.savefig(folder / f"{name}.{ending}", **options)  # type: ignore[arg-type]
+    run.write(f"evidence/figures/{name}.txt", alt + "\n")
+    plt.close(figure)
+    if get_ipython() is not None:
+        display(figure, metadata={"image/png": {"alt": alt}})
+
+
+def vertical(axes: Axes, at: float, text: str) -> None:
+    """Mark an event on the horizontal axis."""
+    axes.axvline(at, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+    axes.annotate(
+        text,
+        (at, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, -2),
+        textcoords="offset points",
+        va="top",
+        fontsize=8,
+        color=GREY,
+    )
+
+
+def beside(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
+    """Label a line at its end, in its colour."""
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        fontsize=9,
+        annotation_clip=False,
+    )
+
+
+def _watermark(figure: Figure) -> None:
+    figure.text(
+        0.5,
+        0.5,
+        "REHEARSAL",
+        ha="center",
+        va="center",
+        rotation=18,
+        fontsize=52,
+        fontweight="bold",
+        color="#000000",
+        alpha=0.07,
+        zorder=10,
+    )
