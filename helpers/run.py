@@ -27,7 +27,7 @@ class Record(BaseModel):
     A subclass names its place: `class Parity(Record, stage="03", name="parity")`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
     stage: ClassVar[str]
     name: ClassVar[str]
 

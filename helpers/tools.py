@@ -129,7 +129,7 @@ def version(program: Program) -> str:
         said = sh.Command(str(found))(
             *program.version, _err_to_out=True, _timeout=LOOK_TIMEOUT_S, _ok_code=list(range(256))
         )
-    except (sh.TimeoutException, OSError):
+    except (sh.TimeoutException, sh.ForkException):
         return ""
     match = _VERSION.search(str(said))
     return match.group() if match else ""

@@ -96,9 +96,8 @@ def measurement(kpi: Kpi) -> str:
 def _kpis(run: Run) -> Iterator[Kpi]:
     targets = run.profile.kpis
     report, telemetry = run.find(LoadReport), run.find(Telemetry)
-    scenario = next(
-        (one for one in report.scenarios if one.name == targets.scenario) if report else (), None
-    )
+    scenarios = report.scenarios if report else ()
+    scenario = next((one for one in scenarios if one.name == targets.scenario), None)
     phase = scenario.measured if scenario else None
     invalid = "; ".join(scenario.invalid) if scenario else ""
     reason = invalid or ("" if phase else f"scenario '{targets.scenario}' was not fired")

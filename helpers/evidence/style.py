@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from cycler import cycler
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ _LOOK = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.prop_cycle": mpl.cycler(color=LINES),
+    "axes.prop_cycle": cycler(color=LINES),
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.6,
@@ -74,7 +75,7 @@ def finish(run: Run, figure: Figure, name: str, alt: str) -> None:
     folder = run.folder / "evidence" / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for ending, options in (("png", {"dpi": DPI}), ("svg", {"metadata": {"Date": None}})):
-        figure.savefig(folder / f"{name}.{ending}", **options)  # type: ignore[arg-type]
+        figure.savefig(folder / f"{name}.{ending}", **options)
     run.write(f"evidence/figures/{name}.txt", alt + "\n")
     plt.close(figure)
     if get_ipython() is not None:

@@ -1,0 +1,85 @@
+"""The checks find what they are there to find."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from helpers.paths import NOTEBOOKS, ROOT
+
+
+def script(name: str) -> ModuleType:
+    """A script of ci/ as a module."""
+    spec = importlib.util.spec_from_file_location(f"ci_{name}", ROOT / f"ci/{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+BOX = "# 09 · Test\n\nSay.\n\n> **Cost** none. **Time** none.\n> **Can go wrong** all."
+LAST = 'stage.finish(run, "09")'
+
+
+def faults_of(folder: Path, *sources: str, first: str = BOX) -> list[str]:
+    parameters = new_code_cell('profile = "x"', metadata={"tags": ["parameters"]})
+    cells = [new_markdown_cell(first), parameters, *map(new_code_cell, sources)]
+    nbformat.write(new_notebook(cells=cells), folder / "09-test.ipynb")
+    found: list[str] = script("notebooks").faults(folder)
+    return found
+
+
+def test_a_good_notebook_has_no_fault(tmp_path: Path) -> None:
+    assert faults_of(tmp_path, "x = 1", LAST) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "fault"),
+    [
+        (("def f(): pass", LAST), "holds logic"),
+        (("for x in y: print(x)", LAST), "holds logic"),
+        (("!ls", LAST), "is not plain Python"),
+        (("\n".join(["x = 1"] * 13), LAST), "more than 12 lines"),
+        (("x = 1",), "does not end with the stage's checklist"),
+    ],
+)
+def test_a_broken_rule_is_named(tmp_path: Path, sources: tuple[str, ...], fault: str) -> None:
+    assert any(fault in one for one in faults_of(tmp_path, *sources))
+
+
+def test_a_box_without_cost_is_named(tmp_path: Path) -> None:
+    faults = faults_of(tmp_path, LAST, first="# 09 · Test")
+    assert sum("its first cell has no" in one for one in faults) == 3
+
+
+def test_outputs_in_a_source_are_named(tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOKS / "00-setup.ipynb", as_version=4)
+    notebook.cells[1].execution_count = 1
+    found = script("notebooks").in_notebook(notebook, "00-setup.ipynb")
+    assert found == ["cell 1 holds outputs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("key = AKIA" + "ABCDEFGHIJKLMNOP", "an AWS access key"),
+        ("arn:aws:iam::" + "210987654321:role/x", "an AWS account id"),
+        ("-----BEGIN RSA " + "PRIVATE KEY-----", "a private key"),
+        ("open('/ho" + "me/somebody/x')", "a path of one machine"),
+    ],
+)
+def test_a_leak_is_named(tmp_path: Path, text: str, what: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(f"fine\n{text}\n")
+    assert script("leaks").in_file(path, tmp_path) == [f"a.txt:2 holds {what}"]
+
+
+def test_the_account_of_the_documentation_is_no_leak(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("arn:aws:iam::123456789012:role/x")
+    assert script("leaks").in_file(path, tmp_path) == []

@@ -1,0 +1,122 @@
+"""Set-up is done once, is pinned, and names what this machine cannot have."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.requirements import Requirement
+
+from helpers.paths import ROOT
+
+PROGRAMS_OF_CONDA = {"python", "pip", "git", "kubernetes-helm", "kubernetes-client", "prometheus"}
+
+
+@pytest.fixture
+def setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """`ci/setup.py`, installing into a folder of the test."""
+    spec = importlib.util.spec_from_file_location("setup_script", ROOT / "ci/setup.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "TOOLS", tmp_path)
+    monkeypatch.setattr(module, "BIN", tmp_path / "bin")
+    (tmp_path / "bin").mkdir()
+    return module
+
+
+def direct() -> set[str]:
+    """Names of the direct dependencies."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    return {Requirement(one).name for one in listed}
+
+
+def test_a_second_setup_says_and_does_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "ci/setup.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == done.stderr == ""
+
+
+def test_make_alone_lists_every_target() -> None:
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets == set(re.findall(r"^  make ([a-z]+) ", said, re.MULTILINE))
+    assert {"rehearse", "test", "lab", "check", "doctor", "down"} <= targets
+
+
+def test_every_dependency_is_pinned() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = {Requirement(line).name for line in lines if "==" in line}
+    assert len(pinned) == len([line for line in lines if line and not line.startswith("#")])
+    assert {one.lower() for one in direct()} <= pinned
+
+
+def test_conda_lists_the_same_dependencies_each_with_a_reason() -> None:
+    lines = (ROOT / "environment.yml").read_text().partition("- pip:")[2].splitlines()
+    entries = [line.strip() for line in lines if re.match(r"^ +- \w", line)]
+    names = {Requirement(one[2:].partition("#")[0].strip()).name for one in entries}
+    assert names == direct()
+    assert all(one.partition("  # ")[2] for one in entries)
+
+
+def test_what_the_notebooks_import_is_a_dependency() -> None:
+    asked = {"jupyterlab", "papermill", "boto3", "sh", "kubernetes", "tritonclient", "pandas"}
+    assert asked | {"matplotlib", "torch", "onnx"} <= direct()
+
+
+@pytest.mark.parametrize("step", ["triton", "cluster_programs"])
+def test_another_platform_is_told_what_to_do(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(setup, "LINUX_AMD64", False)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(setup.Unavailable, match=r"Docker|brew"):
+        getattr(setup, step)()
+
+
+def test_without_apt_the_way_to_prometheus_is_named(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(setup.Unavailable, match="brew install prometheus"):
+        setup.prometheus()
+
+
+def test_a_program_with_another_digest_is_not_written(setup: ModuleType) -> None:
+    with pytest.raises(setup.Unavailable, match="SHA-256"):
+        setup.write_checked("helm", b"not helm", setup.CLUSTER_PROGRAMS["helm"][2])
+    assert not (setup.BIN / "helm").exists()
+
+
+def test_a_failed_command_is_quoted(setup: ModuleType) -> None:
+    with pytest.raises(setup.Unavailable, match="no such mirror"):
+        setup.call(["sh", "-c", "echo no such mirror; exit 3"])
+
+
+def test_a_step_is_done_again_when_its_input_or_product_changes(
+    setup: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pins, product = tmp_path / "pins.txt", tmp_path / "product"
+    pins.write_text("a==1")
+    done: list[int] = []
+
+    def install() -> str:
+        done.append(1)
+        product.touch()
+        return "done"
+
+    def again() -> int:
+        setup.step("x", [pins], install, [product])
+        return len(done)
+
+    assert (again(), again()) == (1, 1)
+    pins.write_text("a==2")
+    assert again() == 2
+    product.unlink()
+    assert again() == 3

@@ -1,0 +1,46 @@
+"""One exported pair of networks and one real Triton for the tests of this room."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers import services
+from helpers.profile import Profile
+from helpers.run import Run
+from helpers.serving import models, triton
+from helpers.serving.endpoint import Endpoint
+from helpers.serving.reports import Models
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterator[Run]:
+    """A run that several tests read; whatever it starts is stopped."""
+    made = Run.create(profile, tmp_path_factory.mktemp("serving"))
+    yield made
+    services.down(made)
+
+
+@pytest.fixture(scope="session")
+def exported(shared: Run) -> Models:
+    """The networks of the quick profile."""
+    return models.prepare(shared)
+
+
+@pytest.fixture(scope="session")
+def endpoint(shared: Run, exported: Models) -> Endpoint:
+    """A real Triton that serves them."""
+    return triton.serve(shared)
+
+
+@pytest.fixture
+def prepared(run: Run, exported: Models) -> Run:
+    """A run of the test's own, with the networks exported and nothing served."""
+    run.save(exported)
+    return run
+
+
+@pytest.fixture
+def shared_memory() -> Path:
+    """Where the Python backend keeps its tensors."""
+    return triton.SHM

@@ -1,0 +1,162 @@
+"""Networks are torchvision's, exports agree with torch, and random weights are said to be."""
+
+import hashlib
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import helper
+
+from helpers.errors import Problem
+from helpers.profile import Profile
+from helpers.run import Run
+from helpers.serving import models
+from helpers.serving.reports import Models
+from model import export, weights
+from model.networks import NETWORKS, randomise
+
+# torchvision's documentation: parameters of each network
+PARAMETERS = {"resnet50": 25_557_032, "mobilenetv2": 3_504_872}
+# a few names and shapes of torchvision's published state dicts
+SHAPES = {
+    "resnet50": {
+        "conv1.weight": (64, 3, 7, 7),
+        "layer1.0.downsample.0.weight": (256, 64, 1, 1),
+        "layer3.5.bn3.running_var": (1024,),
+        "layer4.0.conv2.weight": (512, 512, 3, 3),
+        "fc.bias": (1000,),
+    },
+    "mobilenetv2": {
+        "features.0.0.weight": (32, 3, 3, 3),
+        "features.1.conv.0.0.weight": (32, 1, 3, 3),
+        "features.17.conv.2.weight": (320, 960, 1, 1),
+        "features.18.1.num_batches_tracked": (),
+        "classifier.1.weight": (1000, 1280),
+    },
+}
+ENTRIES = {"resnet50": 320, "mobilenetv2": 314}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_torchvisions(name: str) -> None:
+    network = NETWORKS[name]()
+    assert sum(one.numel() for one in network.parameters()) == PARAMETERS[name]
+    state = network.state_dict()
+    assert len(state) == ENTRIES[name]
+    for entry, shape in SHAPES[name].items():
+        assert tuple(state[entry].shape) == shape
+
+
+def test_random_weights_are_seeded() -> None:
+    states = []
+    for seed in (0, 0, 1):
+        network = NETWORKS["mobilenetv2"]()
+        randomise(network, seed)
+        states.append(network.state_dict()["features.0.0.weight"])
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+def test_every_export_is_dynamic_recent_and_agrees_with_torch(exported: Models) -> None:
+    assert exported.has_both_networks
+    for one in exported.models:
+        assert one.opset >= export.LEAST_OPSET
+        assert set(one.parity) == {1, 2, 8}
+        assert max(one.parity.values()) < 1e-5
+        assert one.top1_agreement == 1.0
+        assert one.weights == "seeded random (0)"
+
+
+def test_parity_sees_other_weights(shared: Run, exported: Models) -> None:
+    facts = exported.models[0]
+    other = weights.build(facts.network, "random", seed=99).network
+    path = models.file_of(shared, facts.name)
+    found = export.parity(other, path, facts.image_size, (2,), seed=0)
+    assert found.difference[2] > models.TOLERANCE
+
+
+def test_a_cached_export_that_was_damaged_is_made_again(
+    exported: Models, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(models, "CACHE", tmp_path)
+    small = Profile.load_named("quick").model_copy(
+        update={"model": run.profile.model.model_copy(
+            update={"networks": run.profile.model.networks[:1]}
+        )}
+    )  # fmt: skip
+    single = Run.create(small, tmp_path / "outputs")
+    first = models.prepare(single).models[0]
+    path = models.file_of(single, first.name)
+    path.write_bytes(path.read_bytes()[:-100])
+    again = models.prepare(single).models[0]
+    assert (
+        hashlib.sha256(models.file_of(single, again.name).read_bytes()).hexdigest() == again.sha256
+    )
+    models.file_of(single, again.name).unlink()
+    with pytest.raises(Problem, match="Run stage 03 again"):
+        models.file_of(single, again.name)
+
+
+def test_a_fixed_batch_or_an_old_opset_is_refused(tmp_path: Path) -> None:
+    for batch, opset, fault in ((1, 20, "does not take"), ("batch", 13, "opset 13")):
+        shape = [batch, 3, 64, 64]
+        tensors = [
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+            for name in (export.INPUT, export.OUTPUT)
+        ]
+        node = helper.make_node("Relu", [export.INPUT], [export.OUTPUT])
+        graph = helper.make_graph([node], "g", tensors[:1], tensors[1:])
+        path = tmp_path / "m.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
+        with pytest.raises(export.ExportError, match=fault):
+            export.check(path, 64)
+    path.write_bytes(b"not onnx")
+    with pytest.raises(export.ExportError, match="not a valid ONNX file"):
+        export.check(path, 64)
+
+
+def published(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state dict named by its digest, as torchvision publishes them."""
+    network = NETWORKS["mobilenetv2"]()
+    randomise(network, 42)
+    torch.save(network.state_dict(), folder / "x.pth")
+    digest = hashlib.sha256((folder / "x.pth").read_bytes()).hexdigest()
+    path = (folder / "x.pth").rename(folder / f"mobilenet_v2-{digest[:8]}.pth")
+    monkeypatch.setitem(weights.FILES, "mobilenetv2", path.name)
+    monkeypatch.setenv("GPU_E2E_WEIGHTS", str(folder))
+    return path
+
+
+def test_pretrained_weights_load_where_the_user_has_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = published(tmp_path, monkeypatch)
+    loaded = weights.build("mobilenetv2", "auto", seed=0)
+    assert loaded.weights == f"pretrained ({path.name})"
+    truth = torch.load(path, weights_only=True)["classifier.1.weight"]
+    assert torch.equal(loaded.network.state_dict()["classifier.1.weight"], truth)
+
+
+def test_damaged_weights_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = published(tmp_path, monkeypatch)
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(weights.WeightsError, match="damaged"):
+        weights.build("mobilenetv2", "pretrained", seed=0)
+    loaded = weights.build("mobilenetv2", "auto", seed=0)
+    assert loaded.weights == "seeded random (0)" and "damaged" in loaded.reason
+
+
+def test_without_network_auto_falls_back_and_pretrained_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Run
+) -> None:
+    monkeypatch.setattr(weights, "SITE", "http://127.0.0.1:9")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    loaded = weights.build("mobilenetv2", "auto", seed=0)
+    assert "could not be downloaded" in loaded.reason
+    demanding = run.profile.model_copy(
+        update={"model": run.profile.model.model_copy(update={"weights": "pretrained"})}
+    )
+    with pytest.raises(Problem, match=r"no pretrained weights.*model.weights=random"):
+        models.prepare(Run(run.folder, demanding))
+    assert list(tmp_path.rglob("*.part")) == []

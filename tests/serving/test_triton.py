@@ -1,0 +1,160 @@
+"""A real Triton: it serves what ONNX Runtime computes, and says clearly why it does not start."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import requests
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as config_pb2
+
+from helpers import services, tools
+from helpers.errors import Problem, Unavailable
+from helpers.profile import Profile
+from helpers.run import Run
+from helpers.serving import repository, smoke, triton
+from helpers.serving.endpoint import Endpoint
+from helpers.serving.reports import Models, Smoke
+
+
+@pytest.mark.parametrize(("backend", "kind"), [("python", "cpu"), ("onnxruntime", "gpu")])
+def test_a_configuration_reads_back_with_dynamic_batching(
+    prepared: Run, exported: Models, backend: repository.Backend, kind: repository.Kind
+) -> None:
+    folder = repository.build(prepared, exported, backend, kind)
+    for one in exported.models:
+        text = (folder / one.name / "config.pbtxt").read_text()
+        found = text_format.Parse(text, config_pb2.ModelConfig())
+        assert (found.name, found.backend) == (one.name, backend)
+        assert found.HasField("dynamic_batching")
+        assert found.max_batch_size == prepared.profile.serving.max_batch_size
+        assert list(found.input[0].dims) == [3, one.image_size, one.image_size]
+        group = config_pb2.ModelInstanceGroup
+        assert found.instance_group[0].kind == (group.KIND_GPU if kind == "gpu" else group.KIND_CPU)
+        version = folder / one.name / "1"
+        assert (version / "model.onnx").stat().st_size == one.bytes
+        assert (version / "model.py").is_file() == (backend == "python")
+
+
+def test_the_server_is_real_and_serves_every_model(endpoint: Endpoint, exported: Models) -> None:
+    assert endpoint.server == "tritonserver 2.51.0 (CPU)"
+    for one in exported.models:
+        described = requests.get(f"{endpoint.http}/v2/models/{one.name}/config", timeout=5).json()
+        assert described["backend"] == "python"
+        assert "dynamic_batching" in described
+    assert "nv_inference_count" in requests.get(endpoint.metrics, timeout=5).text
+
+
+def test_serving_again_finds_the_running_server(shared: Run, endpoint: Endpoint) -> None:
+    assert triton.serve(shared) == endpoint
+
+
+def test_answers_agree_with_onnx_runtime(shared: Run, endpoint: Endpoint) -> None:
+    smoke_record = smoke.infer(shared, endpoint)
+    assert smoke_record.all_agree
+    asked = {(one.model, one.protocol, one.batch) for one in smoke_record.answers}
+    models = [one.name for one in shared.profile.model.networks]
+    assert asked == {(m, p, b) for m in models for p in ("http", "grpc") for b in smoke.BATCHES}
+    assert shared.load(Smoke) == smoke_record
+    assert len(smoke.frame(smoke_record)) == len(smoke_record.answers)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        np.zeros((0, 1000), np.float32),
+        np.zeros((2, 10), np.float32),
+        np.full((2, 1000), np.nan, np.float32),
+        np.ones((2, 1000), np.float32) * 1.01,
+    ],
+)
+def test_content_counts_and_not_status(run: Run, answer: "smoke.Logits | None") -> None:
+    truth = np.ones((2, 1000), np.float32)
+    assert smoke.compare("m", "http", truth, truth, 1.0).agrees
+    wrong = smoke.compare("m", "http", truth, answer, 1.0)
+    assert not wrong.agrees
+    record = Smoke(answers=(wrong,), tolerance=1e-4, weights={"m": "x"})
+    run.save(record)
+    assert run.load(Smoke) == record
+    assert not record.all_agree
+
+
+def test_a_taken_port_is_named(prepared: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        profile = Profile.load_named("quick", f"serving.grpc_port={port}")
+        with pytest.raises(Problem, match=f"Port {port} on 127.0.0.1 is taken"):
+            triton.serve(Run(prepared.folder, profile))
+    assert services.marked(prepared.run_id) == {}
+
+
+def test_a_bad_model_ends_with_the_servers_words(
+    prepared: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = repository.build
+
+    def broken(*arguments: object) -> Path:
+        folder = build(*arguments)  # type: ignore[arg-type]
+        model = next(folder.glob("*/1/model.onnx"))
+        model.unlink()
+        model.write_bytes(b"not a model")
+        return folder
+
+    monkeypatch.setattr(repository, "build", broken)
+    with pytest.raises(Problem, match=r"triton ended while starting(.|\n)*log(.|\n)*model"):
+        triton.serve(prepared)
+    assert services.marked(prepared.run_id) == {}
+
+
+def test_a_crash_at_start_ends_with_the_servers_words(
+    prepared: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triton, "_common_flags", lambda *_: ["--model-repository=/nowhere"])
+    with pytest.raises(Problem, match=r"ended while starting(.|\n)*/nowhere"):
+        triton.serve(prepared)
+
+
+def test_killed_outright_it_leaves_nothing(prepared: Run, shared_memory: Path) -> None:
+    triton.serve(prepared)
+    mine = f"gpu-e2e-{prepared.run_id}-*"
+    assert list(shared_memory.glob(mine))
+    marked = services.marked(prepared.run_id)
+    server = next(one for one in marked.values() if one.name() == "tritonserver")
+    os.kill(server.pid, signal.SIGKILL)
+    psutil.wait_procs(list(marked.values()), timeout=20)
+    assert services.marked(prepared.run_id) == {}
+    deadline = time.monotonic() + 5
+    while list(shared_memory.glob(mine)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not list(shared_memory.glob(mine))
+
+
+def test_without_wheel_and_docker_the_stage_is_not_available(
+    prepared: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tools, "TOOLS", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Unavailable, match="no Docker runs here"):
+        triton.serve(prepared)
+
+
+def test_the_container_is_reachable_from_this_machine_alone(tmp_path: Path) -> None:
+    ports = {"http": 1, "grpc": 2, "metrics": 3}
+    command = triton.container_command("R-1", tmp_path, ["m"], ports)
+    assert command[:2] == ["docker", "run"]
+    published = [one for one in command if one.startswith("--publish")]
+    assert published == [
+        "--publish=127.0.0.1:1:8000",
+        "--publish=127.0.0.1:2:8001",
+        "--publish=127.0.0.1:3:8002",
+    ]
+    assert command.index(triton.IMAGE) < command.index("tritonserver")
+    assert {"--model-repository=/models", "--load-model=m"} <= set(command)
