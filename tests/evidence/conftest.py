@@ -1,0 +1,123 @@
+"""A run with made-up figures, so that every verdict and page can be tried without a server."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import checklist
+from helpers.load.report import LoadReport, Percentile, PhaseReport, ScenarioReport
+from helpers.run import Run
+from helpers.telemetry.report import SeriesFacts, Telemetry
+
+LENGTH_S = 20.0
+
+
+def phase(name: str, count: int, **changed: object) -> PhaseReport:
+    """A phase of `count` good answers, 5 to 15 ms late."""
+    facts: dict[str, object] = {
+        "name": name,
+        "warmup": False,
+        "requested_rps": count / LENGTH_S,
+        "offered_rps": count / LENGTH_S,
+        "throughput_rps": count / LENGTH_S,
+        "start_s": 0.0,
+        "end_s": LENGTH_S,
+        "requests": count,
+        "delivered": count,
+        "ok": count,
+        "errors": {},
+        "error_rate_pct": 0.0,
+        "latency": {
+            "p50": Percentile(ms=10.0, low_ms=9.5, high_ms=10.5),
+            "p95": Percentile(ms=14.5, low_ms=14.2, high_ms=14.8),
+            "p99": Percentile(ms=14.9, low_ms=14.7, high_ms=15.0),
+        },
+        "mean_ms": 10.0,
+        "max_ms": 15.0,
+        "service_p50_ms": 9.8,
+        "send_error_p99_ms": 0.2,
+        "overloaded": False,
+        "invalid": (),
+    }
+    return PhaseReport.model_validate(facts | changed)
+
+
+def scenario(name: str, count: int = 800, **changed: object) -> ScenarioReport:
+    """A scenario of one phase."""
+    one = phase("steady", count)
+    facts: dict[str, object] = {
+        "name": name,
+        "model": "mobilenetv2",
+        "protocol": "http",
+        "batch": 1,
+        "seed": 1,
+        "engine": "made up",
+        "started": "2026-01-01T00:00:10.000Z",
+        "phases": (one,),
+        "measured": one.model_copy(update={"name": "measured"}),
+        "server": None,
+        "agreement": "made up for a test",
+        "client_cpu_share": 0.1,
+        "invalid": (),
+    }
+    return ScenarioReport.model_validate(facts | changed)
+
+
+def requests(count: int = 800, seed: int = 1) -> pd.DataFrame:
+    """The table that belongs to a scenario, with one error."""
+    generator = np.random.default_rng(seed)
+    intended = np.sort(generator.uniform(0, LENGTH_S, count))
+    latency = generator.uniform(5, 15, count)
+    table = pd.DataFrame(
+        {
+            "phase": "steady",
+            "warmup": False,
+            "intended_s": intended,
+            "sent_s": intended + 0.0001,
+            "done_s": intended + latency / 1000,
+            "latency_ms": latency,
+            "service_ms": latency - 0.1,
+            "outcome": "ok",
+            "bytes": 4_100,
+        }
+    )
+    table.loc[7, ["outcome", "done_s", "latency_ms", "service_ms"]] = ["timeout", *[np.nan] * 3]
+    return table
+
+
+def telemetry(gpu: float | None = None) -> Telemetry:
+    """CPU at half; a GPU only where it is asked for."""
+    facts = {"title": "CPU utilisation", "unit": "%", "query": "up"}
+    gpu_facts = {"title": "GPU utilisation", "unit": "%", "query": "up"}
+    absent = "" if gpu is not None else "no GPU here"
+    return Telemetry(
+        start="2026-01-01T00:00:00.000Z",
+        end="2026-01-01T00:01:00.000Z",
+        series=(
+            SeriesFacts(name="cpu", samples=60, absent="", **facts),
+            SeriesFacts(name="gpu", samples=0, absent=absent or "made up", **gpu_facts),
+        ),
+        cpu_utilisation_pct=50.0,
+        gpu_utilisation_pct=gpu,
+        gpu_absent=absent,
+    )
+
+
+@pytest.fixture
+def measured(run: Run) -> Run:
+    """A run whose three scenarios were fired, on a machine without a GPU."""
+    names = ("smoke", "spike", "soak")
+    run.save(LoadReport(scenarios=tuple(scenario(name) for name in names)))
+    for number, name in enumerate(names):
+        run.save_table(f"requests-{name}", requests(seed=number))
+        run.event("load-start", stage="05", scenario=name)
+        run.event("load-stop", stage="05", scenario=name)
+    run.save(telemetry())
+    times = pd.date_range("2026-01-01", periods=60, freq="s", tz="UTC")
+    run.save_table(
+        "metrics", pd.DataFrame({"time": times, "series": "cpu", "label": "", "value": 50.0})
+    )
+    checklist.claim(
+        run, "05.scenarios", holds=True, evidence="records/05/load.json", note="made up"
+    )
+    return run
