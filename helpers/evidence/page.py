@@ -37,7 +37,16 @@ def pack(run: Run) -> Path:
 
 def bind(run: Run) -> Path:
     """Export notebooks that have changed, and write the page over all."""
-    pages = export.notebooks(run)
+    return run.write(INDEX, render(run, export.notebooks(run)))
+
+
+def render(run: Run, pages: list[Path]) -> str:
+    """The page over all.
+
+    Args:
+        run: The run it tells of.
+        pages: The exported notebooks that it links to.
+    """
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(export.TEMPLATES),
         autoescape=True,
@@ -45,8 +54,7 @@ def bind(run: Run) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template("index.html.j2")
-    text = template.render(**_facts(run), pages=pages)
-    return run.write(INDEX, export.mask(text))
+    return export.mask(template.render(**_facts(run), pages=pages))
 
 
 def figures(run: Run) -> list[Path]:

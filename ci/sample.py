@@ -1,0 +1,84 @@
+"""Redraws the committed sample of the evidence, and the README's figures, from a finished run."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import Problem
+from helpers.evidence import export, kpis, page
+from helpers.evidence.kpis import Kpi
+from helpers.run import Run, run_folders
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "docs" / "evidence"
+README = ROOT / "README.md"
+BLOCK = re.compile(
+    r"(?<=<!-- figures: made by `make sample` -->\n).*?(?=<!-- figures end -->)", re.S
+)
+
+
+def main() -> None:
+    """Take the newest finished run of the rehearsal profile."""
+    run = newest()
+    shutil.rmtree(SAMPLE, ignore_errors=True)
+    (SAMPLE / "figures").mkdir(parents=True)
+    for name in ("results.json", "results.csv"):
+        text = (run.folder / "evidence" / name).read_text()
+        (SAMPLE / name).write_text(export.mask(text))
+    for picture in page.figures(run):
+        shutil.copy(picture, SAMPLE / "figures")
+    (SAMPLE / "index.html").write_text(page.render(run, pages=[]))
+    results = json.loads((SAMPLE / "results.json").read_text())
+    README.write_text(BLOCK.sub(lambda _: block(results), README.read_text()))
+    print(f"docs/evidence and the README's figures are now those of {run.run_id}.")
+
+
+def newest() -> Run:
+    """The newest finished run of the rehearsal profile that has every figure."""
+    for folder in reversed(run_folders()):
+        run = Run.open(folder.name)
+        finished = run.manifest()["ended"] and not run.events("stage-failed")
+        if run.profile.name == "rehearsal" and finished and page.has_all_figures(run):
+            return run
+    raise Problem("There is no finished rehearsal.", "Run 'make rehearse' first.")
+
+
+def block(results: dict[str, Any]) -> str:
+    """The README's table of KPIs, as Markdown.
+
+    Args:
+        results: What `results.json` holds.
+    """
+    rows = [_row(Kpi.model_validate(one)) for one in results["kpis"]]
+    machine = results["machine"]
+    scenario = results["profile"]["kpis"]["scenario"]
+    return "\n".join(
+        [
+            "",
+            "| REHEARSAL | target | measured | verdict |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            f"Scenario “{scenario}” of run `{results['run_id']}` on {machine['cores']} cores "
+            f"({machine['processor']}), which client, server and telemetry shared; in brackets the "
+            "95 % confidence interval. These are CPU figures of a rehearsal, not GPU figures.",
+            "",
+        ]
+    )
+
+
+def _row(kpi: Kpi) -> str:
+    sign = "≥" if kpi.at_least else "≤"
+    told = kpis.measurement(kpi)
+    shown = told if kpi.measured is not None else f"– ({kpi.note})"
+    return f"| {kpi.title} | {sign} {kpi.target:g} {kpi.unit} | {shown} | {kpi.verdict} |"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Problem as problem:
+        sys.exit(str(problem))
