@@ -1,0 +1,205 @@
+"""A real Prometheus for a run: started with the sampler and pointed at Triton."""
+
+import json
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pandas as pd
+import requests
+import yaml
+
+from helpers import services, tools
+from helpers.errors import Problem
+from helpers.run import Run
+from helpers.services import Service
+from helpers.serving.endpoint import Endpoint
+from helpers.telemetry.report import Targets
+from helpers.telemetry.server import Server
+
+START_TIMEOUT_S = 30.0
+# Prometheus hands changed targets on every 5 s only
+TARGETS_TIMEOUT_S = 30.0
+SAMPLER, PROMETHEUS, TRITON = "sampler", "prometheus", "triton"
+TARGETS_FILE, CONFIGURATION_FILE = "prometheus/targets.json", "prometheus/prometheus.yml"
+
+
+def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S) -> Server:
+    """Start the run's Prometheus and sampler, or find them running, and point them at Triton.
+
+    A Prometheus that runs already follows to a Triton that moved; it is not restarted. The record
+    `Targets` is saved also where a target is not up.
+
+    Args:
+        run: The run they belong to; data goes to its folder `prometheus/`.
+        endpoint: The Triton to scrape.
+        timeout_s: How long targets may take to be up, seconds.
+
+    Raises:
+        Problem: There is no Prometheus here, something does not start, or a target is not up.
+    """
+    program = tools.need(PROMETHEUS)
+    sampler = services.find(run, SAMPLER) or _start_sampler(run)
+    wanted = {SAMPLER: f"{_url(sampler)}/metrics", TRITON: endpoint.metrics}
+    groups = [_group(job, url) for job, url in wanted.items()]
+    run.write(TARGETS_FILE, json.dumps(groups, indent=2) + "\n")
+    server = Server(_url(services.find(run, PROMETHEUS) or _start_prometheus(run, program)))
+    errors = _await_targets(server, wanted, timeout_s)
+    _save(run, server, {job: not error for job, error in errors.items()})
+    for job, error in errors.items():
+        if error:
+            raise Problem(
+                f"Prometheus cannot scrape {job} at {wanted[job]} "
+                f"(tried for {timeout_s:g} s): {error}.",
+                f"Check that {job} runs: its log is services/{job}.log of the run.",
+            )
+    return server
+
+
+def targets(run: Run) -> Targets:
+    """What is scraped: asked anew where the run's Prometheus is running, else as it was saved.
+
+    Raises:
+        Problem: The run never had a Prometheus, or it does not answer.
+    """
+    service = services.find(run, PROMETHEUS)
+    if service is None:
+        return run.load(Targets)
+    server = Server(_url(service))
+    return _save(run, server, {one.job: one.health == "up" for one in server.targets()})
+
+
+def frame(found: Targets) -> pd.DataFrame:
+    """What is scraped, for people."""
+    facts = {
+        "Prometheus": found.prometheus,
+        "Scraped every": f"{found.scrape_interval_s:g} s",
+        **{f"Target {job}": "up" if is_up else "DOWN" for job, is_up in found.up.items()},
+        "GPU": found.gpu,
+    }
+    return pd.DataFrame({"What": list(facts), "Found": list(facts.values())})
+
+
+def gpu_absent(server: Server, at: datetime | None = None) -> str:
+    """Why no GPU is sampled; empty where one is.
+
+    Args:
+        server: The Prometheus to ask.
+        at: The moment to ask about; None means now.
+
+    Raises:
+        Problem: Prometheus cannot be reached.
+    """
+    found = server.query("gpu_e2e_gpu_info", at)
+    if found.empty:
+        return "no sampler reports on GPUs"
+    return "" if found["state"].eq("present").any() else str(found["detail"].iloc[-1])
+
+
+def _start_sampler(run: Run) -> Service:
+    port = services.free_port()
+    module = "helpers.telemetry.sampler"
+    return services.start(
+        run,
+        SAMPLER,
+        [sys.executable, "-m", module, "--port", str(port), "--run-id", run.run_id],
+        ports={"http": port},
+        ready=lambda: _answers(f"http://127.0.0.1:{port}/metrics"),
+        timeout_s=START_TIMEOUT_S,
+        program=module,
+    )
+
+
+def _start_prometheus(run: Run, program: Path) -> Service:
+    port = services.free_port(run.profile.telemetry.prometheus_port)
+    command: list[str | Path] = [
+        program,
+        f"--config.file={run.write(CONFIGURATION_FILE, _configuration(run))}",
+        f"--storage.tsdb.path={run.folder / 'prometheus' / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        # its default of 5 s would come on top of the 5 s that discovery takes
+        "--scrape.discovery-reload-interval=500ms",
+    ]
+    return services.start(
+        run,
+        PROMETHEUS,
+        command,
+        ports={"http": port},
+        ready=lambda: _answers(f"http://127.0.0.1:{port}/-/ready"),
+        timeout_s=START_TIMEOUT_S,
+        program=str(program),
+    )
+
+
+def _configuration(run: Run) -> str:
+    every = duration(run.profile.telemetry.scrape_interval_s)
+    discovery = [{"files": [str((run.folder / TARGETS_FILE).resolve())]}]
+    return yaml.safe_dump(
+        {
+            "global": {"scrape_interval": every, "scrape_timeout": every},
+            "scrape_configs": [{"job_name": "run", "file_sd_configs": discovery}],
+        }
+    )
+
+
+def duration(length_s: float) -> str:
+    """A duration as Prometheus reads it.
+
+    >>> duration(5.0), duration(0.5)
+    ('5s', '500ms')
+    """
+    return f"{length_s:.0f}s" if length_s == round(length_s) else f"{round(length_s * 1000)}ms"
+
+
+def _group(job: str, url: str) -> dict[str, object]:
+    parts = urlsplit(url)
+    # the same instance wherever it listens: a restarted Triton continues its series
+    labels = {"job": job, "instance": job}
+    labels |= {"__scheme__": parts.scheme, "__metrics_path__": parts.path or "/metrics"}
+    return {"targets": [parts.netloc], "labels": labels}
+
+
+def _await_targets(server: Server, wanted: dict[str, str], timeout_s: float) -> dict[str, str]:
+    """Wait until all targets are up; returns job → why it is not, empty where it is."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        known = {one.url: one for one in server.targets()}
+        errors = dict.fromkeys(wanted, "it has not been scraped yet")
+        for job, url in wanted.items():
+            if url in known and known[url].health != "unknown":
+                errors[job] = known[url].error
+        if not any(errors.values()) or time.monotonic() > deadline:
+            return errors
+        time.sleep(0.1)
+
+
+def _save(run: Run, server: Server, up: dict[str, bool]) -> Targets:
+    record = Targets(
+        prometheus=server.version(),
+        up=up,
+        scrape_interval_s=run.profile.telemetry.scrape_interval_s,
+        gpu=_gpu(server),
+    )
+    run.save(record)
+    return record
+
+
+def _gpu(server: Server) -> str:
+    if absent := gpu_absent(server):
+        return f"none: {absent}"
+    return str(server.query('gpu_e2e_gpu_info{state="present"}')["detail"].iloc[-1])
+
+
+def _url(service: Service) -> str:
+    return f"http://127.0.0.1:{service.ports['http']}"
+
+
+def _answers(url: str) -> bool:
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(url, timeout=2).ok
+        except requests.RequestException:
+            return False
