@@ -75,6 +75,11 @@ class Run:
         """The folder's name: UTC time and profile."""
         return self.folder.name
 
+    @property
+    def mark(self) -> str:
+        """What its processes carry in their environment: unique on this machine."""
+        return str(self.folder.resolve())
+
     @classmethod
     def create(cls, profile: Profile, outputs: Path = OUTPUTS) -> Self:
         """Begin a run: a new folder with its profile and manifest."""

@@ -119,7 +119,7 @@ def start(
     log = folder / f"{name}.log"
     spec = {
         "command": [str(part) for part in command],
-        "env": (env or {}) | {MARK: run.run_id},
+        "env": (env or {}) | {MARK: run.mark},
         "log": str(log),
         "exit": str(folder / f"{name}.exit.json"),
         "ttl_s": run.profile.services.ttl_minutes * 60,
@@ -135,7 +135,7 @@ def start(
         stdout=subprocess.DEVNULL,
         stderr=log.open("ab"),
         start_new_session=True,
-        env=os.environ | {MARK: run.run_id},
+        env=os.environ | {MARK: run.mark},
     )
     born = psutil.Process(watcher.pid).create_time()
     relative = str(log.relative_to(run.folder))
@@ -178,18 +178,18 @@ def down(run: Run) -> list[str]:
         The names of what was stopped; processes that no record names appear by their command.
     """
     stopped = [service.name for service in reversed(recorded(run)) if stop(run, service.name)]
-    strays = marked(run.run_id)
+    strays = marked(run.mark)
     _end(strays.values())
     return stopped + list(strays)
 
 
-def marked(run_id: str) -> dict[str, psutil.Process]:
+def marked(mark: str) -> dict[str, psutil.Process]:
     """Living processes that carry the run's mark, but for this one and its ancestors."""
     family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found: dict[str, psutil.Process] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid not in family and process.environ().get(MARK) == run_id:
+            if process.pid not in family and process.environ().get(MARK) == mark:
                 found[f"{process.name()} ({process.pid})"] = process
     return found
 

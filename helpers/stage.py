@@ -61,7 +61,7 @@ def begin(number: str, *, profile: str, run_id: str, **parameters: str) -> Run:
         if not isinstance(value, str):
             raise Problem(f"Parameter {name} must be text, not {value!r}.")
     run = open_run(profile, run_id, parameters.get("settings", ""), new=number == "00")
-    os.environ[MARK] = run.run_id
+    os.environ[MARK] = run.mark
     run.event("stage-start", stage=number)
     here = checklist.stage(number)
     print(f"Stage {number} {here.title} · run {run.run_id}\n{LABEL[run.profile.target]}")

@@ -160,7 +160,7 @@ def _owned(run: Run) -> Iterator[None]:
         )
     mark = services.owner_mark(os.getpid())
     run.note(workbook=mark)
-    os.environ |= {services.MARK: run.run_id, services.OWNER: mark}
+    os.environ |= {services.MARK: run.mark, services.OWNER: mark}
     before = {one: signal.signal(one, _interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield

@@ -57,7 +57,7 @@ def test_a_service_runs_until_it_is_stopped(run: Run) -> None:
     assert not service.running
     assert services.find(run, "sleeper") is None
     assert not services.stop(run, "sleeper")
-    assert services.marked(run.run_id) == {}
+    assert services.marked(run.mark) == {}
     assert [event["kind"] for event in run.events()] == ["service-started", "service-stopped"]
 
 
@@ -71,7 +71,7 @@ def test_a_crash_at_start_quotes_the_log(run: Run) -> None:
     with pytest.raises(Problem, match=r"sleeper ended while starting(.|\n)*no such model"):
         begin(run, command=["sh", "-c", "echo no such model >&2; exit 3"])
     assert exit_of(run) == {"code": 3, "reason": "ended by itself"}
-    assert services.marked(run.run_id) == {}
+    assert services.marked(run.mark) == {}
 
 
 def test_a_program_that_does_not_exist_quotes_the_log(run: Run) -> None:
@@ -82,7 +82,7 @@ def test_a_program_that_does_not_exist_quotes_the_log(run: Run) -> None:
 def test_a_service_that_is_never_ready_is_stopped(run: Run) -> None:
     with pytest.raises(Problem, match="was not ready within"):
         services.start(run, "slow", SLEEP, ports={}, ready=lambda: False, timeout_s=1)
-    assert services.marked(run.run_id) == {}
+    assert services.marked(run.mark) == {}
 
 
 def test_a_service_that_ignores_sigterm_is_killed(
@@ -95,20 +95,20 @@ def test_a_service_that_ignores_sigterm_is_killed(
     )
     begin(run, command=[sys.executable, "-c", stubborn])
     services.stop(run, "sleeper")
-    assert services.marked(run.run_id) == {}
+    assert services.marked(run.mark) == {}
 
 
 def test_children_of_a_service_end_with_it(run: Run) -> None:
     begin(run, command=["sh", "-c", "sleep 300 & echo awake; wait"])
     services.stop(run, "sleeper")
-    assert services.marked(run.run_id) == {}
+    assert services.marked(run.mark) == {}
 
 
 def test_down_finds_what_a_killed_watcher_left(run: Run) -> None:
     service = begin(run, command=["sh", "-c", "sleep 300 & echo awake; wait"])
     os.kill(service.pid, signal.SIGKILL)
     services.down(run)
-    assert services.marked(run.run_id) == {}
+    assert services.marked(run.mark) == {}
 
 
 def test_down_leaves_other_runs_alone(run: Run, tmp_path: Path, profile: Profile) -> None:

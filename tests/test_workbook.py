@@ -62,9 +62,9 @@ def wait_for_load(outputs: Path, before: int) -> Run:
 
 def gone(run: Run, seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
-    while services.marked(run.run_id) and time.monotonic() < deadline:
+    while services.marked(run.mark) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return not services.marked(run.run_id)
+    return not services.marked(run.mark)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_whole_run_ticks_what_it_saw_and_nothing_else(finished: Run) -> None:
 
 
 def test_a_whole_run_leaves_no_process(finished: Run) -> None:
-    assert services.marked(finished.run_id) == {}
+    assert services.marked(finished.mark) == {}
     assert not any(service.running for service in services.recorded(finished))
     assert finished.manifest()["ended"] is not None
 
@@ -174,7 +174,7 @@ def test_a_failed_stage_tears_down_writes_evidence_and_can_be_resumed(
     assert f"Stage 03 failed: Port {port} on 127.0.0.1 is taken" in said
     assert (run.folder / "evidence/index.html").is_file()
     assert (run.folder / "records/03/models.json").is_file()
-    assert services.marked(run.run_id) == {}
+    assert services.marked(run.mark) == {}
 
     code, said = workbook(outputs, "resume", run.run_id)
     assert code == 0, said

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from helpers.errors import Problem
 from helpers.evidence import style
 from helpers.load.report import LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
@@ -127,11 +126,9 @@ def telemetry(run: Run) -> None:
     begin = pd.Timestamp(record.start)
     present = [one for one in record.series if not one.absent]
     absent = [one for one in record.series if one.absent]
-    if not present:
-        raise Problem("No series came back from Prometheus.", "Run stage 05 again.")
     with style.look():
-        figure, panels = style.panels(len(present), height=1.35, share_x=True)
-        for axes, one in zip(panels, present, strict=True):
+        figure, panels = style.panels(max(len(present), 1), height=1.35, share_x=True)
+        for axes, one in zip(panels, present, strict=False):
             _series(axes, one, samples[samples["series"] == one.name], begin)
         for number, axes in enumerate(panels):
             _load_windows(run, axes, begin, named=number == 0)

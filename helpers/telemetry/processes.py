@@ -20,17 +20,17 @@ class Processes:
     falls: what a process has used stays counted when it ends.
 
     Args:
-        run_id: The run whose processes count.
+        mark: What the processes that count carry.
 
     Attributes:
         cpu_s: Role → CPU seconds used so far.
         memory: Role → resident bytes now; pages that processes share count for each.
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, mark: str) -> None:
         self.cpu_s: dict[str, float] = {}
         self.memory: dict[str, int] = {}
-        self._run_id = run_id
+        self._mark = mark
         self._scanned = float("-inf")
         self._roles: dict[psutil.Process, str] = {}
         self._used: dict[psutil.Process, float] = {}
@@ -39,7 +39,7 @@ class Processes:
         """Bring `cpu_s` and `memory` up to date."""
         if time.monotonic() - self._scanned >= RESCAN_S:
             self._scanned = time.monotonic()
-            self._roles = roles(self._run_id)
+            self._roles = roles(self._mark)
             self._used = {one: used for one, used in self._used.items() if one in self._roles}
         self.memory = dict.fromkeys(self.cpu_s, 0)
         for process, role in self._roles.items():
@@ -55,12 +55,12 @@ class Processes:
         self.memory[role] = self.memory.get(role, 0) + memory
 
 
-def roles(run_id: str) -> dict[psutil.Process, str]:
+def roles(mark: str) -> dict[psutil.Process, str]:
     """The living processes of a run that play a part in it, and which."""
     ours: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.environ().get(MARK) == run_id:
+            if process.environ().get(MARK) == mark:
                 ours[process.pid] = process
     return {process: role for process in ours.values() if (role := _role(process, ours))}
 

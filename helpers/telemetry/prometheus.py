@@ -12,7 +12,7 @@ import requests
 import yaml
 
 from helpers import services, tools
-from helpers.errors import Problem
+from helpers.errors import Problem, Unavailable
 from helpers.run import Run
 from helpers.services import Service
 from helpers.serving.endpoint import Endpoint
@@ -38,7 +38,8 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
         timeout_s: How long targets may take to be up, seconds.
 
     Raises:
-        Problem: There is no Prometheus here, something does not start, or a target is not up.
+        Unavailable: There is no Prometheus here.
+        Problem: Something does not start, or a target is not up.
     """
     program = tools.need(PROMETHEUS)
     sampler = services.find(run, SAMPLER) or _start_sampler(run)
@@ -56,6 +57,19 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
                 f"Check that {job} runs: its log is services/{job}.log of the run.",
             )
     return server
+
+
+def serve_where_possible(run: Run, endpoint: Endpoint) -> Server | None:
+    """As `serve`; None, and one printed sentence, on a machine that cannot have Prometheus.
+
+    Raises:
+        Problem: Something does not start, or a target is not up.
+    """
+    try:
+        return serve(run, endpoint)
+    except Unavailable as reason:
+        print(f"No series of server and machine: {reason}")
+        return None
 
 
 def targets(run: Run) -> Targets:
@@ -104,7 +118,7 @@ def _start_sampler(run: Run) -> Service:
     return services.start(
         run,
         SAMPLER,
-        [sys.executable, "-m", module, "--port", str(port), "--run-id", run.run_id],
+        [sys.executable, "-m", module, "--port", str(port), "--mark", run.mark],
         ports={"http": port},
         ready=lambda: _answers(f"http://127.0.0.1:{port}/metrics"),
         timeout_s=START_TIMEOUT_S,

@@ -4,7 +4,7 @@ Host metrics bear the names of the node exporter and GPU metrics those of the DC
 one query serves a laptop and a cluster. Values are read when they are scraped, so that counters
 and the scrape's time stamp belong together.
 
-    python -m helpers.telemetry.sampler --port 9100 --run-id ID
+    python -m helpers.telemetry.sampler --port 9100 --mark MARK
 """
 
 import argparse
@@ -27,11 +27,11 @@ class Sampler(Collector):
     """Reads everything once per scrape.
 
     Args:
-        run_id: The run whose processes are told apart.
+        mark: What the run's processes carry.
     """
 
-    def __init__(self, run_id: str) -> None:
-        self._processes = Processes(run_id)
+    def __init__(self, mark: str) -> None:
+        self._processes = Processes(mark)
         self._gpus = gpu.find()
         self._lock = threading.Lock()
 
@@ -93,10 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve /metrics on 127.0.0.1 until ended."""
     parser = argparse.ArgumentParser(prog="helpers.telemetry.sampler", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--run-id", required=True)
+    parser.add_argument("--mark", required=True)
     asked = parser.parse_args(arguments)
     registry = CollectorRegistry()
-    registry.register(Sampler(asked.run_id))
+    registry.register(Sampler(asked.mark))
     _, thread = start_http_server(asked.port, addr=ADDRESS, registry=registry)
     print(f"sampling on http://{ADDRESS}:{asked.port}/metrics", flush=True)
     thread.join()

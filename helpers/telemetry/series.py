@@ -21,6 +21,7 @@ NO_TRITON = "Triton was not scraped, or served no model"
 NO_ANSWERS = "Triton answered no request"
 NO_SAMPLER = "the sampler was not scraped"
 NO_GPU = "no NVIDIA GPU was sampled"
+NO_PROMETHEUS = "there is no Prometheus on this machine"
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,7 @@ GPU = Series(
     NO_GPU,
 )
 CATALOGUE = (
-    Series(
-        "requests", "Requests answered", "1/s", _triton("request_success"), "model", NO_TRITON
-    ),
+    Series("requests", "Requests answered", "1/s", _triton("request_success"), "model", NO_TRITON),
     Series("failures", "Requests failed", "1/s", _triton("request_failure"), "model", NO_TRITON),
     Series(
         "queue_time",
@@ -152,14 +151,14 @@ class Span:
         return (self.end - self.start).total_seconds()
 
 
-def collect(run: Run, server: Server) -> Telemetry:
+def collect(run: Run, server: Server | None) -> Telemetry:
     """Read every series back over the window of the load, and utilisation under load alone.
 
     Saves the table `metrics` and the record `Telemetry`.
 
     Args:
         run: The run whose load it is.
-        server: The Prometheus that watched.
+        server: The Prometheus that watched; None where there was none, and every series is absent.
 
     Raises:
         Problem: The run has no finished load, or Prometheus does not answer.
@@ -168,6 +167,8 @@ def collect(run: Run, server: Server) -> Telemetry:
     start = min(one.start for one in loads) - MARGIN
     # what lies in the future would show the last values as if they went on
     end = min(max(one.end for one in loads) + MARGIN, datetime.now(UTC))
+    if server is None:
+        return _nothing(run, start, end)
     no_gpu = gpu_absent(server, end)
     tables = {one.name: _read(run, server, one, start, end) for one in CATALOGUE}
     run.save_table(TABLE, pd.concat(tables.values(), ignore_index=True))
@@ -179,6 +180,21 @@ def collect(run: Run, server: Server) -> Telemetry:
         cpu_utilisation_pct=_mean_under_load(server, CPU, loads),
         gpu_utilisation_pct=gpu_mean,
         gpu_absent="" if gpu_mean is not None else no_gpu or NO_GPU,
+    )
+    run.save(telemetry)
+    return telemetry
+
+
+def _nothing(run: Run, start: datetime, end: datetime) -> Telemetry:
+    """Nobody watched: every series is absent, and says so."""
+    run.save_table(TABLE, pd.DataFrame(columns=COLUMNS))
+    telemetry = Telemetry(
+        start=_iso(start),
+        end=_iso(end),
+        series=tuple(_facts(run, one, 0, NO_PROMETHEUS) for one in CATALOGUE),
+        cpu_utilisation_pct=None,
+        gpu_utilisation_pct=None,
+        gpu_absent=NO_PROMETHEUS,
     )
     run.save(telemetry)
     return telemetry
@@ -200,9 +216,7 @@ def spans(run: Run) -> list[Span]:
             if event.get("outcome", FINISHED) == FINISHED:
                 finished[event["scenario"]] = Span(start, datetime.fromisoformat(event["at"]))
     if not finished:
-        raise Problem(
-            f"Run {run.run_id} has no finished load.", "Run the load of stage 05 first."
-        )
+        raise Problem(f"Run {run.run_id} has no finished load.", "Run the load of stage 05 first.")
     return sorted(finished.values(), key=lambda span: span.start)
 
 
@@ -252,14 +266,14 @@ def _read(run: Run, server: Server, one: Series, start: datetime, end: datetime)
 
 
 def _facts(run: Run, one: Series, samples: int, no_gpu: str) -> SeriesFacts:
-    reason = no_gpu or one.absence if one.absence == NO_GPU else one.absence
+    known = no_gpu if one.absence == NO_GPU or no_gpu == NO_PROMETHEUS else ""
     return SeriesFacts(
         name=one.name,
         title=one.title,
         unit=one.unit,
         query=one.query(_window_s(run.profile.telemetry.scrape_interval_s)),
         samples=samples,
-        absent="" if samples else reason,
+        absent="" if samples else known or one.absence,
     )
 
 

@@ -57,9 +57,7 @@ class Server:
         moment = {} if at is None else {"time": seconds(at)}
         return _frame(self._ask("query", query=promql, **moment))
 
-    def query_range(
-        self, promql: str, start: datetime, end: datetime, step: float
-    ) -> pd.DataFrame:
+    def query_range(self, promql: str, start: datetime, end: datetime, step: float) -> pd.DataFrame:
         """Ask for the values from `start` to `end`, every `step` seconds.
 
         Returns:

@@ -81,7 +81,8 @@ def requests(count: int = 800, seed: int = 1) -> pd.DataFrame:
             "bytes": 4_100,
         }
     )
-    table.loc[7, ["outcome", "done_s", "latency_ms", "service_ms"]] = ["timeout", *[np.nan] * 3]
+    table.loc[7, "outcome"] = "timeout"
+    table.loc[7, "done_s":"service_ms"] = np.nan
     return table
 
 

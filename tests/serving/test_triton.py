@@ -93,7 +93,7 @@ def test_a_taken_port_is_named(prepared: Run) -> None:
         profile = Profile.load_named("quick", f"serving.grpc_port={port}")
         with pytest.raises(Problem, match=f"Port {port} on 127.0.0.1 is taken"):
             triton.serve(Run(prepared.folder, profile))
-    assert services.marked(prepared.run_id) == {}
+    assert services.marked(prepared.mark) == {}
 
 
 def test_a_bad_model_ends_with_the_servers_words(
@@ -111,7 +111,7 @@ def test_a_bad_model_ends_with_the_servers_words(
     monkeypatch.setattr(repository, "build", broken)
     with pytest.raises(Problem, match=r"triton ended while starting(.|\n)*log(.|\n)*model"):
         triton.serve(prepared)
-    assert services.marked(prepared.run_id) == {}
+    assert services.marked(prepared.mark) == {}
 
 
 def test_a_crash_at_start_ends_with_the_servers_words(
@@ -126,11 +126,11 @@ def test_killed_outright_it_leaves_nothing(prepared: Run, shared_memory: Path) -
     triton.serve(prepared)
     mine = f"gpu-e2e-{prepared.run_id}-*"
     assert list(shared_memory.glob(mine))
-    marked = services.marked(prepared.run_id)
+    marked = services.marked(prepared.mark)
     server = next(one for one in marked.values() if one.name() == "tritonserver")
     os.kill(server.pid, signal.SIGKILL)
     psutil.wait_procs(list(marked.values()), timeout=20)
-    assert services.marked(prepared.run_id) == {}
+    assert services.marked(prepared.mark) == {}
     deadline = time.monotonic() + 5
     while list(shared_memory.glob(mine)) and time.monotonic() < deadline:
         time.sleep(0.1)

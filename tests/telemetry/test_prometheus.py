@@ -81,7 +81,7 @@ def test_down_leaves_no_process_even_of_a_killed_watcher(watched: Watched) -> No
     assert service is not None
     os.kill(service.pid, signal.SIGKILL)
     services.down(watched.run)
-    assert services.marked(watched.run.run_id) == {}
+    assert services.marked(watched.run.mark) == {}
 
 
 def test_an_occupied_port_is_one_sentence(new_run: Callable[[str], Run]) -> None:

@@ -161,3 +161,12 @@ def test_a_load_that_prometheus_did_not_see_is_absent_and_said(watched: Watched,
     assert telemetry.gpu_absent == "no sampler reports on GPUs"
     assert all(one.samples == 0 and one.absent for one in telemetry.series)
     assert list(run.load_table(series.TABLE).columns) == series.COLUMNS
+
+
+def test_without_prometheus_every_series_is_absent_and_says_so(run: Run) -> None:
+    run.event("load-start", stage="05", scenario="smoke")
+    run.event("load-stop", stage="05", scenario="smoke")
+    found = series.collect(run, None)
+    assert {one.absent for one in found.series} == {series.NO_PROMETHEUS}
+    assert found.cpu_utilisation_pct is None and found.gpu_absent == series.NO_PROMETHEUS
+    assert run.load_table(series.TABLE).empty
