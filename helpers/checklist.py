@@ -58,10 +58,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Promise:
-    """One thing a stage delivers. The id starts with the stage's number."""
+    """One thing a stage delivers.
+
+    Attributes:
+        id: Starts with the stage's number.
+        wording: What people read.
+        lacks: What has to be written before anything can show it; empty where that exists.
+    """
 
     id: str
     wording: str
+    lacks: str = ""
 
     @property
     def stage(self) -> str:
@@ -69,7 +76,7 @@ class Promise:
         return self.id.partition(".")[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tick:
     """What a run says about a promise.
 
@@ -84,6 +91,9 @@ class Tick:
     evidence: str = ""
     note: str = ""
     at: str = ""
+
+    def __repr__(self) -> str:
+        return f"{self.status}: {self.note}"
 
 
 STAGES = (
@@ -100,10 +110,16 @@ STAGES = (
 PROMISES = (
     Promise("00.scaffold", "Every program and library the run needs is found, with its version"),
     Promise("00.kpis", "KPIs are set: P50, P95, P99, throughput, GPU utilisation, errors, cost"),
-    Promise("00.iam", "A least-privilege IAM role deploys the stack"),
-    Promise("00.alarm", "A $5 billing alarm and budget watch the account"),
-    Promise("00.tags", "Every resource is tagged project=gpu-e2e, owner=Nancy"),
-    Promise("00.quota", "Service quotas allow the GPU nodes"),
+    Promise("00.iam", "A least-privilege IAM role deploys the stack", "the account's guardrails"),
+    Promise(
+        "00.alarm", "A $5 billing alarm and budget watch the account", "the account's guardrails"
+    ),
+    Promise(
+        "00.tags",
+        "Every resource is tagged project=gpu-e2e, owner=Nancy",
+        "the account's guardrails",
+    ),
+    Promise("00.quota", "Service quotas allow the GPU nodes", "the account's guardrails"),
     Promise("01.vpc", "Terraform makes a VPC with private and public subnets and NAT"),
     Promise("01.eks", "Terraform makes the EKS cluster"),
     Promise("01.irsa", "The load balancer controller has its own IAM role (IRSA)"),
@@ -114,31 +130,39 @@ PROMISES = (
     Promise("02.device-plugin", "Helm installs the NVIDIA device plugin"),
     Promise("02.gpu", "nvidia.com/gpu is allocatable on the node"),
     Promise("03.onnx", "ResNet50 and MobileNetV2 are exported from torch to ONNX, with parity"),
-    Promise("03.image", "The Triton image is built and pushed to ECR"),
-    Promise("03.helm", "A Helm chart runs Triton with GPU scheduling and probes"),
-    Promise("03.ingress", "An ALB serves HTTPS with health checks"),
+    Promise("03.image", "The Triton image is built and pushed to ECR", "the image's build"),
+    Promise("03.helm", "A Helm chart runs Triton with GPU scheduling and probes", "Triton's chart"),
+    Promise("03.ingress", "An ALB serves HTTPS with health checks", "Triton's chart"),
     Promise("03.smoke", "Triton answers an inference over HTTP and gRPC, as ONNX Runtime does"),
     Promise("04.prometheus", "Prometheus scrapes Triton and the machine"),
-    Promise("04.operator", "The Prometheus Operator runs in the cluster"),
-    Promise("04.dcgm", "The DCGM exporter reports the GPU"),
-    Promise("04.dashboards", "Grafana dashboards show GPU, latency and throughput"),
-    Promise("04.annotations", "Grafana shows Load Test Start and Stop"),
+    Promise(
+        "04.operator", "The Prometheus Operator runs in the cluster", "the cluster's monitoring"
+    ),
+    Promise("04.dcgm", "The DCGM exporter reports the GPU", "the cluster's monitoring"),
+    Promise(
+        "04.dashboards", "Grafana dashboards show GPU, latency and throughput", "the dashboards"
+    ),
+    Promise("04.annotations", "Grafana shows Load Test Start and Stop", "the dashboards"),
     Promise("05.scenarios", "Smoke, Spike and Soak are fired at Triton"),
     Promise("05.headless", "The load test runs without a person"),
     Promise("05.figures", "P50, P95, P99, throughput and error rate are measured"),
     Promise("05.gpu", "GPU utilisation is measured under load"),
     Promise("05.export", "Every request and the summary are stored as parquet, CSV and JSON"),
-    Promise("05.snapshots", "Dashboards are kept as snapshots"),
+    Promise("05.snapshots", "Dashboards are kept as snapshots", "the dashboards"),
     Promise("05.events", "Load start and stop are events on every time axis"),
     Promise("06.destroy", "terraform destroy removes the stack"),
     Promise("06.leftovers", "A scan proves that nothing is left"),
     Promise("06.cost", "A cost report gives GPU hours, spot savings and the total"),
     Promise("06.audit", "docs/cost-audit.md is written from the run"),
-    Promise("07.readme", "The README tells Problem, Architecture, Run, KPIs, Cost, Teardown"),
-    Promise("07.diagram", "The architecture is drawn from the plan"),
+    Promise(
+        "07.readme",
+        "The README tells Problem, Architecture, Run, KPIs, Cost, Teardown",
+        "the README's check against a run",
+    ),
+    Promise("07.diagram", "The architecture is drawn from the plan", "the stack that is drawn"),
     Promise("07.graphs", "Graphs of the run are drawn"),
-    Promise("07.case-study", "A one-page case study is typeset"),
-    Promise("07.write-up", "A write-up is ready to post"),
+    Promise("07.case-study", "A one-page case study is typeset", "the case study"),
+    Promise("07.write-up", "A write-up is ready to post", "the write-up"),
     Promise("07.html", "Every notebook is exported to HTML, with one page over all"),
 )
 
@@ -236,6 +260,8 @@ def _untried(promise: Promise) -> Tick:
     its_stage = stage(promise.stage)
     if not its_stage.exists:
         return Tick(Status.NOT_REHEARSED, note=f"notebook {its_stage.notebook} is not written yet")
+    if promise.lacks:
+        return Tick(Status.NOT_REHEARSED, note=f"not written yet: {promise.lacks}")
     return Tick(Status.NOT_REHEARSED, note=f"stage {promise.stage} has not shown it in this run")
 
 

@@ -5,6 +5,7 @@ import html
 import os
 from typing import Any
 
+import pandas as pd
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
@@ -55,6 +56,7 @@ def begin(number: str, *, profile: str, run_id: str, **parameters: str) -> Run:
         Problem: A parameter is unknown or wrong, or there is no run to continue.
     """
     _show_problems_as_sentences()
+    pd.set_option("display.max_colwidth", None)
     given = {"profile": profile, "run_id": run_id, **parameters}
     _refuse_unknown_parameters(set(given))
     for name, value in given.items():

@@ -12,6 +12,7 @@ import papermill
 import typer
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from helpers import checklist, services
 from helpers.checklist import Stage, Status
@@ -24,6 +25,8 @@ from helpers.stage import LABEL, open_run
 
 TEARDOWN, EVIDENCE = "06", "07"
 FAILED, INTERRUPTED = 1, 130
+# sockets that only this user can open, where the default is a port of this machine
+KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def _execute(run: Run, one: Stage) -> None:
         autosave_cell_every=30,
         stdout_file=sys.stdout,
         stderr_file=sys.stderr,
+        config=KERNEL,
     )
 
 
