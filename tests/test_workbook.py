@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pandas as pd
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers import checklist, services
+from helpers import checklist, runner, services
 from helpers.checklist import Status
 from helpers.run import Run
 
@@ -208,6 +210,22 @@ def test_after_kill_9_down_leaves_nothing(outputs: Path, finished: Run) -> None:
     assert code == 0
     assert gone(run, 2)
     assert (run.folder / "records/03/models.json").is_file()
+
+
+def test_what_this_machine_cannot_have_is_not_rehearsed_and_the_run_goes_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = checklist.stage("04")
+    source = "from helpers.errors import Unavailable\nraise Unavailable('No Prometheus here.')"
+    language = {"language_info": {"name": "python"}}
+    notebook = new_notebook(cells=[new_code_cell(source)], metadata=language)
+    nbformat.write(notebook, tmp_path / one.notebook)
+    monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)
+    assert runner.run_stages(run, [one]).code == 0
+    tick = {promise.id: tick for promise, tick in checklist.ticks(run).items()}["04.prometheus"]
+    assert tick.status is Status.NOT_REHEARSED
+    assert tick.note == "No Prometheus here."
+    assert [event["stage"] for event in run.events("stage-end")] == ["04"]
 
 
 @pytest.mark.parametrize(
