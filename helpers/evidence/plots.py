@@ -47,7 +47,8 @@ def latency_distribution(run: Run) -> None:
             ylabel="share of good answers, %",
             ylim=(0, 101),
         )
-        axes.legend(loc="upper left", frameon=False)
+        style.plain_log(axes.xaxis)
+        axes.legend(loc="lower right", frameon=False)
         sentence = _distribution_sentence(report, kpis.scenario)
         axes.set_title(sentence)
         alt = f"Cumulative latency by scenario. {sentence}. Diamonds mark the targets."
@@ -102,7 +103,8 @@ def throughput_latency(run: Run) -> None:
             xlabel="throughput, good answers per second",
             ylabel="latency, ms",
         )
-        axes.margins(x=0.12)
+        style.plain_log(axes.yaxis)
+        axes.margins(x=0.15)
         best = max((phase for one in report.scenarios for phase in one.phases if not phase.warmup),
                    key=lambda phase: phase.throughput_rps)  # fmt: skip
         axes.set_title(
@@ -180,7 +182,7 @@ def _scenario_over_time(axes: Axes, one: ScenarioReport, table: pd.DataFrame) ->
     p95 = rolling.quantile(0.95)[rolling.size() >= FEWEST_TO_ROLL]
     axes.plot(p95.index + ROLLING_S / 2, p95, color=style.VERMILION, linewidth=1.2)
     if len(p95):
-        style.beside(axes, p95.index[-1] + ROLLING_S, p95.iloc[-1], "P95 of 1 s", style.VERMILION)
+        style.beside(axes, p95.iloc[-1], "P95 of 1 s", style.VERMILION)
     if len(bad):
         top = good["latency_ms"].max() if len(good) else 1.0
         axes.plot(bad["intended_s"], np.full(len(bad), top), "x", color=style.BLACK, markersize=4)
@@ -192,6 +194,7 @@ def _scenario_over_time(axes: Axes, one: ScenarioReport, table: pd.DataFrame) ->
     errors = f", {len(bad):,} errors" if len(bad) else ", no error"
     axes.set_title(f"{one.name}: {len(table):,} requests{errors}", fontsize=10)
     axes.set(yscale="log", ylabel="latency, ms")
+    style.plain_log(axes.yaxis)
     axes.set_xlim(left=0)
 
 
@@ -220,7 +223,7 @@ def _series(axes: Axes, one: SeriesFacts, samples: pd.DataFrame, begin: pd.Times
         seconds = (group["time"] - begin).dt.total_seconds()
         axes.plot(seconds, group["value"], color=colour, linewidth=1.3)
         if label:
-            style.beside(axes, seconds.iloc[-1], group["value"].iloc[-1], str(label), colour)
+            style.beside(axes, group["value"].iloc[-1], str(label), colour)
     axes.set_ylabel(one.unit, fontsize=8)
     axes.set_title(one.title, fontsize=9)
     axes.set_ylim(bottom=0)
@@ -234,6 +237,5 @@ def _load_windows(run: Run, axes: Axes, begin: pd.Timestamp, *, named: bool) -> 
             (pd.Timestamp(at) - begin).total_seconds() for at in (starts[name], stops[name])
         )
         axes.axvspan(low, high, color=style.SKY, alpha=0.12, linewidth=0)
-        if named:
-            style.vertical(axes, low, f"Load Test Start: {name}")
-            style.vertical(axes, high, "Stop")
+        style.vertical(axes, low, f"Load Test Start: {name}" if named else "")
+        style.vertical(axes, high, "Stop" if named else "")

@@ -9,7 +9,9 @@ from cycler import cycler
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from helpers.run import Run
 
@@ -97,11 +99,12 @@ def vertical(axes: Axes, at: float, text: str) -> None:
     )
 
 
-def beside(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
-    """Label a line at its end, in its colour."""
+def beside(axes: Axes, y: float, text: str, colour: str) -> None:
+    """Label a line at its end, right of the axes, in its colour."""
     axes.annotate(
         text,
-        (x, y),
+        (1.0, y),
+        xycoords=("axes fraction", "data"),
         xytext=(4, 0),
         textcoords="offset points",
         va="center",
@@ -109,6 +112,13 @@ def beside(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
         fontsize=9,
         annotation_clip=False,
     )
+
+
+def plain_log(axis: Axis) -> None:
+    """A logarithmic axis with numbers that people read: 1, 2, 5, 10."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _watermark(figure: Figure) -> None:

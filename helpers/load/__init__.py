@@ -1,1 +1,6 @@
 """Load whose figures are true: open-loop arrivals, every request recorded."""
+
+from helpers.load.firing import fire, is_announced, is_exported
+from helpers.load.recorder import recover
+
+__all__ = ["fire", "is_announced", "is_exported", "recover"]

@@ -1,0 +1,284 @@
+"""An HTTP/1.1 client made for timing: callbacks, no tasks or futures per request."""
+
+import asyncio
+import json
+import ssl
+from collections import deque
+from functools import lru_cache, partial
+from time import monotonic
+from typing import NamedTuple, cast
+from urllib.parse import urlsplit
+
+from helpers.load.client import (
+    BAD_HTTP,
+    BAD_OUTPUT,
+    DISCONNECTED,
+    OK,
+    REFUSED,
+    TLS,
+    Answered,
+    Request,
+)
+
+CONNECT_TIMEOUT_S = 10.0
+HEAD_END = b"\r\n\r\n"
+HEAD_LIMIT = 64 << 10
+
+
+class Head(NamedTuple):
+    """What the head of an answer says.
+
+    Attributes:
+        status: HTTP status; 0 where the head is not one that this client can read.
+        length: Bytes of the body.
+        described: Bytes of the JSON in front of the tensors, as KServe v2 counts them.
+        close: Whether the server ends the connection after this answer.
+    """
+
+    status: int
+    length: int
+    described: int
+    close: bool
+
+
+UNREADABLE = Head(0, 0, 0, True)
+
+
+@lru_cache(maxsize=512)  # a server's heads hardly differ, so parsing is nearly always a look-up
+def parse_head(raw: bytes) -> Head:
+    """Read the head of an answer, without the empty line that ends it."""
+    first, *lines = raw.decode("latin-1").split("\r\n")
+    fields = {
+        name.strip().lower(): value.strip()
+        for name, colon, value in (line.partition(":") for line in lines)
+    }
+    try:
+        version, status = first.split(" ")[:2]
+        length = int(fields["content-length"])
+        described = int(fields.get("inference-header-content-length", length))
+        known = version in ("HTTP/1.0", "HTTP/1.1") and "transfer-encoding" not in fields
+        if not known or length < 0 or not status.isdigit():
+            return UNREADABLE
+    except (ValueError, KeyError):
+        return UNREADABLE
+    wish = fields.get("connection", "" if version == "HTTP/1.1" else "close").lower()
+    return Head(int(status), length, described, wish == "close")
+
+
+@lru_cache(maxsize=512)
+def declares(described: bytes, output_bytes: int) -> bool:
+    """Whether the JSON of an answer declares exactly one binary output of that many bytes."""
+    try:
+        (output,) = json.loads(described)["outputs"]
+        return bool(output["parameters"]["binary_data_size"] == output_bytes)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def judge(head: Head, described: bytes, output_bytes: int) -> str:
+    """The outcome of a whole answer, of which `described` is the JSON part."""
+    if head.status != 200:
+        return f"http-{head.status}"
+    whole = head.length - head.described == output_bytes
+    return OK if whole and declares(described, output_bytes) else BAD_OUTPUT
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection; carries one request at a time."""
+
+    def __init__(self, client: "HttpClient") -> None:
+        self._client = client
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._head: Head | None = None
+        self._body_at = 0
+        self.request: Request | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+
+    def send(self, request: Request, message: bytes) -> None:
+        """Send a request on this connection, which must be free."""
+        assert self._transport is not None
+        self.request = request
+        request.carrier = self
+        request.sent = monotonic()
+        self._transport.write(message)
+
+    def data_received(self, data: bytes) -> None:
+        """Collect an answer, in however many pieces it comes."""
+        if self.request is None:
+            self.abandon()  # nobody asked: whatever this is, the next answer is not safe
+            return
+        self._received += data
+        if self._head is None and not self._read_head():
+            return
+        assert self._head is not None
+        surplus = len(self._received) - self._body_at - self._head.length
+        if surplus >= 0:
+            self._whole(self._head, surplus)
+
+    def _read_head(self) -> bool:
+        end = self._received.find(HEAD_END)
+        if end < 0 and len(self._received) <= HEAD_LIMIT:
+            return False
+        self._head = parse_head(bytes(self._received[:end])) if end >= 0 else UNREADABLE
+        self._body_at = end + len(HEAD_END)
+        if not self._head.status:
+            self._finish(BAD_HTTP, reusable=False)
+            return False
+        return True
+
+    def _whole(self, head: Head, surplus: int) -> None:
+        described = bytes(self._received[self._body_at : self._body_at + head.described])
+        outcome = judge(head, described, self._client.output_bytes)
+        self._finish(outcome, reusable=not (surplus or head.close))
+
+    def _finish(self, outcome: str, *, reusable: bool) -> None:
+        request, self.request = self.request, None
+        size = len(self._received) - self._body_at if self._head else 0
+        self._received, self._head = bytearray(), None
+        assert request is not None
+        request.done, request.carrier = monotonic(), None
+        # first the connection, then the news: a closed loop sends its next request at once
+        if reusable:
+            self._client.freed(self)
+        else:
+            self.abandon()
+        self._client.answered(request, outcome, size)
+
+    def abandon(self) -> None:
+        """End the connection; what is still on its way is not credited to anything."""
+        self.request = None
+        self._client.lost(self)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone; a request on it has no answer any more."""
+        request, self.request = self.request, None
+        self._client.lost(self)
+        if request is not None:
+            request.carrier = None
+            self._client.answered(request, DISCONNECTED, len(self._received))
+
+
+class HttpClient:
+    """A pool of connections; requests beyond its limit wait in line.
+
+    Args:
+        url: Base URL of the server, `http://` or `https://`.
+        messages: Whole requests, one for each input.
+        output_bytes: Bytes of the output tensor of a good answer.
+        limit: Most connections at a time.
+        answered: Told the outcome of each request.
+        certificate: PEM file to verify an `https://` server against; empty for the system's.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        messages: list[bytes],
+        *,
+        output_bytes: int,
+        limit: int,
+        answered: Answered,
+        certificate: str = "",
+    ) -> None:
+        target = urlsplit(url)
+        secure = target.scheme == "https"
+        self._host = target.hostname or ""
+        self._port = target.port or (443 if secure else 80)
+        self._tls = ssl.create_default_context(cafile=certificate or None) if secure else None
+        self._messages = messages
+        self._limit = limit
+        self._free: list[Connection] = []
+        self._alive: set[Connection] = set()
+        self._waiting: deque[Request] = deque()
+        self._opening: set[asyncio.Task[None]] = set()
+        self.answered = answered
+        self.output_bytes = output_bytes
+
+    async def open(self, connections: int) -> None:
+        """Make connections ahead; where none can be made, the requests will report it."""
+        for _ in range(min(connections, self._limit)):
+            self._open_one()
+        while self._opening:
+            await asyncio.wait(self._opening)
+
+    def send(self, request: Request) -> None:
+        """Send now, or wait in line for a connection."""
+        if self._free:
+            self._free.pop().send(request, self._messages[request.input])
+        else:
+            self._waiting.append(request)
+            self._grow()
+
+    def drop(self, request: Request) -> None:
+        """Give a request up, and with it its connection: the answer may still come on it."""
+        if isinstance(request.carrier, Connection):
+            request.carrier.abandon()
+        else:
+            self._waiting.remove(request)
+
+    async def close(self) -> None:
+        """End every connection."""
+        self._waiting.clear()
+        for task in self._opening:
+            task.cancel()
+        for connection in list(self._alive):
+            connection.abandon()
+        await asyncio.sleep(0)
+
+    def freed(self, connection: Connection) -> None:
+        """A connection can carry the next request."""
+        if self._waiting:
+            request = self._waiting.popleft()
+            connection.send(request, self._messages[request.input])
+        else:
+            self._free.append(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """A connection is gone; those in line may need another one."""
+        if connection in self._alive:
+            self._alive.remove(connection)
+            if connection in self._free:
+                self._free.remove(connection)
+            self._grow()
+
+    def _grow(self) -> None:
+        room = self._limit - len(self._alive) - len(self._opening)
+        for _ in range(min(room, len(self._waiting) - len(self._opening))):
+            self._open_one()
+
+    def _open_one(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._connect())
+        self._opening.add(task)
+
+    async def _connect(self) -> None:
+        connect = asyncio.get_running_loop().create_connection(
+            partial(Connection, self), self._host, self._port, ssl=self._tls
+        )
+        outcome = ""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, connection = await connect
+        except ssl.SSLError:
+            outcome = TLS
+        except OSError:  # TimeoutError is one
+            outcome = REFUSED
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._opening.discard(task)  # before the news, which may want another connection
+        if outcome:
+            self._failed(outcome)
+        else:
+            self._alive.add(connection)
+            self.freed(connection)
+
+    def _failed(self, outcome: str) -> None:
+        if self._waiting:
+            self.answered(self._waiting.popleft(), outcome, 0)
+            self._grow()

@@ -1,0 +1,94 @@
+"""A server of known behaviour, and runs whose scenarios a test chooses."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from helpers import services
+from helpers.load import payload, recorder
+from helpers.load.client import Answered, Client
+from helpers.load.http import HttpClient
+from helpers.load.player import Player
+from helpers.profile import Profile
+from helpers.run import Run
+from helpers.scenario import Scenario
+
+from .known_server import MODEL, SHAPE, KnownServer, known_server
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def server() -> Iterator[KnownServer]:
+    """Answers well, until a test gives it another behaviour."""
+    with known_server() as known:
+        yield known
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, profile: Profile) -> Iterator[MakeRun]:
+    """Makes a run with the given scenarios; whatever it starts is stopped."""
+    made: list[Run] = []
+
+    def make(*scenarios: Scenario, max_connections: int = 256) -> Run:
+        data: dict[str, Any] = profile.model_dump()
+        data["load"] = {
+            "scenarios": [one.model_dump() for one in scenarios],
+            "max_connections": max_connections,
+        }
+        data["kpis"]["scenario"] = scenarios[0].name
+        made.append(Run.create(Profile.model_validate(data), tmp_path / "outputs"))
+        return made[-1]
+
+    yield make
+    for run in made:
+        services.down(run)
+
+
+def scenario(*phases: dict[str, Any], name: str = "trial", **more: Any) -> Scenario:
+    """A scenario; a phase without a name is called `steady`."""
+    named = [{"name": "steady", **phase} for phase in phases]
+    data = {"name": name, "model": MODEL, "phases": named, "inputs": 4, **more}
+    return Scenario.model_validate(data)
+
+
+def play(
+    run: Run, connect: Callable[[Answered], Client], *, stop_after_s: float = 0.0
+) -> pd.DataFrame:
+    """Play the first scenario in this process and return its table."""
+    chosen = run.profile.load.scenarios[0]
+
+    async def work() -> None:
+        store = recorder.Recorder(recorder.parts_folder(run, chosen.name))
+        player = Player(chosen, store, lambda kind, **facts: None)
+        client = connect(player.answered)
+        if stop_after_s:
+            asyncio.get_running_loop().call_later(stop_after_s, player.stop)
+        try:
+            await asyncio.wait_for(player.play(client), chosen.duration_s + chosen.timeout_s + 10)
+        finally:
+            await client.close()
+
+    asyncio.run(work())
+    return recorder.assemble(run, chosen)
+
+
+def play_http(run: Run, server: KnownServer, **more: Any) -> pd.DataFrame:
+    """Play the first scenario over HTTP at a known server."""
+    chosen = run.profile.load.scenarios[0]
+    messages = payload.http_messages(SHAPE, chosen.inputs, chosen.seed, server.url)
+
+    def connect(answered: Answered) -> Client:
+        return HttpClient(
+            server.url,
+            messages,
+            output_bytes=SHAPE.output_bytes,
+            limit=run.profile.load.max_connections,
+            answered=answered,
+        )
+
+    return play(run, connect, **more)

@@ -1,0 +1,84 @@
+"""Requests are meant to leave when the profile says, and equally so for the same seed."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from helpers.load.arrivals import ramp, schedule, spans
+
+from .conftest import scenario
+
+CONSTANT = {"name": "even", "arrivals": "constant", "rate": 30, "duration_s": 0.1}
+POISSON = {"name": "random", "arrivals": "poisson", "rate": 200, "duration_s": 50}
+RAMP = {"name": "rising", "arrivals": "ramp", "rate": 50, "to_rate": 350, "duration_s": 50}
+BURST = {"name": "all", "arrivals": "burst", "count": 40, "duration_s": 2}
+CLOSED = {"name": "loop", "arrivals": "closed", "concurrency": 4, "duration_s": 3}
+
+
+def test_phases_follow_each_other() -> None:
+    plan = schedule(scenario(CONSTANT, BURST, CLOSED, POISSON))
+    assert [plan.count(number) for number in range(3)] == [3, 40, 0]
+    assert np.allclose(plan.times_s[:3], [0, 1 / 30, 2 / 30])
+    assert np.allclose(plan.times_s[plan.phases == 1], 0.1)
+    last = plan.times_s[plan.phases == 3]
+    assert last.min() >= 5.1 and last.max() < 55.1
+    assert np.all(np.diff(plan.times_s) >= 0) and np.all(np.diff(plan.phases) >= 0)
+    ends = [span.end_s for span in spans(scenario(CONSTANT, BURST, CLOSED))]
+    assert ends == pytest.approx([0.1, 2.1, 5.1])
+
+
+@given(rate=st.floats(0.1, 500), seconds=st.floats(0.1, 20))
+@settings(max_examples=50, deadline=None)
+def test_constant_has_as_many_arrivals_as_fit(rate: float, seconds: float) -> None:
+    phase = {"arrivals": "constant", "rate": rate, "duration_s": seconds}
+    times = schedule(scenario(phase)).times_s
+    assert abs(len(times) - rate * seconds) <= 1
+    assert times[0] == 0 and times[-1] < seconds
+
+
+def test_poisson_has_its_rate_and_exponential_gaps() -> None:
+    times = schedule(scenario(POISSON)).times_s
+    assert stats.poisson(200 * 50).cdf(len(times)) == pytest.approx(0.5, abs=0.499)
+    assert stats.kstest(np.diff(times), stats.expon(scale=1 / 200).cdf).pvalue > 0.01
+    halves = np.histogram(times, bins=50)[0]
+    assert 0.5 < halves.var() / halves.mean() < 1.7  # a Poisson count varies as much as it is
+
+
+def test_ramp_follows_its_cumulative_rate() -> None:
+    times = schedule(scenario(RAMP)).times_s
+    cumulative = 50 * times + (350 - 50) * times**2 / (2 * 50)
+    # mapped through its cumulative rate, it must be a Poisson process of rate 1
+    assert stats.kstest(np.diff(cumulative), stats.expon.cdf).pvalue > 0.01
+    first, last = (times < 10).sum(), (times >= 40).sum()
+    assert first == pytest.approx((50 + 110) / 2 * 10, rel=0.15)
+    assert last == pytest.approx((290 + 350) / 2 * 10, rel=0.15)
+
+
+def test_a_falling_ramp_ends_within_its_time() -> None:
+    times = ramp(300, 1, 10, np.random.default_rng(1))
+    assert np.isfinite(times).all() and times.max() < 10
+    assert (times < 5).sum() > 2 * (times >= 5).sum()
+
+
+def test_the_same_seed_gives_the_same_schedule_and_another_one_another() -> None:
+    one, same = schedule(scenario(POISSON)), schedule(scenario(POISSON))
+    other = schedule(scenario(POISSON, seed=2))
+    assert np.array_equal(one.times_s, same.times_s)
+    assert not np.array_equal(one.times_s[:100], other.times_s[:100])
+
+
+def test_a_phase_does_not_depend_on_the_others() -> None:
+    short = schedule(scenario(CONSTANT, POISSON))
+    long = schedule(scenario({**CONSTANT, "duration_s": 7}, POISSON))
+    longer = schedule(scenario(CONSTANT, {**POISSON, "duration_s": 60}))
+    times = short.times_s[short.phases == 1]
+    assert np.allclose(times - 0.1, long.times_s[long.phases == 1] - 7)
+    assert np.allclose(times, longer.times_s[longer.phases == 1][: len(times)])
+
+
+def test_two_poisson_phases_draw_differently() -> None:
+    plan = schedule(scenario({**POISSON, "name": "a"}, {**POISSON, "name": "b"}))
+    first, second = (plan.times_s[plan.phases == number] for number in (0, 1))
+    assert not np.allclose(first[:50], second[:50] - 50)

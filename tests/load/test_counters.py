@@ -1,0 +1,108 @@
+"""Triton's counters are read as Triton writes them, and compared where they can be."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from helpers.load.counters import Counters, compare, read
+from helpers.load.report import ServerSide
+
+from .known_server import MODEL, KnownServer
+
+PAGE = """\
+# HELP nv_inference_request_success Number of successful inference requests, all batch sizes
+# TYPE nv_inference_request_success counter
+nv_inference_request_success{model="mobilenetv2",version="1"} 120
+nv_inference_request_success{model="mobilenetv2",version="2"} 30
+nv_inference_request_success{model="resnet50",version="1"} 7
+# HELP nv_inference_request_failure Number of failed inference requests, all batch sizes
+# TYPE nv_inference_request_failure counter
+nv_inference_request_failure{model="mobilenetv2",reason="REJECTED",version="1"} 1
+nv_inference_request_failure{model="mobilenetv2",reason="OTHER",version="1"} 2
+# TYPE nv_inference_count counter
+nv_inference_count{model="mobilenetv2",version="1"} 600
+# TYPE nv_inference_exec_count counter
+nv_inference_exec_count{model="mobilenetv2",version="1"} 100
+# TYPE nv_inference_queue_duration_us counter
+nv_inference_queue_duration_us{model="mobilenetv2",version="1"} 300000
+# TYPE nv_inference_compute_input_duration_us counter
+nv_inference_compute_input_duration_us{model="mobilenetv2",version="1"} 15000
+# TYPE nv_inference_compute_infer_duration_us counter
+nv_inference_compute_infer_duration_us{model="mobilenetv2",version="1"} 450000
+# TYPE nv_inference_compute_output_duration_us counter
+nv_inference_compute_output_duration_us{model="mobilenetv2",version="1"} 15000
+# TYPE nv_cpu_utilization gauge
+nv_cpu_utilization 0.5
+"""
+
+
+def outcomes(**counts: int) -> pd.DataFrame:
+    names = [name.replace("_", "-") for name, count in counts.items() for _ in range(count)]
+    return pd.DataFrame({"outcome": names})
+
+
+def server_side(successes: int) -> ServerSide:
+    return Counters(nv_inference_request_success=successes).since(Counters())
+
+
+def test_counters_are_summed_over_versions_and_subtracted() -> None:
+    after = Counters.parse(PAGE, MODEL)
+    assert after is not None
+    before = Counters(nv_inference_request_success=50)
+    assert after.since(before) == ServerSide(
+        requests=100,
+        failures=3,
+        inferences=600,
+        executions=100,
+        queue_ms=3.0,
+        compute_ms=4.8,
+        mean_batch=6.0,
+    )
+
+
+def test_a_page_without_the_model_is_no_reading() -> None:
+    assert Counters.parse(PAGE, "other") is None
+    assert Counters.parse("", MODEL) is None
+
+
+def test_nothing_asked_is_no_division_by_zero() -> None:
+    side = server_side(0)
+    assert (side.queue_ms, side.compute_ms, side.mean_batch) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("client", "successes", "contradiction"),
+    [
+        ({"ok": 100}, 100, False),
+        ({"ok": 100}, 99, True),
+        ({"ok": 100}, 101, True),
+        ({"ok": 90, "timeout": 6, "disconnected": 4}, 90, False),
+        ({"ok": 90, "timeout": 6, "disconnected": 4}, 100, False),
+        ({"ok": 90, "timeout": 6, "disconnected": 4}, 101, True),
+        ({"ok": 90, "bad_output": 10}, 100, False),  # numpy 2: a success with empty tensors
+        ({"ok": 90, "http_503": 10}, 90, False),
+        ({"ok": 90, "http_503": 10}, 91, True),
+        ({"ok": 90, "grpc_unavailable": 5, "refused": 5}, 95, True),
+    ],
+)
+def test_only_what_can_be_compared_contradicts(
+    client: dict[str, int], successes: int, contradiction: bool
+) -> None:
+    sentence, found = compare(outcomes(**client), server_side(successes))
+    assert found == contradiction
+    assert f"Triton counted {successes} successes" in sentence
+
+
+def test_without_counters_nothing_is_claimed() -> None:
+    sentence, contradiction = compare(outcomes(ok=5), None)
+    assert "not compared" in sentence and not contradiction
+
+
+def test_read_over_http(server: KnownServer, tmp_path: Path) -> None:
+    server.successes = 41
+    found = read(f"{server.url}/metrics", MODEL)
+    assert found == Counters(nv_inference_request_success=41)
+    assert read("http://127.0.0.1:9/metrics", MODEL) is None
+    assert read(f"{server.url}/nothing", MODEL) is None
+    assert read("", MODEL) is None

@@ -1,0 +1,289 @@
+"""A whole firing: worker process, events, tables, report; and what an end in the middle leaves."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from helpers import load, services
+from helpers.errors import Problem
+from helpers.load import recorder
+from helpers.load.arrivals import schedule
+from helpers.load.report import LoadReport, ScenarioReport
+from helpers.run import Run
+
+from .conftest import MakeRun, scenario
+from .known_server import KnownServer, answer
+
+PATIENCE_S = 20
+QUICK = {"arrivals": "poisson", "rate": 100, "duration_s": 2}
+
+
+def fire(run: Run, server: KnownServer) -> LoadReport:
+    return asyncio.run(load.fire(run, server.endpoint))
+
+
+def only(report: LoadReport) -> ScenarioReport:
+    (one,) = report.scenarios
+    return one
+
+
+def wait_for(run: Run, kind: str, seconds: float = 0.0) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not run.events(kind):
+        assert time.monotonic() < deadline, f"no {kind}"
+        time.sleep(0.05)
+    time.sleep(seconds)
+
+
+def workers(run: Run) -> list[psutil.Process]:
+    return [one for one in services.marked(run.run_id).values() if "worker" in str(one.cmdline())]
+
+
+def gone(run: Run) -> bool:
+    deadline = time.monotonic() + PATIENCE_S
+    while workers(run) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not workers(run)
+
+
+def test_every_request_of_the_schedule_is_counted_once(
+    make_run: MakeRun, server: KnownServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warm = {"name": "warm-up", "arrivals": "constant", "rate": 20, "duration_s": 0.5}
+    first = scenario({**warm, "warmup": True}, QUICK, name="first")
+    second = scenario({"arrivals": "burst", "count": 30, "duration_s": 0.5}, name="second")
+    run = make_run(first, second)
+    report = fire(run, server)
+
+    assert run.load(LoadReport) == report
+    assert load.is_exported(run, report) and load.is_announced(run, report)
+    for one, played in zip(report.scenarios, (first, second), strict=True):
+        table = run.load_table(f"requests-{one.name}")
+        expected = np.round(schedule(played).times_s, 6)
+        np.testing.assert_allclose(table["intended_s"], expected, atol=2e-6)
+        assert (table["outcome"] == "ok").all()
+        assert one.server is not None and one.server.requests == len(table)
+        assert one.agreement.startswith(f"Triton counted {len(table):,} successes; the client")
+        assert 0 < one.client_cpu_share < 1.5
+    measured = report.scenarios[0].measured
+    assert measured.requests == schedule(first).count(1)
+    assert measured.errors == {} and not measured.overloaded
+    assert set(measured.latency) == {"p50", "p90", "p95"}
+    assert "first" in capsys.readouterr().out
+    assert not list(run.folder.glob("parts/*/*"))
+    assert gone(run)
+
+
+def test_events_tell_when_it_happened(make_run: MakeRun, server: KnownServer) -> None:
+    phases = ({**QUICK, "name": "one", "duration_s": 1}, {**QUICK, "name": "two", "duration_s": 1})
+    run = make_run(scenario(*phases))
+    fire(run, server)
+    told = [event for event in run.events() if event.get("scenario") == "trial"]
+    assert [(event["kind"], event.get("phase", "")) for event in told] == [
+        ("load-start", ""),
+        ("phase-start", "one"),
+        ("phase-stop", "one"),
+        ("phase-start", "two"),
+        ("phase-stop", "two"),
+        ("load-stop", ""),
+    ]
+    at = [pd.Timestamp(event["at"]) for event in told]
+    for number, expected in enumerate((0, 0, 1, 1, 2, 2)):
+        assert (at[number] - at[0]).total_seconds() == pytest.approx(expected, abs=0.4)
+    assert told[-1]["outcome"] == "finished"
+
+
+def test_a_frozen_server_shows_in_the_latency(make_run: MakeRun, server: KnownServer) -> None:
+    frozen: list[float] = []
+
+    async def freeze_once(server: KnownServer, number: int, writer: asyncio.StreamWriter) -> bool:
+        if number == 200:
+            time.sleep(0.5)  # the whole server, on purpose
+            frozen.append(time.monotonic())
+        server.successes += 1
+        writer.write(answer())
+        return True
+
+    server.behaviour = freeze_once
+    run = make_run(scenario({"arrivals": "constant", "rate": 200, "duration_s": 5}))
+    one = only(fire(run, server))
+    assert len(frozen) == 1
+    assert one.measured.ok == 1000
+    assert one.measured.latency["p99"].ms >= 350  # 100 of 1,000 requests were meant to leave then
+    assert one.measured.latency["p50"].ms < 100
+
+
+def test_disagreement_with_triton_invalidates(make_run: MakeRun, server: KnownServer) -> None:
+    async def forgets(server: KnownServer, number: int, writer: asyncio.StreamWriter) -> bool:
+        writer.write(answer())
+        server.successes += number % 10 > 0
+        return True
+
+    server.behaviour = forgets
+    one = only(fire(make_run(scenario({**QUICK, "duration_s": 1})), server))
+    assert one.agreement in one.invalid
+    assert "successes, but the client" in one.agreement
+
+
+def test_a_server_that_does_not_keep_up_is_overloaded_not_invalid(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    async def one_at_a_time(server: KnownServer, number: int, writer: asyncio.StreamWriter) -> bool:
+        time.sleep(0.01)  # 100 a second
+        server.successes += 1
+        writer.write(answer())
+        return True
+
+    server.behaviour = one_at_a_time
+    phase = {"arrivals": "constant", "rate": 180, "duration_s": 1}
+    one = only(fire(make_run(scenario(phase)), server))
+    assert one.measured.overloaded
+    assert one.measured.throughput_rps < 120
+    assert one.measured.ok == 180
+    assert one.measured.max_ms is not None and one.measured.max_ms > 500
+
+
+def test_an_interruption_keeps_what_was_measured(make_run: MakeRun, server: KnownServer) -> None:
+    run = make_run(
+        scenario({**QUICK, "duration_s": 0.5}, name="whole"),
+        scenario({**QUICK, "duration_s": 60}, name="cut"),
+    )
+
+    async def interrupt() -> None:
+        task = asyncio.create_task(load.fire(run, server.endpoint))
+        while len(run.events("load-start")) < 2:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(interrupt(), PATIENCE_S))
+    assert [one.name for one in run.load(LoadReport).scenarios] == ["whole"]
+    assert len(run.load_table("requests-cut")) > 20
+    assert run.events("load-stop")[-1]["outcome"] == "interrupted"
+    assert not load.is_announced(run, LoadReport(scenarios=())) and gone(run)
+
+
+def test_kill_9_of_the_worker_keeps_all_but_the_last_seconds(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    run = make_run(scenario({**QUICK, "duration_s": 60}))
+
+    async def kill() -> None:
+        task = asyncio.create_task(load.fire(run, server.endpoint))
+        while not list(run.folder.glob("parts/*/*.parquet")):
+            await asyncio.sleep(0.05)
+        for one in workers(run):
+            one.kill()
+        with pytest.raises(Problem, match=r"The load 'trial' failed \(killed by signal 9\)"):
+            await task
+
+    asyncio.run(asyncio.wait_for(kill(), PATIENCE_S))
+    table = run.load_table("requests-trial")
+    assert len(table) > 100
+    assert run.events("load-stop")[-1]["outcome"].startswith("failed")
+
+
+BEGIN = """
+import asyncio, sys
+from pathlib import Path
+from helpers import load
+from helpers.run import Run
+from helpers.serving.endpoint import Endpoint
+folder = Path(sys.argv[1])
+run = Run.open(folder.name, folder.parent)
+asyncio.run(load.fire(run, Endpoint.model_validate_json(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_worker_ends_with_its_parent_and_saves_its_requests(
+    make_run: MakeRun, server: KnownServer, how: signal.Signals
+) -> None:
+    run = make_run(scenario({**QUICK, "duration_s": 60}))
+    command = [sys.executable, "-c", BEGIN, str(run.folder), server.endpoint.model_dump_json()]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(run, "load-start", 1)
+    process.send_signal(how)
+    process.wait(PATIENCE_S)
+    assert gone(run)
+    assert len(run.load_table("requests-trial")) > 20
+    assert not list(run.folder.glob("parts/*/*"))
+
+
+def test_both_killed_at_once_can_be_recovered(make_run: MakeRun, server: KnownServer) -> None:
+    run = make_run(scenario({**QUICK, "duration_s": 60}))
+    command = [sys.executable, "-c", BEGIN, str(run.folder), server.endpoint.model_dump_json()]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + PATIENCE_S
+    while not list(run.folder.glob("parts/*/*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for one in workers(run):
+        os.kill(one.pid, signal.SIGKILL)
+    process.kill()
+    process.wait(PATIENCE_S)
+    (run.folder / "parts/requests-trial/000009.tmp").write_bytes(b"torn")
+    if recorder.parts_folder(run, "trial").is_dir():  # unless the parent was quicker
+        assert load.recover(run) == ["trial"]
+    assert len(run.load_table("requests-trial")) > 100
+    assert load.recover(run) == []
+
+
+def test_a_crash_of_the_worker_is_quoted(make_run: MakeRun, server: KnownServer) -> None:
+    run = make_run(scenario(QUICK))
+    (run.folder / "parts").write_text("a file where the worker needs a folder")
+    with pytest.raises(Problem, match=r"The load 'trial' failed \(exit status 1\)") as caught:
+        fire(run, server)
+    assert "NotADirectoryError" in caught.value.next_step
+
+
+def test_a_dead_or_unready_server_is_one_sentence(make_run: MakeRun, server: KnownServer) -> None:
+    run = make_run(scenario(QUICK))
+    nobody = server.endpoint.model_copy(update={"http": "http://127.0.0.1:9"})
+    with pytest.raises(Problem, match=r"No server answers at http://127.0.0.1:9 \(Connection"):
+        asyncio.run(load.fire(run, nobody))
+    other = make_run(scenario(QUICK, model="resnet50"))
+    with pytest.raises(Problem, match=r"is not ready to serve 'resnet50' \(HTTP 400\)"):
+        fire(other, server)
+    assert run.events("load-start") == []
+
+
+def test_what_is_missing_is_not_exported_or_announced(
+    make_run: MakeRun, server: KnownServer, tmp_path: Path
+) -> None:
+    run = make_run(scenario({**QUICK, "duration_s": 0.5}))
+    report = fire(run, server)
+    assert load.is_exported(run, report) and load.is_announced(run, report)
+    assert not load.is_exported(run, LoadReport(scenarios=()))
+    csv = run.folder / "tables/requests-trial.csv"
+    lines = csv.read_text().splitlines(keepends=True)
+    csv.write_text("".join(lines[:-1]))
+    assert not load.is_exported(run, report)
+    csv.unlink()
+    assert not load.is_exported(run, report)
+    events = run.folder / "events.jsonl"
+    kept = [one for one in events.read_text().splitlines() if "phase-stop" not in one]
+    events.write_text("\n".join(kept) + "\n")
+    assert not load.is_announced(run, report)
+
+
+def test_firing_again_leaves_nothing_of_the_first_time(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    run = make_run(scenario({**QUICK, "duration_s": 0.5}))
+    fire(run, server)
+    report = fire(run, server)
+    assert load.is_exported(run, report) and load.is_announced(run, report)
+    assert json.loads((run.folder / LoadReport.path()).read_text())["scenarios"]
+    assert len(run.events("load-stop")) == 2

@@ -1,0 +1,225 @@
+"""Over HTTP: every way an answer can come, or fail to, has its own outcome."""
+
+import asyncio
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from helpers.load.client import Answered, Client
+from helpers.load.http import UNREADABLE, Head, HttpClient, parse_head
+
+from .conftest import MakeRun, play, play_http, scenario
+from .known_server import SHAPE, TENSOR, Behaviour, KnownServer, answer
+
+STEADY = {"arrivals": "constant", "rate": 40, "duration_s": 0.5}
+
+
+def says(*pieces: bytes, stay: bool = True, pause_s: float = 0.01) -> Behaviour:
+    """Send these pieces, each in a TCP segment of its own."""
+
+    async def behave(server: KnownServer, number: int, writer: asyncio.StreamWriter) -> bool:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause_s)
+        return stay
+
+    return behave
+
+
+WHOLE = answer()
+CHUNKED = answer(length=False, extra="Transfer-Encoding: chunked\r\n")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "outcome"),
+    [
+        (says(WHOLE), "ok"),
+        (says(WHOLE[:10], WHOLE[10:150], WHOLE[150:3000], WHOLE[3000:]), "ok"),
+        (says(answer(extra="Connection: close\r\n"), stay=False), "ok"),
+        (says(WHOLE.replace(b"Content-Length:", b"content-length:")), "ok"),
+        (says(answer(status=503)), "http-503"),
+        (says(answer(b"", status=400)), "http-400"),
+        (says(answer(b"")), "bad-output"),
+        (says(answer(TENSOR[:-4])), "bad-output"),
+        (says(answer(TENSOR[:-4], declared=len(TENSOR))), "bad-output"),
+        (says(answer(TENSOR, declared=0)), "bad-output"),
+        (says(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n" + TENSOR), "bad-output"),
+        (says(WHOLE[:2000], stay=False), "disconnected"),
+        (says(b"", stay=False), "disconnected"),
+        (says(CHUNKED), "bad-http"),
+        (says(answer(length=False)), "bad-http"),
+        (says(b"SSH-2.0-OpenSSH\r\n\r\n"), "bad-http"),
+        (says(b"x" * 70_000), "bad-http"),
+    ],
+)
+def test_outcomes(
+    make_run: MakeRun, server: KnownServer, behaviour: Behaviour, outcome: str
+) -> None:
+    server.behaviour = behaviour
+    table = play_http(make_run(scenario(STEADY)), server)
+    assert list(table["outcome"]) == [outcome] * 20
+    assert table["done_s"].isna().all() == (outcome == "disconnected")
+    assert table["sent_s"].notna().all()
+
+
+def test_a_surplus_after_an_answer_is_not_taken_for_the_next_one(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    server.behaviour = says(WHOLE + WHOLE)
+    table = play_http(make_run(scenario(STEADY)), server)
+    assert list(table["outcome"]) == ["ok"] * 20
+    assert server.inferences == 20
+
+
+def test_no_answer_is_a_time_out_and_a_late_one_is_credited_to_nothing(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    async def slow_every_other(
+        server: KnownServer, number: int, writer: asyncio.StreamWriter
+    ) -> bool:
+        await asyncio.sleep(0.5 if number % 2 else 0)
+        writer.write(answer())
+        return True
+
+    server.behaviour = slow_every_other
+    phase = {"arrivals": "constant", "rate": 20, "duration_s": 1}
+    table = play_http(make_run(scenario(phase, timeout_s=0.3)), server)
+    assert len(table) == 20
+    assert dict(table["outcome"].value_counts()) == {"timeout": 10, "ok": 10}
+    assert table.loc[table["outcome"] == "timeout", "latency_ms"].isna().all()
+    assert table.loc[table["outcome"] == "ok", "latency_ms"].max() < 300
+
+
+def test_nobody_there_is_refused(make_run: MakeRun, server: KnownServer) -> None:
+    there, server.port = server.port, 9
+    table = play_http(make_run(scenario(STEADY)), server)
+    server.port = there
+    assert list(table["outcome"]) == ["refused"] * 20
+    assert table["sent_s"].isna().all()
+
+
+def test_a_server_that_comes_back_is_connected_to_again(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    async def closes_at_first(
+        server: KnownServer, number: int, writer: asyncio.StreamWriter
+    ) -> bool:
+        if number > 10:
+            writer.write(answer())
+        return number > 10
+
+    server.behaviour = closes_at_first
+    table = play_http(make_run(scenario(STEADY)), server)
+    assert list(table["outcome"]) == ["disconnected"] * 10 + ["ok"] * 10
+
+
+def test_connections_are_limited_and_waiting_counts_as_latency(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    server.delay_s = 0.05
+    burst = {"arrivals": "burst", "count": 20, "duration_s": 0.5}
+    table = play_http(make_run(scenario(burst), max_connections=4), server)
+    assert (table["outcome"] == "ok").all()
+    assert server.most_connections == 4
+    assert table["intended_s"].eq(0).all()
+    assert table["latency_ms"].max() >= 5 * 50 - 1
+    assert table["service_ms"].min() >= 49
+    assert table["sent_s"].max() >= 4 * 0.05 - 0.001
+
+
+def test_one_who_never_got_a_connection_was_not_sent(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    server.delay_s = 5
+    burst = {"arrivals": "burst", "count": 6, "duration_s": 0.2}
+    table = play_http(make_run(scenario(burst, timeout_s=0.2), max_connections=2), server)
+    assert (table["outcome"] == "timeout").all()
+    assert table["sent_s"].isna().sum() == 4
+
+
+def test_a_closed_loop_keeps_so_many_in_flight(make_run: MakeRun, server: KnownServer) -> None:
+    server.delay_s = 0.02
+    closed = {"arrivals": "closed", "concurrency": 3, "duration_s": 1}
+    table = play_http(make_run(scenario(closed)), server)
+    assert (table["outcome"] == "ok").all()
+    assert 60 <= len(table) <= 150  # 3 / 20 ms for a second, less what the machine takes
+    begun = [(time, 1) for time in table["sent_s"]]
+    ended = [(time, -1) for time in table["done_s"]]
+    level = most = 0
+    for _, step in sorted(begun + ended):
+        level += step
+        most = max(most, level)
+    assert most == 3
+
+
+def test_a_closed_loop_does_not_run_hot_when_refused(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    there, server.port = server.port, 9
+    closed = {"arrivals": "closed", "concurrency": 2, "duration_s": 0.5}
+    table = play_http(make_run(scenario(closed)), server)
+    server.port = there
+    assert (table["outcome"] == "refused").all()
+    assert 2 <= len(table) <= 10
+
+
+def test_inputs_differ_and_are_cycled_through(make_run: MakeRun, server: KnownServer) -> None:
+    play_http(make_run(scenario(STEADY, inputs=4)), server)
+    assert len(server.bodies) == 4
+
+
+def test_when_stopped_only_requests_with_an_outcome_are_kept(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    async def only_the_first_ten(
+        server: KnownServer, number: int, writer: asyncio.StreamWriter
+    ) -> bool:
+        if number > 10:
+            await asyncio.sleep(30)
+        writer.write(answer())
+        return True
+
+    server.behaviour = only_the_first_ten
+    phase = {"arrivals": "constant", "rate": 20, "duration_s": 30}
+    table = play_http(make_run(scenario(phase)), server, stop_after_s=1.2)
+    assert list(table["outcome"]) == ["ok"] * 10
+
+
+def test_https_is_verified_against_the_certificate(
+    make_run: MakeRun, server: KnownServer, tmp_path: Path
+) -> None:
+    pem, key = tmp_path / "server.pem", tmp_path / "server.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, "-keyout", key, "-out", pem], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    with server.secured(context) as port:
+        for certificate, outcome in ((str(pem), "ok"), ("", "tls")):
+
+            def connect(answered: Answered, certificate: str = certificate) -> Client:
+                return HttpClient(
+                    f"https://127.0.0.1:{port}",
+                    [MESSAGE],
+                    output_bytes=SHAPE.output_bytes,
+                    limit=8,
+                    answered=answered,
+                    certificate=certificate,
+                )
+
+            table = play(make_run(scenario(STEADY, inputs=1)), connect)
+            assert list(table["outcome"]) == [outcome] * 20
+
+
+MESSAGE = b"POST /v2/models/mobilenetv2/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n1234"
+
+
+def test_heads_are_read_as_they_are() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nCONTENT-LENGTH: 7\r\nInference-Header-Content-Length:3"
+    assert parse_head(raw) == Head(200, 7, 3, False)
+    assert parse_head(b"HTTP/1.0 200 OK\r\nContent-Length: 7").close
+    for wrong in (b"HTTP/2 200\r\nContent-Length: 7", b"HTTP/1.1 200 OK\r\nContent-Length: -7"):
+        assert parse_head(wrong) == UNREADABLE
