@@ -46,7 +46,7 @@ def wait_for(run: Run, kind: str, seconds: float = 0.0) -> None:
 
 
 def workers(run: Run) -> list[psutil.Process]:
-    return [one for one in services.marked(run.run_id).values() if "worker" in str(one.cmdline())]
+    return [one for one in services.marked(run.mark).values() if "worker" in str(one.cmdline())]
 
 
 def gone(run: Run) -> bool:
