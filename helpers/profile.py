@@ -12,6 +12,10 @@ from helpers.paths import PROFILES
 from helpers.scenario import Count, Name, Scenario, Seconds, Settings
 
 Target = Literal["rehearsal", "aws"]
+LABEL: dict[Target, str] = {
+    "rehearsal": "REHEARSAL: this machine only, no cloud account; figures are not GPU figures.",
+    "aws": "AWS: real resources that cost money until stage 06 has removed them.",
+}
 Port = Annotated[int, Field(ge=0, le=65_535, description="0 chooses a free port.")]
 
 

@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-import pandas as pd
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from helpers.errors import Problem
 from helpers.paths import OUTPUTS, ROOT
 from helpers.profile import Profile
+
+if TYPE_CHECKING:  # slow to import, and a run without tables does without
+    import pandas as pd
 
 VERSIONS_OF = ("torch", "onnx", "onnxruntime", "tritonclient", "numpy", "pandas", "papermill")
 
@@ -171,7 +173,7 @@ class Run:
         """Read a record back, or None where the run has none."""
         return self.load(kind) if (self.folder / kind.path()).is_file() else None
 
-    def save_table(self, name: str, frame: pd.DataFrame, *, csv: bool = True) -> Path:
+    def save_table(self, name: str, frame: "pd.DataFrame", *, csv: bool = True) -> Path:
         """Store a table as `tables/<name>.parquet`, and as CSV beside it."""
         path = self.folder / "tables" / f"{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +184,7 @@ class Run:
             self.write(f"tables/{name}.csv", frame.to_csv(index=False))
         return path
 
-    def load_table(self, name: str) -> pd.DataFrame:
+    def load_table(self, name: str) -> "pd.DataFrame":
         """Read a table back.
 
         Raises:
@@ -191,6 +193,8 @@ class Run:
         path = self.folder / "tables" / f"{name}.parquet"
         if not path.is_file():
             raise Problem(f"Run {self.run_id} has no table '{name}'.")
+        import pandas as pd
+
         return pd.read_parquet(path)
 
     def event(self, kind: str, stage: str = "", **details: Any) -> None:

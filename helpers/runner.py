@@ -13,7 +13,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from helpers import checklist, services
+from helpers import checklist, load, services
 from helpers.checklist import Stage, Status
 from helpers.errors import Problem, Unavailable
 from helpers.evidence import page
@@ -58,6 +58,7 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
         if not keep:
             for name in services.down(run):
                 print(f"Stopped {name}.")
+            load.recover(run)
         outcome = _attempt(run, ending.get(EVIDENCE), outcome)
         if not keep:
             services.down(run)

@@ -23,6 +23,8 @@ from helpers.run import Run, now, write_atomically
 MARK = "GPU_E2E_RUN"
 OWNER = "GPU_E2E_OWNER"
 STOP_GRACE_S = 15.0
+KILL_GRACE_S = 5.0
+POLL_S = 0.05
 LOG_TAIL_LINES = 12
 CLOCK_SLACK_S = 2.0  # the kernel's boot time, and with it every start time, moves with the clock
 
@@ -50,9 +52,14 @@ class Service:
     program: str = ""
 
     @property
+    def process(self) -> psutil.Process | None:
+        """The watcher, while this very process still lives."""
+        return _living(self.pid, self.born)
+
+    @property
     def running(self) -> bool:
-        """Whether this very process still lives."""
-        return _alive(self.pid, self.born)
+        """Whether it still lives."""
+        return self.process is not None
 
 
 def free_port(wanted: int = 0) -> int:
@@ -82,7 +89,7 @@ def owner_mark(pid: int) -> str:
 def owner_lives(mark: str) -> bool:
     """Whether the process behind such a value still lives."""
     pid, _, born = mark.partition(":")
-    return _alive(int(pid), float(born))
+    return _living(int(pid), float(born)) is not None
 
 
 def start(
@@ -163,12 +170,7 @@ def recorded(run: Run) -> list[Service]:
 
 def stop(run: Run, name: str) -> bool:
     """Stop a service; True where it was running."""
-    service = find(run, name)
-    if service is None:
-        return False
-    _end([psutil.Process(service.pid)])
-    run.event("service-stopped", service=name)
-    return True
+    return bool(_stop(run, [one for one in recorded(run) if one.name == name]))
 
 
 def down(run: Run) -> list[str]:
@@ -177,7 +179,7 @@ def down(run: Run) -> list[str]:
     Returns:
         The names of what was stopped; processes that no record names appear by their command.
     """
-    stopped = [service.name for service in reversed(recorded(run)) if stop(run, service.name)]
+    stopped = _stop(run, recorded(run))
     strays = marked(run.mark)
     _end(strays.values())
     return stopped + list(strays)
@@ -217,7 +219,7 @@ def _wait(
             stop(run, service.name)
             reason = f"was not ready within {timeout_s:g} s"
             break
-        time.sleep(0.05)
+        time.sleep(POLL_S)
     else:
         reason = "ended while starting"
     run.event("service-failed", service=service.name, reason=reason)
@@ -225,24 +227,46 @@ def _wait(
     raise Problem(f"{service.name} {reason}.", f"Its log ({service.log}) ends with:\n{tail}")
 
 
+def _stop(run: Run, services: list[Service]) -> list[str]:
+    living = {one.name: process for one in services if (process := one.process)}
+    _end(living.values())
+    for name in living:
+        run.event("service-stopped", service=name)
+    return list(living)
+
+
 def _end(processes: Iterable[psutil.Process]) -> None:
     waiting = list(processes)
     for process in waiting:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, stubborn = psutil.wait_procs(waiting, timeout=STOP_GRACE_S)
-    for process in stubborn:
+    for process in _wait_for_end(waiting, STOP_GRACE_S):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=5)
+    _wait_for_end(waiting, KILL_GRACE_S)
 
 
-def _alive(pid: int, born: float) -> bool:
+def _wait_for_end(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those that still live after that long; one that nobody has reaped yet has ended."""
+    deadline = time.monotonic() + timeout_s
+    while living := [one for one in processes if not _has_ended(one)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(POLL_S)
+    return living
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE or not process.is_running()
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _living(pid: int, born: float) -> psutil.Process | None:
     try:
         process = psutil.Process(pid)
-        return (
-            abs(process.create_time() - born) < CLOCK_SLACK_S
-            and process.status() != psutil.STATUS_ZOMBIE
-        )
+        same = abs(process.create_time() - born) < CLOCK_SLACK_S
     except psutil.NoSuchProcess:
-        return False
+        return None
+    return process if same and not _has_ended(process) else None

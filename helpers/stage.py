@@ -12,14 +12,10 @@ from IPython.display import HTML, display
 from helpers import checklist
 from helpers.checklist import Promise, Status, Tick
 from helpers.errors import Problem
-from helpers.profile import Profile
+from helpers.profile import LABEL, Profile
 from helpers.run import Run
 from helpers.services import MARK
 
-LABEL = {
-    "rehearsal": "REHEARSAL: this machine only, no cloud account; figures are not GPU figures.",
-    "aws": "AWS: real resources that cost money until stage 06 has removed them.",
-}
 _COLOUR = {
     Status.VERIFIED: "#00694d",
     Status.REHEARSED: "#00547f",

@@ -13,8 +13,8 @@ import typer
 from helpers import checklist, services
 from helpers.checklist import Stage
 from helpers.errors import Problem
+from helpers.profile import LABEL
 from helpers.run import Run, run_folders
-from helpers.stage import LABEL, open_run
 
 if TYPE_CHECKING:
     from helpers.runner import Outcome
@@ -39,6 +39,8 @@ def run_command(
 
     --from and --only continue the newest open run of the profile where there is one.
     """
+    from helpers.stage import open_run
+
     chosen = _chosen(first, only)
     whole = not (first or only)
     run = None if whole else Run.newest_open(profile)
@@ -54,9 +56,9 @@ def resume(
     keep: Annotated[bool, typer.Option(help="Leave services running and the run open.")] = False,
 ) -> None:
     """Go on from the stage that failed or was interrupted."""
+    run = _run(run_id)
     from helpers.runner import run_stages, unfinished
 
-    run = _run(run_id)
     rest = unfinished(run)
     if not rest:
         print(f"Run {run.run_id} is complete; nothing to resume.")
@@ -86,12 +88,12 @@ def status(run_id: RunId = "") -> None:
 @app.command()
 def down(run_id: Annotated[str, typer.Argument(metavar="[RUN]")] = "") -> None:
     """Stop every process of a run, or of all runs; nothing it measured is lost."""
-    from helpers.load import recover
+    from helpers import load
 
     runs = [_run(run_id)] if run_id else [_run(folder.name) for folder in run_folders()]
     stopped = [f"{run.run_id}: {name}" for run in runs for name in services.down(run)]
     for run in runs:
-        recover(run)  # what a killed load had recorded
+        load.recover(run)
     print("\n".join(f"Stopped {name}." for name in stopped) or "Nothing was running.")
 
 

@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from model.signature import INPUT, OUTPUT
+
 LEAST_OPSET = 18
 LARGEST_BATCH = 64
-INPUT, OUTPUT = "input", "logits"
 
 
 class ExportError(Exception):

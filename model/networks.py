@@ -8,7 +8,8 @@ strictly.
 import torch
 from torch import Tensor, nn
 
-CLASSES = 1000
+from model.signature import CLASSES
+
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # planes, blocks, stride
 # expansion, channels, repeats, stride: table 2 of the MobileNetV2 paper
 INVERTED = (

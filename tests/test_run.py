@@ -1,7 +1,8 @@
 """A run's folder survives kills, and says clearly what it does not hold."""
 
 import json
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -100,19 +101,20 @@ def test_a_torn_last_line_is_left_out_and_mended(tmp_path: Path, torn: str) -> N
     assert [line["n"] for line in read_lines(log) if "n" in line] == [1, 2]
 
 
-def _append_many(path: Path, who: int) -> None:
-    for number in range(200):
-        append_line(path, json.dumps({"who": who, "number": number, "padding": "x" * 200}))
+APPEND_MANY = """
+import json, pathlib, sys
+from helpers.run import append_line
+for number in range(200):
+    line = {"who": int(sys.argv[2]), "number": number, "padding": "x" * 200}
+    append_line(pathlib.Path(sys.argv[1]), json.dumps(line))
+"""
 
 
 def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
     log = tmp_path / "events.jsonl"
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_append_many, args=(log, who)) for who in range(3)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
+    command = [sys.executable, "-c", APPEND_MANY, str(log)]
+    writers = [subprocess.Popen([*command, str(who)]) for who in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
     lines = read_lines(log)
     assert len(lines) == 600
     for who in range(3):

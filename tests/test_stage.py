@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from helpers import checklist
+from helpers import checklist, stage
+from helpers.errors import Problem
 from helpers.paths import NOTEBOOKS
+from helpers.run import Run
 
 SETUP = NOTEBOOKS / checklist.stage("00").notebook
 
@@ -36,14 +39,10 @@ def runs(outputs: Path) -> list[Path]:
     ("arguments", "sentence"),
     [
         (["-p", "profile", "moon"], "Profile 'moon' does not exist"),
-        (["-p", "run_id", "20200101T0000Z-quick"], "Run '20200101T0000Z-quick' does not exist"),
         (["-p", "profil", "quick"], "This notebook has no parameter 'profil'"),
-        (["-p", "settings", "load.scenarios.soak.phases.steady.rate=-1"], "greater than 0"),
-        (["-p", "profile", "7"], "Parameter profile must be text"),
-        (["-p", "profile", "aws"], "Target aws cannot be run yet"),
     ],
 )
-def test_a_bad_parameter_stops_before_anything_starts(
+def test_a_bad_parameter_of_papermill_stops_before_anything_starts(
     tmp_path: Path, arguments: list[str], sentence: str
 ) -> None:
     code, said = papermill(tmp_path / "outputs", SETUP, *arguments)
@@ -52,8 +51,27 @@ def test_a_bad_parameter_stops_before_anything_starts(
     assert runs(tmp_path / "outputs") == []
 
 
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"profile": "moon"}, "Profile 'moon' does not exist"),
+        ({"run_id": "20200101T0000Z-quick"}, "Run '20200101T0000Z-quick' does not exist"),
+        ({"settings": "load.scenarios.soak.phases.steady.rate=-1"}, "greater than 0"),
+        ({"settings": "load.colour=red"}, "load.colour: unknown key"),
+        ({"profile": 7}, "Parameter profile must be text"),
+        ({"profile": "aws"}, "Target aws cannot be run yet"),
+    ],
+)
+def test_a_bad_parameter_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any], sentence: str
+) -> None:
+    monkeypatch.delattr(Run, "create")
+    with pytest.raises(Problem, match=sentence):
+        stage.begin("00", **{"profile": "quick", "run_id": "", **parameters})
+
+
 def test_a_later_stage_needs_a_run(tmp_path: Path) -> None:
-    later = NOTEBOOKS / checklist.stage("03").notebook
+    later = NOTEBOOKS / checklist.stage("04").notebook
     code, said = papermill(tmp_path / "outputs", later, "-p", "profile", "quick")
     assert code != 0
     assert "There is no open run of profile 'quick'" in said

@@ -2,20 +2,20 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pandas as pd
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers import checklist, runner, services
+from helpers import checklist, services
 from helpers.checklist import Status
 from helpers.run import Run
 
@@ -49,34 +49,111 @@ def newest(outputs: Path) -> Run:
     return Run.open(sorted(outputs.glob("*/manifest.json"))[-1].parent.name, outputs)
 
 
-def wait_for_load(outputs: Path, before: int) -> Run:
-    """The run that the workbook has just begun, once its load is under way."""
+@dataclass(frozen=True)
+class Attempt:
+    """One call of the workbook.
+
+    Attributes:
+        run: What it worked on.
+        code: Its exit status.
+        said: Its output.
+        left: Living processes of the run afterwards.
+    """
+
+    run: Run
+    code: int
+    said: str
+    left: set[str]
+
+
+def attempt(outputs: Path, *arguments: str) -> Attempt:
+    code, said = workbook(outputs, *arguments)
+    run = newest(outputs)
+    return Attempt(run, code, said, set(services.marked(run.mark)))
+
+
+def cut_short(run: Run, how: signal.Signals) -> Attempt:
+    """Resume a run and send a signal two seconds into its load."""
+    started = len(run.events("load-start"))
+    process = begin(run.folder.parent, "resume", run.run_id)
     deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if len(list(outputs.glob("*/manifest.json"))) > before and newest(outputs).events(
-            "load-start"
-        ):
-            time.sleep(2)
-            return newest(outputs)
+    while len(run.events("load-start")) == started:
+        assert process.poll() is None and time.monotonic() < deadline, "no load was started"
         time.sleep(0.2)
-    raise AssertionError("no load was started")
+    time.sleep(2)
+    process.send_signal(how)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    return Attempt(run, process.returncode, said, set(services.marked(run.mark)))
 
 
-def gone(run: Run, seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while services.marked(run.mark) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return not services.marked(run.mark)
+# One run that everything happens to, and that is resumed each time.
+@pytest.fixture(scope="module")
+def failed(outputs: Path) -> Attempt:
+    """Stage 03 fails: the port that it was told to take is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = f"serving.http_port={taken.getsockname()[1]}"
+        return attempt(outputs, "run", "--profile", "quick", "-p", port)
 
 
 @pytest.fixture(scope="module")
-def finished(outputs: Path) -> Run:
-    """A whole quick rehearsal."""
-    code, said = workbook(outputs, "run", "--profile", "quick")
-    assert code == 0, said
-    run = newest(outputs)
-    assert f"Evidence: {run.folder / 'evidence/index.html'}" in said
-    return run
+def interrupted(failed: Attempt) -> Attempt:
+    """Ctrl-C during the load."""
+    return cut_short(failed.run, signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def killed(interrupted: Attempt) -> Attempt:
+    """SIGKILL during the load, then `workbook down`."""
+    run = interrupted.run
+    shutil.rmtree(run.folder / "tables")
+    cut_short(run, signal.SIGKILL)
+    return attempt(run.folder.parent, "down", run.run_id)
+
+
+@pytest.fixture(scope="module")
+def completed(killed: Attempt) -> Attempt:
+    """Resumed once more, and left alone."""
+    return attempt(killed.run.folder.parent, "resume", killed.run.run_id)
+
+
+@pytest.fixture(scope="module")
+def finished(completed: Attempt) -> Run:
+    """The run at its end."""
+    assert completed.code == 0, completed.said
+    return completed.run
+
+
+def test_a_failed_stage_tears_down_and_writes_evidence(failed: Attempt) -> None:
+    assert failed.code == 1
+    assert "Stage 03 failed: Port " in failed.said and " is taken." in failed.said
+    assert f"workbook resume {failed.run.run_id}" in failed.said
+    assert (failed.run.folder / "evidence/index.html").is_file()
+    assert (failed.run.folder / "records/03/models.json").is_file()
+    assert failed.left == set()
+
+
+def test_an_interrupt_keeps_what_was_measured_and_leaves_no_process(interrupted: Attempt) -> None:
+    assert "at stage 03" in interrupted.said
+    assert interrupted.code == 130, interrupted.said
+    assert "Stage 05 was interrupted" in interrupted.said
+    assert len(interrupted.run.load_table("requests-smoke"))
+    assert interrupted.run.events("load-stop")[-1]["outcome"] == "interrupted"
+    assert interrupted.left == set()
+
+
+def test_after_kill_9_down_leaves_no_process_and_saves_what_was_recorded(killed: Attempt) -> None:
+    assert killed.code == 0, killed.said
+    assert len(killed.run.load_table("requests-smoke"))
+    assert killed.left == set()
+
+
+def test_resuming_goes_on_from_the_stage_that_did_not_end(completed: Attempt) -> None:
+    assert "at stage 05" in completed.said
+    assert completed.code == 0, completed.said
+    assert f"Evidence: {completed.run.folder / 'evidence/index.html'}" in completed.said
+    assert completed.left == set()
 
 
 def test_a_whole_run_ticks_what_it_saw_and_nothing_else(finished: Run) -> None:
@@ -99,8 +176,7 @@ def test_a_whole_run_ticks_what_it_saw_and_nothing_else(finished: Run) -> None:
     assert Status.VERIFIED not in statuses.values()
 
 
-def test_a_whole_run_leaves_no_process(finished: Run) -> None:
-    assert services.marked(finished.mark) == {}
+def test_a_whole_run_is_closed(finished: Run) -> None:
     assert not any(service.running for service in services.recorded(finished))
     assert finished.manifest()["ended"] is not None
 
@@ -159,92 +235,3 @@ def test_status_and_resume_of_a_complete_run(outputs: Path, finished: Run) -> No
     assert "05 Load testing" in said and "stopped" in said
     code, said = workbook(outputs, "resume", finished.run_id)
     assert code == 0 and "nothing to resume" in said
-
-
-def test_a_failed_stage_tears_down_writes_evidence_and_can_be_resumed(
-    outputs: Path, finished: Run
-) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        code, said = workbook(
-            outputs, "run", "--profile", "quick", "-p", f"serving.http_port={port}"
-        )
-    run = newest(outputs)
-    assert code == 1
-    assert f"Stage 03 failed: Port {port} on 127.0.0.1 is taken" in said
-    assert (run.folder / "evidence/index.html").is_file()
-    assert (run.folder / "records/03/models.json").is_file()
-    assert services.marked(run.mark) == {}
-
-    code, said = workbook(outputs, "resume", run.run_id)
-    assert code == 0, said
-    assert "at stage 03" in said
-    assert (run.folder / "records/05/load.json").is_file()
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_keeps_what_it_measured_and_leaves_nothing(
-    outputs: Path, finished: Run, how: signal.Signals
-) -> None:
-    before = len(list(outputs.glob("*/manifest.json")))
-    process = begin(outputs, "run", "--profile", "quick")
-    run = wait_for_load(outputs, before)
-    process.send_signal(how)
-    said, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 130, said
-    assert "Stage 05 was interrupted" in said
-    assert len(run.load_table("requests-smoke"))
-    assert (run.folder / "evidence/index.html").is_file()
-    assert gone(run)
-
-
-def test_after_kill_9_down_leaves_nothing(outputs: Path, finished: Run) -> None:
-    before = len(list(outputs.glob("*/manifest.json")))
-    process = begin(outputs, "run", "--profile", "quick")
-    run = wait_for_load(outputs, before)
-    process.kill()
-    process.communicate(timeout=30)
-    code, _ = workbook(outputs, "down", run.run_id)
-    assert code == 0
-    assert gone(run, 2)
-    assert (run.folder / "records/03/models.json").is_file()
-
-
-def test_what_this_machine_cannot_have_is_not_rehearsed_and_the_run_goes_on(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = checklist.stage("04")
-    source = "from helpers.errors import Unavailable\nraise Unavailable('No Prometheus here.')"
-    language = {"language_info": {"name": "python"}}
-    notebook = new_notebook(cells=[new_code_cell(source)], metadata=language)
-    nbformat.write(notebook, tmp_path / one.notebook)
-    monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)
-    assert runner.run_stages(run, [one]).code == 0
-    tick = {promise.id: tick for promise, tick in checklist.ticks(run).items()}["04.prometheus"]
-    assert tick.status is Status.NOT_REHEARSED
-    assert tick.note == "No Prometheus here."
-    assert [event["stage"] for event in run.events("stage-end")] == ["04"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["run", "--profile", "moon"], "Profile 'moon' does not exist"),
-        (["run", "--profile", "aws"], "Target aws cannot be run yet"),
-        (["run", "-p", "load.colour=red"], "load.colour: unknown key"),
-        (["run", "--from", "03", "--only", "05"], "exclude each other"),
-        (["run", "--only", "01"], "Stage 01 has no notebook yet"),
-        (["run", "--from", "9"], "Stage '9' does not exist"),
-        (["resume", "nope"], "Run 'nope' does not exist"),
-        (["status", "nope"], "Run 'nope' does not exist"),
-        (["down", "nope"], "Run 'nope' does not exist"),
-    ],
-)
-def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
-    code, said = workbook(tmp_path, *arguments)
-    assert code == 1
-    assert sentence in said
-    assert "Traceback" not in said
-    assert list(tmp_path.iterdir()) == []

@@ -8,8 +8,8 @@ from nbconvert import HTMLExporter
 
 from helpers import checklist
 from helpers.paths import ROOT
+from helpers.profile import LABEL
 from helpers.run import Run
-from helpers.stage import LABEL
 
 TEMPLATES = Path(__file__).parent / "templates"
 MASKS = (

@@ -12,10 +12,10 @@ from helpers.errors import Problem
 from helpers.evidence import export, kpis, plots, results
 from helpers.evidence.kpis import Verdicts
 from helpers.load.report import LoadReport, ScenarioReport
+from helpers.profile import LABEL
 from helpers.run import Run
 from helpers.serving.endpoint import Endpoint
 from helpers.serving.reports import Models
-from helpers.stage import LABEL
 from helpers.telemetry.report import Telemetry
 
 INDEX = "evidence/index.html"

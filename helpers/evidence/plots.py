@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from helpers.evidence import style
 from helpers.load.report import LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
+from helpers.telemetry import series
 from helpers.telemetry.report import SeriesFacts, Telemetry
 
 ROLLING_S = 1.0
@@ -230,12 +231,8 @@ def _series(axes: Axes, one: SeriesFacts, samples: pd.DataFrame, begin: pd.Times
 
 
 def _load_windows(run: Run, axes: Axes, begin: pd.Timestamp, *, named: bool) -> None:
-    starts = {event["scenario"]: event["at"] for event in run.events("load-start")}
-    stops = {event["scenario"]: event["at"] for event in run.events("load-stop")}
-    for name in starts.keys() & stops.keys():
-        low, high = (
-            (pd.Timestamp(at) - begin).total_seconds() for at in (starts[name], stops[name])
-        )
+    for one in series.spans(run):
+        low, high = ((at - begin).total_seconds() for at in (one.start, one.end))
         axes.axvspan(low, high, color=style.SKY, alpha=0.12, linewidth=0)
-        style.vertical(axes, low, f"Load Test Start: {name}" if named else "")
+        style.vertical(axes, low, f"Load Test Start: {one.scenario}" if named else "")
         style.vertical(axes, high, "Stop" if named else "")

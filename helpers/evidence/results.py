@@ -8,8 +8,8 @@ import pandas as pd
 from helpers import checklist
 from helpers.evidence import kpis
 from helpers.load.report import LoadReport, PhaseReport
+from helpers.profile import LABEL
 from helpers.run import Run
-from helpers.stage import LABEL
 from helpers.telemetry.report import Telemetry
 
 

@@ -1,6 +1,5 @@
 """Load whose figures are true: open-loop arrivals, every request recorded."""
 
-from helpers.load.firing import fire, is_announced, is_exported
-from helpers.load.recorder import recover
+from helpers.load.firing import fire, is_announced, is_exported, recover
 
 __all__ = ["fire", "is_announced", "is_exported", "recover"]

@@ -22,6 +22,7 @@ from helpers.services import MARK, log_tail
 from helpers.serving.endpoint import Endpoint
 
 STAGE = "05"
+INTERRUPTED = "interrupted"
 ANSWER_TIMEOUT_S = 5.0
 SETTLE_S = 2.0  # Triton counts a request a little after it has answered it
 STOP_S = 10.0  # for saving the requests of a long load
@@ -51,6 +52,23 @@ async def fire(run: Run, endpoint: Endpoint) -> LoadReport:
         report = LoadReport(scenarios=(*report.scenarios, await _fire_one(run, endpoint, scenario)))
         run.save(report)
     return report
+
+
+def recover(run: Run) -> list[str]:
+    """Save what killed loads have recorded, and log that they stopped.
+
+    For a run of which no process lives any more.
+
+    Returns:
+        The names of the scenarios that had begun and not stopped.
+    """
+    recorder.recover(run)
+    events = [event for event in run.events() if event["kind"] in ("load-start", "load-stop")]
+    last = {event["scenario"]: event["kind"] for event in events}
+    killed = [name for name, kind in last.items() if kind == "load-start"]
+    for name in killed:
+        run.event("load-stop", STAGE, scenario=name, outcome=INTERRUPTED)
+    return killed
 
 
 def is_exported(run: Run, report: LoadReport) -> bool:
@@ -176,7 +194,7 @@ def _stop(run: Run, worker: Worker, scenario: Scenario) -> None:
 
 
 def _outcome(error: BaseException) -> str:
-    return f"failed: {error}" if isinstance(error, Exception) else "interrupted"
+    return f"failed: {error}" if isinstance(error, Exception) else INTERRUPTED
 
 
 def _line(scenario: str, told: dict[str, Any]) -> str:

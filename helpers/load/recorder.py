@@ -125,16 +125,11 @@ def assemble(run: Run, scenario: Scenario) -> pd.DataFrame:
     return frame
 
 
-def recover(run: Run) -> list[str]:
-    """Make the tables of loads that were killed before they could do so themselves.
-
-    Returns:
-        The names of the scenarios whose requests were saved.
-    """
-    left = [one for one in run.profile.load.scenarios if parts_folder(run, one.name).is_dir()]
-    for scenario in left:
-        assemble(run, scenario)
-    return [scenario.name for scenario in left]
+def recover(run: Run) -> None:
+    """Make the tables of loads that were killed before they could do so themselves."""
+    for scenario in run.profile.load.scenarios:
+        if parts_folder(run, scenario.name).is_dir():
+            assemble(run, scenario)
 
 
 def _frame(parts: list[pd.DataFrame], scenario: Scenario) -> pd.DataFrame:

@@ -1,15 +1,17 @@
 """Networks of the profile, exported to ONNX once and compared with torch in every run."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from helpers.errors import Problem
-from helpers.paths import CACHE, MODEL
+from helpers.paths import MODEL
 from helpers.profile import Network
-from helpers.run import Run
+from helpers.run import Run, write_atomically
+from helpers.serving import store
 from helpers.serving.reports import ModelFacts, Models
 from model import export, weights
 from model.weights import Loaded
@@ -49,19 +51,6 @@ def frame(models: Models) -> pd.DataFrame:
     )
 
 
-def file_of(run: Run, name: str) -> Path:
-    """The exported file of a served model.
-
-    Raises:
-        Problem: The run has not exported it, or the cached file is gone.
-    """
-    facts = next((one for one in run.load(Models).models if one.name == name), None)
-    path = _file(facts.sha256) if facts else CACHE
-    if facts is None or not path.is_file():
-        raise Problem(f"The exported file of '{name}' is not here.", "Run stage 03 again.")
-    return path
-
-
 def _prepare(run: Run, network: Network) -> ModelFacts:
     try:
         loaded = weights.build(network.network, run.profile.model.weights, run.profile.model.seed)
@@ -98,16 +87,16 @@ def _prepare(run: Run, network: Network) -> ModelFacts:
 
 def _exported(loaded: Loaded, network: Network) -> Path:
     """The exported file, named by its digest; an index says which choices it belongs to."""
-    index = CACHE / "onnx" / f"{_choices(loaded, network)}.sha256"
+    index = store.FOLDER / f"{_choices(loaded, network)}.sha256"
     if index.is_file():
-        known = _file(index.read_text().strip())
-        if known.is_file() and _digest(known) == known.stem:
+        known = store.path_of(index.read_text().strip())
+        if known.is_file() and store.digest(known) == known.stem:
             return known
     index.parent.mkdir(parents=True, exist_ok=True)
-    fresh = index.with_suffix(".onnx")
+    fresh = index.with_suffix(f".{os.getpid()}.onnx")
     export.export(loaded.network, network.image_size, fresh)
-    path = fresh.replace(_file(_digest(fresh)))
-    index.write_text(f"{path.stem}\n")
+    path = fresh.replace(store.path_of(store.digest(fresh)))
+    write_atomically(index, f"{path.stem}\n")
     return path
 
 
@@ -115,12 +104,3 @@ def _choices(loaded: Loaded, network: Network) -> str:
     sources = b"".join(path.read_bytes() for path in sorted(MODEL.glob("*.py")))
     choices = f"{network.network} {network.image_size} {loaded.weights} {torch.__version__}"
     return hashlib.sha256(sources + choices.encode()).hexdigest()
-
-
-def _file(sha256: str) -> Path:
-    return CACHE / "onnx" / f"{sha256}.onnx"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,10 +11,9 @@ from tritonclient.grpc import model_config_pb2 as config_pb2
 from helpers.paths import MODEL
 from helpers.profile import Serving
 from helpers.run import Run
-from helpers.serving import models
+from helpers.serving import store
 from helpers.serving.reports import ModelFacts, Models
-from model.export import INPUT, OUTPUT
-from model.networks import CLASSES
+from model.signature import CLASSES, INPUT, OUTPUT
 
 # `python` runs ONNX Runtime inside Triton's Python backend, on a CPU; `onnxruntime` is Triton's
 # own backend, on a GPU in the cluster and on a CPU in the container.
@@ -39,7 +38,7 @@ def build(run: Run, exported: Models, backend: Backend = "python", kind: Kind = 
     for one in exported.models:
         version = folder / one.name / "1"
         version.mkdir(parents=True)
-        _link(models.file_of(run, one.name), version / "model.onnx")
+        _link(store.file_of(run, one.name), version / "model.onnx")
         if backend == "python":
             shutil.copyfile(MODEL / "backend/model.py", version / "model.py")
         text = config(one, run.profile.serving, backend, kind)

@@ -12,10 +12,11 @@ from tritonclient.utils import InferenceServerException
 
 from helpers.errors import Problem
 from helpers.run import Run
-from helpers.serving import models
+from helpers.serving import store
 from helpers.serving.endpoint import Endpoint
 from helpers.serving.reports import ModelFacts, Models, Smoke, SmokeAnswer
-from model.export import INPUT, OUTPUT, open_session, relative_difference
+from model.export import open_session, relative_difference
+from model.signature import INPUT, OUTPUT
 
 BATCHES = (1, 3)
 SEED = 11
@@ -58,7 +59,7 @@ def frame(smoke: Smoke) -> pd.DataFrame:
 
 
 def _ask(run: Run, endpoint: Endpoint, model: ModelFacts) -> list[SmokeAnswer]:
-    session = open_session(models.file_of(run, model.name))
+    session = open_session(store.file_of(run, model.name))
     generator = np.random.default_rng(SEED)
     answers = []
     for batch in BATCHES:

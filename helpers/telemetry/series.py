@@ -142,6 +142,7 @@ CATALOGUE = (
 class Span:
     """A time under load, from the first request of a scenario to its last answer."""
 
+    scenario: str
     start: datetime
     end: datetime
 
@@ -214,7 +215,8 @@ def spans(run: Run) -> list[Span]:
         elif event["kind"] == "load-stop" and event["scenario"] in begun:
             start = begun.pop(event["scenario"])
             if event.get("outcome", FINISHED) == FINISHED:
-                finished[event["scenario"]] = Span(start, datetime.fromisoformat(event["at"]))
+                end = datetime.fromisoformat(event["at"])
+                finished[event["scenario"]] = Span(event["scenario"], start, end)
     if not finished:
         raise Problem(f"Run {run.run_id} has no finished load.", "Run the load of stage 05 first.")
     return sorted(finished.values(), key=lambda span: span.start)

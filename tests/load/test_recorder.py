@@ -48,9 +48,8 @@ def test_a_torn_part_is_left_out(make_run: MakeRun) -> None:
     store.add(1, 2.5, 2.5001, 2.52, "ok", 4000)
     store.write(store.take())
     (folder / "000001.tmp").write_bytes((folder / "000000.parquet").read_bytes()[:99])
-    assert recorder.recover(run) == ["trial"]
+    recorder.recover(run)
     assert len(run.load_table("requests-trial")) == 1
-    assert recorder.recover(run) == []
 
 
 def test_no_rows_are_an_empty_table(make_run: MakeRun) -> None:
@@ -68,5 +67,5 @@ def test_clear_removes_what_an_earlier_firing_left(make_run: MakeRun) -> None:
     store.add(1, 2.5, 2.5001, 2.52, "ok", 4000)
     store.write(store.take())
     recorder.clear(run, "trial")
-    assert recorder.recover(run) == []
+    recorder.recover(run)
     assert not any(path.exists() for path in recorder.table_paths(run, "trial"))

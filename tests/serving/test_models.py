@@ -1,6 +1,7 @@
 """Networks are torchvision's, exports agree with torch, and random weights are said to be."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import onnx
@@ -11,10 +12,11 @@ from onnx import helper
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.run import Run
-from helpers.serving import models
+from helpers.serving import models, store
 from helpers.serving.reports import Models
 from model import export, weights
 from model.networks import NETWORKS, randomise
+from model.signature import INPUT, OUTPUT
 
 # torchvision's documentation: parameters of each network
 PARAMETERS = {"resnet50": 25_557_032, "mobilenetv2": 3_504_872}
@@ -71,7 +73,7 @@ def test_every_export_is_dynamic_recent_and_agrees_with_torch(exported: Models) 
 def test_parity_sees_other_weights(shared: Run, exported: Models) -> None:
     facts = exported.models[0]
     other = weights.build(facts.network, "random", seed=99).network
-    path = models.file_of(shared, facts.name)
+    path = store.file_of(shared, facts.name)
     found = export.parity(other, path, facts.image_size, (2,), seed=0)
     assert found.difference[2] > models.TOLERANCE
 
@@ -79,23 +81,25 @@ def test_parity_sees_other_weights(shared: Run, exported: Models) -> None:
 def test_a_cached_export_that_was_damaged_is_made_again(
     exported: Models, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(models, "CACHE", tmp_path)
+    known = store.FOLDER
+    monkeypatch.setattr(store, "FOLDER", tmp_path)
     small = Profile.load_named("quick").model_copy(
         update={"model": run.profile.model.model_copy(
             update={"networks": run.profile.model.networks[:1]}
         )}
     )  # fmt: skip
     single = Run.create(small, tmp_path / "outputs")
+    for path in known.glob("*"):
+        shutil.copy(path, tmp_path)
     first = models.prepare(single).models[0]
-    path = models.file_of(single, first.name)
+    path = store.file_of(single, first.name)
     path.write_bytes(path.read_bytes()[:-100])
     again = models.prepare(single).models[0]
-    assert (
-        hashlib.sha256(models.file_of(single, again.name).read_bytes()).hexdigest() == again.sha256
-    )
-    models.file_of(single, again.name).unlink()
+    mended = store.file_of(single, again.name).read_bytes()
+    assert hashlib.sha256(mended).hexdigest() == again.sha256
+    store.file_of(single, again.name).unlink()
     with pytest.raises(Problem, match="Run stage 03 again"):
-        models.file_of(single, again.name)
+        store.file_of(single, again.name)
 
 
 def test_a_fixed_batch_or_an_old_opset_is_refused(tmp_path: Path) -> None:
@@ -103,9 +107,9 @@ def test_a_fixed_batch_or_an_old_opset_is_refused(tmp_path: Path) -> None:
         shape = [batch, 3, 64, 64]
         tensors = [
             helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-            for name in (export.INPUT, export.OUTPUT)
+            for name in (INPUT, OUTPUT)
         ]
-        node = helper.make_node("Relu", [export.INPUT], [export.OUTPUT])
+        node = helper.make_node("Relu", [INPUT], [OUTPUT])
         graph = helper.make_graph([node], "g", tensors[:1], tensors[1:])
         path = tmp_path / "m.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)

@@ -1,0 +1,71 @@
+"""The runner passes over what a machine cannot have, and every polite signal is an interrupt."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from helpers import checklist, runner, services
+from helpers.checklist import Status
+from helpers.run import Run
+
+PATIENCE_S = 120
+STAGE = checklist.stage("04")
+RUN_ONE = """
+import sys
+from pathlib import Path
+from helpers import checklist, runner
+from helpers.run import Run
+folder = Path(sys.argv[1])
+runner.NOTEBOOKS = folder
+run = Run.open(sys.argv[2], folder)
+sys.exit(runner.run_stages(run, [checklist.stage("04")]).code)
+"""
+
+
+def write_notebook(folder: Path, source: str) -> None:
+    language = {"language_info": {"name": "python"}}
+    notebook = new_notebook(cells=[new_code_cell(source)], metadata=language)
+    nbformat.write(notebook, folder / STAGE.notebook)
+
+
+def test_what_this_machine_cannot_have_is_not_rehearsed_and_the_run_goes_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from helpers.errors import Unavailable\nraise Unavailable('No Prometheus here.')"
+    write_notebook(tmp_path, source)
+    monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)
+    assert runner.run_stages(run, [STAGE]).code == 0
+    tick = {promise.id: tick for promise, tick in checklist.ticks(run).items()}["04.prometheus"]
+    assert tick.status is Status.NOT_REHEARSED
+    assert tick.note == "No Prometheus here."
+    assert [event["stage"] for event in run.events("stage-end")] == ["04"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_polite_signal_interrupts_and_leaves_no_process(run: Run, how: signal.Signals) -> None:
+    folder = run.folder.parent
+    begun = folder / "begun"
+    write_notebook(folder, f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(600)")
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN_ONE, str(folder), run.run_id],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {services.MARK: run.mark},
+    )
+    deadline = time.monotonic() + PATIENCE_S
+    while not begun.exists():
+        assert process.poll() is None and time.monotonic() < deadline, "the notebook did not begin"
+        time.sleep(0.1)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == runner.INTERRUPTED
+    assert "Stage 04 was interrupted." in said
+    assert run.events("stage-failed")[-1]["stage"] == "04"
+    assert services.marked(run.mark) == {}
