@@ -27,6 +27,7 @@ MEANING = {
     Status.NOT_REHEARSED: "nothing here has shown it; the reason is given",
     Status.FAILED: "tried, and it did not hold",
 }
+SHOWN = (Status.VERIFIED, Status.REHEARSED, Status.STATIC)
 
 
 @dataclass(frozen=True)

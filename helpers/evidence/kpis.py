@@ -88,9 +88,13 @@ def measurement(kpi: Kpi) -> str:
     """A figure with its unit and interval; a dash where there is none."""
     if kpi.measured is None:
         return "–"
-    told = f"{kpi.measured:.3g}" if kpi.measured < 100 else f"{kpi.measured:,.0f}"
-    interval = "" if kpi.low is None or kpi.high is None else f" ({kpi.low:.3g}–{kpi.high:.3g})"
-    return f"{told}{interval} {kpi.unit}"
+    digits = 2 if kpi.measured < 10 else 1 if kpi.measured < 100 else 0
+    interval = (
+        ""
+        if kpi.low is None or kpi.high is None
+        else f" ({kpi.low:,.{digits}f}–{kpi.high:,.{digits}f})"
+    )
+    return f"{kpi.measured:,.{digits}f}{interval} {kpi.unit}"
 
 
 def _kpis(run: Run) -> Iterator[Kpi]:

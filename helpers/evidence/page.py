@@ -85,6 +85,8 @@ def _facts(run: Run) -> dict[str, Any]:
         "label": LABEL[run.profile.target],
         "status": checklist.overall(ticks.values()),
         "meaning": MEANING,
+        "promised": len(ticks),
+        "shown": sum(tick.status in checklist.SHOWN for tick in ticks.values()),
         "counts": {one: sum(tick.status is one for tick in ticks.values()) for one in Status},
         "stages": [(stage, checklist.ticks(run, stage.number)) for stage in checklist.STAGES],
         "verdicts": verdicts,

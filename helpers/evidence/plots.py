@@ -1,6 +1,7 @@
 """The figures of a run; each answers one question and says the answer in its title."""
 
 from collections.abc import Callable
+from itertools import cycle, groupby
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from helpers.telemetry.report import SeriesFacts, Telemetry
 
 ROLLING_S = 1.0
 FEWEST_TO_ROLL = 5
+SCENARIO_IN, SERIES_IN = 2.3, 1.35  # heights of a panel
+MARKERS = "osD^vPX"
 CROWDED = 2_000  # dots of a crowd are drawn fainter
 
 
@@ -64,7 +67,7 @@ def latency_over_time(run: Run) -> None:
     """
     report = run.load(LoadReport)
     with style.look():
-        figure, panels = style.panels(len(report.scenarios), height=2.3, share_x=False)
+        figure, panels = style.panels(len(report.scenarios), height=SCENARIO_IN, share_x=False)
         for axes, one in zip(panels, report.scenarios, strict=True):
             _scenario_over_time(axes, one, run.load_table(f"requests-{one.name}"))
         worst = max(report.scenarios, key=lambda one: one.measured.max_ms or 0.0)
@@ -96,20 +99,23 @@ def throughput_latency(run: Run) -> None:
     with style.look():
         figure, (axes,) = style.panels(1, height=4.0, share_x=False)
         for one, colour in zip(report.scenarios, style.LINES, strict=False):
-            for phase in one.phases:
-                if not phase.warmup and "p50" in phase.latency:
-                    _phase_bar(axes, one.name, phase, colour)
+            measured = [phase for phase in one.phases if not phase.warmup]
+            for phase, marker in zip(measured, cycle(MARKERS), strict=False):
+                if "p50" in phase.latency:
+                    _phase_bar(axes, one.name, phase, colour, marker)
         axes.set(
             yscale="log",
             xlabel="throughput, good answers per second",
             ylabel="latency, ms",
         )
         style.plain_log(axes.yaxis)
-        axes.margins(x=0.15)
+        axes.margins(x=0.1)
+        axes.set_xlim(left=0)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
         best = max((phase for one in report.scenarios for phase in one.phases if not phase.warmup),
                    key=lambda phase: phase.throughput_rps)  # fmt: skip
         axes.set_title(
-            "Throughput against latency: dots are medians, bars reach to the highest percentile"
+            "Throughput against latency: markers are medians, bars reach to the highest percentile"
         )
         alt = (
             "Median to highest reportable percentile of each measured phase against its "
@@ -130,14 +136,18 @@ def telemetry(run: Run) -> None:
     present = [one for one in record.series if not one.absent]
     absent = [one for one in record.series if one.absent]
     with style.look():
-        figure, panels = style.panels(max(len(present), 1), height=1.35, share_x=True)
+        figure, panels = style.panels(max(len(present), 1), height=SERIES_IN, share_x=True)
         for axes, one in zip(panels, present, strict=False):
             _series(axes, one, samples[samples["series"] == one.name], begin)
+        style.headroom(panels[0], 0.3)
         for number, axes in enumerate(panels):
             _load_windows(run, axes, begin, named=number == 0)
         panels[-1].set_xlabel("seconds")
-        missing = "; ".join(f"{one.title} absent: {one.absent}" for one in absent)
-        title = "Server and machine under load, as Prometheus scraped them"
+        missing = "; ".join(
+            f"{', '.join(one.title for one in alike)} absent: {reason}"
+            for reason, alike in groupby(absent, key=lambda one: one.absent)
+        )
+        title = "Server and machine from Load Test Start to Stop, as Prometheus scraped them"
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
         if missing:
             figure.supxlabel(missing, fontsize=8, color=style.VERMILION, x=0.01, ha="left")
@@ -182,57 +192,53 @@ def _scenario_over_time(axes: Axes, one: ScenarioReport, table: pd.DataFrame) ->
     rolling = good.groupby((good["intended_s"] // ROLLING_S) * ROLLING_S)["latency_ms"]
     p95 = rolling.quantile(0.95)[rolling.size() >= FEWEST_TO_ROLL]
     axes.plot(p95.index + ROLLING_S / 2, p95, color=style.VERMILION, linewidth=1.2)
-    if len(p95):
-        style.beside(axes, p95.iloc[-1], "P95 of 1 s", style.VERMILION)
     if len(bad):
         top = good["latency_ms"].max() if len(good) else 1.0
         axes.plot(bad["intended_s"], np.full(len(bad), top), "x", color=style.BLACK, markersize=4)
     for number, phase in enumerate(one.phases):
-        name = f"{phase.name} (warm-up, left out)" if phase.warmup else phase.name
+        name = f"{phase.name} (left out)" if phase.warmup else phase.name
         text = f"Load Test Start · {name}" if number == 0 else name
-        style.vertical(axes, phase.start_s, text)
+        style.vertical(axes, phase.start_s, text, row=number % 2)
     style.vertical(axes, one.phases[-1].end_s, "Stop")
     errors = f", {len(bad):,} errors" if len(bad) else ", no error"
     axes.set_title(f"{one.name}: {len(table):,} requests{errors}", fontsize=10)
     axes.set(yscale="log", ylabel="latency, ms")
     style.plain_log(axes.yaxis)
     axes.set_xlim(left=0)
+    style.headroom(axes, 0.15)
+    if len(p95):
+        label = style.Label(p95.iloc[-1], "P95 of 1 s", style.VERMILION)
+        style.beside(axes, [label], SCENARIO_IN)
 
 
-def _phase_bar(axes: Axes, scenario: str, phase: PhaseReport, colour: str) -> None:
+def _phase_bar(axes: Axes, scenario: str, phase: PhaseReport, colour: str, marker: str) -> None:
     values = {name: one.ms for name, one in phase.latency.items()}
     low, high = values["p50"], max(values.values())
     highest = max(values, key=lambda name: float(name[1:]))
     rate = phase.throughput_rps
     axes.plot([rate, rate], [low, high], color=colour, linewidth=2.2, solid_capstyle="butt")
-    axes.plot(rate, low, "o", color=colour, markersize=6)
-    axes.plot(rate, high, "_", color=colour, markersize=12, markeredgewidth=2.2)
     doubt = " (invalid)" if phase.invalid else " (overloaded)" if phase.overloaded else ""
-    axes.annotate(
-        f"{scenario}, {phase.name}{doubt}\nP50 {low:.1f}, {highest.upper()} {high:.1f} ms",
-        (rate, high),
-        xytext=(6, 0),
-        textcoords="offset points",
-        fontsize=8,
-        color=colour,
-        va="center",
-    )
+    label = f"{scenario}, {phase.name}{doubt}\nP50 {low:.1f}, {highest.upper()} {high:.1f} ms"
+    axes.plot(rate, low, marker, color=colour, markersize=6, label=label)
+    axes.plot(rate, high, "_", color=colour, markersize=12, markeredgewidth=2.2)
 
 
 def _series(axes: Axes, one: SeriesFacts, samples: pd.DataFrame, begin: pd.Timestamp) -> None:
+    labels = []
     for (label, group), colour in zip(samples.groupby("label"), style.LINES, strict=False):
         seconds = (group["time"] - begin).dt.total_seconds()
         axes.plot(seconds, group["value"], color=colour, linewidth=1.3)
         if label:
-            style.beside(axes, group["value"].iloc[-1], str(label), colour)
+            labels.append(style.Label(group["value"].iloc[-1], str(label), colour))
     axes.set_ylabel(one.unit, fontsize=8)
     axes.set_title(one.title, fontsize=9)
     axes.set_ylim(bottom=0)
+    style.beside(axes, labels, SERIES_IN)
 
 
 def _load_windows(run: Run, axes: Axes, begin: pd.Timestamp, *, named: bool) -> None:
     for one in series.spans(run):
         low, high = ((at - begin).total_seconds() for at in (one.start, one.end))
         axes.axvspan(low, high, color=style.SKY, alpha=0.12, linewidth=0)
-        style.vertical(axes, low, f"Load Test Start: {one.scenario}" if named else "")
-        style.vertical(axes, high, "Stop" if named else "")
+        style.vertical(axes, low, f"Start {one.scenario}" if named else "")
+        style.vertical(axes, high, "Stop" if named else "", row=1)

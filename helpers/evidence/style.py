@@ -1,10 +1,12 @@
 """The one look of every figure, and how it is kept and shown."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 from contextlib import AbstractContextManager
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 from cycler import cycler
 from IPython.core.getipython import get_ipython
 from IPython.display import display
@@ -22,6 +24,7 @@ LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 GREY = "#6b6b6b"
 WIDTH_IN = 9.0
 DPI = 110
+LABEL_GAP = 14 / 72  # inches between the middles of two labels beside one another
 
 _LOOK = {
     "font.size": 10,
@@ -38,9 +41,19 @@ _LOOK = {
     "lines.linewidth": 1.6,
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
     "svg.fonttype": "none",
     "svg.hashsalt": "gpu-e2e",
 }
+
+
+class Label(NamedTuple):
+    """What is written at the right end of a line: at which height, what, in which colour."""
+
+    y: float
+    text: str
+    colour: str
 
 
 def look() -> AbstractContextManager[None]:
@@ -84,14 +97,21 @@ def finish(run: Run, figure: Figure, name: str, alt: str) -> None:
         display(figure, metadata={"image/png": {"alt": alt}})
 
 
-def vertical(axes: Axes, at: float, text: str) -> None:
-    """Mark an event on the horizontal axis."""
+def vertical(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
+    """Mark an event on the horizontal axis.
+
+    Args:
+        axes: Where.
+        at: The event's place, in data.
+        text: Its name.
+        row: The line of text, from the top, that the name stands in; neighbours take turns.
+    """
     axes.axvline(at, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
     axes.annotate(
         text,
         (at, 1.0),
         xycoords=("data", "axes fraction"),
-        xytext=(3, -2),
+        xytext=(3, -2 - 11 * row),
         textcoords="offset points",
         va="top",
         fontsize=8,
@@ -99,19 +119,37 @@ def vertical(axes: Axes, at: float, text: str) -> None:
     )
 
 
-def beside(axes: Axes, y: float, text: str, colour: str) -> None:
-    """Label a line at its end, right of the axes, in its colour."""
-    axes.annotate(
-        text,
-        (1.0, y),
-        xycoords=("axes fraction", "data"),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center",
-        color=colour,
-        fontsize=9,
-        annotation_clip=False,
-    )
+def beside(axes: Axes, labels: Sequence[Label], height: float) -> None:
+    """Label lines at their right ends, in their colours; neighbours move apart.
+
+    Args:
+        axes: Where; its limits and scale are final.
+        labels: One a line.
+        height: Of the axes, inches.
+    """
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    placed = -np.inf
+    for y, label in sorted((to_fraction.transform((0, one.y))[1], one) for one in labels):
+        placed = max(y, placed + LABEL_GAP / height)
+        axes.annotate(
+            label.text,
+            (1.0, placed),
+            xycoords="axes fraction",
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=label.colour,
+            fontsize=9,
+            annotation_clip=False,
+        )
+
+
+def headroom(axes: Axes, share: float) -> None:
+    """Leave a share of the axes' height free above the data, for the names of events."""
+    low, high = axes.transData.inverted().transform(
+        axes.transAxes.transform([(0, 0), (0, 1 / (1 - share))])
+    )[:, 1]
+    axes.set_ylim(low, high)
 
 
 def plain_log(axis: Axis) -> None:
