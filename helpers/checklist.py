@@ -244,7 +244,7 @@ def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:
 
 
 def overall(ticked: Iterable[Tick]) -> Status:
-    """The status of a run: FAILED where anything failed, else the least of what was seen.
+    """The status of a run: FAILED where anything failed, VERIFIED where all it showed is.
 
     Promises that nothing could show do not lower it; they are counted beside it.
     """

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from helpers import checklist
 from helpers.paths import ROOT
@@ -51,6 +52,7 @@ def to_html(source: Path, title: str, run: Run) -> str:
     exporter = HTMLExporter(
         template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], embed_images=True
     )
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     resources = {"run": run.run_id, "label": LABEL[run.profile.target]}
     body, _ = exporter.from_notebook_node(notebook, resources=resources)
     return mask(body)
