@@ -1,8 +1,8 @@
 """The one look of every figure, and how it is kept and shown."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
