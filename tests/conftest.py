@@ -1,5 +1,6 @@
 """Fixtures that several areas share."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import pytest
 from helpers import services
 from helpers.profile import Profile
 from helpers.run import Run
+
+# A shell ignores Ctrl-C in what it starts in the background, and children inherit that; here
+# children are interrupted on purpose.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
