@@ -1,8 +1,8 @@
 """Load scenarios as data: phases of arrivals, and what each request carries."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -21,26 +21,50 @@ class _Phase(Settings):
     warmup: bool = Field(default=False, description="Sent and recorded, excluded from figures.")
 
 
-class Constant(_Phase):
+class _Timed(_Phase):
+    duration_s: Seconds
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_or_duration(cls, data: Any) -> Any:
+        """`count` requests instead of a duration: as long as they take at `rate`."""
+        if isinstance(data, dict) and "count" in data:
+            data = dict(data)
+            count = TypeAdapter(Count).validate_python(data.pop("count"))
+            if "duration_s" in data:
+                raise ValueError("count and duration_s exclude each other; give one of them")
+            rate = TypeAdapter(Rate).validate_python(data.get("rate"))
+            data["duration_s"] = count / rate
+        return data
+
+
+class Constant(_Timed):
     """Evenly spaced arrivals at `rate` requests per second."""
 
     arrivals: Literal["constant"]
     rate: Rate
-    duration_s: Seconds
 
 
-class Poisson(_Phase):
+class Poisson(_Timed):
     """Independent arrivals: exponential gaps with mean 1 / `rate`, seeded."""
 
     arrivals: Literal["poisson"]
     rate: Rate
-    duration_s: Seconds
 
 
 class Ramp(_Phase):
     """A Poisson process whose rate goes linearly from `rate` to `to_rate`."""
 
     arrivals: Literal["ramp"]
+    rate: Rate
+    to_rate: Rate
+    duration_s: Seconds
+
+
+class Spike(_Phase):
+    """A Poisson process at `rate` that jumps to `to_rate` for the middle third of its time."""
+
+    arrivals: Literal["spike"]
     rate: Rate
     to_rate: Rate
     duration_s: Seconds
@@ -62,7 +86,23 @@ class Closed(_Phase):
     duration_s: Seconds
 
 
-Phase = Annotated[Constant | Poisson | Ramp | Burst | Closed, Field(discriminator="arrivals")]
+Phase = Annotated[
+    Constant | Poisson | Ramp | Spike | Burst | Closed, Field(discriminator="arrivals")
+]
+
+
+class Stop(Settings):
+    """When a scenario ends early, judged once a second over the last five seconds.
+
+    Attributes:
+        errors_pct: More than this share of the answers were errors, per cent.
+        p99_ms: The 99th percentile of the latency was above this, milliseconds.
+        in_flight: More requests than this had no answer yet.
+    """
+
+    errors_pct: Annotated[float, Field(gt=0, le=100)] | None = None
+    p99_ms: Seconds | None = None
+    in_flight: Count | None = None
 
 
 class Scenario(Settings):
@@ -72,21 +112,28 @@ class Scenario(Settings):
         name: How the scenario is called in tables, events and charts.
         phases: Played one after the other.
         model: The served model's name.
-        protocol: `http` (HTTP/1.1, KServe v2 with binary tensors) or `grpc`.
+        protocol: `http` (HTTP/1.1, KServe v2 with binary tensors), `https` (the same, and an
+            endpoint without TLS is refused) or `grpc` (secured where the endpoint is).
         batch: Images per request.
         inputs: How many different inputs are cycled through.
+        payload: What they hold: `random` (as normalised images are distributed) or `zeros`.
         timeout_s: A request without an answer after this long is a time-out error.
         seed: Seeds arrivals and inputs; the same seed gives the same schedule.
+        workers: Processes that share the arrivals, each on a core of its own.
+        stop: When to end early; never where left out.
     """
 
     name: Name
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     model: Name
-    protocol: Literal["http", "grpc"] = "http"
+    protocol: Literal["http", "https", "grpc"] = "http"
     batch: Annotated[int, Field(ge=1, le=64)] = 1
     inputs: Annotated[int, Field(ge=1, le=256)] = 16
+    payload: Literal["random", "zeros"] = "random"
     timeout_s: Seconds = 10.0
     seed: Annotated[int, Field(ge=0)] = 1
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    stop: Stop = Stop()
 
     @property
     def duration_s(self) -> float:

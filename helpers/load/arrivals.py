@@ -7,7 +7,7 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from helpers.scenario import Burst, Closed, Constant, Phase, Poisson, Ramp, Scenario
+from helpers.scenario import Burst, Closed, Constant, Phase, Poisson, Ramp, Scenario, Spike
 
 Times = npt.NDArray[np.float64]
 
@@ -44,6 +44,26 @@ class Schedule:
         return int(np.count_nonzero(self.phases == phase))
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One of several workers that share a scenario.
+
+    Attributes:
+        number: Which one, from 0.
+        of: How many there are.
+    """
+
+    number: int = 0
+    of: int = 1
+
+    def share(self, count: int) -> int:
+        """How many of `count` things are its own."""
+        return len(range(self.number, count, self.of))
+
+
+WHOLE = Shard()
+
+
 def spans(scenario: Scenario) -> Iterator[Span]:
     """The phases one after the other, each with its begin and end."""
     ends = accumulate(phase.duration_s for phase in scenario.phases)
@@ -51,15 +71,17 @@ def spans(scenario: Scenario) -> Iterator[Span]:
         yield Span(phase, end - phase.duration_s, end)
 
 
-def schedule(scenario: Scenario) -> Schedule:
-    """Every open-loop arrival of a scenario. The same seed gives the same times.
+def schedule(scenario: Scenario, shard: Shard = WHOLE) -> Schedule:
+    """Every open-loop arrival of a scenario, or of one shard of it.
 
-    Each phase draws from a stream of its own, so changing one phase leaves the others as they are.
+    The same seed gives the same times. Each phase draws from a stream of its own, so changing one
+    phase leaves the others as they are. Together, shards send exactly what one worker would.
     """
-    offsets = [
-        span.start_s + offsets_of(span.phase, generator(scenario.seed, 0, number))
-        for number, span in enumerate(spans(scenario))
-    ]
+    offsets = []
+    for number, span in enumerate(spans(scenario)):
+        whole = offsets_of(span.phase, generator(scenario.seed, 0, number))
+        mine = dealt(span.phase, len(whole), shard, generator(scenario.seed, 2, number))
+        offsets.append(span.start_s + whole[mine])
     numbers = np.repeat(np.arange(len(offsets), dtype=np.int16), [len(one) for one in offsets])
     return Schedule(np.concatenate(offsets), numbers)
 
@@ -79,10 +101,30 @@ def offsets_of(phase: Phase, random: np.random.Generator) -> Times:
             return ramp(rate, rate, duration, random)
         case Ramp(rate=rate, to_rate=to_rate, duration_s=duration):
             return ramp(rate, to_rate, duration, random)
+        case Spike(rate=rate, to_rate=to_rate, duration_s=duration):
+            third = duration / 3
+            parts = [ramp(one, one, third, random) for one in (rate, to_rate, rate)]
+            return np.concatenate([number * third + one for number, one in enumerate(parts)])
         case Burst(count=count):
             return np.zeros(count)
         case Closed():
             return np.empty(0)
+
+
+def dealt(
+    phase: Phase, count: int, shard: Shard, random: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """Which of a phase's arrivals belong to a shard; each belongs to exactly one.
+
+    Dealt in turn, even spacing stays even; dealt at random, a Poisson process stays one in every
+    shard (thinning, Lewis & Shedler 1979).
+    """
+    if isinstance(phase, Constant | Burst):
+        dealt_to = np.arange(count) % shard.of
+    else:
+        dealt_to = random.integers(shard.of, size=count)
+    mine: npt.NDArray[np.bool_] = dealt_to == shard.number
+    return mine
 
 
 def ramp(rate: float, to_rate: float, duration_s: float, random: np.random.Generator) -> Times:

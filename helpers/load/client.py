@@ -20,18 +20,21 @@ class Request:
         phase: Number of its phase in the scenario.
         intended: When it was meant to leave.
         input: Which of the prepared inputs it carries.
+        released: When it was handed to the client; later than intended where this process was
+            late, earlier than sent where it waited for a connection.
         sent: When it left; NaN while it waits for a connection.
         done: When its answer was whole; NaN while there is none.
         open: Whether its outcome is still to come.
         carrier: The connection or call that carries it.
     """
 
-    __slots__ = ("carrier", "done", "input", "intended", "open", "phase", "sent")
+    __slots__ = ("carrier", "done", "input", "intended", "open", "phase", "released", "sent")
 
-    def __init__(self, phase: int, intended: float, input: int) -> None:
+    def __init__(self, phase: int, intended: float, input: int, released: float) -> None:
         self.phase = phase
         self.intended = intended
         self.input = input
+        self.released = released
         self.sent = nan
         self.done = nan
         self.open = True

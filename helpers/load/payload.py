@@ -1,21 +1,16 @@
 """What each request carries: seeded images, serialised once before the first is sent."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
-from helpers.errors import Problem
 from helpers.load import arrivals
-from helpers.profile import Profile
 from helpers.scenario import Scenario
 
-INPUT, OUTPUT, CLASSES = "input", "logits", 1000
 FLOAT_BYTES = 4
-MEMORY_LIMIT = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -24,18 +19,24 @@ class Shape:
 
     Attributes:
         model: The served model's name.
-        batch: Images per request.
-        size: Height and width of an image, pixels.
+        batch: Inputs per request.
+        dims: Dimensions of one input, without the batch.
+        outputs: Numbers in the output of one input.
+        input_name: Name of the input tensor.
+        output_name: Name of the output tensor.
     """
 
     model: str
     batch: int
-    size: int
+    dims: tuple[int, ...]
+    outputs: int
+    input_name: str
+    output_name: str
 
     @property
-    def input(self) -> tuple[int, int, int, int]:
+    def input(self) -> tuple[int, ...]:
         """Dimensions of the input tensor."""
-        return (self.batch, 3, self.size, self.size)
+        return (self.batch, *self.dims)
 
     @property
     def input_bytes(self) -> int:
@@ -45,49 +46,35 @@ class Shape:
     @property
     def output_bytes(self) -> int:
         """Bytes of the output tensor of a good answer."""
-        return self.batch * CLASSES * FLOAT_BYTES
+        return self.batch * self.outputs * FLOAT_BYTES
 
 
-def shape_of(profile: Profile, scenario: Scenario) -> Shape:
-    """The shapes of a scenario's requests; the image size is that of the served network.
-
-    Raises:
-        Problem: The inputs together would not fit into memory.
-    """
-    sizes = {network.name: network.image_size for network in profile.model.networks}
-    shape = Shape(scenario.model, scenario.batch, sizes[scenario.model])
-    if shape.input_bytes * scenario.inputs > MEMORY_LIMIT:
-        raise Problem(
-            f"The {scenario.inputs} inputs of scenario '{scenario.name}' take "
-            f"{shape.input_bytes * scenario.inputs / 2**30:.1f} GiB of memory.",
-            "Lower its inputs or its batch.",
-        )
-    return shape
+Tensors = list[npt.NDArray[np.float32]]
 
 
-def images(shape: Shape, count: int, seed: int) -> Iterator[npt.NDArray[np.float32]]:
-    """`count` different inputs, distributed as normalised images are."""
-    random = arrivals.generator(seed, 1)
-    for _ in range(count):
-        yield random.standard_normal(shape.input, dtype=np.float32)
+def tensors(shape: Shape, scenario: Scenario, shard: int = 0) -> Tensors:
+    """The inputs of a scenario; random ones differ, also from those of other shards."""
+    if scenario.payload == "zeros":
+        return [np.zeros(shape.input, dtype=np.float32)] * scenario.inputs
+    random = arrivals.generator(scenario.seed, 1, shard)
+    return [random.standard_normal(shape.input, dtype=np.float32) for _ in range(scenario.inputs)]
 
 
-def http_messages(shape: Shape, count: int, seed: int, url: str) -> list[bytes]:
+def http_messages(shape: Shape, inputs: Tensors, url: str) -> list[bytes]:
     """Whole HTTP/1.1 requests: KServe v2 with the binary tensor extension.
 
     Args:
         shape: Of the tensors.
-        count: How many different ones.
-        seed: Of the images.
+        inputs: The input of each.
         url: Base URL of the server.
     """
     tensor = {
-        "name": INPUT,
+        "name": shape.input_name,
         "shape": shape.input,
         "datatype": "FP32",
         "parameters": {"binary_data_size": shape.input_bytes},
     }
-    wanted = {"name": OUTPUT, "parameters": {"binary_data": True}}
+    wanted = {"name": shape.output_name, "parameters": {"binary_data": True}}
     described = json.dumps({"inputs": [tensor], "outputs": [wanted]}).encode()
     target = urlsplit(url)
     head = (
@@ -98,18 +85,18 @@ def http_messages(shape: Shape, count: int, seed: int, url: str) -> list[bytes]:
         f"Content-Length: {len(described) + shape.input_bytes}\r\n\r\n"
     )
     start = head.encode() + described
-    return [start + image.tobytes() for image in images(shape, count, seed)]
+    return [start + one.tobytes() for one in inputs]
 
 
-def grpc_messages(shape: Shape, count: int, seed: int) -> list[bytes]:
+def grpc_messages(shape: Shape, inputs: Tensors) -> list[bytes]:
     """Serialised `ModelInferRequest` messages; arguments as of `http_messages`."""
     from tritonclient.grpc import service_pb2  # only needed, and slow to import, for gRPC
 
     messages = []
-    for image in images(shape, count, seed):
+    for one in inputs:
         message = service_pb2.ModelInferRequest(model_name=shape.model)
-        message.inputs.add(name=INPUT, datatype="FP32", shape=shape.input)
-        message.outputs.add(name=OUTPUT)
-        message.raw_input_contents.append(image.tobytes())
+        message.inputs.add(name=shape.input_name, datatype="FP32", shape=shape.input)
+        message.outputs.add(name=shape.output_name)
+        message.raw_input_contents.append(one.tobytes())
         messages.append(message.SerializeToString())
     return messages

@@ -2,17 +2,18 @@
 
 import asyncio
 import gc
+from array import array
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic, process_time
 from typing import Any
 
-from helpers.load.arrivals import Span, schedule, spans
+from helpers.load.arrivals import WHOLE, Shard, Span, schedule, spans
 from helpers.load.client import OK, TIMEOUT, Client, Request
 from helpers.load.pacing import Pacer, pacer
 from helpers.load.progress import Progress, Say
 from helpers.load.recorder import Recorder
-from helpers.scenario import Burst, Closed, Constant, Poisson, Ramp, Scenario
+from helpers.scenario import Burst, Closed, Constant, Poisson, Ramp, Scenario, Spike
 
 HEAD_START_S = 0.1
 FLUSH_S = 2.0
@@ -24,26 +25,35 @@ FEWEST_CONNECTIONS = 8
 SLOW_ANSWER_S = 0.25  # connections opened ahead suffice for answers this slow
 
 
+async def at_once() -> float:
+    """Start as soon as everything is ready; the instant, on the clock of `time.monotonic()`."""
+    return monotonic() + HEAD_START_S
+
+
 class Player:
-    """Plays one scenario, once.
+    """Plays one scenario, or a worker's share of it, once.
 
     Args:
         scenario: What to play.
         recorder: Where each request goes that has an outcome.
         say: Told of the start, of phases, and of the progress once a second.
+        shard: Which share of the scenario.
 
     Attributes:
         interrupted: Whether it was stopped before all had an outcome.
         cpu_share: CPU seconds that this process took per second of firing; 1 is a whole core.
     """
 
-    def __init__(self, scenario: Scenario, recorder: Recorder, say: Say) -> None:
+    def __init__(
+        self, scenario: Scenario, recorder: Recorder, say: Say, shard: Shard = WHOLE
+    ) -> None:
         self._scenario = scenario
         self._recorder = recorder
         self._say = say
-        plan = schedule(scenario)
-        self._times: list[float] = plan.times_s.tolist()
-        self._phases: list[int] = plan.phases.tolist()
+        self._shard = shard
+        plan = schedule(scenario, shard)
+        self._times = array("d", plan.times_s.tobytes())
+        self._phases = array("h", plan.phases.tobytes())
         self._spans = list(spans(scenario))
         self._next = 0
         self._open: deque[Request] = deque()
@@ -61,7 +71,8 @@ class Player:
     @property
     def connections(self) -> int:
         """How many connections to open before the start."""
-        return max(FEWEST_CONNECTIONS, *(_connections(span) for span in self._spans))
+        wanted = max(_connections(span) for span in self._spans)
+        return max(FEWEST_CONNECTIONS, self._shard.share(wanted))
 
     @property
     def elapsed_s(self) -> float:
@@ -73,12 +84,17 @@ class Player:
         self.interrupted = True
         self._over.set()
 
-    async def play(self, client: Client) -> None:
-        """Play until every request has an outcome; one that has none when stopped gets no row."""
+    async def play(self, client: Client, start: Callable[[], Awaitable[float]] = at_once) -> None:
+        """Play until every request has an outcome; one that has none when stopped gets no row.
+
+        Args:
+            client: Carries the requests.
+            start: Awaited once connections are open; when to begin, as `time.monotonic()` has it.
+        """
         self._client = client
         asyncio.get_running_loop().set_exception_handler(self._fail)
         await client.open(self.connections)
-        self._zero = monotonic() + HEAD_START_S
+        self._zero = await start()
         self._pacer = pacer(self._send_due)
         cpu_s = process_time()
         gc.collect()
@@ -111,7 +127,8 @@ class Player:
             self._arm()
 
     def _launch(self, phase: int, intended: float) -> None:
-        request = Request(phase, intended, self._progress.sent % self._scenario.inputs)
+        number = self._progress.sent % self._scenario.inputs
+        request = Request(phase, intended, number, monotonic())
         self._progress.sent += 1
         self._open.append(request)
         self._client.send(request)
@@ -121,9 +138,7 @@ class Player:
         if not request.open or self._over.is_set():
             return
         request.open = False
-        zero = self._zero
-        intended, sent, done = request.intended - zero, request.sent - zero, request.done - zero
-        self._recorder.add(request.phase, intended, sent, done, outcome, size)
+        self._recorder.add(request, self._zero, outcome, size)
         self._progress.count(request, outcome)
         if isinstance(self._scenario.phases[request.phase], Closed):
             pause = 0.0 if outcome == OK else RETRY_S
@@ -150,7 +165,7 @@ class Player:
             self._phase = span.phase.name
             self._say("phase-start", phase=span.phase.name)
             if isinstance(span.phase, Closed):
-                for _ in range(span.phase.concurrency):
+                for _ in range(self._shard.share(span.phase.concurrency)):
                     self._launch(number, monotonic())
             over = not await self._reached(span.end_s)
             self._say("phase-stop", phase=span.phase.name)
@@ -208,7 +223,7 @@ def _connections(span: Span) -> int:
             return count
         case Closed(concurrency=concurrency):
             return concurrency
-        case Ramp(rate=rate, to_rate=to_rate):
+        case Ramp(rate=rate, to_rate=to_rate) | Spike(rate=rate, to_rate=to_rate):
             return round(max(rate, to_rate) * SLOW_ANSWER_S)
         case Constant(rate=rate) | Poisson(rate=rate):
             return round(rate * SLOW_ANSWER_S)

@@ -2,6 +2,7 @@
 
 import shutil
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helpers.run import Run
+from helpers.load.client import Request
+from helpers.run import write_atomically
 from helpers.scenario import Scenario
 
 COLUMNS = (
     "phase",
     "warmup",
     "intended_s",
+    "released_s",
     "sent_s",
     "done_s",
     "latency_ms",
@@ -25,6 +28,8 @@ COLUMNS = (
     "bytes",
 )
 DIGITS = 6  # microseconds
+TIMES = ("intended_s", "released_s", "sent_s", "done_s")
+ROWS_AT_ONCE = 500_000  # held in memory while the table is assembled
 
 
 @dataclass
@@ -33,6 +38,7 @@ class Columns:
 
     phase: "array[int]" = field(default_factory=lambda: array("h"))
     intended_s: "array[float]" = field(default_factory=lambda: array("d"))
+    released_s: "array[float]" = field(default_factory=lambda: array("d"))
     sent_s: "array[float]" = field(default_factory=lambda: array("d"))
     done_s: "array[float]" = field(default_factory=lambda: array("d"))
     outcome: "array[int]" = field(default_factory=lambda: array("h"))
@@ -44,24 +50,32 @@ class Recorder:
 
     Args:
         folder: Where the parts go; made when missing.
+        shard: Which worker's rows they are; several write into one folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shard: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._shard = shard
         self._parts = 0
         self._columns = Columns()
         self._outcomes: dict[str, int] = {}
 
-    def add(
-        self, phase: int, intended: float, sent: float, done: float, outcome: str, size: int
-    ) -> None:
-        """Append one request; `sent` and `done` are NaN where that never happened."""
+    def add(self, request: Request, zero: float, outcome: str, size: int) -> None:
+        """Append one request; `sent` and `done` are NaN where that never happened.
+
+        Args:
+            request: The request.
+            zero: The scenario's start, on the clock of the request's times.
+            outcome: `ok` or an error class.
+            size: Bytes of the answer.
+        """
         columns = self._columns
-        columns.phase.append(phase)
-        columns.intended_s.append(intended)
-        columns.sent_s.append(sent)
-        columns.done_s.append(done)
+        columns.phase.append(request.phase)
+        columns.intended_s.append(request.intended - zero)
+        columns.released_s.append(request.released - zero)
+        columns.sent_s.append(request.sent - zero)
+        columns.done_s.append(request.done - zero)
         columns.outcome.append(self._outcomes.setdefault(outcome, len(self._outcomes)))
         columns.bytes.append(size)
 
@@ -78,14 +92,12 @@ class Recorder:
         table = pa.table(
             {
                 "phase": np.asarray(columns.phase),
-                "intended_s": np.asarray(columns.intended_s),
-                "sent_s": np.asarray(columns.sent_s),
-                "done_s": np.asarray(columns.done_s),
+                **{name: np.asarray(getattr(columns, name)) for name in TIMES},
                 "outcome": names[np.asarray(columns.outcome)],
                 "bytes": np.asarray(columns.bytes),
             }
         )
-        path = self._folder / f"{self._parts:06d}.parquet"
+        path = self._folder / f"{self._shard:02d}-{self._parts:06d}.parquet"
         temporary = path.with_suffix(".tmp")
         pq.write_table(table, temporary)
         temporary.replace(path)
@@ -97,53 +109,81 @@ def table_name(scenario: str) -> str:
     return f"requests-{scenario}"
 
 
-def parts_folder(run: Run, scenario: str) -> Path:
+def parts_folder(folder: Path, scenario: str) -> Path:
     """Where the parts of a scenario's table lie until they are assembled."""
-    return run.folder / "parts" / table_name(scenario)
+    return folder / "parts" / table_name(scenario)
 
 
-def clear(run: Run, scenario: str) -> None:
+def table_path(folder: Path, scenario: str) -> Path:
+    """The parquet file of a scenario's requests."""
+    return folder / "tables" / f"{table_name(scenario)}.parquet"
+
+
+def seconds_path(folder: Path, scenario: str) -> Path:
+    """The CSV file of a scenario's seconds."""
+    return folder / "tables" / f"seconds-{scenario}.csv"
+
+
+def write_seconds(folder: Path, scenario: str, seconds: pd.DataFrame) -> None:
+    """Store the table of seconds."""
+    write_atomically(seconds_path(folder, scenario), seconds.to_csv(index=False))
+
+
+def clear(folder: Path, scenario: str) -> None:
     """Remove what an earlier firing of the scenario has left."""
-    shutil.rmtree(parts_folder(run, scenario), ignore_errors=True)
-    for path in table_paths(run, scenario):
+    shutil.rmtree(parts_folder(folder, scenario), ignore_errors=True)
+    for path in (table_path(folder, scenario), seconds_path(folder, scenario)):
         path.unlink(missing_ok=True)
 
 
-def table_paths(run: Run, scenario: str) -> tuple[Path, Path]:
-    """Parquet and CSV of a scenario's requests."""
-    path = run.folder / "tables" / f"{table_name(scenario)}.parquet"
-    return path, path.with_suffix(".csv")
+def assemble(folder: Path, scenario: Scenario) -> Path:
+    """Make the table of requests from the parts there are, and remove the parts.
+
+    Memory does not grow with the table: up to `ROWS_AT_ONCE` rows, in order of intended send
+    time, are written together; a longer table is ordered only so far.
+    """
+    parts = parts_folder(folder, scenario.name)
+    path = table_path(folder, scenario.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    writer = None
+    for rows in _gathered(parts):
+        table = pa.Table.from_pandas(_frame(rows, scenario), preserve_index=False)
+        writer = writer or pq.ParquetWriter(temporary, table.schema)
+        writer.write_table(table.cast(writer.schema))
+    assert writer is not None
+    writer.close()
+    temporary.replace(path)
+    shutil.rmtree(parts, ignore_errors=True)
+    return path
 
 
-def assemble(run: Run, scenario: Scenario) -> pd.DataFrame:
-    """Make the table of requests from the parts there are, store it, and remove the parts."""
-    folder = parts_folder(run, scenario.name)
-    parts = [pq.read_table(path).to_pandas() for path in sorted(folder.glob("*.parquet"))]
-    frame = _frame(parts, scenario)
-    run.save_table(table_name(scenario.name), frame)
-    shutil.rmtree(folder, ignore_errors=True)
-    return frame
+def _gathered(parts: Path) -> Iterator[pd.DataFrame]:
+    """The rows of all parts, many at once; an empty frame where there is no part."""
+    # by time, not by worker: the parts of one time come together
+    paths = sorted(parts.glob("*.parquet"), key=lambda path: path.stem.partition("-")[::-1])
+    held: list[pd.DataFrame] = []
+    for number, path in enumerate(paths, 1):
+        held.append(pq.read_table(path).to_pandas())
+        if sum(map(len, held)) >= ROWS_AT_ONCE or number == len(paths):
+            yield pd.concat(held)
+            held = []
+    if not paths:
+        yield pd.DataFrame({name: [] for name in ("phase", *TIMES, "outcome", "bytes")})
 
 
-def recover(run: Run) -> None:
-    """Make the tables of loads that were killed before they could do so themselves."""
-    for scenario in run.profile.load.scenarios:
-        if parts_folder(run, scenario.name).is_dir():
-            assemble(run, scenario)
-
-
-def _frame(parts: list[pd.DataFrame], scenario: Scenario) -> pd.DataFrame:
-    names = ("phase", "intended_s", "sent_s", "done_s", "outcome", "bytes")
-    rows = pd.concat(parts) if parts else pd.DataFrame({name: [] for name in names})
+def _frame(rows: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
     rows = rows.sort_values("intended_s", kind="stable", ignore_index=True)
-    for name in ("intended_s", "sent_s", "done_s"):
+    for name in TIMES:
         rows[name] = rows[name].astype(float).round(DIGITS)
     number = rows["phase"].astype(int).to_numpy()
-    rows["phase"] = np.array([one.name for one in scenario.phases], dtype=object)[number]
+    rows["phase"] = pd.Categorical.from_codes(
+        number, pd.Index([one.name for one in scenario.phases])
+    )
     rows["warmup"] = np.array([one.warmup for one in scenario.phases])[number]
     # the times have whole microseconds, so three digits lose nothing but the noise of subtraction
     rows["latency_ms"] = ((rows["done_s"] - rows["intended_s"]) * 1000).round(3)
     rows["service_ms"] = ((rows["done_s"] - rows["sent_s"]) * 1000).round(3)
-    rows["outcome"] = rows["outcome"].astype(str)
+    rows["outcome"] = rows["outcome"].astype(str).astype("category")
     rows["bytes"] = rows["bytes"].astype(int)
     return rows[list(COLUMNS)]

@@ -1,9 +1,14 @@
 """What stage 05 records of a load test.
 
-Table `requests-<scenario>` (parquet and CSV), one row a request, in order of intended send time:
-`phase` (str), `warmup` (bool), `intended_s`, `sent_s`, `done_s` (seconds since `started` of the
-scenario; `done_s` is NaN where no answer came), `latency_ms` (done - intended), `service_ms`
-(done - sent), `outcome` (`ok` or an error class), `bytes` (of the answer).
+Table `requests-<scenario>` (parquet), one row a request: `phase` (str), `warmup` (bool),
+`intended_s`, `released_s` (when the engine let it go), `sent_s` (when a connection took it),
+`done_s` (seconds since `started` of the scenario; NaN where that never happened), `latency_ms`
+(done - intended), `service_ms` (done - sent), `outcome` (`ok` or an error class), `bytes` (of the
+answer).
+
+Table `seconds-<scenario>` (CSV), one row a second: `second`, `due` (requests meant to leave in it),
+`released`, `ok` (good answers that came in it), `errors` (of those due), and `p50_ms`, `p95_ms`,
+`p99_ms` (of those due; empty without a good answer).
 """
 
 from helpers.run import Record
@@ -24,6 +29,39 @@ class Percentile(Settings):
     high_ms: float | None
 
 
+class Trend(Settings):
+    """A slope by Theil and Sen, with a 95 % confidence interval (Sen 1968).
+
+    Attributes:
+        per_minute: The slope.
+        low: Lower end of the interval.
+        high: Upper end.
+    """
+
+    per_minute: float
+    low: float
+    high: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+
+class Memory(Settings):
+    """Resident memory over a scenario, MiB.
+
+    Attributes:
+        first_mib: After the first second.
+        last_mib: At the end.
+        trend: MiB per minute; None where the scenario was too short.
+    """
+
+    first_mib: float
+    last_mib: float
+    trend: Trend | None
+
+
 class PhaseReport(Settings):
     """Figures of one phase, or of all measured phases of a scenario together.
 
@@ -33,6 +71,7 @@ class PhaseReport(Settings):
         requested_rps: Arrivals the schedule asked for, per second; None for closed loops.
         offered_rps: Requests really sent, per second.
         throughput_rps: Good answers per second.
+        goodput_rps: Of these, answers within the objective; None where there is no objective.
         start_s: Begin, seconds since the scenario's start.
         end_s: End, seconds since the scenario's start.
         requests: How many were scheduled.
@@ -40,12 +79,13 @@ class PhaseReport(Settings):
         ok: How many were answered well.
         errors: Error class → count.
         error_rate_pct: Share of requests without a good answer, per cent.
-        latency: `p50`, `p90`, `p95`, `p99` → percentile; those with too few samples are missing.
-            Latency counts from the intended send time.
+        latency: `p50`, `p90`, `p95`, `p99`, `p99.9` → percentile; those with too few samples are
+            missing. Latency counts from the intended send time.
         mean_ms: Mean latency of good answers; None where there is none.
         max_ms: Largest latency of good answers; None where there is none.
         service_p50_ms: Median from the real send time; None where there is no good answer.
-        send_error_p99_ms: 99th percentile of sent - intended, milliseconds.
+        send_error_p50_ms: How late requests were released, median, milliseconds.
+        send_error_p99_ms: The same, 99th percentile.
         overloaded: The server did not keep up with the arrivals.
         invalid: Why these figures must not be believed; empty where they may.
     """
@@ -55,6 +95,7 @@ class PhaseReport(Settings):
     requested_rps: float | None
     offered_rps: float
     throughput_rps: float
+    goodput_rps: float | None
     start_s: float
     end_s: float
     requests: int
@@ -66,6 +107,7 @@ class PhaseReport(Settings):
     mean_ms: float | None
     max_ms: float | None
     service_p50_ms: float | None
+    send_error_p50_ms: float
     send_error_p99_ms: float
     overloaded: bool
     invalid: tuple[str, ...]
@@ -102,13 +144,18 @@ class ScenarioReport(Settings):
         protocol: `http` or `grpc`.
         batch: Images per request.
         seed: Of arrivals and inputs.
+        workers: Processes that shared the arrivals.
         engine: Which client sent the requests.
         started: UTC, ISO 8601, of second 0.
+        stopped: Why the scenario ended early; empty where it did not.
+        objective_ms: Good answers within this are goodput; None where there is no objective.
         phases: Each phase by itself.
         measured: All phases but warm-ups together.
         server: What Triton counted; None where its metrics could not be read.
         agreement: How the client's counts compare with Triton's, in one sentence.
-        client_cpu_share: CPU seconds of the client process per second.
+        drift: How the median latency changed, milliseconds per minute; None for short scenarios.
+        memory: `client` and each watched process → its resident memory.
+        client_cpu_share: CPU seconds per second of the busiest client process.
         invalid: Why the scenario's figures must not be believed; empty where they may.
     """
 
@@ -117,19 +164,60 @@ class ScenarioReport(Settings):
     protocol: str
     batch: int
     seed: int
+    workers: int
     engine: str
     started: str
+    stopped: str
+    objective_ms: float | None
     phases: tuple[PhaseReport, ...]
     measured: PhaseReport
     server: ServerSide | None
     agreement: str
+    drift: Trend | None
+    memory: dict[str, Memory]
     client_cpu_share: float
     invalid: tuple[str, ...]
 
 
-class LoadReport(Record, stage="05", name="load"):
-    """Every scenario of the run, in the order they were fired."""
+class Calibration(Settings):
+    """The engine against a server on this machine that answers after a known delay.
 
+    Attributes:
+        wire: `http` or `grpc`.
+        delay_ms: The delay.
+        rate: Requests per second, Poisson.
+        requests: Good answers measured.
+        added_p50_ms: Median that the engine measured minus that of the server's own clock.
+        added_p99_ms: The same, 99th percentile.
+        send_error_p99_ms: How late requests were released, 99th percentile.
+    """
+
+    wire: str
+    delay_ms: float
+    rate: float
+    requests: int
+    added_p50_ms: float
+    added_p99_ms: float
+    send_error_p99_ms: float
+
+    @property
+    def sentence(self) -> str:
+        """What it says, in words."""
+        return (
+            f"client's own share ({self.wire}, {self.delay_ms:g} ms server at {self.rate:g}/s): "
+            f"P50 {self.added_p50_ms:+.2f} ms, P99 {self.added_p99_ms:+.2f} ms"
+        )
+
+
+class LoadReport(Record, stage="05", name="load"):
+    """Every scenario of the run, in the order they were fired.
+
+    Attributes:
+        calibrations: What the client itself adds, one for each wire format that was used.
+        scenarios: What was measured.
+    """
+
+    calibrations: tuple[Calibration, ...] = ()
     scenarios: tuple[ScenarioReport, ...]
 
     @property

@@ -1,13 +1,12 @@
-"""The process that fires one scenario: `python -m helpers.load.worker SPECIFICATION`.
+"""The process that fires one scenario, or a share of it: `python -m helpers.load.worker WORK`.
 
-The specification is JSON: `{"run": folder, "scenario": name, "endpoint": {...}, "parent": pid}`.
-What happens is told on standard output, one JSON object a line with its `kind`: `start`,
-`phase-start`, `phase-stop`, `progress` once a second, and `end`. SIGTERM, SIGINT and the end of the
-parent stop the firing; the requests that have an outcome are saved all the same.
+What happens is told on standard output, one JSON object a line with its `kind`: `ready` once
+connections are open, then, when a line on standard input has said at which instant to begin,
+`start`, `phase-start`, `phase-stop`, `progress` once a second, and `end`. SIGTERM, SIGINT and the
+end of standard input stop the firing; requests that have an outcome are on disk all the same.
 """
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -17,11 +16,13 @@ from typing import Any
 
 from helpers.errors import Problem
 from helpers.load import payload, recorder
+from helpers.load.arrivals import Shard
 from helpers.load.client import Answered, Client
 from helpers.load.http import HttpClient
+from helpers.load.payload import Shape
 from helpers.load.player import Player
-from helpers.run import Run, now
-from helpers.scenario import Scenario
+from helpers.run import now
+from helpers.scenario import Scenario, Settings
 from helpers.serving.endpoint import Endpoint
 
 try:
@@ -29,56 +30,92 @@ try:
 except ImportError:  # there is none for this system: asyncio does the same, but slower
     import asyncio as loops  # type: ignore[no-redef]
 
-PR_SET_PDEATHSIG = 1
+
+class Work(Settings):
+    """What a worker has to do.
+
+    Attributes:
+        folder: Where `parts/` lies.
+        scenario: What is played.
+        shard: Its share of the scenario.
+        endpoint: Whom it is fired at.
+        shape: What goes in and out.
+        max_connections: Most connections at a time, of this worker.
+    """
+
+    folder: Path
+    scenario: Scenario
+    shard: Shard
+    endpoint: Endpoint
+    shape: Shape
+    max_connections: int
 
 
 def main() -> None:
-    """Fire what the first argument specifies."""
-    spec = json.loads(sys.argv[1])
-    _end_with_parent(spec["parent"])
-    folder = Path(spec["run"])
-    run = Run.open(folder.name, folder.parent)
-    scenario = next(one for one in run.profile.load.scenarios if one.name == spec["scenario"])
+    """Do the work that the first argument describes."""
+    work = Work.model_validate_json(sys.argv[1])
     try:
-        loops.run(fire(run, scenario, Endpoint(**spec["endpoint"])))
+        loops.run(fire(work))
     except Problem as problem:
         sys.exit(str(problem))
 
 
-async def fire(run: Run, scenario: Scenario, endpoint: Endpoint) -> None:
-    """Play a scenario and save its table, also when stopped or failing."""
-    parts = recorder.Recorder(recorder.parts_folder(run, scenario.name))
-    player = Player(scenario, parts, say)
+async def fire(work: Work) -> None:
+    """Play a share of a scenario; what has an outcome is recorded, also when stopped or failing."""
+    parts = recorder.parts_folder(work.folder, work.scenario.name)
+    player = Player(work.scenario, recorder.Recorder(parts, work.shard.number), say, work.shard)
     loop = asyncio.get_running_loop()
     for one in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(one, player.stop)
-    client = connect(run, scenario, endpoint, player.answered)
+    words = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), sys.stdin)
+    client = connect(work, player.answered)
+    listening = asyncio.Event()
+    watch = loop.create_task(_stop_with_parent(words, listening, player))
+
+    async def start() -> float:
+        say("ready")
+        said = await words.readline()
+        listening.set()
+        if not said:
+            raise Problem("The parent ended before the load began.")
+        return float(said)
+
     try:
-        await player.play(client)
+        await player.play(client, start)
     finally:
+        watch.cancel()
         await client.close()
-        recorder.assemble(run, scenario)
-    engine = f"embedded {scenario.protocol} client, {loops.__name__}"
+    engine = f"embedded {work.scenario.protocol} client, {loops.__name__}"
     say("end", engine=engine, interrupted=player.interrupted, cpu_share=player.cpu_share)
 
 
-def connect(run: Run, scenario: Scenario, endpoint: Endpoint, answered: Answered) -> Client:
+async def _stop_with_parent(
+    words: asyncio.StreamReader, begun: asyncio.Event, player: Player
+) -> None:
+    await begun.wait()
+    await words.read()
+    player.stop()
+
+
+def connect(work: Work, answered: Answered) -> Client:
     """The client that a scenario's protocol needs, with its requests ready to be sent."""
-    shape = payload.shape_of(run.profile, scenario)
-    if scenario.protocol == "http":
+    scenario, shape, endpoint = work.scenario, work.shape, work.endpoint
+    inputs = payload.tensors(shape, scenario, work.shard.number)
+    if scenario.protocol != "grpc":
         return HttpClient(
             endpoint.http,
-            payload.http_messages(shape, scenario.inputs, scenario.seed, endpoint.http),
+            payload.http_messages(shape, inputs, endpoint.http),
             output_bytes=shape.output_bytes,
-            limit=run.profile.load.max_connections,
+            limit=work.max_connections,
             answered=answered,
             certificate=endpoint.certificate,
         )
-    from helpers.load.grpc import GrpcClient  # gRPC starts threads; HTTP does without
+    from helpers.load.grpc import GrpcClient  # slow to import, and HTTP does without
 
     return GrpcClient(
         endpoint.grpc,
-        payload.grpc_messages(shape, scenario.inputs, scenario.seed),
+        payload.grpc_messages(shape, inputs),
         output_bytes=shape.output_bytes,
         timeout_s=scenario.timeout_s,
         answered=answered,
@@ -94,14 +131,6 @@ def say(kind: str, **facts: Any) -> None:
     except BrokenPipeError:  # the parent is gone, and with it the reason to go on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         signal.raise_signal(signal.SIGTERM)
-
-
-def _end_with_parent(parent: int) -> None:
-    """Linux tells this process when its parent ends; elsewhere it notices at its next word."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit("the parent ended before the load began")
 
 
 if __name__ == "__main__":

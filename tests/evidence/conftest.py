@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 
 from helpers import checklist
-from helpers.load.report import LoadReport, Percentile, PhaseReport, ScenarioReport
+from helpers.load.report import (
+    Calibration,
+    LoadReport,
+    Percentile,
+    PhaseReport,
+    ScenarioReport,
+)
 from helpers.run import Run
 from helpers.telemetry.report import SeriesFacts, Telemetry
 
@@ -20,6 +26,7 @@ def phase(name: str, count: int, **changed: object) -> PhaseReport:
         "requested_rps": count / LENGTH_S,
         "offered_rps": count / LENGTH_S,
         "throughput_rps": count / LENGTH_S,
+        "goodput_rps": count / LENGTH_S,
         "start_s": 0.0,
         "end_s": LENGTH_S,
         "requests": count,
@@ -35,6 +42,7 @@ def phase(name: str, count: int, **changed: object) -> PhaseReport:
         "mean_ms": 10.0,
         "max_ms": 15.0,
         "service_p50_ms": 9.8,
+        "send_error_p50_ms": 0.1,
         "send_error_p99_ms": 0.2,
         "overloaded": False,
         "invalid": (),
@@ -51,6 +59,11 @@ def scenario(name: str, count: int = 800, **changed: object) -> ScenarioReport:
         "protocol": "http",
         "batch": 1,
         "seed": 1,
+        "workers": 1,
+        "stopped": "",
+        "objective_ms": 120.0,
+        "drift": None,
+        "memory": {},
         "engine": "made up",
         "started": "2026-01-01T00:00:10.000Z",
         "phases": (one,),
@@ -73,6 +86,7 @@ def requests(count: int = 800, seed: int = 1) -> pd.DataFrame:
             "phase": "steady",
             "warmup": False,
             "intended_s": intended,
+            "released_s": intended + 0.0001,
             "sent_s": intended + 0.0001,
             "done_s": intended + latency / 1000,
             "latency_ms": latency,
@@ -108,7 +122,12 @@ def telemetry(gpu: float | None = None) -> Telemetry:
 def measured(run: Run) -> Run:
     """A run whose three scenarios were fired, on a machine without a GPU."""
     names = ("smoke", "spike", "soak")
-    run.save(LoadReport(scenarios=tuple(scenario(name) for name in names)))
+    calibration = Calibration(
+        wire="http", delay_ms=5, rate=400, requests=800, added_p50_ms=0.2, added_p99_ms=0.6,
+        send_error_p99_ms=0.3,
+    )  # fmt: skip
+    scenarios = tuple(scenario(name) for name in names)
+    run.save(LoadReport(calibrations=(calibration,), scenarios=scenarios))
     for number, name in enumerate(names):
         run.save_table(f"requests-{name}", requests(seed=number))
         run.event("load-start", stage="05", scenario=name)

@@ -63,7 +63,7 @@ def play(
     chosen = run.profile.load.scenarios[0]
 
     async def work() -> None:
-        store = recorder.Recorder(recorder.parts_folder(run, chosen.name))
+        store = recorder.Recorder(recorder.parts_folder(run.folder, chosen.name))
         player = Player(chosen, store, lambda kind, **facts: None)
         client = connect(player.answered)
         if stop_after_s:
@@ -74,13 +74,13 @@ def play(
             await client.close()
 
     asyncio.run(work())
-    return recorder.assemble(run, chosen)
+    return pd.read_parquet(recorder.assemble(run.folder, chosen))
 
 
 def play_http(run: Run, server: KnownServer, **more: Any) -> pd.DataFrame:
     """Play the first scenario over HTTP at a known server."""
     chosen = run.profile.load.scenarios[0]
-    messages = payload.http_messages(SHAPE, chosen.inputs, chosen.seed, server.url)
+    messages = payload.http_messages(SHAPE, payload.tensors(SHAPE, chosen), server.url)
 
     def connect(answered: Answered) -> Client:
         return HttpClient(

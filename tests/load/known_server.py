@@ -13,7 +13,15 @@ from helpers.load.payload import Shape
 from helpers.serving.endpoint import Endpoint
 
 MODEL = "mobilenetv2"
-SHAPE = Shape(MODEL, batch=1, size=64)
+SHAPE = Shape(MODEL, 1, (3, 64, 64), 1000, "input", "logits")
+DESCRIBED: dict[str, object] = {
+    "/ready": {},
+    "/config": {"max_batch_size": 8},
+    "": {
+        "inputs": [{"name": "input", "datatype": "FP32", "shape": [-1, *SHAPE.dims]}],
+        "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, SHAPE.outputs]}],
+    },
+}
 TENSOR = b"\0" * SHAPE.output_bytes
 
 
@@ -121,9 +129,10 @@ class KnownServer:
             writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
             return True
         if head.startswith("GET"):
-            ready = f"/v2/models/{MODEL}/ready" in head
-            status = "200 OK" if ready else "400 Bad Request"
-            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+            path = head.split(" ")[1].removeprefix(f"/v2/models/{MODEL}")
+            status = "200 OK" if path in DESCRIBED else "400 Bad Request"
+            told = json.dumps(DESCRIBED.get(path, {}))
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(told)}\r\n\r\n{told}".encode())
             return True
         length = next(x for x in head.split("\r\n") if x.startswith("Content-Length: "))
         body = await reader.readexactly(int(length.split()[1]))

@@ -5,8 +5,11 @@ from math import nan
 import numpy as np
 import pandas as pd
 
+from helpers import load
 from helpers.load import recorder
+from helpers.load.client import Request
 from helpers.load.recorder import Recorder
+from helpers.run import Run
 
 from .conftest import MakeRun, scenario
 
@@ -16,17 +19,27 @@ PHASES = (
 )
 
 
+def request(phase: int, intended: float, sent: float, done: float) -> Request:
+    one = Request(phase, intended, 0, intended)
+    one.sent, one.done = sent, done
+    return one
+
+
+def assemble(run: Run) -> pd.DataFrame:
+    return pd.read_parquet(recorder.assemble(run.folder, run.profile.load.scenarios[0]))
+
+
 def test_rows_come_back_in_order_with_their_latency(make_run: MakeRun) -> None:
     run = make_run(scenario(*PHASES))
-    store = Recorder(recorder.parts_folder(run, "trial"))
-    store.add(1, 2.5, 2.5001, 2.5203456, "ok", 4000)
-    store.add(0, 0.25, 0.2501, nan, "timeout", 0)
+    store = Recorder(recorder.parts_folder(run.folder, "trial"))
+    store.add(request(1, 2.5, 2.5001, 2.5203456), 0.0, "ok", 4000)
+    store.add(request(0, 0.25, 0.2501, nan), 0.0, "timeout", 0)
     store.write(store.take())
-    store.add(1, 2.0, nan, nan, "refused", 0)
-    store.add(1, 2.25, 2.2501, 2.2511, "http-503", 9)
+    store.add(request(1, 2.0, nan, nan), 0.0, "refused", 0)
+    store.add(request(1, 2.25, 2.2501, 2.2511), 0.0, "http-503", 9)
     store.write(store.take())
     store.write(store.take())
-    table = recorder.assemble(run, run.profile.load.scenarios[0])
+    table = assemble(run)
     assert list(table.columns) == list(recorder.COLUMNS)
     assert list(table["intended_s"]) == [0.25, 2.0, 2.25, 2.5]
     assert list(table["phase"]) == ["warm-up", "steady", "steady", "steady"]
@@ -36,36 +49,34 @@ def test_rows_come_back_in_order_with_their_latency(make_run: MakeRun) -> None:
     assert np.allclose(table["latency_ms"], [nan, nan, 1.1, 20.346], equal_nan=True)
     assert np.allclose(table["service_ms"], [nan, nan, 1.0, 20.246], equal_nan=True)
     pd.testing.assert_frame_equal(table, run.load_table("requests-trial"))
-    _, csv = recorder.table_paths(run, "trial")
-    pd.testing.assert_frame_equal(table, pd.read_csv(csv), check_dtype=False)
-    assert not recorder.parts_folder(run, "trial").exists()
+    assert not recorder.parts_folder(run.folder, "trial").exists()
 
 
 def test_a_torn_part_is_left_out(make_run: MakeRun) -> None:
     run = make_run(scenario(*PHASES))
-    folder = recorder.parts_folder(run, "trial")
+    folder = recorder.parts_folder(run.folder, "trial")
     store = Recorder(folder)
-    store.add(1, 2.5, 2.5001, 2.52, "ok", 4000)
+    store.add(request(1, 2.5, 2.5001, 2.52), 0.0, "ok", 4000)
     store.write(store.take())
-    (folder / "000001.tmp").write_bytes((folder / "000000.parquet").read_bytes()[:99])
-    recorder.recover(run)
+    (folder / "00-000001.tmp").write_bytes((folder / "00-000000.parquet").read_bytes()[:99])
+    load.recover(run)
     assert len(run.load_table("requests-trial")) == 1
 
 
 def test_no_rows_are_an_empty_table(make_run: MakeRun) -> None:
     run = make_run(scenario(*PHASES))
-    Recorder(recorder.parts_folder(run, "trial"))
-    table = recorder.assemble(run, run.profile.load.scenarios[0])
+    Recorder(recorder.parts_folder(run.folder, "trial"))
+    table = assemble(run)
     assert table.empty and list(table.columns) == list(recorder.COLUMNS)
 
 
 def test_clear_removes_what_an_earlier_firing_left(make_run: MakeRun) -> None:
     run = make_run(scenario(*PHASES))
-    store = Recorder(recorder.parts_folder(run, "trial"))
-    recorder.assemble(run, run.profile.load.scenarios[0])
-    store = Recorder(recorder.parts_folder(run, "trial"))
-    store.add(1, 2.5, 2.5001, 2.52, "ok", 4000)
+    store = Recorder(recorder.parts_folder(run.folder, "trial"))
+    assemble(run)
+    store = Recorder(recorder.parts_folder(run.folder, "trial"))
+    store.add(request(1, 2.5, 2.5001, 2.52), 0.0, "ok", 4000)
     store.write(store.take())
-    recorder.clear(run, "trial")
-    recorder.recover(run)
-    assert not any(path.exists() for path in recorder.table_paths(run, "trial"))
+    recorder.clear(run.folder, "trial")
+    load.recover(run)
+    assert not recorder.table_path(run.folder, "trial").exists()
