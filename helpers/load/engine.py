@@ -16,7 +16,7 @@ from typing import Any, Self
 import pandas as pd
 
 from helpers.errors import Problem
-from helpers.load import counters, preflight, recorder, statistics
+from helpers.load import counters, preflight, statistics, tables
 from helpers.load.arrivals import Shard
 from helpers.load.counters import Counters
 from helpers.load.live import printed
@@ -55,11 +55,11 @@ class Result:
 
     def requests(self) -> pd.DataFrame:
         """Every request; columns as `helpers.load.report` describes."""
-        return pd.read_parquet(recorder.table_path(self.folder, self.report.name))
+        return pd.read_parquet(tables.table_path(self.folder, self.report.name))
 
     def seconds(self) -> pd.DataFrame:
         """Every second; columns as `helpers.load.report` describes."""
-        return pd.read_csv(recorder.seconds_path(self.folder, self.report.name))
+        return pd.read_csv(tables.seconds_path(self.folder, self.report.name))
 
 
 async def run(
@@ -95,7 +95,7 @@ async def run(
     told = told or printed(scenario.name)
     folder = folder or _new_folder(scenario.name)
     shape = await asyncio.to_thread(preflight.check, endpoint, scenario)
-    recorder.clear(folder, scenario.name)
+    tables.clear(folder, scenario.name)
     before = await asyncio.to_thread(counters.read, endpoint.metrics, scenario.model)
     memory = MemoryLog(watched or {})
 
@@ -260,7 +260,7 @@ class Crew:
             if end["interrupted"] and not self._stopped:
                 raise Problem(
                     f"The load '{name}' was stopped from outside.",
-                    f"The requests so far are in table {recorder.table_name(name)}.",
+                    f"The requests so far are in table {tables.table_name(name)}.",
                 )
 
 
@@ -293,8 +293,8 @@ def _new_folder(name: str) -> Path:
 
 def assemble(folder: Path, scenario: Scenario) -> pd.DataFrame:
     """Make the tables from what the workers recorded."""
-    table = pd.read_parquet(recorder.assemble(folder, scenario))
-    recorder.write_seconds(folder, scenario.name, statistics.seconds(table))
+    table = pd.read_parquet(tables.assemble(folder, scenario))
+    tables.write_seconds(folder, scenario.name, statistics.seconds(table))
     return table
 
 

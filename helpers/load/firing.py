@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from helpers import services
-from helpers.load import calibration, engine, live, preflight, recorder, statistics
+from helpers.load import calibration, engine, live, preflight, recorder, statistics, tables
 from helpers.load.report import LoadReport, ScenarioReport
 from helpers.run import Run
 from helpers.scenario import Scenario
@@ -31,7 +31,7 @@ async def fire(run: Run, endpoint: Endpoint, *, calibrate: bool = True) -> LoadR
     scenarios = run.profile.load.scenarios
     (run.folder / LoadReport.path()).unlink(missing_ok=True)
     for scenario in scenarios:
-        recorder.clear(run.folder, scenario.name)
+        tables.clear(run.folder, scenario.name)
         preflight.check(endpoint, scenario)
     wires = sorted({_wire(one) for one in scenarios}) if calibrate else []
     report = LoadReport(
@@ -105,8 +105,8 @@ def is_exported(run: Run, report: LoadReport) -> bool:
 
 
 def _is_exported(run: Run, one: ScenarioReport) -> bool:
-    requests = recorder.table_path(run.folder, one.name)
-    seconds = recorder.seconds_path(run.folder, one.name)
+    requests = tables.table_path(run.folder, one.name)
+    seconds = tables.seconds_path(run.folder, one.name)
     if not (requests.is_file() and seconds.is_file()):
         return False
     table = pd.read_parquet(requests)

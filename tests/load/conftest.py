@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from helpers import services
-from helpers.load import payload, recorder
+from helpers.load import payload, recorder, tables
 from helpers.load.client import Answered, Client
 from helpers.load.http import HttpClient
 from helpers.load.player import Player
@@ -74,7 +74,7 @@ def play(
             await client.close()
 
     asyncio.run(work())
-    return pd.read_parquet(recorder.assemble(run.folder, chosen))
+    return pd.read_parquet(tables.assemble(run.folder, chosen))
 
 
 def play_http(run: Run, server: KnownServer, **more: Any) -> pd.DataFrame:

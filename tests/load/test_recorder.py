@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import load
-from helpers.load import recorder
+from helpers.load import recorder, tables
 from helpers.load.client import Request
 from helpers.load.recorder import Recorder
 from helpers.run import Run
@@ -26,7 +26,7 @@ def request(phase: int, intended: float, sent: float, done: float) -> Request:
 
 
 def assemble(run: Run) -> pd.DataFrame:
-    return pd.read_parquet(recorder.assemble(run.folder, run.profile.load.scenarios[0]))
+    return pd.read_parquet(tables.assemble(run.folder, run.profile.load.scenarios[0]))
 
 
 def test_rows_come_back_in_order_with_their_latency(make_run: MakeRun) -> None:
@@ -40,7 +40,7 @@ def test_rows_come_back_in_order_with_their_latency(make_run: MakeRun) -> None:
     store.write(store.take())
     store.write(store.take())
     table = assemble(run)
-    assert list(table.columns) == list(recorder.COLUMNS)
+    assert list(table.columns) == list(tables.COLUMNS)
     assert list(table["intended_s"]) == [0.25, 2.0, 2.25, 2.5]
     assert list(table["phase"]) == ["warm-up", "steady", "steady", "steady"]
     assert list(table["warmup"]) == [True, False, False, False]
@@ -67,7 +67,7 @@ def test_no_rows_are_an_empty_table(make_run: MakeRun) -> None:
     run = make_run(scenario(*PHASES))
     Recorder(recorder.parts_folder(run.folder, "trial"))
     table = assemble(run)
-    assert table.empty and list(table.columns) == list(recorder.COLUMNS)
+    assert table.empty and list(table.columns) == list(tables.COLUMNS)
 
 
 def test_clear_removes_what_an_earlier_firing_left(make_run: MakeRun) -> None:
@@ -77,6 +77,6 @@ def test_clear_removes_what_an_earlier_firing_left(make_run: MakeRun) -> None:
     store = Recorder(recorder.parts_folder(run.folder, "trial"))
     store.add(request(1, 2.5, 2.5001, 2.52), 0.0, "ok", 4000)
     store.write(store.take())
-    recorder.clear(run.folder, "trial")
+    tables.clear(run.folder, "trial")
     load.recover(run)
-    assert not recorder.table_path(run.folder, "trial").exists()
+    assert not tables.table_path(run.folder, "trial").exists()
