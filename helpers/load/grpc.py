@@ -1,71 +1,114 @@
-"""A gRPC client that sends ready-made bytes: one unary call per request on grpc.aio."""
+"""A gRPC client made for timing: ready-made messages over its own HTTP/2, callbacks only."""
 
 import asyncio
-from pathlib import Path
+import math
+import ssl
+from collections import deque
+from functools import lru_cache
 from time import monotonic
-from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakSet
 
-import grpc
-from grpc import aio
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
-from helpers.load.client import (
-    BAD_OUTPUT,
-    DISCONNECTED,
-    OK,
-    REFUSED,
-    TIMEOUT,
-    TLS,
-    Answered,
-    Request,
-)
+from helpers.load.client import BAD_HTTP, BAD_OUTPUT, OK, REFUSED, TIMEOUT, TLS, Answered, Request
+from helpers.load.frames import encode
+from helpers.load.http2 import Connection, Stream
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 CHANNELS = 4
-OPTIONS = [
-    ("grpc.enable_retries", 0),
-    ("grpc.use_local_subchannel_pool", 1),  # or all channels would share one connection
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
+CONNECT_TIMEOUT_S = 10.0
+PAUSE_S = 0.1  # between attempts to replace a connection while others carry the load
+PREFIX = 5  # bytes before a message: whether it is compressed, and its length
+STATUSES = [
+    "ok",
+    "cancelled",
+    "unknown",
+    "invalid-argument",
+    "deadline-exceeded",
+    "not-found",
+    "already-exists",
+    "permission-denied",
+    "resource-exhausted",
+    "failed-precondition",
+    "aborted",
+    "out-of-range",
+    "unimplemented",
+    "internal",
+    "unavailable",
+    "data-loss",
+    "unauthenticated",
 ]
-# gRPC gives one status to all of these; only its words tell them apart
-NOT_CONNECTED = ("failed to connect", "connection refused", "dns resolution")
-NOT_SECURED = ("ssl", "tls", "certificate", "handshake")
-CUT_OFF = ("socket closed", "goaway", "connection reset", "broken pipe", "endpoint closing")
+# gRPC over HTTP/2: the status that stands for a stream's error code; for all others, internal
+RESETS = {7: "unavailable", 8: "cancelled", 11: "resource-exhausted", 12: "permission-denied"}
 
 
-def judge(answer: bytes, output_bytes: int) -> str:
-    """The outcome of an answer whose status is OK."""
-    parts = service_pb2.ModelInferResponse.FromString(answer).raw_output_contents
-    return OK if len(parts) == 1 and len(parts[0]) == output_bytes else BAD_OUTPUT
+def prefix(length: int) -> bytes:
+    """What precedes an uncompressed message of so many bytes."""
+    return b"\0" + length.to_bytes(4)
 
 
-def error_class(code: grpc.StatusCode, details: str) -> str:
-    """The outcome of a call that failed."""
-    words = details.lower()
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return TIMEOUT
-    if code is grpc.StatusCode.UNAVAILABLE:
-        if any(part in words for part in NOT_SECURED):
-            return TLS
-        if any(part in words for part in NOT_CONNECTED):
-            return REFUSED
-        if any(part in words for part in CUT_OFF):
-            return DISCONNECTED
-    return f"grpc-{code.name.lower().replace('_', '-')}"
+def error_class(status: bytes) -> str:
+    """The outcome of a call that ended with this `grpc-status`, which is not 0."""
+    known = status.isdigit() and 0 < int(status) < len(STATUSES)
+    name = STATUSES[int(status)] if known else "unknown"
+    return TIMEOUT if name == "deadline-exceeded" else f"grpc-{name}"
+
+
+def judge(answer: Stream, output_bytes: int) -> str:
+    """The outcome of an answer that has ended."""
+    if answer.reset is not None:
+        return f"grpc-{RESETS.get(answer.reset, 'internal')}"
+    fields, trailers = answer.fields or {}, answer.trailers or {}
+    http = fields.get(b":status", b"")
+    if http != b"200":
+        return f"http-{int(http)}" if http.isdigit() else BAD_HTTP
+    status = trailers.get(b"grpc-status")
+    if status is None or not fields.get(b"content-type", b"").startswith(b"application/grpc"):
+        return BAD_HTTP
+    if status != b"0":
+        return error_class(status)
+    return OK if is_good(answer.body, output_bytes) else BAD_OUTPUT
+
+
+def is_good(body: bytes, output_bytes: int) -> bool:
+    """Whether it is one message with exactly one output of that many bytes."""
+    if announces(body[:-output_bytes], output_bytes):
+        return True
+    message = body[PREFIX:]
+    return body.startswith(prefix(len(message))) and outputs(message) == [output_bytes]
+
+
+@lru_cache(maxsize=512)  # a server's answers differ in their tensors only
+def announces(start: bytes, output_bytes: int) -> bool:
+    """Whether the bytes that follow this start of a body are its only output, whatever they are."""
+    tensor = bytes(output_bytes)
+    alone = service_pb2.ModelInferResponse(raw_output_contents=[tensor]).SerializeToString()
+    described = start[PREFIX:]
+    if not start.startswith(prefix(len(described) + output_bytes)):
+        return False
+    tag = alone[:-output_bytes]
+    return described.endswith(tag) and outputs(described.removesuffix(tag)) == []
+
+
+def outputs(message: bytes) -> list[int] | None:
+    """Bytes of each raw output of a `ModelInferResponse`; None where it is none."""
+    try:
+        parsed = service_pb2.ModelInferResponse.FromString(message)
+    except DecodeError:
+        return None
+    return [len(one) for one in parsed.raw_output_contents]
 
 
 class GrpcClient:
-    """A few channels in turn; gRPC itself puts many calls on one connection.
+    """A few connections in turn, with many calls on each; calls beyond their limit wait in line.
 
     Args:
         target: `host:port` of the server.
         messages: Serialised requests, one for each input.
         output_bytes: Bytes of the output tensor of a good answer.
-        timeout_s: Deadline of a call from its intended send time, seconds.
+        timeout_s: How long a call may take; the server is told. Seconds.
         answered: Told the outcome of each request.
         secure: Whether to speak TLS.
         certificate: PEM file to verify the server against; empty for the system's.
@@ -82,63 +125,146 @@ class GrpcClient:
         secure: bool = False,
         certificate: str = "",
     ) -> None:
-        trust = Path(certificate).read_bytes() if certificate else None
-        credentials = grpc.ssl_channel_credentials(trust) if secure else None
-        self._channels = [
-            aio.secure_channel(target, credentials, OPTIONS)
-            if credentials
-            else aio.insecure_channel(target, OPTIONS)
-            for _ in range(CHANNELS)
-        ]
-        self._calls = [channel.unary_unary(METHOD) for channel in self._channels]
-        self._messages = messages
+        address = urlsplit(f"//{target}")
+        self._host = address.hostname or ""
+        self._port = address.port or (443 if secure else 80)
+        self._tls = ssl.create_default_context(cafile=certificate or None) if secure else None
+        if self._tls:
+            self._tls.set_alpn_protocols(["h2"])
+        self._block = encode(
+            [
+                (":method", "POST"),
+                (":scheme", "https" if secure else "http"),
+                (":path", METHOD),
+                (":authority", target),
+                ("te", "trailers"),
+                ("content-type", "application/grpc"),
+                ("grpc-timeout", f"{math.ceil(timeout_s * 1000)}m"),
+            ]
+        )
+        self._bodies = [prefix(len(message)) + message for message in messages]
         self._output_bytes = output_bytes
-        self._timeout_s = timeout_s
         self._answered = answered
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._turn = 0
+        self._patience_s = min(timeout_s, CONNECT_TIMEOUT_S)
+        self._pool: deque[Connection] = deque()
+        self._alive: WeakSet[Connection] = WeakSet()  # also those that only finish their calls
+        self._waiting: deque[Request] = deque()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._next_attempt = 0.0
 
     async def open(self, connections: int) -> None:
-        """Connect the channels; where that fails, the requests will report it."""
-        ready = [channel.channel_ready() for channel in self._channels]
-        waits = asyncio.gather(*ready, return_exceptions=True)
-        try:
-            await asyncio.wait_for(waits, min(self._timeout_s, 5.0))
-        except TimeoutError:
-            return
+        """Connect; a few connections carry any number of calls. Requests report a failure."""
+        for _ in range(CHANNELS):
+            self._open_one()
+        await asyncio.wait(self._opening)
 
     def send(self, request: Request) -> None:
-        """Send now."""
-        task = asyncio.get_running_loop().create_task(self._carry(request))
-        request.carrier = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """Send now, or wait in line for a connection with room."""
+        connection = self._next_with_room()
+        if connection is not None:
+            connection.send(request, self._bodies[request.input])
+        else:
+            self._waiting.append(request)
+        if len(self._pool) < CHANNELS:
+            self._replace()
 
     def drop(self, request: Request) -> None:
-        """Cancel the call."""
-        request.carrier.cancel()
+        """Give a call up, and tell the server."""
+        if isinstance(request.carrier, Stream):
+            request.carrier.connection.cancel(request.carrier)
+            request.carrier = None
+            self._send_waiting()
+        else:
+            self._waiting.remove(request)
 
     async def close(self) -> None:
-        """Cancel every call and end every channel."""
-        for task in list(self._tasks):
+        """End every connection."""
+        self._waiting.clear()
+        for task in self._opening:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for channel in self._channels:
-            await channel.close()
+        for connection in list(self._alive):
+            connection.abort()
+        await asyncio.sleep(0)
 
-    async def _carry(self, request: Request) -> None:
-        self._turn += 1
-        call: Any = self._calls[self._turn % len(self._calls)]
-        request.sent = monotonic()
-        left = self._timeout_s - (request.sent - request.intended)
-        size = 0
+    def freed(self, connection: Connection) -> None:
+        """A connection can carry calls, or more than before."""
+        if connection not in self._pool:
+            self._pool.append(connection)
+            self._alive.add(connection)
+        self._send_waiting()
+
+    def retired(self, connection: Connection) -> None:
+        """A connection takes no more calls; the next call has another one made."""
+        if connection in self._pool:
+            self._pool.remove(connection)
+        if self._waiting:
+            self._replace()
+
+    def finished(self, stream: Stream, at: float) -> None:
+        """Judge an answer and pass its outcome on."""
+        outcome = judge(stream, self._output_bytes)
+        if outcome != TIMEOUT:
+            stream.request.done = at
+        self._tell(stream, outcome)
+
+    def broken(self, stream: Stream, outcome: str) -> None:
+        """Pass on that there is no answer."""
+        self._tell(stream, outcome)
+
+    def _tell(self, stream: Stream, outcome: str) -> None:
+        stream.request.carrier = None
+        if self._waiting:
+            self._send_waiting()
+        self._answered(stream.request, outcome, max(len(stream.body) - PREFIX, 0))
+
+    def _next_with_room(self) -> Connection | None:
+        for _ in range(len(self._pool)):
+            self._pool.rotate()
+            if self._pool[0].has_room:
+                return self._pool[0]
+        return None
+
+    def _send_waiting(self) -> None:
+        while self._waiting and (connection := self._next_with_room()) is not None:
+            request = self._waiting.popleft()
+            connection.send(request, self._bodies[request.input])
+
+    def _replace(self) -> None:
+        now = monotonic()
+        if not self._opening and (not self._pool or now >= self._next_attempt):
+            self._next_attempt = now + PAUSE_S
+            self._open_one()
+
+    def _open_one(self) -> None:
+        self._opening.add(asyncio.get_running_loop().create_task(self._connect()))
+
+    async def _connect(self) -> None:
+        loop, connection, outcome = asyncio.get_running_loop(), Connection(self, self._block), TLS
         try:
-            answer = await call(self._messages[request.input], timeout=max(left, 0.001))
-        except aio.AioRpcError as error:
-            outcome = error_class(error.code(), error.details() or "")
-            if outcome.startswith("grpc-"):
-                request.done = monotonic()
-        else:
-            request.done = monotonic()
-            outcome, size = judge(answer, self._output_bytes), len(answer)
-        self._answered(request, outcome, size)
+            async with asyncio.timeout(self._patience_s):
+                await loop.create_connection(
+                    lambda: connection, self._host, self._port, ssl=self._tls
+                )
+                outcome = await connection.ready
+        except ssl.SSLError:
+            pass
+        except OSError:  # TimeoutError is one
+            outcome = REFUSED
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._opening.discard(task)
+            if outcome:
+                connection.abort()
+        if outcome:
+            self._failed(outcome)
+        elif self._waiting:
+            self._replace()
+
+    def _failed(self, outcome: str) -> None:
+        """With no connection there, and none to come, whoever waits has waited for nothing."""
+        if self._pool or self._opening:
+            return
+        waiting, self._waiting = self._waiting, deque()
+        for request in waiting:
+            self._answered(request, outcome, 0)

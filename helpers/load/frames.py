@@ -1,0 +1,192 @@
+"""The bytes of HTTP/2 (RFC 9113): frames, header blocks, and bodies within flow control."""
+
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+
+from hpack import Decoder, Encoder, HPACKError
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEAD = struct.Struct(">HBBBL")  # of a frame: length in 24 bits, type, flags, stream
+SETTING = struct.Struct(">HL")
+NUMBER = struct.Struct(">L")
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    range(10)
+)
+EXACT = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}  # bytes that a frame of this type has
+END_STREAM = ACK = 0x01
+END_HEADERS, PADDED, PRIORITISED = 0x04, 0x08, 0x20
+HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME = range(1, 6)
+NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR = 0, 1, 3, 6
+CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 8, 9, 11
+
+LARGEST = 2**31 - 1  # number of a stream, and size of a window
+DEFAULT_WINDOW = 65_535
+DEFAULT_FRAME = 16_384
+BLOCK_LIMIT = 64 << 10
+
+Fields = Mapping[bytes, bytes]
+
+
+class Violation(Exception):
+    """The server does not keep to HTTP/2; the argument is the error code to tell it."""
+
+
+def head(kind: int, flags: int, stream: int, size: int) -> bytes:
+    """The head of a frame whose payload has `size` bytes."""
+    return HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream)
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A whole frame."""
+    return head(kind, flags, stream, len(payload)) + payload
+
+
+def unpadded(flags: int, payload: bytes) -> bytes:
+    """The payload of a DATA or HEADERS frame without its padding."""
+    if not flags & PADDED:
+        return payload
+    if not payload or payload[0] >= len(payload):
+        raise Violation(PROTOCOL_ERROR)
+    return payload[1 : len(payload) - payload[0]]
+
+
+def encode(fields: Iterable[tuple[str, str]]) -> bytes:
+    """A header block that uses no dynamic table, and so means the same every time."""
+    encoder = Encoder()
+    encoder.header_table_size = 0
+    return encoder.encode(fields, huffman=False)
+
+
+@lru_cache(maxsize=512)  # a server's blocks hardly differ, so decoding is nearly always a look-up
+def decode(block: bytes) -> Fields:
+    """Read a header block that uses no dynamic table; one that does is an `HPACKError`."""
+    decoder = Decoder()
+    decoder.header_table_size = decoder.max_allowed_table_size = 0
+    return dict(decoder.decode(block, raw=True))
+
+
+class Blocks:
+    """Reads the header blocks of one connection, in the order in which they come.
+
+    Attributes:
+        stateless: Whether the server knows that it may not use a dynamic table. Until then its
+            blocks build upon each other, so that none may be left out or looked up.
+    """
+
+    def __init__(self) -> None:
+        self.stateless = False
+        self._decoder = Decoder()
+        self._stream = self._flags = 0
+        self._begun = b""
+
+    def begin(self, flags: int, stream: int, payload: bytes) -> None:
+        """Keep the begin of a block that continues in the next frame."""
+        self._stream, self._flags, self._begun = stream, flags, payload
+
+    def go_on(self, stream: int, payload: bytes) -> tuple[int, bytes]:
+        """Add to the block that was begun; its flags, and all there is of it."""
+        if stream != self._stream:
+            raise Violation(PROTOCOL_ERROR)
+        self._begun += payload
+        if len(self._begun) > BLOCK_LIMIT:
+            raise Violation(ENHANCE_YOUR_CALM)
+        return self._flags, self._begun
+
+    def read(self, block: bytes) -> Fields:
+        """The fields of a whole block; of several with one name, the last."""
+        try:
+            if self.stateless:
+                return decode(block)
+            return dict(self._decoder.decode(block, raw=True))
+        except HPACKError as error:
+            raise Violation(COMPRESSION_ERROR) from error
+
+
+class Unsent:
+    """What is left of a body, and how many bytes its stream may send."""
+
+    __slots__ = ("rest", "window")
+
+    def __init__(self, body: bytes, window: int) -> None:
+        self.rest = memoryview(body)
+        self.window = window
+
+
+class Outbox:
+    """Bodies on their way out, as far as the server's windows and the system allow.
+
+    Args:
+        write: Takes whole frames.
+
+    Attributes:
+        frame_limit: Most bytes of a body in one frame.
+        paused: Whether the system has enough to send.
+    """
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.frame_limit = DEFAULT_FRAME
+        self.paused = False
+        self._write = write
+        self._window = self._initial_window = DEFAULT_WINDOW
+        self._unsent: dict[int, Unsent] = {}
+
+    def takes(self, size: int) -> bool:
+        """Whether a body may leave now and in one frame; then it counts as sent."""
+        limit = min(self._window, self._initial_window, self.frame_limit)
+        if size > limit or self._unsent or self.paused:
+            return False
+        self._window -= size
+        return True
+
+    def add(self, stream: int, body: bytes) -> None:
+        """Send what may leave now, and the rest later."""
+        self._unsent[stream] = Unsent(body, self._initial_window)
+        self.pump()
+
+    def remove(self, stream: int) -> bool:
+        """Send no more of a body; whether there was more."""
+        return self._unsent.pop(stream, None) is not None
+
+    def clear(self) -> None:
+        """Send nothing more."""
+        self._unsent.clear()
+
+    def widen(self, stream: int, size: int) -> None:
+        """The server takes so many bytes more on a stream, or, as stream 0, in all."""
+        if stream == 0:
+            self._window += size
+        elif stream in self._unsent:
+            self._unsent[stream].window += size
+        self.pump()
+
+    def resize(self, window: int) -> None:
+        """The server changes the window that each stream begins with, also for those begun."""
+        for one in self._unsent.values():
+            one.window += window - self._initial_window
+        self._initial_window = window
+
+    def pump(self) -> None:
+        """Send what may leave, the oldest first."""
+        done = []
+        for stream, one in self._unsent.items():
+            if self._window <= 0 or self.paused:
+                break
+            self._feed(stream, one)
+            if not one.rest:
+                done.append(stream)
+        for stream in done:
+            del self._unsent[stream]
+
+    def _feed(self, stream: int, one: Unsent) -> None:
+        room = min(self._window, one.window, len(one.rest))
+        parts: list[bytes | memoryview] = []
+        while room > 0:
+            size = min(room, self.frame_limit)
+            part, one.rest = one.rest[:size], one.rest[size:]
+            parts += head(DATA, 0 if one.rest else END_STREAM, stream, size), part
+            room -= size
+            one.window -= size
+            self._window -= size
+        if parts:
+            self._write(b"".join(parts))

@@ -1,0 +1,330 @@
+"""HTTP/2 made for timing: a connection with many streams, and no task or future for any."""
+
+import asyncio
+from time import monotonic
+from typing import Protocol, cast
+
+from helpers.load import frames
+from helpers.load.client import BAD_HTTP, DISCONNECTED, REFUSED, TLS, Request
+from helpers.load.frames import (
+    END_STREAM,
+    HEAD,
+    LARGEST,
+    NUMBER,
+    SETTING,
+    Blocks,
+    Fields,
+    Outbox,
+    Violation,
+    frame,
+    head,
+    unpadded,
+)
+
+LAST_STREAM = LARGEST
+RECEIVE_WINDOW = 1 << 30
+WRITE_AHEAD = 1 << 20  # bytes that the system is handed before bodies wait in line
+WISHES = (
+    (frames.HEADER_TABLE_SIZE, 0),
+    (frames.ENABLE_PUSH, 0),
+    (frames.INITIAL_WINDOW, RECEIVE_WINDOW),
+)
+
+
+class Stream:
+    """One request and what has come of its answer.
+
+    Attributes:
+        id: Its number on the connection.
+        connection: What carries it.
+        request: What it carries.
+        fields: First header block of the answer; None while there is none.
+        trailers: The header block that ended the answer; None where none did.
+        body: Received so far.
+        reset: Error code with which the server gave it up; None where it did not.
+    """
+
+    __slots__ = ("body", "connection", "fields", "id", "request", "reset", "trailers")
+
+    def __init__(self, id: int, connection: "Connection", request: Request) -> None:
+        self.id = id
+        self.connection = connection
+        self.request = request
+        self.fields: Fields | None = None
+        self.trailers: Fields | None = None
+        self.body = b""
+        self.reset: int | None = None
+
+
+class Owner(Protocol):
+    """Whoever makes connections, and is told what becomes of them."""
+
+    def freed(self, connection: "Connection") -> None:
+        """It can carry requests, or more of them than before."""
+
+    def retired(self, connection: "Connection") -> None:
+        """It takes no new request any more; those on it may still be answered."""
+
+    def finished(self, stream: Stream, at: float) -> None:
+        """All of an answer had come at this instant of `time.monotonic()`."""
+
+    def broken(self, stream: Stream, outcome: str) -> None:
+        """There will be no answer."""
+
+
+class Connection(asyncio.Protocol):
+    """A client's end of a connection.
+
+    Args:
+        owner: Told what happens.
+        block: Header block of every request.
+
+    Attributes:
+        ready: Done, with an empty result, once the server has said its settings; or with the
+            outcome of requests that waited for a connection that never got so far.
+    """
+
+    def __init__(self, owner: Owner, block: bytes) -> None:
+        self.ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._owner = owner
+        self._block = block
+        self._transport: asyncio.Transport | None = None
+        self._handlers = {
+            frames.DATA: self._on_data,
+            frames.HEADERS: self._on_headers,
+            frames.RST_STREAM: self._on_reset,
+            frames.SETTINGS: self._on_settings,
+            frames.PUSH: self._on_push,
+            frames.PING: self._on_ping,
+            frames.GOAWAY: self._on_goaway,
+            frames.WINDOW_UPDATE: self._on_window_update,
+            frames.CONTINUATION: self._on_continuation,
+        }
+        self._expected: int | None = frames.SETTINGS  # the only type that may come next
+        self._rest = b""
+        self._arrived = 0.0
+        self._received = 0
+        self._blocks = Blocks()
+        self._outbox = Outbox(self._write)
+        self._streams: dict[int, Stream] = {}
+        self._limit = LARGEST
+        self._next = 1
+        self._retired = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the server allows one stream more."""
+        return len(self._streams) < self._limit
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello, with receive windows that no answer fills."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None and secured.selected_alpn_protocol() != "h2":
+            self._break(TLS, unopened=TLS)
+            return
+        self._transport.set_write_buffer_limits(WRITE_AHEAD)
+        wishes = b"".join(SETTING.pack(*one) for one in WISHES)
+        self._write(frames.PREFACE + frame(frames.SETTINGS, 0, 0, wishes))
+        self._widen(RECEIVE_WINDOW - frames.DEFAULT_WINDOW)
+
+    def send(self, request: Request, body: bytes) -> None:
+        """Begin a stream; there must be room. What flow control holds back follows later."""
+        number, size, block = self._next, len(body), self._block
+        self._next += 2
+        request.carrier = self._streams[number] = Stream(number, self, request)
+        request.sent = monotonic()
+        begin = head(frames.HEADERS, frames.END_HEADERS, number, len(block)) + block
+        if self._outbox.takes(size):
+            self._write(b"".join((begin, head(frames.DATA, END_STREAM, number, size), body)))
+        else:
+            self._write(begin)
+            self._outbox.add(number, body)
+        if self._next > LAST_STREAM:
+            self._retire()
+
+    def cancel(self, stream: Stream) -> None:
+        """Give a stream up: an answer that still comes belongs to nobody."""
+        self._forget(stream)
+        self._write(frame(frames.RST_STREAM, 0, stream.id, NUMBER.pack(frames.CANCEL)))
+        self._close_if_done()
+
+    def abort(self) -> None:
+        """End the connection without another word to anyone."""
+        self._streams.clear()
+        self._outbox.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_writing(self) -> None:
+        """The system has enough to send."""
+        self._outbox.paused = True
+
+    def resume_writing(self) -> None:
+        """The system can take more."""
+        self._outbox.paused = False
+        self._outbox.pump()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone, and with it every answer."""
+        self._break(DISCONNECTED, unopened=REFUSED)
+
+    def data_received(self, data: bytes) -> None:
+        """Read whole frames; the rest waits for what comes next."""
+        self._arrived = monotonic()
+        try:
+            self._rest = self._read(self._rest + data if self._rest else data)
+        except Violation as violation:
+            last_stream, (code,) = 0, violation.args
+            self._write(frame(frames.GOAWAY, 0, 0, NUMBER.pack(last_stream) + NUMBER.pack(code)))
+            self._break(BAD_HTTP, unopened=BAD_HTTP)
+
+    def _read(self, data: bytes) -> bytes:
+        at, end = 0, len(data)
+        while end - at >= HEAD.size:
+            high, low, kind, flags, stream = HEAD.unpack_from(data, at)
+            size = high << 8 | low
+            if size > frames.DEFAULT_FRAME or size != frames.EXACT.get(kind, size):
+                raise Violation(frames.FRAME_SIZE_ERROR)
+            if self._expected is not None and kind != self._expected:
+                raise Violation(frames.PROTOCOL_ERROR)
+            begin = at + HEAD.size
+            if end - begin < size:
+                break
+            at = begin + size
+            handler = self._handlers.get(kind)
+            if handler is not None:  # priorities and unknown types mean nothing here
+                handler(flags, stream & LARGEST, data[begin:at])
+        return data[at:]
+
+    def _on_data(self, flags: int, number: int, payload: bytes) -> None:
+        self._received += len(payload)
+        if self._received > RECEIVE_WINDOW // 2:
+            self._widen(self._received)
+            self._received = 0
+        stream = self._streams.get(number)
+        if stream is None:
+            return
+        stream.body += unpadded(flags, payload)
+        if flags & END_STREAM:
+            self._end(stream)
+
+    def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
+        block = unpadded(flags, payload)
+        if flags & frames.PRIORITISED:
+            block = block[5:]
+        if flags & frames.END_HEADERS:
+            self._on_block(flags, number, block)
+        else:
+            self._blocks.begin(flags, number, block)
+            self._expected = frames.CONTINUATION
+
+    def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:
+        if self._expected != frames.CONTINUATION:
+            raise Violation(frames.PROTOCOL_ERROR)
+        first_flags, block = self._blocks.go_on(number, payload)
+        if flags & frames.END_HEADERS:
+            self._expected = None
+            self._on_block(first_flags, number, block)
+
+    def _on_block(self, flags: int, number: int, block: bytes) -> None:
+        fields = self._blocks.read(block)
+        stream = self._streams.get(number)
+        if stream is None:
+            return
+        if stream.fields is None or stream.fields.get(b":status", b"").startswith(b"1"):
+            stream.fields = fields
+        if flags & END_STREAM:
+            stream.trailers = fields
+            self._end(stream)
+
+    def _on_reset(self, flags: int, number: int, payload: bytes) -> None:
+        stream = self._streams.get(number)
+        if stream is not None:
+            (stream.reset,) = NUMBER.unpack(payload)
+            self._end(stream)
+
+    def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
+        if flags & frames.ACK:
+            self._blocks.stateless = True
+            return
+        if len(payload) % SETTING.size:
+            raise Violation(frames.FRAME_SIZE_ERROR)
+        for name, value in SETTING.iter_unpack(payload):
+            self._set(name, value)
+        self._write(frame(frames.SETTINGS, frames.ACK, 0))
+        self._outbox.pump()
+        self._expected = None
+        if not self.ready.done():
+            self.ready.set_result("")
+        if not self._retired:
+            self._owner.freed(self)
+
+    def _set(self, name: int, value: int) -> None:
+        if name == frames.MAX_STREAMS:
+            self._limit = value
+        elif name == frames.MAX_FRAME:
+            if not frames.DEFAULT_FRAME <= value < 1 << 24:
+                raise Violation(frames.PROTOCOL_ERROR)
+            self._outbox.frame_limit = value
+        elif name == frames.INITIAL_WINDOW:
+            if value > LARGEST:
+                raise Violation(frames.FLOW_CONTROL_ERROR)
+            self._outbox.resize(value)
+
+    def _on_push(self, flags: int, number: int, payload: bytes) -> None:
+        raise Violation(frames.PROTOCOL_ERROR)  # it was asked not to push anything
+
+    def _on_ping(self, flags: int, number: int, payload: bytes) -> None:
+        if not flags & frames.ACK:
+            self._write(frame(frames.PING, frames.ACK, 0, payload))
+
+    def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) < 2 * NUMBER.size:
+            raise Violation(frames.FRAME_SIZE_ERROR)
+        last = NUMBER.unpack_from(payload)[0] & LARGEST
+        self._retire()
+        for stream in [one for one in self._streams.values() if one.id > last]:
+            self._forget(stream)
+            self._owner.broken(stream, DISCONNECTED)
+        self._close_if_done()
+
+    def _on_window_update(self, flags: int, number: int, payload: bytes) -> None:
+        self._outbox.widen(number, NUMBER.unpack(payload)[0] & LARGEST)
+
+    def _end(self, stream: Stream) -> None:
+        was_unsent = self._forget(stream)
+        if was_unsent and stream.reset is None:  # answered before it was asked in full
+            self._write(frame(frames.RST_STREAM, 0, stream.id, NUMBER.pack(frames.NO_ERROR)))
+        self._owner.finished(stream, self._arrived)
+        if self._retired:
+            self._close_if_done()
+
+    def _forget(self, stream: Stream) -> bool:
+        """Count a stream as closed; whether a part of its request was still unsent."""
+        del self._streams[stream.id]
+        return self._outbox.remove(stream.id)
+
+    def _retire(self) -> None:
+        self._retired = True
+        self._owner.retired(self)
+
+    def _close_if_done(self) -> None:
+        if self._retired and not self._streams and self._transport is not None:
+            self._transport.close()
+
+    def _break(self, outcome: str, *, unopened: str) -> None:
+        if not self.ready.done():
+            self.ready.set_result(unopened)
+        self._retire()
+        streams = list(self._streams.values())
+        self.abort()
+        for stream in streams:
+            self._owner.broken(stream, outcome)
+
+    def _widen(self, size: int) -> None:
+        self._write(frame(frames.WINDOW_UPDATE, 0, 0, NUMBER.pack(size)))
+
+    def _write(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
