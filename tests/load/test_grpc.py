@@ -5,28 +5,25 @@ import ssl
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import grpc
 import numpy as np
 import pandas as pd
 import pytest
-from grpc import aio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from helpers.load import http2
+from helpers.load import http2, player
 from helpers.load.client import Answered, Client
 from helpers.load.grpc import METHOD, GrpcClient, is_good
 from helpers.load.statistics import percentile
 from helpers.run import Run
 
 from . import scripted as h2
+from .aio_server import Handler, aborts, empty, good, serving, slow
 from .conftest import MakeRun, play, scenario
 from .known_server import SHAPE, TENSOR
 from .scripted import GOOD, HEAD, Peer, Scripted, frame, plain, prefixed, scripted
@@ -35,8 +32,13 @@ STEADY = {"arrivals": "constant", "rate": 40, "duration_s": 0.5}
 BURST = {"arrivals": "burst", "count": 16, "duration_s": 0.05}
 CLOSED = {"arrivals": "closed", "concurrency": 1, "duration_s": 0.3}
 MESSAGES = [b"request %d" % number for number in range(4)]
-Handler = Callable[[bytes, Any], Awaitable[bytes]]
 Behaviour = Callable[[Peer, int], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many short loads in a row."""
+    monkeypatch.setattr(player, "HEAD_START_S", 0.02)
 
 
 @pytest.fixture
@@ -73,65 +75,6 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
 # --- a real gRPC server ---
 
 
-@dataclass
-class RealServer:
-    port: int = 0
-    requests: list[bytes] = field(default_factory=list)
-
-
-async def good(request: bytes, context: Any) -> bytes:
-    return h2.message()
-
-
-async def empty(request: bytes, context: Any) -> bytes:
-    return h2.message(b"")
-
-
-async def slow(request: bytes, context: Any) -> bytes:
-    await asyncio.sleep(3)
-    return h2.message()
-
-
-def aborts(code: grpc.StatusCode) -> Handler:
-    async def handle(request: bytes, context: Any) -> bytes:
-        await context.abort(code, "Exceeds maximum queue size, 100 %, naïve")
-        return b""
-
-    return handle
-
-
-@contextmanager
-def serving(handler: Handler) -> Iterator[RealServer]:
-    """A gRPC server in a thread."""
-    real, ready, loop, over = RealServer(), Event(), asyncio.new_event_loop(), asyncio.Event()
-
-    async def handle(request: bytes, context: Any) -> bytes:
-        real.requests.append(request)
-        return await handler(request, context)
-
-    async def work() -> None:
-        server = aio.server()
-        service, _, method = METHOD[1:].partition("/")
-        unary = grpc.unary_unary_rpc_method_handler(handle)
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {method: unary}),)
-        )
-        real.port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        ready.set()
-        await over.wait()
-        await server.stop(0)
-
-    thread = Thread(target=lambda: loop.run_until_complete(work()))
-    thread.start()
-    assert ready.wait(5)
-    try:
-        yield real
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join(5)
-
-
 @pytest.mark.parametrize(
     ("handler", "outcome"),
     [
@@ -145,15 +88,15 @@ def serving(handler: Handler) -> Iterator[RealServer]:
     ],
 )
 def test_outcomes_of_a_real_server(make_run: MakeRun, handler: Handler, outcome: str) -> None:
-    run = make_run(call(STEADY, timeout_s=0.5 if handler is slow else 5))
+    run = make_run(call(BURST, timeout_s=0.5 if handler is slow else 5))
     with serving(handler) as real:
         table = play_grpc(run, real.port)
-    assert counts(table) == {outcome: 20}
+    assert counts(table) == {outcome: 16}
     assert table["done_s"].isna().all() == (outcome == "timeout")
     assert table["sent_s"].notna().all()
     if outcome == "ok":
         assert set(table["bytes"]) == {len(h2.message())}
-        assert sorted(real.requests) == sorted(MESSAGES * 5)
+        assert sorted(real.requests) == sorted(MESSAGES * 4)
 
 
 def test_images_beyond_the_servers_window_arrive_whole(make_run: MakeRun) -> None:
