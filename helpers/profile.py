@@ -180,7 +180,7 @@ class Profile(Settings):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise Problem(f"{where} is not valid: {_sentence(error)}.") from error
+            raise Problem(f"{where} is not valid: {sentence(error)}.") from error
 
     def dump(self) -> str:
         """The profile as YAML, every default written out."""
@@ -241,7 +241,8 @@ def _step(place: Any, step: str, key: str) -> Any:
     raise Problem(f"The setting '{key}' does not exist: nothing is called '{step}'.")
 
 
-def _sentence(error: ValidationError) -> str:
+def sentence(error: ValidationError) -> str:
+    """What is not valid, and where, in one sentence without its full stop."""
     parts = []
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"])

@@ -52,7 +52,7 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
     """
     work = [one for one in stages if one.exists and one.number not in (TEARDOWN, EVIDENCE)]
     ending = {one.number: one for one in stages if one.number in (TEARDOWN, EVIDENCE)}
-    with _owned(run):
+    with _owned(run, keep=keep):
         outcome = _sequence(run, work)
         outcome = _attempt(run, ending.get(TEARDOWN), outcome)
         if not keep:
@@ -152,8 +152,11 @@ def _sentence(error: Exception) -> str:
 
 
 @contextmanager
-def _owned(run: Run) -> Iterator[None]:
-    """Tie the run's processes to this one, and turn every polite signal into an interrupt."""
+def _owned(run: Run, *, keep: bool) -> Iterator[None]:
+    """Tie the run's processes to this one, and turn every polite signal into an interrupt.
+
+    What is to be kept is not tied: it lives until `workbook down`, or until its time is over.
+    """
     holder = run.manifest().get("workbook", "")
     if holder and services.owner_lives(holder):
         raise Problem(
@@ -162,7 +165,7 @@ def _owned(run: Run) -> Iterator[None]:
         )
     mark = services.owner_mark(os.getpid())
     run.note(workbook=mark)
-    os.environ |= {services.MARK: run.mark, services.OWNER: mark}
+    os.environ |= {services.MARK: run.mark, services.OWNER: "" if keep else mark}
     before = {one: signal.signal(one, _interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield

@@ -1,4 +1,4 @@
-"""The command line: run, resume, status, down, export, doctor.
+"""The command line: run, resume, status, down, export, load, doctor.
 
 Commands import what they need when they are called, so that asking for a status does not load
 what runs notebooks.
@@ -103,6 +103,37 @@ def export(run_id: RunId = "") -> None:
     from helpers.evidence import page
 
     print(page.pack(_run(run_id)))
+
+
+@app.command("load")
+def load_command(
+    preset: Annotated[str, typer.Argument(help="smoke, spike, soak, or capacity.")],
+    model: Annotated[str, typer.Option(help="The served model's name.")] = "mobilenetv2",
+    rate: Annotated[float, typer.Option(help="Requests a second.")] = 20.0,
+    protocol: Annotated[str, typer.Option(help="http, https or grpc.")] = "http",
+    workers: Annotated[int, typer.Option(help="Processes that share the load.")] = 1,
+    p99_ms: Annotated[float, typer.Option(help="Objective, milliseconds.")] = 100.0,
+    run_id: Annotated[str, typer.Option("--run", help="Run whose server it is.")] = "",
+) -> None:
+    """Fire a ready-made scenario at the server of a run; tables go to outputs/loads."""
+    import asyncio
+
+    from helpers import load
+    from helpers.load import presets
+    from helpers.serving.endpoint import Endpoint
+
+    endpoint = _run(run_id).load(Endpoint)
+    name = "smoke" if preset == "capacity" else preset
+    chosen = presets.changed(presets.named(name, model, rate), protocol, workers)
+    if preset == "capacity":
+        found = asyncio.run(load.find_capacity(chosen, endpoint, p99_ms, rate=rate))
+        print(found.sentence)
+        return
+    result = asyncio.run(load.run(chosen, endpoint, objective_ms=p99_ms))
+    print(result.report.sentence)
+    print(f"Tables: {result.folder}")
+    if result.report.invalid:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

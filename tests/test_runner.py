@@ -69,3 +69,24 @@ def test_a_polite_signal_interrupts_and_leaves_no_process(run: Run, how: signal.
     assert "Stage 04 was interrupted." in said
     assert run.events("stage-failed")[-1]["stage"] == "04"
     assert services.marked(run.mark) == {}
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from helpers import services
+from helpers.run import Run
+run = Run.open({run_id!r}, Path({folder!r}))
+services.start(run, "idle", ["sleep", "600"], ports={{}}, ready=lambda: True, timeout_s=9)
+"""
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_is_kept_outlives_the_runner(run: Run, keep: bool) -> None:
+    folder = run.folder.parent
+    write_notebook(folder, SERVE.format(run_id=run.run_id, folder=str(folder)))
+    program = RUN_ONE.replace(").code", f", keep={keep}).code")
+    subprocess.run([sys.executable, "-c", program, str(folder), run.run_id], check=True)
+    time.sleep(2)  # longer than a watcher takes to see that its owner is gone
+    service = services.find(run, "idle")
+    assert service is not None and service.running is keep

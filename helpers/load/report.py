@@ -178,6 +178,25 @@ class ScenarioReport(Settings):
     client_cpu_share: float
     invalid: tuple[str, ...]
 
+    @property
+    def sentence(self) -> str:
+        """The measured figures in words."""
+        found = {name: one.ms for name, one in self.measured.latency.items()}
+        told = ", ".join(f"{name.upper()} {value:.1f} ms" for name, value in found.items())
+        return (
+            f"{self.measured.ok:,} of {self.measured.requests:,} answered well, "
+            f"{self.measured.throughput_rps:.1f}/s; {told or 'too few for a percentile'}; "
+            f"{'; '.join(self.invalid) or 'valid'}"
+        )
+
+    @property
+    def network_and_client_ms(self) -> float | None:
+        """Mean latency that Triton did not count; None where its counters could not be read."""
+        mean = self.measured.mean_ms
+        if self.server is None or mean is None:
+            return None
+        return mean - self.server.queue_ms - self.server.compute_ms
+
 
 class Calibration(Settings):
     """The engine against a server on this machine that answers after a known delay.
@@ -242,3 +261,70 @@ class LoadReport(Record, stage="05", name="load"):
         """One sentence: whether every scenario may be believed, and why not."""
         doubts = [f"{one.name}: {', '.join(one.invalid)}" for one in self.scenarios if one.invalid]
         return "; ".join(doubts) or "every scenario is valid"
+
+
+class Step(Settings):
+    """One rate that was tried in a search for the capacity.
+
+    Attributes:
+        rate: Requests per second asked for, Poisson.
+        throughput_rps: Good answers per second.
+        goodput_rps: Of these, within the objective.
+        p50_ms: Median latency; None where good answers were too few, as of the others.
+        p95_ms: 95th percentile.
+        p99_ms: 99th percentile.
+        error_rate_pct: Share of requests without a good answer, per cent.
+        overloaded: The server did not keep up.
+        invalid: Why the step must not be believed; empty where it may.
+        holds: Whether the objective was held.
+    """
+
+    rate: float
+    throughput_rps: float
+    goodput_rps: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    error_rate_pct: float
+    overloaded: bool
+    invalid: tuple[str, ...]
+    holds: bool
+
+    @property
+    def sentence(self) -> str:
+        """The step in words."""
+        p99 = "–" if self.p99_ms is None else f"{self.p99_ms:.1f} ms"
+        doubt = " (not to be believed)" if self.invalid else ""
+        verdict = "holds" if self.holds else "overloaded" if self.overloaded else "misses"
+        answered = f"answered {self.throughput_rps:.0f}/s"
+        return f"{self.rate:8.0f}/s · {answered} · P99 {p99} · {verdict}{doubt}"
+
+
+class Capacity(Record, stage="05", name="capacity"):
+    """The highest rate that holds an objective, and every rate that was tried.
+
+    Attributes:
+        model: The served model's name.
+        protocol: How it was asked.
+        objective_p99_ms: The objective.
+        capacity_rps: The highest rate that held it; None where none did.
+        steps: By rate, ascending.
+    """
+
+    model: str
+    protocol: str
+    objective_p99_ms: float
+    capacity_rps: float | None
+    steps: tuple[Step, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The finding in words."""
+        if self.capacity_rps is None:
+            return f"no rate held a P99 of {self.objective_p99_ms:g} ms"
+        return f"{self.capacity_rps:.0f} requests/s hold a P99 of {self.objective_p99_ms:g} ms"
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether every step that held may be believed."""
+        return not any(one.invalid for one in self.steps if one.holds)
