@@ -1,6 +1,7 @@
 """The bytes of HTTP/2 (RFC 9113): frames, header blocks, and bodies within flow control."""
 
 import struct
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
@@ -129,7 +130,8 @@ class Outbox:
         self.paused = False
         self._write = write
         self._window = self._initial_window = DEFAULT_WINDOW
-        self._unsent: dict[int, Unsent] = {}
+        # unlike a dict, it finds its first entry quickly after many were removed before it
+        self._unsent: OrderedDict[int, Unsent] = OrderedDict()
 
     def takes(self, size: int) -> bool:
         """Whether a body may leave now and in one frame; then it counts as sent."""
