@@ -1,6 +1,6 @@
 # The front door: every verb is one line. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse test check lab doctor status down sample lock clean
+.PHONY: help setup rehearse test check bench lab doctor status down sample lock clean
 WORKBOOK := .venv/bin/workbook
 PYTHON ?= python3
 
@@ -33,6 +33,9 @@ test: setup check  ## Run every check and every test
 
 check: setup  ## Lint, types, order of the rooms, rules for notebooks and words
 	@.venv/bin/python ci/check.py
+
+bench: setup  ## Measure engine and serving against their peers, into benchmarks/results
+	@.venv/bin/python -m benchmarks
 
 sample: setup  ## Redraw docs/evidence and the README's figures from the newest finished run
 	@.venv/bin/python ci/sample.py

@@ -1,0 +1,1 @@
+"""Measures this project against its peers and its limits: `python -m benchmarks`."""

@@ -1,0 +1,242 @@
+"""Load generators as processes: started, watched over the same window, and ended."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks import machine
+from benchmarks.echo import PLAIN
+from benchmarks.peers import Peer
+from benchmarks.server import Server, settle
+from helpers.errors import Problem
+from helpers.load import payload, preflight
+from helpers.load.arrivals import WHOLE
+from helpers.load.worker import Work
+from helpers.paths import ROOT
+from helpers.scenario import Scenario
+from helpers.services import MARK
+
+START_S = 20.0
+POLL_S = 0.05
+HEAD_START_S = 0.1
+
+
+@dataclass(frozen=True)
+class Program:
+    """A load generator, ready to be started.
+
+    Attributes:
+        name: As people call it.
+        command: Program and arguments.
+        environment: Variables added to the environment.
+        waits: Whether it says a line when it is ready, and is then told the instant to begin.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a client and the server did between two instants under full load.
+
+    Attributes:
+        rate: Requests per second that Triton counted.
+        cpu_per_1000: CPU seconds of the client per 1,000 of these.
+        whole_cpu_per_1000: The same over the whole life of the process, its start included.
+        conditions: What else the machine did.
+    """
+
+    rate: float
+    cpu_per_1000: float
+    whole_cpu_per_1000: float
+    conditions: dict[str, float]
+
+
+def worker(server: Server, scenario: Scenario, folder: Path) -> Program:
+    """Our engine: the very worker process that fires scenarios in a run.
+
+    Args:
+        server: What to load.
+        scenario: What to play.
+        folder: Where it puts its records.
+    """
+    work = Work(
+        folder=folder,
+        scenario=scenario,
+        shard=WHOLE,
+        endpoint=server.endpoint,
+        shape=preflight.check(server.endpoint, scenario),
+        max_connections=256,
+    )
+    command = [sys.executable, "-m", "helpers.load.worker", work.model_dump_json()]
+    return Program(f"our engine, {scenario.protocol}", command, waits=True)
+
+
+def perf_analyzer(
+    peer: Peer, server: Server, protocol: str, mode: str, flags: Sequence[str]
+) -> Program:
+    """Triton's own load generator on the plain echo model.
+
+    Args:
+        peer: The program.
+        server: What to load.
+        protocol: `http` or `grpc`.
+        mode: How people call what the flags choose.
+        flags: How many are in flight, how they are sent, and for how long.
+    """
+    endpoint = server.endpoint
+    address = endpoint.http.removeprefix("http://") if protocol == "http" else endpoint.grpc
+    command = [str(peer.program), "-m", PLAIN, "-i", protocol, "-u", address, *flags]
+    return Program(f"perf_analyzer, {protocol}, {mode}", command, peer.environment)
+
+
+def wrk(peer: Peer, server: Server, folder: Path, connections: int, seconds: int) -> Program:
+    """`wrk` with one thread, sending the very bytes that our engine sends.
+
+    Args:
+        peer: The program.
+        server: What to load.
+        folder: Where to put the script and the body.
+        connections: How many requests are in flight.
+        seconds: How long, whole seconds.
+    """
+    url = server.endpoint.http
+    phase = {"name": "one", "arrivals": "closed", "concurrency": 1, "duration_s": 1}
+    scenario = Scenario.model_validate({"name": "wrk", "model": PLAIN, "phases": [phase]})
+    shape = preflight.check(server.endpoint, scenario)
+    message = payload.http_messages(shape, payload.tensors(shape, scenario), url)[0]
+    head, _, body = message.partition(b"\r\n\r\n")
+    (folder / "body").write_bytes(body)
+    (folder / "request.lua").write_text(_script(head.decode(), folder / "body"))
+    command = [str(peer.program), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command += ["-s", str(folder / "request.lua"), f"{url}/v2/models/{PLAIN}/infer"]
+    return Program("wrk", command, peer.environment)
+
+
+def _script(head: str, body: Path) -> str:
+    """The script for wrk: same method, head and body; wrk adds host and length by itself."""
+    fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
+    wanted = {name: fields[name] for name in fields if name not in ("Host", "Content-Length")}
+    lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in wanted.items()]
+    return "\n".join(
+        ['wrk.method = "POST"', f'wrk.body = io.open("{body}", "rb"):read("*a")', *lines, ""]
+    )
+
+
+@contextmanager
+def started(server: Server, program: Program) -> Iterator["subprocess.Popen[str]"]:
+    """The process of a client; it has ended when the context has."""
+    process = subprocess.Popen(
+        program.command,
+        cwd=ROOT,
+        env=os.environ | program.environment | {MARK: server.run.mark},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        if program.waits:
+            assert process.stdin and process.stdout
+            process.stdout.readline()
+            process.stdin.write(f"{time.monotonic() + HEAD_START_S!r}\n")
+            process.stdin.flush()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def finished(server: Server, program: Program, timeout_s: float) -> str:
+    """Run a client that ends by itself; what it has printed.
+
+    Raises:
+        Problem: It failed, or did not end in time.
+    """
+    with started(server, program) as process:
+        try:
+            said, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise Problem(f"{program.name} did not end in time.") from error
+    if process.returncode:
+        raise Problem(f"{program.name} failed with status {process.returncode}: {said[-400:]}")
+    return said
+
+
+def window(server: Server, program: Program, model: str, warm_s: float, window_s: float) -> Window:
+    """Load the server with a client, look at both in a window of time, and end the client.
+
+    Every client is measured alike: requests are what Triton counted, CPU seconds are what the
+    kernel counted, and neither start nor end of the process is in the window.
+
+    Args:
+        server: What to load.
+        program: The client; it must go on for longer than this takes.
+        model: The served model's name.
+        warm_s: From the first answer to the window, seconds.
+        window_s: Length of the window, seconds.
+
+    Raises:
+        Problem: The client sends nothing, or ends too early.
+    """
+    at_start = server.counts(model).request_success
+    family = server.processes()
+    with started(server, program) as process:
+        _await_load(server, program, process, model, at_start)
+        time.sleep(warm_s)
+        client = psutil.Process(process.pid)
+        before, answered_before, cpu_before = _look(server, model, client, family)
+        time.sleep(window_s)
+        after, answered_after, cpu_after = _look(server, model, client, family)
+        if process.poll() is not None:
+            raise Problem(f"{program.name} ended too early: {process.communicate()[0][-400:]}")
+        whole_cpu_s = _ended(process)
+    settle()
+    total = server.counts(model).request_success - at_start
+    answered = answered_after - answered_before
+    return Window(
+        rate=answered / (after.at - before.at),
+        cpu_per_1000=(cpu_after - cpu_before) / answered * 1000,
+        whole_cpu_per_1000=whole_cpu_s / total * 1000,
+        conditions=machine.conditions(before, after),
+    )
+
+
+def _await_load(
+    server: Server,
+    program: Program,
+    process: "subprocess.Popen[str]",
+    model: str,
+    so_far: float,
+) -> None:
+    deadline = time.monotonic() + START_S
+    while server.counts(model).request_success == so_far:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise Problem(f"{program.name} sends nothing.")
+        time.sleep(POLL_S)
+
+
+def _look(
+    server: Server, model: str, client: psutil.Process, family: list[psutil.Process]
+) -> tuple[machine.Snapshot, float, float]:
+    """The machine, requests answered, and CPU seconds of the client, all of now."""
+    answered = server.counts(model).request_success
+    return machine.snapshot([*family, client]), answered, machine.cpu_seconds(client)
+
+
+def _ended(process: "subprocess.Popen[str]") -> float:
+    """End a client; the CPU seconds of its whole life."""
+    process.kill()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)  # it cannot be waited for again
+    return usage.ru_utime + usage.ru_stime

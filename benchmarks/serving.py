@@ -1,0 +1,187 @@
+"""What Triton's Python backend costs over bare ONNX Runtime, and which setting serves best."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from benchmarks import machine
+from benchmarks.figures import Result, ratios
+from benchmarks.play import Phase, play, scenario
+from benchmarks.server import Server, serving, temporary_run
+from helpers.errors import Problem
+from helpers.paths import MODEL, TOOLS
+from helpers.profile import Serving
+from helpers.run import Run
+from helpers.services import MARK
+from helpers.serving import models, repository, store
+from helpers.serving.reports import ModelFacts, Models
+
+REPETITIONS = 5
+SWEEP_REPETITIONS = 2
+RESNET, MOBILENET = "resnet50", "mobilenetv2"
+BARE_S = {RESNET: 3.0, MOBILENET: 1.0}
+SERVED_S = {RESNET: 4.0, MOBILENET: 1.5}
+IN_FLIGHT = 8
+SPIKE = 300.0  # requests per second of the rehearsal's spike
+SPIKE_S = 3.0
+GOAL = ">= 0.95"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a model is served.
+
+    Attributes:
+        instances: Processes that run it.
+        threads: Of ONNX Runtime in each.
+        max_batch: Most images an execution takes; 1 is without batching.
+        delay_us: How long a batch waits for more, microseconds.
+    """
+
+    instances: int
+    threads: int
+    max_batch: int
+    delay_us: int
+
+    @property
+    def label(self) -> str:
+        """As the served model's name ends."""
+        return f"i{self.instances}-t{self.threads}-b{self.max_batch}-d{self.delay_us}"
+
+    @property
+    def words(self) -> str:
+        """As people read it."""
+        waiting = f" after {self.delay_us / 1000:g} ms" if self.delay_us else ""
+        batching = (
+            f"batches up to {self.max_batch}{waiting}" if self.max_batch > 1 else "no batches"
+        )
+        return f"{self.instances} instance × {self.threads} thread, {batching}"
+
+
+PLAIN = tuple(Setting(*counts, 1, 0) for counts in ((1, 1), (1, 2), (2, 1)))
+BATCHED = tuple(Setting(one.instances, one.threads, 32, 0) for one in PLAIN)
+PROFILES = BATCHED[0]  # what profiles/rehearsal.yaml chooses
+SWEEP = (*PLAIN, *BATCHED, Setting(1, 1, 32, 1000))
+
+
+def measure() -> Result:
+    """Serve both networks in every setting at once, and load one after the other."""
+    with temporary_run("rehearsal") as run:
+        result = Result("serving", machine.described(run.manifest()))
+        exported = models.prepare(run)
+        with serving(run, partial(_build, run, exported)) as server:
+            family = server.processes()
+            before = machine.snapshot(family)
+            for name, goal in ((RESNET, GOAL), (MOBILENET, "")):
+                for setting in PLAIN:
+                    _over_bare(result, server, _facts(exported, name), setting, goal)
+            _sweep(result, server, exported)
+            # the clients and bare ONNX Runtime come and go, and so count as others here
+            result.conditions["all"] = [machine.conditions(before, machine.snapshot(family))]
+    return result
+
+
+def _facts(exported: Models, name: str) -> ModelFacts:
+    return next(one for one in exported.models if one.name == name)
+
+
+def _build(run: Run, exported: Models, folder: Path) -> None:
+    """Each network once for each setting, with the project's own configuration and code."""
+    for facts in exported.models:
+        for setting in SWEEP:
+            name = f"{facts.name}-{setting.label}"
+            version = folder / name / "1"
+            version.mkdir(parents=True)
+            (version / "model.onnx").symlink_to(store.file_of(run, facts.name))
+            shutil.copyfile(MODEL / "backend/model.py", version / "model.py")
+            wanted = Serving(
+                instances=setting.instances,
+                threads=setting.threads,
+                max_batch_size=setting.max_batch,
+                queue_delay_us=setting.delay_us,
+            )
+            renamed = facts.model_copy(update={"name": name})
+            text = repository.config(renamed, wanted, "python", "cpu")
+            (folder / name / "config.pbtxt").write_text(text)
+
+
+def _over_bare(
+    result: Result, server: Server, facts: ModelFacts, setting: Setting, goal: str
+) -> None:
+    """Single images through Triton and through bare ONNX Runtime, in turn."""
+    name, bare, served = facts.name, [], []
+    for _ in range(REPETITIONS):
+        bare.append(_bare(server, facts, setting))
+        # one more than can be worked at, so that no instance waits for the client
+        served.append(_loaded(server, name, setting, setting.instances + 1).rate)
+    what = f"{name} at {facts.image_size} px, {setting.words}"
+    result.add(
+        f"Triton over bare ONNX Runtime: {what}",
+        ratios(served, bare),
+        "ratio",
+        goal,
+        f"bare {median(bare):.4g} images/s, Triton {median(served):.4g}; the difference is "
+        f"{1000 * setting.instances * (1 / median(served) - 1 / median(bare)):.2g} ms an image",
+    )
+
+
+def _bare(server: Server, facts: ModelFacts, setting: Setting) -> float:
+    """Images per second of as many processes as there are instances, one image at a time."""
+    path = store.file_of(server.run, facts.name)
+    program = Path(__file__).with_name("bare.py")
+    arguments = [str(path), "1", str(setting.threads), str(BARE_S[facts.name])]
+    started = [
+        subprocess.Popen(
+            [TOOLS / "server/bin/python", program, *arguments],
+            env=os.environ | {MARK: server.run.mark},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(setting.instances)
+    ]
+    said = [one.communicate()[0] for one in started]
+    if any(one.returncode for one in started):
+        raise Problem("Bare ONNX Runtime failed.")
+    return sum(float(one) for one in said)
+
+
+def _loaded(server: Server, name: str, setting: Setting, in_flight: int) -> Phase:
+    closed = {"arrivals": "closed", "concurrency": in_flight}
+    warm = {**closed, "duration_s": 0.5, "warmup": True}
+    full = {**closed, "duration_s": SERVED_S[name]}
+    return play(server, scenario(f"{name}-{setting.label}", warm, full))[1]
+
+
+def _spiked(server: Server, setting: Setting) -> Phase:
+    spike = {"arrivals": "poisson", "rate": SPIKE, "duration_s": SPIKE_S}
+    return play(server, scenario(f"{MOBILENET}-{setting.label}", spike))[0]
+
+
+def _sweep(result: Result, server: Server, exported: Models) -> None:
+    """Every setting under full load, and the small network in the rehearsal's spike."""
+    for name in (MOBILENET, RESNET):
+        loads: dict[Setting, list[Phase]] = {one: [] for one in SWEEP}
+        for _ in range(SWEEP_REPETITIONS):
+            for setting, phases in loads.items():
+                phases.append(_loaded(server, name, setting, IN_FLIGHT))
+        size = _facts(exported, name).image_size
+        for setting, phases in loads.items():
+            result.add(
+                f"{name} at {size} px, {setting.words}",
+                [one.rate for one in phases],
+                "images/s",
+                note=f"{IN_FLIGHT} in flight; P99 "
+                f"{median(one.p99_us for one in phases) / 1000:.4g} ms"
+                f"{' (the profile)' if setting == PROFILES else ''}",
+            )
+    spikes: dict[Setting, list[float]] = {one: [] for one in SWEEP}
+    for _ in range(SWEEP_REPETITIONS):
+        for setting, found in spikes.items():
+            found.append(_spiked(server, setting).p99_us / 1000)
+    for setting, found in spikes.items():
+        what = f"P99 of {MOBILENET} at {SPIKE:g}/s, {setting.words}"
+        result.add(what, found, "ms", note="the profile" if setting == PROFILES else "")

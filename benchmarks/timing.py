@@ -1,0 +1,174 @@
+"""Whether the engine's times are true: what it adds, how late it sends, how fast it can burst."""
+
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import clients, echo, machine, peers
+from benchmarks.clients import Program
+from benchmarks.figures import Result
+from benchmarks.play import Phase, play, scenario
+from benchmarks.server import Server, serving, settle, temporary_run
+from helpers.errors import Problem, Unavailable
+
+REPETITIONS = 5
+PROTOCOLS = ("http", "grpc")
+ALONE_S = 2
+RATE, RATE_S = 1000.0, 5.0
+BURST = 1000
+PAIR_RATE, PAIR_S, PAIR_TIMEOUT_S = 10_000.0, 3.0, 4.0
+ADDED, LATE, LEAVE, DELIVERED = "<= 50", "<= 0.5", "<= 5", ">= 98"
+END_S = 30.0
+
+Values = dict[str, list[float]]
+
+
+def measure() -> Result:
+    """Take every measure in turn, five times over."""
+    with temporary_run("quick") as run, tempfile.TemporaryDirectory() as folder:
+        result = Result("timing", machine.described(run.manifest()))
+        values: Values = defaultdict(list)
+        with serving(run, echo.build) as server:
+            missing = _repeat(server, Path(folder), values, result)
+        _added(result, values, missing)
+        _paced(result, values)
+        # last, on a server of its own: it is driven to its limit, and 2.51 may crash there
+        with serving(run, echo.build) as server:
+            _pair(result, server)
+    return result
+
+
+def _repeat(server: Server, folder: Path, values: Values, result: Result) -> dict[str, str]:
+    """All measures but the last; why peers are missing."""
+    found, missing = _peers(server, folder)
+    family = server.processes()
+    for _ in range(REPETITIONS):
+        before = machine.snapshot(family)
+        for name, (program, pattern) in found.items():
+            values[f"alone {name}"].append(_peer_alone(server, program, pattern))
+        for protocol in PROTOCOLS:
+            values[f"alone our engine, {protocol}"].append(_alone(server, protocol))
+            steady, burst = _schedule(server, protocol)
+            values[f"late {protocol}"].append(steady.send_error_us / 1000)
+            values[f"share {protocol}"].append(steady.cpu_share)
+            values[f"leave {protocol}"].append(burst.leave_ms)
+        others = machine.conditions(before, machine.snapshot(family))
+        # the clients come and go, and so count as others here
+        result.conditions.setdefault("repetition", []).append(others)
+    return missing
+
+
+def _alone(server: Server, protocol: str) -> float:
+    """The engine's P50 with one request in flight, less the server's mean, microseconds."""
+    closed = {"arrivals": "closed", "concurrency": 1, "duration_s": ALONE_S}
+    one = scenario(echo.PLAIN, closed, protocol=protocol)
+    return _over_server(server, lambda: play(server, one)[0].p50_us)
+
+
+def _peer_alone(server: Server, program: Program, pattern: str) -> float:
+    """The same of a peer, which prints its P50."""
+
+    def p50_us() -> float:
+        said = clients.finished(server, program, END_S)
+        found = re.search(pattern, said)
+        if not found:
+            raise Problem(f"{program.name} printed no median: {said[-400:]}")
+        return float(found[1]) * (1000 if found[0].endswith("ms") else 1)
+
+    return _over_server(server, p50_us)
+
+
+def _over_server(server: Server, run: Callable[[], float]) -> float:
+    """What a client measures, less the mean that Triton counted meanwhile; microseconds."""
+    before = server.counts(echo.PLAIN)
+    p50_us = run()
+    settle()
+    after = server.counts(echo.PLAIN)
+    spent_us = after.request_duration_us - before.request_duration_us
+    return p50_us - spent_us / (after.request_success - before.request_success)
+
+
+def _peers(server: Server, folder: Path) -> tuple[dict[str, tuple[Program, str]], dict[str, str]]:
+    """The peers with one request in flight, where in their words the median is; and who is not."""
+    found: dict[str, tuple[Program, str]] = {}
+    missing: dict[str, str] = {}
+    flags = ["--concurrency-range=1", "--measurement-interval=600", "--stability-percentage=999"]
+    try:
+        peer = peers.perf_analyzer()
+        for one in PROTOCOLS:
+            program = clients.perf_analyzer(peer, server, one, "threads", flags)
+            found[f"perf_analyzer, {one}"] = (program, r"p50 latency: (\d+) usec")
+    except Unavailable as reason:
+        missing |= {f"perf_analyzer, {one}": f"not measured: {reason}" for one in PROTOCOLS}
+    try:
+        program = clients.wrk(peers.wrk(), server, folder, 1, ALONE_S)
+        found["wrk"] = (program, r"50%\s+([\d.]+)(?:us|ms)")
+    except Unavailable as reason:
+        missing["wrk"] = f"not measured: {reason}"
+    return found, missing
+
+
+def _schedule(server: Server, protocol: str) -> tuple[Phase, Phase]:
+    """Steady arrivals and a burst; the figures of both phases."""
+    phases = (
+        {"arrivals": "constant", "rate": RATE, "duration_s": RATE_S},
+        {"arrivals": "burst", "count": BURST, "duration_s": 1.5},
+    )
+    steady, burst = play(server, scenario(echo.PLAIN, *phases, protocol=protocol))
+    return steady, burst
+
+
+def _added(result: Result, values: Values, missing: dict[str, str]) -> None:
+    for protocol in PROTOCOLS:
+        result.add(
+            f"P50 at concurrency 1 over the server's own mean, {protocol}",
+            values[f"alone our engine, {protocol}"],
+            "µs",
+            ADDED,
+            "loopback and Triton's own protocol front end are in it, of every client alike",
+        )
+    for name in ("wrk", *(f"perf_analyzer, {one}" for one in PROTOCOLS)):
+        metric = f"the same of {name}"
+        result.add(metric, values[f"alone {name}"], "µs", note=missing.get(name, ""))
+
+
+def _paced(result: Result, values: Values) -> None:
+    for protocol in PROTOCOLS:
+        share = sorted(values[f"share {protocol}"])[REPETITIONS // 2]
+        result.add(
+            f"send error P99 at {RATE:,.0f}/s, {protocol}",
+            values[f"late {protocol}"],
+            "ms",
+            LATE,
+            f"{RATE_S:g} s of constant arrivals; the client used {share:.0%} of a core, no "
+            "spinning",
+        )
+    for protocol in PROTOCOLS:
+        result.add(
+            f"a burst of {BURST:,}: first to last request sent, {protocol}",
+            values[f"leave {protocol}"],
+            "ms",
+            LEAVE,
+        )
+
+
+def _pair(result: Result, server: Server) -> None:
+    """Two processes that share the arrivals."""
+    steady = {"arrivals": "poisson", "rate": PAIR_RATE, "duration_s": PAIR_S}
+    delivered, answered = [], []
+    for seed in range(REPETITIONS):
+        both = scenario(echo.BATCHED, steady, workers=2, seed=seed, timeout_s=PAIR_TIMEOUT_S)
+        found = play(server, both)[0]
+        delivered.append(100 * found.sent / found.requests)
+        answered.append(100 * found.ok / found.requests)
+    how = f"{PAIR_S:g} s of Poisson arrivals at the echo model with dynamic batching"
+    name = f"two processes at {PAIR_RATE:,.0f}/s over HTTP"
+    result.add(f"{name}: sent in time", delivered, "%", DELIVERED, how)
+    result.add(
+        f"{name}: answered well in time",
+        answered,
+        "%",
+        note="Triton at its limit answers late, and loses some answers that it counts as successes",
+    )
