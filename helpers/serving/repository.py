@@ -49,6 +49,9 @@ def build(run: Run, exported: Models, backend: Backend = "python", kind: Kind = 
 def config(model: ModelFacts, serving: Serving, backend: Backend, kind: Kind) -> str:
     """The model's config.pbtxt, built with Triton's own schema.
 
+    Every instance is warmed up before the model is ready, so that no first request is slow. Triton
+    counts the warm-up's images among its successes.
+
     Args:
         model: What is served.
         serving: Batching, instances and threads.
@@ -67,6 +70,12 @@ def config(model: ModelFacts, serving: Serving, backend: Backend, kind: Kind) ->
     )
     message.dynamic_batching.max_queue_delay_microseconds = serving.queue_delay_us
     message.parameters["intra_op_thread_count"].string_value = str(serving.threads)
+    # a CPU's first large batch is slow with and without warm-up; a GPU chooses its kernels in it
+    for batch in sorted({1, serving.max_batch_size}) if kind == "gpu" else [1]:
+        warmup = message.model_warmup.add(name=f"{batch} random", batch_size=batch)
+        tensor = warmup.inputs[INPUT]
+        tensor.data_type, tensor.random_data = config_pb2.TYPE_FP32, True
+        tensor.dims.extend([3, size, size])
     text: str = text_format.MessageToString(message)
     return text
 

@@ -34,6 +34,9 @@ def test_a_configuration_reads_back_with_dynamic_batching(
         assert found.HasField("dynamic_batching")
         assert found.max_batch_size == prepared.profile.serving.max_batch_size
         assert list(found.input[0].dims) == [3, one.image_size, one.image_size]
+        warmed = {warmup.batch_size for warmup in found.model_warmup}
+        most = prepared.profile.serving.max_batch_size
+        assert warmed == ({1, most} if kind == "gpu" else {1})
         group = config_pb2.ModelInstanceGroup
         assert found.instance_group[0].kind == (group.KIND_GPU if kind == "gpu" else group.KIND_CPU)
         version = folder / one.name / "1"
@@ -47,6 +50,7 @@ def test_the_server_is_real_and_serves_every_model(endpoint: Endpoint, exported:
         described = requests.get(f"{endpoint.http}/v2/models/{one.name}/config", timeout=5).json()
         assert described["backend"] == "python"
         assert "dynamic_batching" in described
+        assert len(described["model_warmup"]) == 1
     assert "nv_inference_count" in requests.get(endpoint.metrics, timeout=5).text
 
 
