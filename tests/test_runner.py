@@ -89,4 +89,4 @@ def test_what_is_kept_outlives_the_runner(run: Run, keep: bool) -> None:
     subprocess.run([sys.executable, "-c", program, str(folder), run.run_id], check=True)
     time.sleep(2)  # longer than a watcher takes to see that its owner is gone
     service = services.find(run, "idle")
-    assert service is not None and service.running is keep
+    assert (service is not None and service.running) is keep

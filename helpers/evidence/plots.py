@@ -55,6 +55,7 @@ def latency_distribution(run: Run) -> None:
         axes.legend(loc="lower right", frameon=False)
         sentence = _distribution_sentence(report, kpis.scenario)
         axes.set_title(sentence)
+        style.footnote(figure, _own_share(report))
         alt = f"Cumulative latency by scenario. {sentence}. Diamonds mark the targets."
         style.finish(run, figure, "latency-distribution", alt)
 
@@ -77,6 +78,7 @@ def latency_over_time(run: Run) -> None:
             x=0.01, ha="left", fontweight="bold", fontsize=11.5,
         )  # fmt: skip
         panels[-1].set_xlabel("seconds since the scenario's start")
+        style.footnote(figure, _own_share(report))
         counts = ", ".join(
             f"{one.name} {one.measured.requests - one.measured.ok} errors"
             for one in report.scenarios
@@ -150,7 +152,7 @@ def telemetry(run: Run) -> None:
         title = "Server and machine from Load Test Start to Stop, as Prometheus scraped them"
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
         if missing:
-            figure.supxlabel(missing, fontsize=8, color=style.VERMILION, x=0.01, ha="left")
+            style.footnote(figure, missing, style.VERMILION)
         alt = f"{title}: {', '.join(one.title for one in present)}. {missing}"
         style.finish(run, figure, "telemetry", alt.strip())
 
@@ -167,6 +169,10 @@ def _good(run: Run, one: ScenarioReport) -> pd.DataFrame:
     table = run.load_table(f"requests-{one.name}")
     good: pd.DataFrame = table[(table["outcome"] == "ok") & ~table["warmup"]]
     return good
+
+
+def _own_share(report: LoadReport) -> str:
+    return "; ".join(one.sentence for one in report.calibrations)
 
 
 def _distribution_sentence(report: LoadReport, scenario: str) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from helpers import checklist
 from helpers.evidence import kpis
-from helpers.load.report import LoadReport, PhaseReport
+from helpers.load.report import LoadReport, PhaseReport, Trend
 from helpers.profile import LABEL
 from helpers.run import Run
 from helpers.telemetry.report import Telemetry
@@ -27,6 +27,39 @@ def frame(run: Run) -> pd.DataFrame:
             _row(one.name, phase.name, phase, phase.invalid) for phase in measured[1:] and measured
         ]
     return pd.DataFrame(rows)
+
+
+def split(run: Run) -> pd.DataFrame:
+    """Where the mean latency of each scenario was spent, in milliseconds, as people read it.
+
+    Raises:
+        Problem: The run has no load report.
+    """
+    rows = []
+    for one in run.load(LoadReport).scenarios:
+        server, rest = one.server, one.network_and_client_ms
+        rows.append(
+            {
+                "scenario": one.name,
+                "mean latency ms": _told(one.all_mean_ms),
+                "queue ms": _told(server.queue_ms if server else None),
+                "compute ms": _told(server.compute_ms if server else None),
+                "network and client ms": _told(rest),
+                "images per execution": _told(server.mean_batch if server else None),
+                "drift of P50, ms per minute": _trend(one.drift),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _told(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _trend(trend: Trend | None) -> str:
+    if trend is None:
+        return "too short"
+    return f"{trend.per_minute:+.3f} ({trend.low:+.3f} to {trend.high:+.3f})"
 
 
 def write(run: Run) -> None:

@@ -152,6 +152,12 @@ def headroom(axes: Axes, share: float) -> None:
     axes.set_ylim(low, high)
 
 
+def footnote(figure: Figure, text: str, colour: str = GREY) -> None:
+    """Write a line below everything."""
+    if text:
+        figure.supxlabel(text, fontsize=8, color=colour, x=0.01, ha="left")
+
+
 def plain_log(axis: Axis) -> None:
     """A logarithmic axis with numbers that people read: 1, 2, 5, 10."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

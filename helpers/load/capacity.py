@@ -15,6 +15,8 @@ PRECISE = 1.1  # the search ends when the bracket is this narrow
 SHORTEST_S = 4.0
 WARMUP_S = 1.0
 SAMPLES = 1.2 * FLOORS["p99"]  # a step lasts long enough for a P99
+LONGEST_S = 60.0
+LEAST_RATE = SAMPLES / LONGEST_S
 
 
 async def find_capacity(
@@ -29,7 +31,8 @@ async def find_capacity(
     """Search the highest Poisson rate at which the P99 stays within an objective.
 
     The rate is doubled until a step misses the objective, then the bracket is halved (in the
-    geometric mean) until its ends are within 10 %.
+    geometric mean) until its ends are within 10 %. Rates too low for a P99 within a minute are
+    not tried.
 
     Args:
         scenario: Gives model, protocol, batch, inputs and workers; its phases are not played.
@@ -45,6 +48,7 @@ async def find_capacity(
     if not 0 < p99_ms < float("inf"):
         raise Problem(f"The objective must be a positive time, not {p99_ms} ms.")
     steps: list[Step] = []
+    rate = max(rate, LEAST_RATE)
     held, missed = 0.0, float("inf")
     while held * PRECISE < missed and held < max_rate:
         step = await _step(scenario, endpoint, rate, p99_ms, mark)
@@ -58,10 +62,10 @@ async def find_capacity(
             rate = min(rate * GROWTH, max_rate)
         elif held:
             rate = (held * missed) ** 0.5
-        elif rate < 1:
-            break  # not even one request a second
+        elif rate == LEAST_RATE:
+            break
         else:
-            rate /= GROWTH * GROWTH
+            rate = max(rate / GROWTH**2, LEAST_RATE)
     return Capacity(
         model=scenario.model,
         protocol=scenario.protocol,

@@ -190,9 +190,16 @@ class ScenarioReport(Settings):
         )
 
     @property
+    def all_mean_ms(self) -> float | None:
+        """Mean latency of all good answers, warm-up included: those that Triton counted."""
+        good = [one for one in self.phases if one.mean_ms is not None]
+        total = sum(one.ok for one in good)
+        return sum((one.mean_ms or 0.0) * one.ok for one in good) / total if total else None
+
+    @property
     def network_and_client_ms(self) -> float | None:
         """Mean latency that Triton did not count; None where its counters could not be read."""
-        mean = self.measured.mean_ms
+        mean = self.all_mean_ms
         if self.server is None or mean is None:
             return None
         return mean - self.server.queue_ms - self.server.compute_ms
