@@ -164,10 +164,10 @@ def test_too_few_delivered_is_invalid() -> None:
 def test_a_late_client_is_invalid() -> None:
     played = scenario({**STEADY, "name": "a"}, {**STEADY, "name": "b"})
     late = np.zeros(2000)
-    late[1500:1511] = 1.2
+    late[1500:1511] = 12.0
     phases, both = statistics.reports(table(played, 20.0, late), played)
     assert phases[0].invalid == ()
-    assert "requests left 1.2 ms late (P99; the limit is 1 ms)" in phases[1].invalid[0]
+    assert "requests left 12.0 ms late (P99; the limit is 10 ms)" in phases[1].invalid[0]
     assert both.invalid == (f"phase b: {phases[1].invalid[0]}",)
 
 
