@@ -115,9 +115,9 @@ async def run(
     finally:
         # nothing is awaited here: whoever interrupts may end the event loop at once
         crew.stop()
-        table = assemble(folder, scenario)
         if crew.begun:
             told("load-stop", outcome)
+        table = assemble(folder, scenario)
     after = await asyncio.to_thread(_settled, endpoint.metrics, scenario.model, before, table)
     report = _report(scenario, table, end, before, after, memory.report(), objective_ms)
     return Result(report, folder)
