@@ -1,16 +1,25 @@
 """Every request as a row: appended in memory, kept on disk in parts."""
 
+import json
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers.load.client import Request
 
 TIMES = ("intended_s", "released_s", "sent_s", "done_s")
+SCHEMA = pa.schema(
+    [
+        pa.field("phase", pa.int16()),
+        *(pa.field(name, pa.float64()) for name in TIMES),
+        pa.field("outcome", pa.int16()),
+        pa.field("bytes", pa.int64()),
+    ]
+)
+OUTCOMES = b"outcomes"  # the metadata that names them
 
 
 @dataclass
@@ -69,15 +78,14 @@ class Recorder:
         """Write rows as the next part; a kill leaves a whole part or none."""
         if not columns.phase:
             return
-        names = np.array(list(self._outcomes), dtype=object)
-        table = pa.table(
-            {
-                "phase": np.asarray(columns.phase),
-                **{name: np.asarray(getattr(columns, name)) for name in TIMES},
-                "outcome": names[np.asarray(columns.outcome)],
-                "bytes": np.asarray(columns.bytes),
-            }
-        )
+        # from the buffers themselves: pa.array and pa.table would import pandas first, for a second
+        arrays = [
+            pa.Array.from_buffers(one.type, len(values), [None, pa.py_buffer(values)])
+            for one in SCHEMA
+            if (values := getattr(columns, one.name))
+        ]
+        outcomes = SCHEMA.with_metadata({OUTCOMES: json.dumps(list(self._outcomes))})
+        table = pa.Table.from_arrays(arrays, schema=outcomes)
         path = self._folder / f"{self._shard:02d}-{self._parts:06d}.parquet"
         temporary = path.with_suffix(".tmp")
         pq.write_table(table, temporary)

@@ -1,5 +1,6 @@
 """The tables of a load: every request, put together from the parts there are, and every second."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helpers.load.recorder import TIMES, parts_folder
+from helpers.load.recorder import OUTCOMES, TIMES, parts_folder
 from helpers.run import write_atomically
 from helpers.scenario import Scenario
 
@@ -84,12 +85,20 @@ def _gathered(parts: Path) -> Iterator[pd.DataFrame]:
     paths = sorted(parts.glob("*.parquet"), key=lambda path: path.stem.partition("-")[::-1])
     held: list[pd.DataFrame] = []
     for number, path in enumerate(paths, 1):
-        held.append(pq.read_table(path).to_pandas())
+        held.append(_part(path))
         if sum(map(len, held)) >= ROWS_AT_ONCE or number == len(paths):
             yield pd.concat(held)
             held = []
     if not paths:
         yield pd.DataFrame({name: [] for name in ("phase", *TIMES, "outcome", "bytes")})
+
+
+def _part(path: Path) -> pd.DataFrame:
+    table = pq.read_table(path)
+    names = json.loads(table.schema.metadata[OUTCOMES])
+    rows: pd.DataFrame = table.to_pandas()
+    rows["outcome"] = np.array(names, dtype=object)[rows["outcome"].to_numpy()]
+    return rows
 
 
 def _frame(rows: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
