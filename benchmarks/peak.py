@@ -15,7 +15,7 @@ from helpers.errors import Unavailable
 
 REPETITIONS = 5
 IN_FLIGHT = 32
-WARM_S, WINDOW_S = 0.6, 2.2
+WARM_S, WINDOW_S = 0.5, 2.0
 LONGEST_S = 8  # the window is over long before
 FASTER, AS_FAST_AS_C, CHEAPER = ">= 1.2", ">= 0.95", "<= 0.4"
 # perf_analyzer has two ways of keeping requests in flight; it is compared by its faster one

@@ -16,9 +16,9 @@ from helpers.errors import Problem, Unavailable
 REPETITIONS = 5
 PROTOCOLS = ("http", "grpc")
 ALONE_S = 2
-RATE, RATE_S = 1000.0, 5.0
+RATE, RATE_S = 1000.0, 4.0
 BURST = 1000
-PAIR_RATE, PAIR_S, PAIR_TIMEOUT_S = 10_000.0, 3.0, 4.0
+PAIR_RATE, PAIR_S, PAIR_TIMEOUT_S = 10_000.0, 3.0, 3.0
 ADDED, LATE, LEAVE, DELIVERED = "<= 50", "<= 0.5", "<= 5", ">= 98"
 END_S = 30.0
 
@@ -94,7 +94,7 @@ def _peers(server: Server, folder: Path) -> tuple[dict[str, tuple[Program, str]]
     """The peers with one request in flight, where in their words the median is; and who is not."""
     found: dict[str, tuple[Program, str]] = {}
     missing: dict[str, str] = {}
-    flags = ["--concurrency-range=1", "--measurement-interval=600", "--stability-percentage=999"]
+    flags = ["--concurrency-range=1", "--measurement-interval=500", "--stability-percentage=999"]
     try:
         peer = peers.perf_analyzer()
         for one in PROTOCOLS:
@@ -114,7 +114,7 @@ def _schedule(server: Server, protocol: str) -> tuple[Phase, Phase]:
     """Steady arrivals and a burst; the figures of both phases."""
     phases = (
         {"arrivals": "constant", "rate": RATE, "duration_s": RATE_S},
-        {"arrivals": "burst", "count": BURST, "duration_s": 1.5},
+        {"arrivals": "burst", "count": BURST, "duration_s": 1.0},
     )
     steady, burst = play(server, scenario(echo.PLAIN, *phases, protocol=protocol))
     return steady, burst
