@@ -11,7 +11,6 @@ from helpers.scenario import Poisson, Scenario
 from helpers.serving.endpoint import Endpoint
 
 GROWTH = 2.0
-PRECISE = 1.1  # the search ends when the bracket is this narrow
 SHORTEST_S = 4.0
 WARMUP_S = 1.0
 SAMPLES = 1.2 * FLOORS["p99"]  # a step lasts long enough for a P99
@@ -26,13 +25,14 @@ async def find_capacity(
     *,
     rate: float = 50.0,
     max_rate: float = 20_000.0,
+    precision: float = 0.1,
     mark: str = "",
 ) -> Capacity:
     """Search the highest Poisson rate at which the P99 stays within an objective.
 
     The rate is doubled until a step misses the objective, then the bracket is halved (in the
-    geometric mean) until its ends are within 10 %. Rates too low for a P99 within a minute are
-    not tried.
+    geometric mean) until its ends are within `precision` of each other. Rates too low for a P99
+    within a minute are not tried.
 
     Args:
         scenario: Gives model, protocol, batch, inputs and workers; its phases are not played.
@@ -40,6 +40,7 @@ async def find_capacity(
         p99_ms: The objective, milliseconds.
         rate: Where to begin, requests per second.
         max_rate: Where to stop, should the server hold even that.
+        precision: How narrow the bracket becomes, as a share of the rate.
         mark: As of `helpers.load.run`.
 
     Raises:
@@ -50,7 +51,7 @@ async def find_capacity(
     steps: list[Step] = []
     rate = max(rate, LEAST_RATE)
     held, missed = 0.0, float("inf")
-    while held * PRECISE < missed and held < max_rate:
+    while held * (1 + precision) < missed and held < max_rate:
         step = await _step(scenario, endpoint, rate, p99_ms, mark)
         steps.append(step)
         print(step.sentence, flush=True)
