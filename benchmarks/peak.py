@@ -83,9 +83,12 @@ def _judge(result: Result, protocol: str, windows: Windows, missing: dict[str, s
     rate, cpu = (_ratios(ours, rival, key) for key in ("rate", "cpu_per_1000"))
     result.add(f"peak rate over perf_analyzer's, {protocol}", rate, "ratio", FASTER, note)
     if protocol == "http":
-        rate = _ratios(ours, windows.get("wrk", []), "rate")
+        in_c = windows.get("wrk", [])
+        over_wrk = _ratios(ours, in_c, "rate")
         note_wrk = missing.get("wrk", HOW)
-        result.add("peak rate over wrk's, http", rate, "ratio", AS_FAST_AS_C, note_wrk)
+        result.add("peak rate over wrk's, http", over_wrk, "ratio", AS_FAST_AS_C, note_wrk)
+        if floor := _ratios(in_c, rival, "cpu_per_1000"):
+            note += f"; wrk, written in C, is at {median(floor):.2f}"
     result.add(f"client CPU over perf_analyzer's, {protocol}", cpu, "ratio", CHEAPER, note)
 
 
