@@ -189,7 +189,7 @@ def window(server: Server, program: Program, model: str, warm_s: float, window_s
     Raises:
         Problem: The client sends nothing, or ends too early.
     """
-    at_start = server.counts(model).request_success
+    at_start = server.counts(model).nv_inference_request_success
     family = server.processes()
     with started(server, program) as process:
         _await_load(server, program, process, model, at_start)
@@ -202,7 +202,7 @@ def window(server: Server, program: Program, model: str, warm_s: float, window_s
             raise Problem(f"{program.name} ended too early: {process.communicate()[0][-400:]}")
         whole_cpu_s = _ended(process)
     settle()
-    total = server.counts(model).request_success - at_start
+    total = server.counts(model).nv_inference_request_success - at_start
     answered = answered_after - answered_before
     return Window(
         rate=answered / (after.at - before.at),
@@ -220,7 +220,7 @@ def _await_load(
     so_far: float,
 ) -> None:
     deadline = time.monotonic() + START_S
-    while server.counts(model).request_success == so_far:
+    while server.counts(model).nv_inference_request_success == so_far:
         if process.poll() is not None or time.monotonic() > deadline:
             raise Problem(f"{program.name} sends nothing.")
         time.sleep(POLL_S)
@@ -230,7 +230,7 @@ def _look(
     server: Server, model: str, client: psutil.Process, family: list[psutil.Process]
 ) -> tuple[machine.Snapshot, float, float]:
     """The machine, requests answered, and CPU seconds of the client, all of now."""
-    answered = server.counts(model).request_success
+    answered = server.counts(model).nv_inference_request_success
     return machine.snapshot([*family, client]), answered, machine.cpu_seconds(client)
 
 

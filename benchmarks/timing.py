@@ -91,8 +91,10 @@ def _over_server(server: Server, run: Callable[[], float]) -> float:
     p50_us = run()
     settle()
     after = server.counts(echo.PLAIN)
-    spent_us = after.request_duration_us - before.request_duration_us
-    return p50_us - spent_us / (after.request_success - before.request_success)
+    spent_us = after.nv_inference_request_duration_us - before.nv_inference_request_duration_us
+    return p50_us - spent_us / (
+        after.nv_inference_request_success - before.nv_inference_request_success
+    )
 
 
 def _peers(server: Server, folder: Path) -> tuple[dict[str, tuple[Program, str]], dict[str, str]]:

@@ -10,7 +10,7 @@ import leaks
 import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
-TYPED = ("helpers", "model", "ci", "tests")
+TYPED = ("helpers", "model", "ci", "tests", "benchmarks")
 PROGRAMS = Path(sys.executable).parent
 
 

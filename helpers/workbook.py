@@ -128,6 +128,8 @@ def load_command(
     if preset == "capacity":
         found = asyncio.run(load.find_capacity(chosen, endpoint, p99_ms, rate=rate))
         print(found.sentence)
+        if not found.is_valid:
+            raise typer.Exit(FAILED)
         return
     result = asyncio.run(load.run(chosen, endpoint, objective_ms=p99_ms))
     print(result.report.sentence)

@@ -10,7 +10,7 @@ from benchmarks import __main__ as bench
 from benchmarks.figures import RESULTS, Result, ratios, reaches
 
 FIELDS = {"metric", "value", "unit", "goal", "met", "note"}
-# What issue 6 asks for: beginning of the metric → goal.
+# What the load engine promises: beginning of the metric → goal.
 GOALS = {
     "peak": {
         "peak rate over perf_analyzer's, http": ">= 1.2",

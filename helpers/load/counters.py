@@ -21,6 +21,7 @@ class Counters:
 
     nv_inference_request_success: float = 0.0
     nv_inference_request_failure: float = 0.0
+    nv_inference_request_duration_us: float = 0.0
     nv_inference_count: float = 0.0
     nv_inference_exec_count: float = 0.0
     nv_inference_queue_duration_us: float = 0.0

@@ -24,6 +24,7 @@ class Shape:
         outputs: Numbers in the output of one input.
         input_name: Name of the input tensor.
         output_name: Name of the output tensor.
+        batched: Whether the batch is a dimension of the tensors.
     """
 
     model: str
@@ -32,11 +33,12 @@ class Shape:
     outputs: int
     input_name: str
     output_name: str
+    batched: bool = True
 
     @property
     def input(self) -> tuple[int, ...]:
         """Dimensions of the input tensor."""
-        return (self.batch, *self.dims)
+        return (self.batch, *self.dims) if self.batched else self.dims
 
     @property
     def input_bytes(self) -> int:

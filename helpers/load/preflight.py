@@ -147,6 +147,7 @@ def _shape(described: dict[str, Any], scenario: Scenario, *, batched: bool) -> S
         outputs=math.prod(out),
         input_name=inputs[0]["name"],
         output_name=outputs[0]["name"],
+        batched=batched,
     )
 
 

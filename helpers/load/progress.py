@@ -4,7 +4,6 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from time import process_time
 from typing import Any
 
 import psutil
@@ -53,7 +52,6 @@ class Progress:
             "in_flight": self.in_flight,
             "errors": dict(self.errors),
             "latency": Counter(int(math.log(max(one, 1e-6)) // STEP) for one in latencies),
-            "cpu_s": process_time(),
             "memory_mib": self._memory.memory_info().rss / 2**20,
         }
 

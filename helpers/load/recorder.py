@@ -79,13 +79,13 @@ class Recorder:
         if not columns.phase:
             return
         # from the buffers themselves: pa.array and pa.table would import pandas first, for a second
+        buffers = [pa.py_buffer(getattr(columns, one.name)) for one in SCHEMA]
         arrays = [
-            pa.Array.from_buffers(one.type, len(values), [None, pa.py_buffer(values)])
-            for one in SCHEMA
-            if (values := getattr(columns, one.name))
+            pa.Array.from_buffers(one.type, len(columns.phase), [None, buffer])
+            for one, buffer in zip(SCHEMA, buffers, strict=True)
         ]
-        outcomes = SCHEMA.with_metadata({OUTCOMES: json.dumps(list(self._outcomes))})
-        table = pa.Table.from_arrays(arrays, schema=outcomes)
+        named = SCHEMA.with_metadata({OUTCOMES: json.dumps(list(self._outcomes))})
+        table = pa.Table.from_arrays(arrays, schema=named)
         path = self._folder / f"{self._shard:02d}-{self._parts:06d}.parquet"
         temporary = path.with_suffix(".tmp")
         pq.write_table(table, temporary)

@@ -307,7 +307,7 @@ class Step(Settings):
         return f"{self.rate:8.0f}/s · {answered} · P99 {p99} · {verdict}{doubt}"
 
 
-class Capacity(Record, stage="05", name="capacity"):
+class Capacity(Settings):
     """The highest rate that holds an objective, and every rate that was tried.
 
     Attributes:

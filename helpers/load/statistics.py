@@ -147,27 +147,24 @@ def seconds(table: pd.DataFrame) -> pd.DataFrame:
 def drift(table: pd.DataFrame) -> Trend | None:
     """How the median latency of measured good answers changed, milliseconds per minute."""
     good = table[(table["outcome"] == OK) & ~table["warmup"]]
-    medians = good.groupby(good["intended_s"] // BLOCK_S)["latency_ms"].median()
-    return trend((medians.index * BLOCK_S).to_list(), medians.to_list(), block_s=0)
+    return trend(good["intended_s"].to_numpy(), good["latency_ms"].to_numpy())
 
 
-def trend(at_s: Sequence[float], values: Sequence[float], block_s: float = BLOCK_S) -> Trend | None:
-    """The slope of values over time, by Theil and Sen; None where there are too few.
+def trend(at_s: npt.ArrayLike, values: npt.ArrayLike) -> Trend | None:
+    """The slope over time, by Theil and Sen, of the medians of blocks; None where there are few.
 
     Args:
-        at_s: When each was measured, seconds.
-        values: What was measured.
-        block_s: Values of so many seconds are first replaced by their median; 0 leaves them.
+        at_s: When each value was measured, seconds.
+        values: What was measured; NaN where nothing was.
     """
-    known = pd.Series(values, index=pd.Index(at_s), dtype=float).dropna()
-    if block_s:
-        known = known.groupby(known.index // block_s).median()
-        known.index = known.index * block_s
-    if len(known) < FEWEST_BLOCKS:
+    known = pd.Series(np.asarray(values, dtype=float), index=np.asarray(at_s, dtype=float)).dropna()
+    medians = known.groupby(known.index // BLOCK_S).median()
+    if len(medians) < FEWEST_BLOCKS:
         return None
     from scipy import stats  # slow to import, and short loads do without
 
-    slope, _, low, high = stats.theilslopes(known.to_numpy(), known.index / 60, CONFIDENCE)
+    minutes = medians.index * BLOCK_S / 60
+    slope, _, low, high = stats.theilslopes(medians.to_numpy(), minutes, CONFIDENCE)
     return Trend(per_minute=float(slope), low=float(low), high=float(high))
 
 

@@ -33,7 +33,7 @@ def serve(run: Run) -> Endpoint:
     """
     running = services.find(run, SERVICE)
     endpoint = run.find(Endpoint)
-    if running and endpoint and _is_ready(endpoint.http, run):
+    if running and endpoint and _is_ready(endpoint.http, _served(run)):
         return endpoint
     exported = run.load(Models)
     wanted = run.profile.serving
@@ -43,7 +43,8 @@ def serve(run: Run) -> Endpoint:
         "metrics": services.free_port(wanted.metrics_port),
     }
     if tools.find("tritonserver"):
-        service = _start_process(run, exported, ports)
+        folder = repository.build(run, exported, "python")
+        service = serve_folder(run, folder, _served(run), ports)
     else:
         service = _start_container(run, exported, ports)
     endpoint = _endpoint(service)
@@ -51,25 +52,36 @@ def serve(run: Run) -> Endpoint:
     return endpoint
 
 
-def process_command(program: Path, folder: Path, models: list[str], prefix: str) -> list[str]:
-    """The server's flags, but for addresses and ports.
+def serve_folder(run: Run, folder: Path, models: list[str], ports: dict[str, int]) -> Service:
+    """Start the wheel's server on a model repository, reachable from this machine alone.
 
     Args:
-        program: `tritonserver`.
+        run: Which the process belongs to.
         folder: The model repository.
-        models: Names of the models to load.
-        prefix: Begins the names of the shared memory that the Python backend makes.
+        models: Names of the models to load; it is waited for them.
+        ports: By API: `http`, `grpc`, `metrics`.
+
+    Raises:
+        Problem: There is no tritonserver, or it ended or did not get ready in time.
     """
-    python = {
-        "shm-default-byte-size": SHARED_MEMORY_BYTES,
-        "shm-growth-byte-size": SHARED_MEMORY_BYTES,
-        "shm-region-prefix-name": prefix,
-    }
-    return [
-        *(str(program), *_common_flags(folder, models)),
-        f"--backend-directory={TOOLS / 'backends'}",
-        *(f"--backend-config=python,{key}={value}" for key, value in python.items()),
-    ]
+    program = tools.need("tritonserver").resolve()
+    prefix = f"gpu-e2e-{run.run_id}-"
+    libraries = program.parents[3] / "nvidia_pytriton.libs"
+    return services.start(
+        run,
+        SERVICE,
+        _process_command(program, folder, models, ports, prefix),
+        ports=ports,
+        ready=lambda: _is_ready(_http(ports), models),
+        timeout_s=run.profile.serving.start_timeout_s,
+        env={
+            "LD_LIBRARY_PATH": os.pathsep.join([str(libraries), str(TOOLS / "lib")]),
+            # the stub finds its packages from the first Python on PATH, and nowhere else
+            "PATH": os.pathsep.join([str(TOOLS / "server/bin"), os.environ["PATH"]]),
+        },
+        program="tritonserver",
+        leftovers=str(SHM / f"{prefix}*"),
+    )
 
 
 def container_command(
@@ -102,30 +114,21 @@ def _common_flags(folder: Path, models: list[str]) -> list[str]:
     ]
 
 
-def _start_process(run: Run, exported: Models, ports: dict[str, int]) -> Service:
-    folder = repository.build(run, exported, "python")
-    program = tools.need("tritonserver").resolve()
-    prefix = f"gpu-e2e-{run.run_id}-"
-    names = [one.name for one in exported.models]
-    listen = [f"--{api}-port={port}" for api, port in ports.items()]
-    listen += [f"--{api}-address=127.0.0.1" for api in ports]
-    libraries = program.parents[3] / "nvidia_pytriton.libs"
-    environment = {
-        "LD_LIBRARY_PATH": os.pathsep.join([str(libraries), str(TOOLS / "lib")]),
-        # the stub finds its packages from the first Python on PATH, and nowhere else
-        "PATH": os.pathsep.join([str(TOOLS / "server/bin"), os.environ["PATH"]]),
+def _process_command(
+    program: Path, folder: Path, models: list[str], ports: dict[str, int], prefix: str
+) -> list[str]:
+    python = {
+        "shm-default-byte-size": SHARED_MEMORY_BYTES,
+        "shm-growth-byte-size": SHARED_MEMORY_BYTES,
+        "shm-region-prefix-name": prefix,
     }
-    return services.start(
-        run,
-        SERVICE,
-        process_command(program, folder, names, prefix) + listen,
-        ports=ports,
-        ready=lambda: _is_ready(_http(ports), run),
-        timeout_s=run.profile.serving.start_timeout_s,
-        env=environment,
-        program="tritonserver",
-        leftovers=str(SHM / f"{prefix}*"),
-    )
+    return [
+        *(str(program), *_common_flags(folder, models)),
+        f"--backend-directory={TOOLS / 'backends'}",
+        *(f"--backend-config=python,{key}={value}" for key, value in python.items()),
+        *(f"--{api}-port={port}" for api, port in ports.items()),
+        *(f"--{api}-address=127.0.0.1" for api in ports),
+    ]
 
 
 def _start_container(run: Run, exported: Models, ports: dict[str, int]) -> Service:
@@ -139,9 +142,9 @@ def _start_container(run: Run, exported: Models, ports: dict[str, int]) -> Servi
     return services.start(
         run,
         SERVICE,
-        container_command(run.run_id, folder, [one.name for one in exported.models], ports),
+        container_command(run.run_id, folder, _served(run), ports),
         ports=ports,
-        ready=lambda: _is_ready(_http(ports), run),
+        ready=lambda: _is_ready(_http(ports), _served(run)),
         timeout_s=run.profile.serving.start_timeout_s,
         program=IMAGE,
     )
@@ -175,9 +178,13 @@ def _http(ports: dict[str, int]) -> str:
     return f"http://127.0.0.1:{ports['http']}"
 
 
-def _is_ready(http: str, run: Run) -> bool:
-    models = [f"models/{one.name}/ready" for one in run.profile.model.networks]
-    return all(_get(f"{http}/v2/{path}") for path in ["health/ready", *models])
+def _served(run: Run) -> list[str]:
+    return [one.name for one in run.profile.model.networks]
+
+
+def _is_ready(http: str, models: list[str]) -> bool:
+    paths = [f"models/{name}/ready" for name in models]
+    return all(_get(f"{http}/v2/{path}") for path in ["health/ready", *paths])
 
 
 def _get(url: str) -> requests.Response | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import grpc
@@ -13,6 +13,7 @@ from grpc import aio
 from helpers.load.grpc import METHOD
 
 from .scripted import message
+from .threads import in_thread
 
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
@@ -46,16 +47,26 @@ def aborts(code: grpc.StatusCode) -> Handler:
     return handle
 
 
+OUTCOMES = [
+    (good, "ok"),
+    (empty, "bad-output"),
+    (slow, "timeout"),
+    (aborts(grpc.StatusCode.UNAVAILABLE), "grpc-unavailable"),
+    (aborts(grpc.StatusCode.INVALID_ARGUMENT), "grpc-invalid-argument"),
+    (aborts(grpc.StatusCode.RESOURCE_EXHAUSTED), "grpc-resource-exhausted"),
+]
+
+
 @contextmanager
 def serving(handler: Handler) -> Iterator[AioServer]:
     """A gRPC server in a thread."""
-    real, ready, loop, over = AioServer(), Event(), asyncio.new_event_loop(), asyncio.Event()
+    real = AioServer()
 
     async def handle(request: bytes, context: Any) -> bytes:
         real.requests.append(request)
         return await handler(request, context)
 
-    async def work() -> None:
+    async def serve(ready: Event) -> None:
         server = aio.server()
         service, _, method = METHOD[1:].partition("/")
         unary = grpc.unary_unary_rpc_method_handler(handle)
@@ -65,14 +76,10 @@ def serving(handler: Handler) -> Iterator[AioServer]:
         real.port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         ready.set()
-        await over.wait()
-        await server.stop(0)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.stop(0)
 
-    thread = Thread(target=lambda: loop.run_until_complete(work()))
-    thread.start()
-    assert ready.wait(5)
-    try:
+    with in_thread(serve):
         yield real
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join(5)

@@ -5,12 +5,14 @@ import json
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from helpers.load.payload import Shape
 from helpers.serving.endpoint import Endpoint
+
+from .threads import in_thread
 
 MODEL = "mobilenetv2"
 SHAPE = Shape(MODEL, 1, (3, 64, 64), 1000, "input", "logits")
@@ -144,23 +146,6 @@ class KnownServer:
 @contextmanager
 def known_server() -> Iterator[KnownServer]:
     """Serve in a thread until the end of the context."""
-    known, started, loop = KnownServer(), threading.Event(), asyncio.new_event_loop()
-    task = loop.create_task(known.serve(started))
-
-    def work() -> None:
-        with suppress(asyncio.CancelledError):
-            loop.run_until_complete(task)
-        if left := asyncio.all_tasks(loop):
-            for one in left:
-                one.cancel()
-            loop.run_until_complete(asyncio.wait(left))
-        loop.close()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        assert started.wait(5)
+    known = KnownServer()
+    with in_thread(known.serve):
         yield known
-    finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join(5)

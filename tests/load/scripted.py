@@ -5,7 +5,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -13,6 +13,7 @@ from hpack import Decoder, Encoder
 from tritonclient.grpc import service_pb2
 
 from .known_server import TENSOR
+from .threads import in_thread
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
     0, 1, 3, 4, 6, 7, 8, 9,
@@ -209,9 +210,9 @@ class Scripted:
 @contextmanager
 def scripted(tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
     """Serve in a thread until the end of the context."""
-    server, ready, loop = Scripted(), threading.Event(), asyncio.new_event_loop()
+    server = Scripted()
 
-    async def serve() -> None:
+    async def serve(ready: threading.Event) -> None:
         server.listener = await asyncio.start_server(
             server.connected, "127.0.0.1", 0, ssl=tls, backlog=1024
         )
@@ -219,22 +220,5 @@ def scripted(tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
         ready.set()
         await asyncio.Event().wait()
 
-    task = loop.create_task(serve())
-
-    def work() -> None:
-        with suppress(asyncio.CancelledError):
-            loop.run_until_complete(task)
-        if left := asyncio.all_tasks(loop):
-            for one in left:
-                one.cancel()
-            loop.run_until_complete(asyncio.wait(left))
-        loop.close()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        assert ready.wait(5)
+    with in_thread(serve):
         yield server
-    finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join(5)

@@ -19,7 +19,7 @@ from helpers.load.progress import Merged, Second
 from helpers.scenario import Scenario
 
 from .conftest import scenario
-from .known_server import KnownServer, answer
+from .known_server import DESCRIBED, KnownServer, answer
 
 STEADY = {"arrivals": "poisson", "rate": 100, "duration_s": 3}
 
@@ -139,6 +139,17 @@ def test_what_cannot_be_sent_is_refused_first(
     with pytest.raises(Problem, match=wrong):
         preflight.check(server.endpoint, scenario(STEADY, **change))
     assert server.inferences == 0
+
+
+def test_a_model_without_batches_gets_its_tensors_as_it_says(
+    server: KnownServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensor = {"name": "input", "datatype": "FP32", "shape": [1, 3, 8, 8]}
+    output = {"name": "logits", "datatype": "FP32", "shape": [1, 10]}
+    monkeypatch.setitem(DESCRIBED, "", {"inputs": [tensor], "outputs": [output]})
+    monkeypatch.setitem(DESCRIBED, "/config", {"max_batch_size": 0})
+    shape = preflight.check(server.endpoint, scenario(STEADY))
+    assert (shape.input, shape.output_bytes) == ((1, 3, 8, 8), 40)
 
 
 def test_an_unknown_preset_or_an_impossible_rate_is_one_sentence() -> None:

@@ -23,7 +23,7 @@ from helpers.load.statistics import percentile
 from helpers.run import Run
 
 from . import scripted as h2
-from .aio_server import Handler, aborts, empty, good, serving, slow
+from .aio_server import OUTCOMES, Handler, aborts, good, serving, slow
 from .conftest import MakeRun, play, scenario
 from .known_server import SHAPE, TENSOR
 from .scripted import GOOD, HEAD, Peer, Scripted, frame, plain, prefixed, scripted
@@ -77,15 +77,7 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("handler", "outcome"),
-    [
-        (good, "ok"),
-        (empty, "bad-output"),
-        (slow, "timeout"),
-        (aborts(grpc.StatusCode.UNAVAILABLE), "grpc-unavailable"),
-        (aborts(grpc.StatusCode.INVALID_ARGUMENT), "grpc-invalid-argument"),
-        (aborts(grpc.StatusCode.RESOURCE_EXHAUSTED), "grpc-resource-exhausted"),
-        (aborts(grpc.StatusCode.DEADLINE_EXCEEDED), "timeout"),
-    ],
+    [*OUTCOMES, (aborts(grpc.StatusCode.DEADLINE_EXCEEDED), "timeout")],
 )
 def test_outcomes_of_a_real_server(make_run: MakeRun, handler: Handler, outcome: str) -> None:
     run = make_run(call(BURST, timeout_s=0.5 if handler is slow else 5))

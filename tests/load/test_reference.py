@@ -4,27 +4,27 @@ import asyncio
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
-import grpc
 import pandas as pd
 import pytest
 from tritonclient.grpc import service_pb2
 
 from helpers import services
 from helpers.load import counters, payload, player
+from helpers.load.arrivals import WHOLE
 from helpers.load.client import Answered, Client
-from helpers.load.grpc import GrpcClient
-from helpers.load.http import HttpClient
 from helpers.load.payload import Shape
 from helpers.load.reference import ReferenceClient, status_class
+from helpers.load.worker import Work, connect
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.scenario import Scenario
 from helpers.serving import models, triton
 from helpers.serving.endpoint import Endpoint
 
-from .aio_server import Handler, aborts, empty, good, serving, slow
+from .aio_server import OUTCOMES, Handler, serving
 from .conftest import MakeRun, play, scenario
 from .known_server import SHAPE, TENSOR, Behaviour, KnownServer, answer
 from .known_server import good as answers_well
@@ -41,18 +41,11 @@ def begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def engine(endpoint: Endpoint, shape: Shape, chosen: Scenario, answered: Answered) -> Client:
-    inputs = payload.tensors(shape, chosen)
-    if chosen.protocol == "http":
-        messages = payload.http_messages(shape, inputs, endpoint.http)
-        size = shape.output_bytes
-        return HttpClient(endpoint.http, messages, output_bytes=size, limit=64, answered=answered)
-    return GrpcClient(
-        endpoint.grpc,
-        payload.grpc_messages(shape, inputs),
-        output_bytes=shape.output_bytes,
-        timeout_s=chosen.timeout_s,
-        answered=answered,
-    )
+    work = Work(
+        folder=Path(), scenario=chosen, shard=WHOLE, endpoint=endpoint, shape=shape,
+        max_connections=64,
+    )  # fmt: skip
+    return connect(work, answered)
 
 
 def reference(endpoint: Endpoint, shape: Shape, chosen: Scenario, answered: Answered) -> Client:
@@ -148,17 +141,7 @@ def test_over_http(
     assert len(set(tensors)) == 4
 
 
-@pytest.mark.parametrize(
-    ("handler", "outcome"),
-    [
-        (good, "ok"),
-        (empty, "bad-output"),
-        (slow, "timeout"),
-        (aborts(grpc.StatusCode.UNAVAILABLE), "grpc-unavailable"),
-        (aborts(grpc.StatusCode.INVALID_ARGUMENT), "grpc-invalid-argument"),
-        (aborts(grpc.StatusCode.RESOURCE_EXHAUSTED), "grpc-resource-exhausted"),
-    ],
-)
+@pytest.mark.parametrize(("handler", "outcome"), OUTCOMES)
 def test_over_grpc(make_run: MakeRun, handler: Handler, outcome: str) -> None:
     timeout_s = 0.4 if outcome == "timeout" else 5
     run = make_run(scenario(BURST, protocol="grpc", timeout_s=timeout_s))

@@ -12,8 +12,9 @@ from scipy import stats
 
 from helpers.load import statistics
 from helpers.load.arrivals import schedule
+from helpers.load.progress import Second
 from helpers.load.report import PhaseReport
-from helpers.scenario import Scenario
+from helpers.scenario import Scenario, Stop
 
 from .conftest import scenario
 
@@ -214,3 +215,51 @@ def test_nothing_sent_is_invalid_not_a_crash() -> None:
     closed = scenario({"arrivals": "closed", "concurrency": 2, "duration_s": 10})
     assert measured(table(played).iloc[:0], closed).invalid == ("nothing was sent",)
     assert not math.isnan(report.send_error_p99_ms)
+
+
+def test_goodput_counts_what_was_answered_within_the_objective_and_the_phase() -> None:
+    played = scenario(STEADY)
+    frame = fail(table(played, np.where(np.arange(1000) < 250, 40.0, 5.0)), slice(990, 1000), "x")
+    _, found = statistics.reports(frame, played, 20.0)
+    assert found.goodput_rps == pytest.approx(74)
+    assert measured(frame, played).goodput_rps is None
+
+
+def test_seconds_count_what_happened_in_each() -> None:
+    played = scenario({**STEADY, "duration_s": 3})
+    frame = fail(table(played, 1500.0), slice(100, 110), "http-503")
+    seconds = statistics.seconds(frame).set_index("second")
+    assert seconds["due"].to_dict() == {0: 100, 1: 100, 2: 100, 3: 0, 4: 0}
+    assert seconds["ok"].to_dict() == {0: 0, 1: 50, 2: 90, 3: 100, 4: 50}
+    assert seconds["errors"].to_dict() == {0: 0, 1: 10, 2: 0, 3: 0, 4: 0}
+    assert seconds["p99_ms"].dropna().tolist() == [1500.0] * 3
+
+
+@pytest.mark.parametrize(("slope", "differs"), [(0.0, False), (0.6, True)])
+def test_a_drift_is_found_where_there_is_one(slope: float, differs: bool) -> None:
+    played = scenario({**STEADY, "duration_s": 120})
+    minutes = schedule(played).times_s / 60
+    noise = np.random.default_rng(1).exponential(0.5, len(minutes))
+    found = statistics.drift(table(played, 5 + slope * minutes + noise))
+    assert found is not None and found.low <= slope <= found.high
+    assert found.differs is differs
+    assert statistics.drift(table(scenario(STEADY))) is None
+
+
+def second(**changed: Any) -> Second:
+    facts: dict[str, Any] = {
+        "elapsed_s": 7.0, "phase": "steady", "offered_rps": 10.0, "throughput_rps": 10.0,
+        "in_flight": 3, "errors": 0, "error_share": 0.0, "p50_ms": 5.0, "p95_ms": 6.0,
+        "p99_ms": 7.0, "memory_mib": 50.0,
+    }  # fmt: skip
+    return Second(**(facts | changed))
+
+
+def test_a_load_stops_for_what_it_was_told_and_for_nothing_else() -> None:
+    every = Stop(errors_pct=10, p99_ms=100, in_flight=50)
+    assert statistics.reason_to_stop(every, second()) == ""
+    assert "errors" in statistics.reason_to_stop(every, second(error_share=0.11))
+    assert "P99" in statistics.reason_to_stop(every, second(p99_ms=101.0))
+    assert "no answer" in statistics.reason_to_stop(every, second(in_flight=51))
+    worst = second(error_share=1.0, p99_ms=9e9, in_flight=9999)
+    assert statistics.reason_to_stop(Stop(), worst) == ""
