@@ -102,6 +102,68 @@ class Services(Settings):
     ttl_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 120.0
 
 
+class GpuNodes(Settings):
+    """The GPU node group; taint, label and instance types stand in `k8s/contract.yaml`.
+
+    Attributes:
+        capacity: `spot-capped` is an Auto Scaling group of its own, whose price cap AWS enforces;
+            `managed-spot` is an EKS node group, which knows no cap.
+        max_price_usd: Most that an hour of one node may cost, US dollars.
+        min_nodes: Fewest nodes.
+        desired_nodes: Nodes to begin with.
+        max_nodes: Most nodes the autoscaler may have.
+        disk_gib: Root disk; Triton's image alone fills 20.
+    """
+
+    capacity: Literal["spot-capped", "managed-spot"] = "spot-capped"
+    max_price_usd: Annotated[float, Field(gt=0, le=5)] = 0.30
+    min_nodes: Annotated[int, Field(ge=0, le=4)] = 0
+    desired_nodes: Annotated[int, Field(ge=0, le=4)] = 1
+    max_nodes: Annotated[int, Field(ge=1, le=4)] = 2
+    disk_gib: Annotated[int, Field(ge=80, le=1000)] = 100
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.min_nodes <= self.desired_nodes <= self.max_nodes:
+            raise ValueError(
+                f"min_nodes {self.min_nodes} ≤ desired_nodes {self.desired_nodes} ≤ "
+                f"max_nodes {self.max_nodes} does not hold"
+            )
+        return self
+
+
+class Infrastructure(Settings):
+    """The stack in AWS.
+
+    Attributes:
+        name: Prefix of everything that is created.
+        kubernetes_version: Of the control plane; one in standard support.
+        zones: How many availability zones.
+        nat_per_zone: One NAT gateway a zone instead of one for all.
+        api_cidr: Who may reach the cluster's API; empty means this machine's own address.
+        cpu_instance_types: Nodes for system pods.
+        gpu: The GPU node group.
+        ttl_hours: After so long a schedule inside AWS scales the GPU nodes to zero.
+        budget_usd: Limit of the account-wide budget and of the billing alarm, US dollars.
+        alert_email: Who is told; empty tells nobody.
+        state_bucket: S3 bucket of Terraform's state; empty keeps it in the run's folder.
+        override_readiness: Create resources though the readiness report is not green.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,18}$")] = "gpu-e2e"
+    kubernetes_version: Annotated[str, Field(pattern=r"^1\.\d\d$")] = "1.35"
+    zones: Annotated[int, Field(ge=2, le=3)] = 2
+    nat_per_zone: bool = False
+    api_cidr: Annotated[str, Field(pattern=r"^(|(\d{1,3}\.){3}\d{1,3}/\d{1,2})$")] = ""
+    cpu_instance_types: Annotated[tuple[str, ...], Field(min_length=1)] = ("t3.large", "t3a.large")
+    gpu: GpuNodes = GpuNodes()
+    ttl_hours: Annotated[float, Field(gt=0, le=24)] = 4.0
+    budget_usd: Annotated[float, Field(gt=0)] = 5.0
+    alert_email: Annotated[str, Field(pattern=r"^(|[^@\s]+@[^@\s]+)$")] = ""
+    state_bucket: str = ""
+    override_readiness: bool = False
+
+
 class Profile(Settings):
     """Everything a run may choose.
 
@@ -117,6 +179,7 @@ class Profile(Settings):
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     tags: dict[str, str]
     kpis: Kpis
+    infrastructure: Infrastructure = Infrastructure()
     model: Model
     serving: Serving
     telemetry: Telemetry

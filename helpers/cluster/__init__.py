@@ -1,0 +1,1 @@
+"""Kubernetes: what is rendered, what is checked, what runs in the cluster."""

@@ -1,0 +1,1 @@
+"""Local stand-ins for what a rehearsal has no account or cluster for."""
