@@ -27,8 +27,8 @@ EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefr
 UNKNOWN_KEY = ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch",
                "AuthFailure", "InvalidAccessKeyId")  # fmt: skip
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
-THROTTLED = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException",
-             "PriorRequestNotComplete", "SlowDown")  # fmt: skip
+THROTTLED = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown",
+             "TooManyRequestsException", "PriorRequestNotComplete")  # fmt: skip
 
 
 @dataclass(frozen=True)
