@@ -184,8 +184,8 @@ class Run:
             self.write(f"tables/{name}.csv", frame.to_csv(index=False))
         return path
 
-    def load_table(self, name: str) -> "pd.DataFrame":
-        """Read a table back.
+    def load_table(self, name: str, columns: list[str] | None = None) -> "pd.DataFrame":
+        """Read a table back; of a large one, only the columns that are needed.
 
         Raises:
             Problem: The run has no such table.
@@ -195,7 +195,7 @@ class Run:
             raise Problem(f"Run {self.run_id} has no table '{name}'.")
         import pandas as pd
 
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, columns=columns)
 
     def event(self, kind: str, stage: str = "", **details: Any) -> None:
         """Append what happened, and when, to `events.jsonl`."""

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import pandas as pd
 
+from helpers.evidence import numbers
 from helpers.load.report import LoadReport, PhaseReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings
@@ -88,13 +89,13 @@ def measurement(kpi: Kpi) -> str:
     """A figure with its unit and interval; a dash where there is none."""
     if kpi.measured is None:
         return "–"
-    digits = 2 if kpi.measured < 10 else 1 if kpi.measured < 100 else 0
+    places = numbers.digits(kpi.measured)
     interval = (
         ""
         if kpi.low is None or kpi.high is None
-        else f" ({kpi.low:,.{digits}f}–{kpi.high:,.{digits}f})"
+        else f" ({kpi.low:,.{places}f}–{kpi.high:,.{places}f})"
     )
-    return f"{kpi.measured:,.{digits}f}{interval} {kpi.unit}"
+    return f"{kpi.measured:,.{places}f}{interval} {kpi.unit}"
 
 
 def _kpis(run: Run) -> Iterator[Kpi]:
