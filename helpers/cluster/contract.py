@@ -1,0 +1,135 @@
+"""`k8s/contract.yaml` read in Python: what Terraform, charts, placement and tests agree on."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from helpers.errors import Problem
+from helpers.paths import ROOT
+from helpers.profile import sentence
+from helpers.scenario import Settings
+
+CONTRACT = ROOT / "k8s" / "contract.yaml"
+Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
+
+
+class _Part(Settings):
+    """The file writes camelCase, as Helm's values do."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class Taint(_Part):
+    """The taint of the GPU nodes."""
+
+    key: str
+    value: str
+    effect: Effect
+
+    @property
+    def toleration(self) -> dict[str, str]:
+        """The toleration that lets a pod onto the tainted node."""
+        return {"key": self.key, "operator": "Equal", "value": self.value, "effect": self.effect}
+
+    @property
+    def object(self) -> dict[str, str]:
+        """The taint as a node's `spec.taints` holds it."""
+        return {"key": self.key, "value": self.value, "effect": self.effect}
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}"
+
+
+class Label(_Part):
+    """The label of the GPU nodes."""
+
+    key: str
+    value: str
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """The node selector that asks for it."""
+        return {self.key: self.value}
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
+
+
+class Gpu(_Part):
+    """GPU nodes and what a pod asks of them.
+
+    Attributes:
+        taint: Keeps other pods away.
+        label: Draws Triton's pods.
+        resource: Name of the extended resource.
+        per_node: GPUs of the first instance type.
+        per_pod: GPUs that one pod of Triton takes, as request and as limit.
+        instance_types: First choice first.
+    """
+
+    taint: Taint
+    label: Label
+    resource: str
+    per_node: Annotated[int, Field(ge=1)]
+    per_pod: Annotated[int, Field(ge=1)]
+    instance_types: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Namespaces(_Part):
+    """Where things run."""
+
+    triton: DnsLabel
+    monitoring: DnsLabel
+    system: DnsLabel
+    load: DnsLabel
+
+
+class ServiceAccounts(_Part):
+    """Service accounts that take an AWS role (IRSA)."""
+
+    triton: DnsLabel
+    alb_controller: DnsLabel
+    cluster_autoscaler: DnsLabel
+
+
+class Ports(_Part):
+    """Triton's ports."""
+
+    http: Port
+    grpc: Port
+    metrics: Port
+
+
+class Models(_Part):
+    """Where models lie in the artifact bucket."""
+
+    prefix: str
+
+
+class Contract(_Part):
+    """The whole of `k8s/contract.yaml`."""
+
+    gpu: Gpu
+    namespaces: Namespaces
+    service_accounts: ServiceAccounts
+    ports: Ports
+    models: Models
+
+
+def load(path: Path = CONTRACT) -> Contract:
+    """Read the contract.
+
+    Raises:
+        Problem: The file cannot be read, or a key is missing or has a wrong value.
+    """
+    try:
+        return Contract.model_validate(yaml.safe_load(path.read_text()))
+    except (OSError, yaml.YAMLError) as error:
+        raise Problem(f"{path.name} cannot be read: {error}.") from error
+    except ValidationError as error:
+        raise Problem(f"{path.name} is not valid: {sentence(error)}.") from error
