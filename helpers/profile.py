@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from helpers.errors import Problem
 from helpers.paths import PROFILES
-from helpers.scenario import Count, Name, Scenario, Seconds, Settings
+from helpers.scenario import Count, Name, Rate, Scenario, Seconds, Settings
 
 Target = Literal["rehearsal", "aws"]
 LABEL: dict[Target, str] = {
@@ -89,10 +89,32 @@ class Telemetry(Settings):
     prometheus_port: Port = 0
 
 
+class CapacitySearch(Settings):
+    """How the highest rate is searched that holds the P99 target.
+
+    Attributes:
+        rate: Where to begin, requests per second.
+        max_rate: Where to stop, should the server hold even that.
+        precision: How narrow the bracket becomes, as a share of the rate.
+    """
+
+    rate: Rate = 50.0
+    max_rate: Rate = 20_000.0
+    precision: Annotated[float, Field(ge=0.01, le=1)] = 0.1
+
+
 class Load(Settings):
-    """The scenarios, in the order they are fired."""
+    """The scenarios, in the order they are fired.
+
+    Attributes:
+        scenarios: What is fired.
+        capacity: How the capacity is searched afterwards, with the model and protocol of the
+            scenario that the targets are held against; None leaves it out.
+        max_connections: Most HTTP connections at a time.
+    """
 
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1)]
+    capacity: CapacitySearch | None = None
     max_connections: Count = 256
 
 
@@ -164,6 +186,30 @@ class Infrastructure(Settings):
     override_readiness: bool = False
 
 
+class Cluster(Settings):
+    """How the cluster is reached, and how long each of its steps may take.
+
+    Attributes:
+        context: Context of the user's own kubeconfig; empty means the run's own stack.
+        poll_s: Seconds between two looks while something is waited for.
+        nodes_s: Until the nodes are Ready.
+        gpu_s: Until the GPUs are allocatable.
+        release_s: Until a release of the lock file has done what it is installed for.
+        rollout_s: Until Triton is rolled out: image pull and model load on a fresh node.
+        balancer_s: Until the load balancer exists and its targets are healthy.
+        scan_s: Until the registry has scanned the image.
+    """
+
+    context: str = ""
+    poll_s: Annotated[float, Field(ge=0.05, le=30)] = 1.0
+    nodes_s: Seconds = 900.0
+    gpu_s: Seconds = 600.0
+    release_s: Seconds = 600.0
+    rollout_s: Seconds = 1200.0
+    balancer_s: Seconds = 600.0
+    scan_s: Seconds = 600.0
+
+
 class Profile(Settings):
     """Everything a run may choose.
 
@@ -180,6 +226,7 @@ class Profile(Settings):
     tags: dict[str, str]
     kpis: Kpis
     infrastructure: Infrastructure = Infrastructure()
+    cluster: Cluster = Cluster()
     model: Model
     serving: Serving
     telemetry: Telemetry
