@@ -1,7 +1,8 @@
 """The one look of every figure, and how it is kept and shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -87,16 +88,27 @@ def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURE
         alt: What the picture says, for those who cannot see it.
         place: The run's folder that the files go to.
     """
-    if run.profile.target == "rehearsal":
-        _watermark(figure)
-    folder = run.folder / place
+    folder = run.folder / "evidence" / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    for ending, options in (("png", {"dpi": DPI}), ("svg", {"metadata": {"Date": None}})):
-        figure.savefig(folder / f"{name}.{ending}", **options)
-    run.write(f"{place}/{name}.txt", alt + "\n")
-    plt.close(figure)
+    save(figure, folder / name, [run])
+    run.write(f"evidence/figures/{name}.txt", alt + "\n")
     if get_ipython() is not None:
         display(figure, metadata={"image/png": {"alt": alt}})
+
+
+def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:
+    """Write a figure as PNG and SVG, watermarked where a rehearsal's figures are in it.
+
+    Args:
+        figure: What was drawn; it is closed.
+        path: Of the files, without ending.
+        runs: Whose figures it shows.
+    """
+    if any(run.profile.target == "rehearsal" for run in runs):
+        _watermark(figure)
+    for ending, options in (("png", {"dpi": DPI}), ("svg", {"metadata": {"Date": None}})):
+        figure.savefig(path.with_name(f"{path.name}.{ending}"), **options)
+    plt.close(figure)
 
 
 def vertical(axes: Axes, at: float, text: str, *, row: int = 0) -> None:

@@ -2,7 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
@@ -56,6 +58,18 @@ def to_html(source: Path, title: str, run: Run) -> str:
     resources = {"run": run.run_id, "label": LABEL[run.profile.target]}
     body, _ = exporter.from_notebook_node(notebook, resources=resources)
     return mask(body)
+
+
+def render(template: str, **facts: Any) -> str:
+    """Fill a template of this room, and mask what must not leave the machine."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template(template)
+    return mask(found.render(**facts))
 
 
 def mask(text: str) -> str:

@@ -6,7 +6,7 @@ from enum import StrEnum
 import pandas as pd
 
 from helpers.evidence import numbers
-from helpers.load.report import LoadReport, PhaseReport
+from helpers.load.report import LoadReport, ScenarioReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings
 from helpers.telemetry.report import Telemetry
@@ -89,13 +89,7 @@ def measurement(kpi: Kpi) -> str:
     """A figure with its unit and interval; a dash where there is none."""
     if kpi.measured is None:
         return "–"
-    places = numbers.digits(kpi.measured)
-    interval = (
-        ""
-        if kpi.low is None or kpi.high is None
-        else f" ({kpi.low:,.{places}f}–{kpi.high:,.{places}f})"
-    )
-    return f"{kpi.measured:,.{places}f}{interval} {kpi.unit}"
+    return f"{numbers.interval(kpi.measured, kpi.low, kpi.high)} {kpi.unit}"
 
 
 def _kpis(run: Run) -> Iterator[Kpi]:
@@ -107,7 +101,7 @@ def _kpis(run: Run) -> Iterator[Kpi]:
     invalid = "; ".join(scenario.invalid) if scenario else ""
     reason = invalid or ("" if phase else f"scenario '{targets.scenario}' was not fired")
     for name in ("p50", "p95", "p99"):
-        yield _latency(name, getattr(targets, f"{name}_ms"), phase, targets.scenario, reason)
+        yield _latency(name, getattr(targets, f"{name}_ms"), scenario, targets.scenario, reason)
     yield _judged(
         "throughput_rps", "Throughput", "requests/s", targets.throughput_rps,
         phase.throughput_rps if phase else None, reason or targets.scenario, bool(invalid),
@@ -131,20 +125,37 @@ def _kpis(run: Run) -> Iterator[Kpi]:
 
 
 def _latency(
-    name: str, target: float, phase: PhaseReport | None, scenario: str, reason: str
+    name: str, target: float, scenario: ScenarioReport | None, called: str, reason: str
 ) -> Kpi:
+    phase = scenario.measured if scenario else None
     found = phase.latency.get(name) if phase else None
     if phase and not found:
         reason = f"{phase.ok} good answers are too few for a {name.upper()}"
     kpi = _judged(
         f"{name}_ms", f"{name.upper()} latency", "ms", target, found.ms if found else None,
-        reason or scenario, bool(phase and found and reason),
+        reason or called, bool(phase and found and reason),
     )  # fmt: skip
+    if scenario and kpi.verdict is Verdict.MISSED:
+        kpi = kpi.model_copy(update={"note": f"{kpi.note}; {where_spent(scenario)}"})
     if found and found.low_ms is not None and found.high_ms is not None:
         crosses = found.low_ms <= target <= found.high_ms
         note = f"{kpi.note}; the interval crosses the target" if crosses else kpi.note
         return kpi.model_copy(update={"low": found.low_ms, "high": found.high_ms, "note": note})
     return kpi
+
+
+def where_spent(scenario: ScenarioReport) -> str:
+    """The part that most of the mean latency was spent in, and all parts, in one clause."""
+    server, rest = scenario.server, scenario.network_and_client_ms
+    if server is None or rest is None:
+        return "Triton's counters, which would say where the time was spent, could not be read"
+    parts = {
+        "queue": server.queue_ms,
+        "compute": server.compute_ms,
+        "network and client": rest,
+    }
+    told = ", ".join(f"{name} {numbers.measured(value)} ms" for name, value in parts.items())
+    return f"mostly {max(parts, key=lambda name: parts[name])} (mean: {told})"
 
 
 def _judged(

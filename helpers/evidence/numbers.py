@@ -22,3 +22,15 @@ def chosen(value: float) -> str:
     ('20', '0.3')
     """
     return f"{value:,g}"
+
+
+def interval(value: float, low: float | None, high: float | None) -> str:
+    """A measured value with its interval, all with as many digits.
+
+    >>> interval(4.8123, 4.49, 5.031), interval(4.8123, None, 5.0)
+    ('4.81 (4.49–5.03)', '4.81')
+    """
+    if low is None or high is None:
+        return measured(value)
+    places = digits(value)
+    return f"{value:,.{places}f} ({low:,.{places}f}–{high:,.{places}f})"

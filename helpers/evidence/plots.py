@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from helpers.evidence import style
+from helpers import style
+from helpers.evidence.curve import capacity_curve
 from helpers.load.report import LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
 from helpers.telemetry import series
@@ -161,6 +162,7 @@ FIGURES: dict[str, Callable[[Run], None]] = {
     "latency-distribution": latency_distribution,
     "latency-over-time": latency_over_time,
     "throughput-latency": throughput_latency,
+    "capacity-curve": capacity_curve,
     "telemetry": telemetry,
 }
 

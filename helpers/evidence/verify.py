@@ -3,8 +3,10 @@
 import json
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from helpers.errors import Problem
@@ -14,6 +16,7 @@ from helpers.load.report import LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
 from helpers.scenario import Settings
 
+Floats = npt.NDArray[np.floating]
 COLUMNS = ["phase", "warmup", "outcome", "latency_ms"]
 TOLERANCE = 1e-6  # relative: the records hold what was computed from the very same rows
 
@@ -112,12 +115,16 @@ def _phase(phase: PhaseReport, rows: pd.DataFrame, *, whole: bool) -> Iterator[s
     if whole:
         recomputed["requests"] = (phase.requests, len(rows))
     for name, found in phase.latency.items():
-        share = float(name.removeprefix("p")) / 100
-        value = float(np.quantile(good, share, method="inverted_cdf")) if good.size else None
-        recomputed[f"{name}_ms"] = (found.ms, value)
+        recomputed[f"{name}_ms"] = (found.ms, _nearest_rank(np.sort(good), name))
     for name, (told, value) in recomputed.items():
         if not _same(told, value):
             yield f"{phase.name} {name}: the record says {told}, the requests give {value}"
+
+
+def _nearest_rank(ascending: Floats, name: str) -> float | None:
+    """The percentile `p99.9`, by whole numbers: no rounding decides about a rank."""
+    rank = math.ceil(Fraction(name.removeprefix("p")) * len(ascending) / 100)
+    return float(ascending[rank - 1]) if ascending.size else None
 
 
 def _same(one: float | None, other: float | None) -> bool:

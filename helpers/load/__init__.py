@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from helpers.load.capacity import find_capacity
     from helpers.load.engine import Result, run
-    from helpers.load.firing import fire, is_announced, is_exported, recover
+    from helpers.load.firing import fire, is_announced, is_exported, recover, search_capacity
 
 _HOMES = {
     "Result": "engine",
@@ -16,8 +16,18 @@ _HOMES = {
     "is_exported": "firing",
     "recover": "firing",
     "run": "engine",
+    "search_capacity": "firing",
 }
-__all__ = ["Result", "find_capacity", "fire", "is_announced", "is_exported", "recover", "run"]
+__all__ = [
+    "Result",
+    "find_capacity",
+    "fire",
+    "is_announced",
+    "is_exported",
+    "recover",
+    "run",
+    "search_capacity",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -70,6 +70,7 @@ async def find_capacity(
     return Capacity(
         model=scenario.model,
         protocol=scenario.protocol,
+        scenario=scenario.name,
         objective_p99_ms=p99_ms,
         capacity_rps=held or None,
         steps=tuple(sorted(steps, key=lambda one: one.rate)),

@@ -6,7 +6,8 @@ import pandas as pd
 
 from helpers import services
 from helpers.load import calibration, engine, live, preflight, recorder, statistics, tables
-from helpers.load.report import LoadReport, ScenarioReport
+from helpers.load.capacity import find_capacity
+from helpers.load.report import Capacity, LoadReport, ScenarioReport
 from helpers.run import Run
 from helpers.scenario import Scenario
 from helpers.serving.endpoint import Endpoint
@@ -42,6 +43,36 @@ async def fire(run: Run, endpoint: Endpoint, *, calibrate: bool = True) -> LoadR
         report = report.model_copy(update={"scenarios": (*report.scenarios, played)})
         run.save(report)
     return report
+
+
+async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
+    """Find the highest rate that holds the P99 target, and keep every rate that was tried.
+
+    Args:
+        run: The run it belongs to; its profile says how to search.
+        endpoint: The server to fire at.
+
+    Returns:
+        What was found; None where the profile leaves the search out.
+
+    Raises:
+        Problem: The server cannot be fired at.
+    """
+    search = run.profile.load.capacity
+    if search is None:
+        print("The profile leaves the search for the capacity out.")
+        return None
+    (run.folder / Capacity.path()).unlink(missing_ok=True)
+    kpis = run.profile.kpis
+    scenario = next(one for one in run.profile.load.scenarios if one.name == kpis.scenario)
+    run.event("capacity-search-start", STAGE, scenario=scenario.name)
+    found = await find_capacity(
+        scenario, endpoint, kpis.p99_ms, rate=search.rate, max_rate=search.max_rate,
+        precision=search.precision, mark=run.mark,
+    )  # fmt: skip
+    run.event("capacity-search-stop", STAGE, scenario=scenario.name, found=found.sentence)
+    run.save(found)
+    return found
 
 
 async def _fire_one(run: Run, endpoint: Endpoint, scenario: Scenario) -> ScenarioReport:

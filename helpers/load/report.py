@@ -307,12 +307,13 @@ class Step(Settings):
         return f"{self.rate:8.0f}/s · {answered} · P99 {p99} · {verdict}{doubt}"
 
 
-class Capacity(Settings):
+class Capacity(Record, stage="05", name="capacity"):
     """The highest rate that holds an objective, and every rate that was tried.
 
     Attributes:
         model: The served model's name.
         protocol: How it was asked.
+        scenario: The scenario whose model, protocol, batch and inputs were used.
         objective_p99_ms: The objective.
         capacity_rps: The highest rate that held it; None where none did.
         steps: By rate, ascending.
@@ -320,9 +321,19 @@ class Capacity(Settings):
 
     model: str
     protocol: str
+    scenario: str
     objective_p99_ms: float
     capacity_rps: float | None
     steps: tuple[Step, ...]
+
+    @property
+    def knee(self) -> Step | None:
+        """The step of greatest power, throughput over latency (Kleinrock 1979).
+
+        Beyond it latency grows faster than throughput. None where no step has a median.
+        """
+        known = [one for one in self.steps if one.p50_ms and not one.invalid]
+        return max(known, key=lambda one: one.throughput_rps / (one.p50_ms or 1.0), default=None)
 
     @property
     def sentence(self) -> str:
