@@ -88,10 +88,10 @@ def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURE
         alt: What the picture says, for those who cannot see it.
         place: The run's folder that the files go to.
     """
-    folder = run.folder / "evidence" / "figures"
+    folder = run.folder / place
     folder.mkdir(parents=True, exist_ok=True)
     save(figure, folder / name, [run])
-    run.write(f"evidence/figures/{name}.txt", alt + "\n")
+    run.write(f"{place}/{name}.txt", alt + "\n")
     if get_ipython() is not None:
         display(figure, metadata={"image/png": {"alt": alt}})
 
