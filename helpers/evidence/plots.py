@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import cycle, groupby
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -14,11 +15,15 @@ from helpers.run import Run
 from helpers.telemetry import series
 from helpers.telemetry.report import SeriesFacts, Telemetry
 
+Floats = npt.NDArray[np.floating]
 ROLLING_S = 1.0
 FEWEST_TO_ROLL = 5
 SCENARIO_IN, SERIES_IN = 2.3, 1.35  # heights of a panel
 MARKERS = "osD^vPX"
 CROWDED = 2_000  # dots of a crowd are drawn fainter
+MOST_DOTS = 60_000  # of a larger crowd every n-th is drawn; no eye could tell
+MOST_STEPS = 4_000  # of a distribution, more than the picture has pixels
+OVER_TIME = ["intended_s", "latency_ms", "outcome"]
 
 
 def latency_distribution(run: Run) -> None:
@@ -32,11 +37,13 @@ def latency_distribution(run: Run) -> None:
     with style.look():
         figure, (axes,) = style.panels(1, height=4.0, share_x=False)
         for one, colour in zip(report.scenarios, style.LINES, strict=False):
-            latency = np.sort(_good(run, one)["latency_ms"].to_numpy())
+            latency = np.sort(_good(run, one))
             if len(latency):
-                share = np.arange(1, len(latency) + 1) / len(latency) * 100
+                ranks = np.unique(np.linspace(1, len(latency), MOST_STEPS).astype(int))
+                share = ranks / len(latency) * 100
                 label = f"{one.name}, {len(latency):,} good answers"
-                axes.plot(latency, share, color=colour, drawstyle="steps-post", label=label)
+                axes.plot(latency[ranks - 1], share, color=colour, drawstyle="steps-post",
+                          label=label)  # fmt: skip
         for percent, target in ((50, kpis.p50_ms), (95, kpis.p95_ms), (99, kpis.p99_ms)):
             axes.plot(target, percent, marker="D", color=style.BLACK, markersize=5)
             axes.annotate(
@@ -71,7 +78,7 @@ def latency_over_time(run: Run) -> None:
     with style.look():
         figure, panels = style.panels(len(report.scenarios), height=SCENARIO_IN, share_x=False)
         for axes, one in zip(panels, report.scenarios, strict=True):
-            _scenario_over_time(axes, one, run.load_table(f"requests-{one.name}"))
+            _scenario_over_time(axes, one, run.load_table(f"requests-{one.name}", OVER_TIME))
         worst = max(report.scenarios, key=lambda one: one.measured.max_ms or 0.0)
         slowest = f"{worst.measured.max_ms:,.0f} ms" if worst.measured.max_ms else "unknown"
         figure.suptitle(
@@ -167,10 +174,14 @@ FIGURES: dict[str, Callable[[Run], None]] = {
 }
 
 
-def _good(run: Run, one: ScenarioReport) -> pd.DataFrame:
-    table = run.load_table(f"requests-{one.name}")
-    good: pd.DataFrame = table[(table["outcome"] == "ok") & ~table["warmup"]]
-    return good
+def _good(run: Run, one: ScenarioReport) -> Floats:
+    table = run.load_table(f"requests-{one.name}", ["latency_ms", "outcome", "warmup"])
+    good = table["latency_ms"][(table["outcome"] == "ok") & ~table["warmup"]]
+    return good.to_numpy(dtype=float)
+
+
+def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.iloc[:: len(rows) // MOST_DOTS + 1]
 
 
 def _own_share(report: LoadReport) -> str:
@@ -193,8 +204,9 @@ def _scenario_over_time(axes: Axes, one: ScenarioReport, table: pd.DataFrame) ->
     good = table[table["outcome"] == "ok"]
     bad = table[table["outcome"] != "ok"]
     faint = 0.12 if len(good) > CROWDED else 0.35
+    dots = _thinned(good)
     axes.plot(
-        good["intended_s"], good["latency_ms"], ".", markersize=2.5, alpha=faint,
+        dots["intended_s"], dots["latency_ms"], ".", markersize=2.5, alpha=faint,
         color=style.BLUE, rasterized=True,
     )  # fmt: skip
     rolling = good.groupby((good["intended_s"] // ROLLING_S) * ROLLING_S)["latency_ms"]
@@ -202,14 +214,17 @@ def _scenario_over_time(axes: Axes, one: ScenarioReport, table: pd.DataFrame) ->
     axes.plot(p95.index + ROLLING_S / 2, p95, color=style.VERMILION, linewidth=1.2)
     if len(bad):
         top = good["latency_ms"].max() if len(good) else 1.0
-        axes.plot(bad["intended_s"], np.full(len(bad), top), "x", color=style.BLACK, markersize=4)
+        crosses = _thinned(bad)
+        axes.plot(crosses["intended_s"], np.full(len(crosses), top), "x", color=style.BLACK,
+                  markersize=4, rasterized=True)  # fmt: skip
     for number, phase in enumerate(one.phases):
         name = f"{phase.name} (left out)" if phase.warmup else phase.name
         text = f"Load Test Start · {name}" if number == 0 else name
         style.vertical(axes, phase.start_s, text, row=number % 2)
     style.vertical(axes, one.phases[-1].end_s, "Stop")
     errors = f", {len(bad):,} errors" if len(bad) else ", no error"
-    axes.set_title(f"{one.name}: {len(table):,} requests{errors}", fontsize=10)
+    drawn = f", {len(dots):,} of them drawn" if len(dots) < len(good) else ""
+    axes.set_title(f"{one.name}: {len(table):,} requests{errors}{drawn}", fontsize=10)
     axes.set(yscale="log", ylabel="latency, ms")
     style.plain_log(axes.yaxis)
     axes.set_xlim(left=0)
