@@ -1,0 +1,14 @@
+# HTTPS without a domain: the run's own certificate, which its clients verify against its PEM.
+
+resource "aws_acm_certificate" "this" {
+  count = var.certificate_file == "" ? 0 : 1
+
+  certificate_body = file(var.certificate_file)
+  private_key      = file(var.certificate_key_file)
+
+  tags = { Name = var.name }
+
+  lifecycle {
+    create_before_destroy = true # the load balancer holds on to the old one
+  }
+}

@@ -1,0 +1,23 @@
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+
+locals {
+  # Taint, label, names and ports are agreed in one file; Terraform repeats none of them.
+  contract = yamldecode(file("${path.module}/../k8s/contract.yaml"))
+
+  tags       = merge(var.tags, { run = var.run_id })
+  account_id = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+
+  # Known before the groups exist, so that policies and the dead man's switch can name them.
+  gpu_group_name    = "${var.name}-gpu"
+  system_group_name = "${var.name}-system"
+
+  # Default tags do not reach what an Auto Scaling group or a launch template creates.
+  node_tags = {
+    for group in [local.gpu_group_name, local.system_group_name] : group => merge(local.tags, {
+      Name                                = group
+      "kubernetes.io/cluster/${var.name}" = "owned"
+    })
+  }
+}

@@ -1,0 +1,25 @@
+# The image of Triton with its models: a private repository.
+
+resource "aws_ecr_repository" "triton" {
+  #checkov:skip=CKV_AWS_136:Encrypted with a key of ECR's; a KMS key of ours would outlive the run by a week at least
+  name                 = "${var.name}/triton"
+  image_tag_mutability = "IMMUTABLE"
+  force_delete         = true # with its images, or teardown would stop here
+
+  image_scanning_configuration {
+    scan_on_push = true
+  }
+}
+
+resource "aws_ecr_lifecycle_policy" "triton" {
+  repository = aws_ecr_repository.triton.name
+
+  policy = jsonencode({
+    rules = [{
+      rulePriority = 1
+      description  = "Keep the five newest images"
+      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 5 }
+      action       = { type = "expire" }
+    }]
+  })
+}
