@@ -1,6 +1,7 @@
 """The AWS account a run works in: clients, environment, and errors as sentences."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,25 +11,38 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    LoginError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
-    ReadTimeoutError,
+    SSOError,
+    TokenRetrievalError,
 )
+from botocore.exceptions import ConnectionError as Unreachable
 
-from helpers.errors import Problem
+from helpers.errors import Problem, Unavailable
 
 # The emulator takes any key; these can never be somebody's.
 EMULATED_KEYS = {"AWS_ACCESS_KEY_ID": "emulated", "AWS_SECRET_ACCESS_KEY": "emulated"}
 LOG_IN = "Log in again ('aws sso login', or new keys), and repeat the step; nothing was lost."
+ROLE = "Use the deployer role of infra/bootstrap, or have an admin apply it again."
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
 UNKNOWN_KEY = ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch",
-               "AuthFailure", "InvalidAccessKeyId")  # fmt: skip
-DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
-THROTTLED = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown",
-             "TooManyRequestsException", "PriorRequestNotComplete")  # fmt: skip
+               "AuthFailure", "InvalidAccessKeyId", "IncompleteSignature")  # fmt: skip
+DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError",
+          "AuthorizationErrorException", "Forbidden", "403")  # fmt: skip
+THROTTLED = ("Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded",
+             "SlowDown", "TooManyRequestsException", "PriorRequestNotComplete",
+             "RequestThrottled", "RequestThrottledException", "LimitExceededException")  # fmt: skip
+QUOTA = ("VcpuLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded",
+         "InstanceLimitExceeded", "ServiceQuotaExceededException", "AddressLimitExceeded",
+         "VpcLimitExceeded", "ResourceLimitExceeded")  # fmt: skip
+NOT_EMULATED = "NotEmulated"
+CONNECT_S, READ_S = 10, 60
+MASK = "<account>"
+_ACCOUNT_ID = re.compile(r"(?<=:)\d{12}(?=:)|(?<!\d)\d{12}(?=\.dkr\.ecr)")
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,16 @@ class Account:
             "AWS_MAX_ATTEMPTS": "2",
         }
 
+    def surroundings(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """The whole environment of a program that shall reach the same account.
+
+        Args:
+            inherited: What it would get; in a rehearsal every AWS setting in it is dropped, so
+                that not even an endpoint of a single service leads outside.
+        """
+        kept = {k: v for k, v in inherited.items() if not (self.emulated and k.startswith("AWS_"))}
+        return kept | self.environment
+
     def client(self, service: str, region: str = "") -> Any:
         """A boto3 client.
 
@@ -80,15 +104,70 @@ class Account:
             Problem: The user's AWS profile does not exist.
         """
         region = region or self.region
-        attempts = Config(retries={"mode": "standard", "max_attempts": 2 if self.emulated else 6})
         if not self.emulated:
+            tries = Config(
+                retries={"mode": "standard", "max_attempts": 6},
+                connect_timeout=CONNECT_S,
+                read_timeout=READ_S,
+            )
             with asking("AWS"):
-                return boto3.Session(region_name=region).client(service, config=attempts)
+                return boto3.Session(region_name=region).client(service, config=tries)
+        # an emulator on this machine is never behind a proxy
+        tries = Config(retries={"mode": "standard", "max_attempts": 2}, proxies={})
         return boto3.Session(
             region_name=region,
             aws_access_key_id=EMULATED_KEYS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=EMULATED_KEYS["AWS_SECRET_ACCESS_KEY"],
-        ).client(service, endpoint_url=self.endpoint, config=attempts)
+        ).client(service, endpoint_url=self.endpoint, config=tries)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who asks AWS.
+
+    Attributes:
+        account_id: Twelve digits; never shown or exported whole.
+        arn: The user or role.
+    """
+
+    account_id: str
+    arn: str
+
+    @property
+    def shown(self) -> str:
+        """The user or role without the account's number."""
+        return masked(self.arn, self.account_id)
+
+    @property
+    def masked_id(self) -> str:
+        """The account's number, but for its last four digits.
+
+        >>> Identity("123456789012", "arn:aws:iam::123456789012:user/x").masked_id
+        '********9012'
+        """
+        return "*" * 8 + self.account_id[-4:]
+
+
+def identity(account: Account) -> Identity:
+    """Who the credentials belong to.
+
+    Raises:
+        Problem: There are none, or AWS does not accept them.
+    """
+    with asking("the caller's identity"):
+        found = account.client("sts").get_caller_identity()
+    return Identity(found["Account"], found["Arn"])
+
+
+def masked(text: str, account_id: str = "") -> str:
+    """The text without account ids: this one everywhere, any in ARNs and registry names.
+
+    >>> masked("arn:aws:iam::123456789012:role/x")
+    'arn:aws:iam::<account>:role/x'
+    """
+    if account_id:
+        text = text.replace(account_id, MASK)
+    return _ACCOUNT_ID.sub(MASK, text)
 
 
 @contextmanager
@@ -107,35 +186,45 @@ def asking(what: str) -> Iterator[None]:
         raise refusal(what, error) from error
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise Problem(
-            f"There are no AWS credentials to ask for {what}: {error}.",
+            f"There are no AWS credentials to ask for {what}: {_said(error)}.",
             "Log in with 'aws configure sso' or set AWS_PROFILE, and repeat the step.",
         ) from error
-    except (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError) as error:
+    except (SSOError, LoginError, TokenRetrievalError, CredentialRetrievalError) as error:
+        raise Problem(f"The AWS login does not hold for {what}: {_said(error)}.", LOG_IN) from error
+    except (Unreachable, HTTPClientError) as error:  # all that happens between here and AWS
         raise Problem(
-            f"AWS cannot be reached to ask for {what}: {error}.",
+            f"AWS cannot be reached to ask for {what}: {_said(error)}.",
             "Check the network and the region's name, and repeat the step.",
         ) from error
     except BotoCoreError as error:
-        raise Problem(f"The request for {what} could not be made: {error}.") from error
+        raise Problem(f"The request for {what} could not be made: {_said(error)}.") from error
+
+
+def _said(error: Exception) -> str:
+    return masked(" ".join(str(error).split())).rstrip(".")
 
 
 def refusal(what: str, error: ClientError) -> Problem:
     """What AWS refused, as a sentence, and what to do about it."""
     code = str(error.response["Error"]["Code"])
-    said = str(error.response["Error"].get("Message", "")).rstrip(".")
+    said = masked(str(error.response["Error"].get("Message", ""))).rstrip(".")
     if code in EXPIRED:
         return Problem(f"The AWS credentials have expired while asking for {what}.", LOG_IN)
     if code in UNKNOWN_KEY:
         return Problem(f"AWS does not know the credentials that ask for {what} ({code}).", LOG_IN)
     if code in DENIED:
         action = f"{error.operation_name} ({code})"
-        return Problem(
-            f"AWS denies {what}: {action}: {said}.",
-            "Use the deployer role of infra/bootstrap, or have an admin apply it again.",
-        )
+        return Problem(f"AWS denies {what}: {action}: {said}.", ROLE)
     if code in THROTTLED:
         return Problem(
             f"AWS throttles {what} ({code}), also after several tries.",
             "Wait a minute, and repeat the step.",
         )
+    if code in QUOTA:
+        return Problem(
+            f"A service quota does not allow {what} ({code}): {said}.",
+            "Run 00-setup: its readiness report gives the command that asks for more.",
+        )
+    if code == NOT_EMULATED:
+        return Unavailable(f"The emulator cannot tell {what}: {said}.")
     return Problem(f"AWS refuses {what}: {code}: {said}.")
