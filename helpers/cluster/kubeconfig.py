@@ -1,0 +1,159 @@
+"""A kubeconfig for the run's EKS cluster; its token is made with boto3, without the AWS CLI.
+
+The file holds no secret: Helm and kubectl run this module for a token (`python -m
+helpers.cluster.kubeconfig`), as they would run `aws eks get-token`.
+"""
+
+import argparse
+import base64
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from helpers.cloud.account import Account, asking
+from helpers.errors import Problem
+
+PREFIX = "k8s-aws-v1."
+CLUSTER_HEADER = "x-k8s-aws-id"
+API = "client.authentication.k8s.io/v1"
+# aws-iam-authenticator takes a presigned URL for 15 minutes after its signature; one minute less
+# leaves room for clocks that differ. X-Amz-Expires may be 60 seconds at most there.
+URL_LIFETIME_S = 60
+TOKEN_LIFETIME = timedelta(minutes=14)
+USER = "run"
+
+
+@dataclass(frozen=True)
+class Token:
+    """A bearer token for the cluster's API.
+
+    Attributes:
+        value: What stands after "Bearer".
+        expires: From then on the cluster refuses it, UTC.
+    """
+
+    value: str = field(repr=False)
+    expires: datetime
+
+    def lives(self, margin_s: float = 60.0) -> bool:
+        """Whether it is good for that many seconds more."""
+        return datetime.now(UTC) + timedelta(seconds=margin_s) < self.expires
+
+
+@dataclass(frozen=True)
+class Eks:
+    """What is known of an EKS cluster.
+
+    Attributes:
+        name: Its name in EKS.
+        endpoint: URL of its API.
+        authority: Its certificate authority, base64 of PEM.
+    """
+
+    name: str
+    endpoint: str
+    authority: str
+
+
+def token(account: Account, cluster: str) -> Token:
+    """A token for an EKS cluster: a presigned GetCallerIdentity that names it.
+
+    Args:
+        account: Whose credentials sign.
+        cluster: The cluster's name.
+
+    Raises:
+        Problem: There are no usable credentials.
+    """
+    made = datetime.now(UTC)
+    with asking("a token for the cluster"):
+        sts = account.client("sts")
+        sts.meta.events.register("before-sign.sts.GetCallerIdentity", _naming(cluster))
+        url: str = sts.generate_presigned_url(
+            "get_caller_identity", ExpiresIn=URL_LIFETIME_S, HttpMethod="GET"
+        )
+    encoded = base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
+    return Token(PREFIX + encoded, made + TOKEN_LIFETIME)
+
+
+def write(folder: Path, account: Account, cluster: Eks) -> Path:
+    """Write the kubeconfig, readable by this user alone.
+
+    Args:
+        folder: Where; the file is called `kubeconfig`.
+        account: Where its tokens are signed.
+        cluster: Whose it is.
+
+    Returns:
+        The file.
+    """
+    path = folder / "kubeconfig"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        yaml.safe_dump(document(account, cluster), file, sort_keys=False)
+    return path
+
+
+def document(account: Account, cluster: Eks) -> dict[str, Any]:
+    """The kubeconfig as data; its one context has the cluster's name."""
+    arguments = ["-m", "helpers.cluster.kubeconfig", account.region, cluster.name]
+    variables = account.environment | ({"GPU_E2E_ENDPOINT": account.endpoint})
+    plugin = {
+        "apiVersion": API,
+        "command": sys.executable,
+        "args": arguments,
+        "env": [{"name": name, "value": value} for name, value in sorted(variables.items())],
+        "interactiveMode": "Never",
+        "provideClusterInfo": False,
+    }
+    place = {"server": cluster.endpoint, "certificate-authority-data": cluster.authority}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": cluster.name, "cluster": place}],
+        "users": [{"name": USER, "user": {"exec": plugin}}],
+        "contexts": [{"name": cluster.name, "context": {"cluster": cluster.name, "user": USER}}],
+        "current-context": cluster.name,
+    }
+
+
+def credential(made: Token) -> dict[str, Any]:
+    """A token as kubectl and Helm read it from a credential plugin."""
+    expires = made.expires.strftime("%Y-%m-%dT%H:%M:%SZ")
+    status = {"token": made.value, "expirationTimestamp": expires}
+    return {"apiVersion": API, "kind": "ExecCredential", "status": status}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a token as an ExecCredential; 1 and one sentence where there is none."""
+    parser = argparse.ArgumentParser(prog="helpers.cluster.kubeconfig", description=__doc__)
+    parser.add_argument("region")
+    parser.add_argument("cluster")
+    given = parser.parse_args(arguments)
+    account = Account(given.region, os.environ.get("GPU_E2E_ENDPOINT", ""))
+    try:
+        print(json.dumps(credential(token(account, given.cluster))))
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _naming(cluster: str) -> Any:
+    def add(request: Any, **_: Any) -> None:
+        request.headers.add_header(CLUSTER_HEADER, cluster)
+
+    return add
+
+
+if __name__ == "__main__":
+    sys.exit(main())
