@@ -16,6 +16,7 @@ from helpers.errors import Problem, Unavailable
 from helpers.run import Run
 from helpers.services import Service
 from helpers.serving.endpoint import Endpoint
+from helpers.telemetry.catalogue import duration
 from helpers.telemetry.report import Targets
 from helpers.telemetry.server import Server
 
@@ -156,15 +157,6 @@ def _configuration(run: Run) -> str:
             "scrape_configs": [{"job_name": "run", "file_sd_configs": discovery}],
         }
     )
-
-
-def duration(length_s: float) -> str:
-    """A duration as Prometheus reads it.
-
-    >>> duration(5.0), duration(0.5)
-    ('5s', '500ms')
-    """
-    return f"{length_s:.0f}s" if length_s == round(length_s) else f"{round(length_s * 1000)}ms"
 
 
 def _group(job: str, url: str) -> dict[str, object]:

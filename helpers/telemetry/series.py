@@ -7,7 +7,8 @@ import pandas as pd
 
 from helpers.errors import Problem
 from helpers.run import Run
-from helpers.telemetry.prometheus import duration, gpu_absent
+from helpers.telemetry.catalogue import CATALOGUE, CPU, GPU, NO_GPU, Series
+from helpers.telemetry.prometheus import gpu_absent
 from helpers.telemetry.report import SeriesFacts, Telemetry
 from helpers.telemetry.server import Server
 
@@ -17,125 +18,7 @@ MARGIN = timedelta(seconds=5)
 SCRAPES_IN_WINDOW = 5  # a rate needs two; the rest forgives scrapes that come late
 MOST_STEPS = 10_000  # Prometheus refuses more than 11,000
 FINISHED = "finished"  # the outcome of a load that nothing interrupted
-NO_TRITON = "Triton was not scraped, or served no model"
-NO_ANSWERS = "Triton answered no request"
-NO_SAMPLER = "the sampler was not scraped"
-NO_GPU = "no NVIDIA GPU was sampled"
 NO_PROMETHEUS = "there is no Prometheus on this machine"
-
-
-@dataclass(frozen=True)
-class Series:
-    """One series: a PromQL query, and how people read its answer.
-
-    Attributes:
-        name: Its name in the table `metrics`.
-        title: What people read.
-        unit: Unit of the values.
-        promql: The query; `WINDOW` stands for how far a rate or a mean looks back.
-        label: The label that tells its lines apart; empty where there is one line.
-        absence: What it means that there is no value.
-    """
-
-    name: str
-    title: str
-    unit: str
-    promql: str
-    label: str
-    absence: str
-
-    def query(self, window_s: float) -> str:
-        """The query for a window of so many seconds."""
-        return self.promql.replace("WINDOW", duration(window_s))
-
-
-def _triton(name: str) -> str:
-    """Increase of one of Triton's counters per second, by model.
-
-    Triton's own summaries (`nv_inference_*_summary_us`) keep a burst for a minute: never them.
-    """
-    return f"sum by (model) (rate(nv_inference_{name}[WINDOW]))"
-
-
-def _per_request_ms(*durations: str) -> str:
-    total = " + ".join(_triton(f"{one}_duration_us") for one in durations)
-    return f"({total}) / 1000 / ({_triton('request_success')} > 0)"
-
-
-CPU = Series(
-    "cpu_utilisation",
-    "CPU utilisation of this machine",
-    "%",
-    '100 * (1 - sum(rate(node_cpu_seconds_total{mode=~"idle|iowait"}[WINDOW]))'
-    " / sum(rate(node_cpu_seconds_total[WINDOW])))",
-    "",
-    NO_SAMPLER,
-)
-GPU = Series(
-    "gpu_utilisation",
-    "GPU utilisation",
-    "%",
-    "avg by (gpu) (avg_over_time(DCGM_FI_DEV_GPU_UTIL[WINDOW]))",
-    "gpu",
-    NO_GPU,
-)
-CATALOGUE = (
-    Series("requests", "Requests answered", "1/s", _triton("request_success"), "model", NO_TRITON),
-    Series("failures", "Requests failed", "1/s", _triton("request_failure"), "model", NO_TRITON),
-    Series(
-        "queue_time",
-        "Time in the queue, per request",
-        "ms",
-        _per_request_ms("queue"),
-        "model",
-        NO_ANSWERS,
-    ),
-    Series(
-        "compute_time",
-        "Compute time (input, inference, output), per request",
-        "ms",
-        _per_request_ms("compute_input", "compute_infer", "compute_output"),
-        "model",
-        NO_ANSWERS,
-    ),
-    Series(
-        "batch_size",
-        "Images per execution",
-        "images",
-        f"{_triton('count')} / ({_triton('exec_count')} > 0)",
-        "model",
-        NO_ANSWERS,
-    ),
-    Series(
-        "pending",
-        "Requests waiting in Triton",
-        "requests",
-        "sum by (model) (nv_inference_pending_request_count)",
-        "model",
-        NO_TRITON,
-    ),
-    CPU,
-    Series(
-        "memory_used",
-        "Memory used",
-        "GiB",
-        "sum(node_memory_MemTotal_bytes - node_memory_MemAvailable_bytes) / 1024 ^ 3",
-        "",
-        NO_SAMPLER,
-    ),
-    Series(
-        "cpu_by_role",
-        "CPU used, by part",
-        "cores",
-        "sum by (role) (rate(gpu_e2e_process_cpu_seconds_total[WINDOW]))",
-        "role",
-        NO_SAMPLER,
-    ),
-    GPU,
-    Series(
-        "gpu_memory", "GPU memory used", "MiB", "sum by (gpu) (DCGM_FI_DEV_FB_USED)", "gpu", NO_GPU
-    ),
-)
 
 
 @dataclass(frozen=True)
