@@ -3,6 +3,8 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,15 +18,37 @@ from helpers.errors import Problem, Unavailable
 from helpers.run import Run
 from helpers.services import Service
 from helpers.serving.endpoint import Endpoint
+from helpers.telemetry import rules
 from helpers.telemetry.catalogue import duration
+from helpers.telemetry.places import RULES
 from helpers.telemetry.report import Targets
 from helpers.telemetry.server import Server
 
 START_TIMEOUT_S = 30.0
+RETENTION = "1d"  # longer than a session may last
 # Prometheus hands changed targets on every 5 s only
 TARGETS_TIMEOUT_S = 30.0
 SAMPLER, PROMETHEUS, TRITON = "sampler", "prometheus", "triton"
-TARGETS_FILE, CONFIGURATION_FILE = "prometheus/targets.json", "prometheus/prometheus.yml"
+
+Job = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One Prometheus of a run.
+
+    Attributes:
+        service: Its name as a service; also the folder of the run that is its own.
+        port: Where it listens; 0 chooses a free port.
+    """
+
+    service: str
+    port: int = 0
+
+    @property
+    def targets(self) -> str:
+        """What it scrapes, relative to the run's folder."""
+        return f"{self.service}/targets.json"
 
 
 def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S) -> Server:
@@ -43,12 +67,11 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
         Problem: Something does not start, or a target is not up.
     """
     program = tools.need(PROMETHEUS)
-    sampler = services.find(run, SAMPLER) or _start_sampler(run)
-    wanted = {SAMPLER: f"{_url(sampler)}/metrics", TRITON: endpoint.metrics}
-    groups = [_group(job, url) for job, url in wanted.items()]
-    run.write(TARGETS_FILE, json.dumps(groups, indent=2) + "\n")
-    server = Server(_url(services.find(run, PROMETHEUS) or _start_prometheus(run, program)))
-    errors = _await_targets(server, wanted, timeout_s)
+    place = Place(PROMETHEUS, run.profile.telemetry.prometheus_port)
+    wanted = {SAMPLER: sample(run), TRITON: endpoint.metrics}
+    point(run, place, {job: (url, {}) for job, url in wanted.items()})
+    server = launch(run, place, program)
+    errors = await_targets(server, wanted, timeout_s)
     _save(run, server, {job: not error for job, error in errors.items()})
     for job, error in errors.items():
         if error:
@@ -113,6 +136,37 @@ def gpu_absent(server: Server, at: datetime | None = None) -> str:
     return "" if found["state"].eq("present").any() else str(found["detail"].iloc[-1])
 
 
+def sample(run: Run) -> str:
+    """Start the run's sampler, or find it running; returns the address of its metrics.
+
+    Raises:
+        Problem: It does not start.
+    """
+    return f"{_url(services.find(run, SAMPLER) or _start_sampler(run))}/metrics"
+
+
+def point(run: Run, place: Place, wanted: Mapping[str, tuple[str, Job]]) -> None:
+    """Say what a Prometheus scrapes; one that runs follows within seconds.
+
+    Args:
+        run: The run.
+        place: Which Prometheus.
+        wanted: Job → address of its metrics, and labels that its series get.
+    """
+    groups = [_group(job, url, labels) for job, (url, labels) in wanted.items()]
+    run.write(place.targets, json.dumps(groups, indent=2) + "\n")
+
+
+def launch(run: Run, place: Place, program: Path) -> Server:
+    """Start a Prometheus with the rules and the run's facts, or find it running.
+
+    Raises:
+        Problem: It does not start; the sentence quotes its log.
+    """
+    running = services.find(run, place.service)
+    return Server(_url(running or _start_prometheus(run, place, program)))
+
+
 def _start_sampler(run: Run) -> Service:
     port = services.free_port()
     module = "helpers.telemetry.sampler"
@@ -121,53 +175,63 @@ def _start_sampler(run: Run) -> Service:
         SAMPLER,
         [sys.executable, "-m", module, "--port", str(port), "--mark", run.mark],
         ports={"http": port},
-        ready=lambda: _answers(f"http://127.0.0.1:{port}/metrics"),
+        ready=lambda: answers(f"http://127.0.0.1:{port}/metrics"),
         timeout_s=START_TIMEOUT_S,
         program=module,
     )
 
 
-def _start_prometheus(run: Run, program: Path) -> Service:
-    port = services.free_port(run.profile.telemetry.prometheus_port)
+def _start_prometheus(run: Run, place: Place, program: Path) -> Service:
+    port = services.free_port(place.port)
     command: list[str | Path] = [
         program,
-        f"--config.file={run.write(CONFIGURATION_FILE, _configuration(run))}",
-        f"--storage.tsdb.path={run.folder / 'prometheus' / 'data'}",
+        f"--config.file={run.write(f'{place.service}/prometheus.yml', _configuration(run, place))}",
+        f"--storage.tsdb.path={run.folder / place.service / 'data'}",
+        f"--storage.tsdb.retention.time={RETENTION}",
         f"--web.listen-address=127.0.0.1:{port}",
         # its default of 5 s would come on top of the 5 s that discovery takes
         "--scrape.discovery-reload-interval=500ms",
     ]
     return services.start(
         run,
-        PROMETHEUS,
+        place.service,
         command,
         ports={"http": port},
-        ready=lambda: _answers(f"http://127.0.0.1:{port}/-/ready"),
+        ready=lambda: answers(f"http://127.0.0.1:{port}/-/ready"),
         timeout_s=START_TIMEOUT_S,
         program=str(program),
     )
 
 
-def _configuration(run: Run) -> str:
+def _configuration(run: Run, place: Place) -> str:
+    """The cluster's rules with the run's own facts, and the targets of a file that may change."""
     every = duration(run.profile.telemetry.scrape_interval_s)
-    discovery = [{"files": [str((run.folder / TARGETS_FILE).resolve())]}]
+    facts = run.write(f"{place.service}/facts.yaml", yaml.safe_dump(rules.of_run(run)))
+    discovery = [{"files": [str((run.folder / place.targets).resolve())]}]
     return yaml.safe_dump(
         {
-            "global": {"scrape_interval": every, "scrape_timeout": every},
-            "scrape_configs": [{"job_name": "run", "file_sd_configs": discovery}],
+            "global": {
+                "scrape_interval": every,
+                "scrape_timeout": every,
+                "evaluation_interval": every,
+            },
+            "rule_files": [str(RULES / "*.yaml"), str(facts.resolve())],
+            "scrape_configs": [
+                {"job_name": "run", "honor_labels": True, "file_sd_configs": discovery}
+            ],
         }
     )
 
 
-def _group(job: str, url: str) -> dict[str, object]:
+def _group(job: str, url: str, added: Job) -> dict[str, object]:
     parts = urlsplit(url)
     # the same instance wherever it listens: a restarted Triton continues its series
-    labels = {"job": job, "instance": job}
+    labels = {"job": job, "instance": job, **added}
     labels |= {"__scheme__": parts.scheme, "__metrics_path__": parts.path or "/metrics"}
     return {"targets": [parts.netloc], "labels": labels}
 
 
-def _await_targets(server: Server, wanted: dict[str, str], timeout_s: float) -> dict[str, str]:
+def await_targets(server: Server, wanted: dict[str, str], timeout_s: float) -> dict[str, str]:
     """Wait until all targets are up; returns job → why it is not, empty where it is."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -202,7 +266,8 @@ def _url(service: Service) -> str:
     return f"http://127.0.0.1:{service.ports['http']}"
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether something on this machine answers well at an address."""
     with requests.Session() as session:
         session.trust_env = False
         try:

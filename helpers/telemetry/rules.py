@@ -2,12 +2,17 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import yaml
 
+from helpers.cloud import prices
+from helpers.cloud.reports import PlanFacts, Stack
+from helpers.cluster import contract
 from helpers.errors import Problem
-from helpers.profile import Kpis
+from helpers.profile import Kpis, Profile
+from helpers.run import Run
 from helpers.telemetry.places import RULES
 
 LIMITS = RULES / "limits.yaml"
@@ -60,6 +65,27 @@ def facts(
     return {"groups": [{"name": "gpu-e2e-facts", "rules": rules}]}
 
 
+def of_run(run: Run) -> dict[str, Any]:
+    """The facts of a run: its targets, its plan's prices, its stack's timer.
+
+    Without a plan the prices are list prices of the dated table: on-demand, and an upper limit.
+    """
+    stack = run.find(Stack)
+    expires = stack.dead_man_expires if stack else ""
+    fixed, gpu_node = _hourly(run)
+    return facts(
+        run.profile.kpis,
+        stack=fixed,
+        gpu_node=gpu_node,
+        expires=datetime.fromisoformat(expires).timestamp() if expires else None,
+    )
+
+
+def chart_values(run: Run) -> dict[str, Any]:
+    """Values of the chart `k8s/charts/observability` for a run."""
+    return {"facts": of_run(run)}
+
+
 def runbook() -> dict[str, dict[str, str]]:
     """Alert → its severity, summary and runbook line."""
     return {
@@ -73,6 +99,27 @@ def runbook() -> dict[str, dict[str, str]]:
         for rule in group["rules"]
         if "alert" in rule
     }
+
+
+def _hourly(run: Run) -> tuple[dict[str, float], float | None]:
+    """US dollars an hour of the fixed parts by name, and of one GPU node."""
+    plan = run.find(PlanFacts)
+    if plan is None:
+        return _listed(run.profile)
+    lines = plan.cost.lines
+    fixed = {one.what: one.hourly for one in lines if "GPU" not in one.what}
+    return fixed, next((one.usd_per_hour for one in lines if "GPU" in one.what), None)
+
+
+def _listed(profile: Profile) -> tuple[dict[str, float], float | None]:
+    try:
+        table = prices.load(profile.region)
+    except Problem:
+        return {}, None
+    keys = {"EKS control plane": "eks.standard", "NAT gateway": "nat.hour",
+            "load balancer": "alb.hour"}  # fmt: skip
+    fixed = {what: table.price(key).per_hour for what, key in keys.items()}
+    return fixed, table.instance(contract.load().gpu.instance_types[0]).per_hour
 
 
 def _constant(record: str, value: float, **labels: str) -> dict[str, Any]:
