@@ -1,0 +1,117 @@
+"""Faults that an emulated account can be told to have."""
+
+import time
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from threading import Lock
+from typing import Literal
+
+from helpers.rehearsal.double.wire import Answer, Asked, family, refuse
+from helpers.rehearsal.double.world import Settings
+
+Kind = Literal["expired", "denied", "throttled", "error", "slow"]
+# Code and HTTP status by kind and family of services. Sources: the pages "Common errors" of the
+# services' API references, and "Error codes for the Amazon EC2 API".
+_CODES: dict[tuple[str, str], tuple[str, int]] = {
+    ("expired", "ec2"): ("RequestExpired", 400),
+    ("expired", "json"): ("ExpiredTokenException", 400),
+    ("expired", "query"): ("ExpiredToken", 403),
+    ("expired", "rest-xml"): ("ExpiredToken", 400),
+    ("denied", "ec2"): ("UnauthorizedOperation", 403),
+    ("denied", "json"): ("AccessDeniedException", 400),
+    ("denied", "query"): ("AccessDenied", 403),
+    ("denied", "rest-xml"): ("AccessDenied", 403),
+    ("throttled", "ec2"): ("RequestLimitExceeded", 503),
+    ("throttled", "json"): ("ThrottlingException", 400),
+    ("throttled", "query"): ("Throttling", 400),
+    ("throttled", "rest-xml"): ("SlowDown", 503),
+}
+_SAYS = {
+    "expired": "The security token included in the request is expired",
+    "throttled": "Rate exceeded",
+}
+
+
+class Fault(Settings):
+    """Something that goes wrong.
+
+    Attributes:
+        kind: `expired` credentials, `denied` access, `throttled` requests, any other `error`, or
+            an answer that is `slow`.
+        service: Which services, by botocore's name; may hold `*`.
+        operation: Which operations; may hold `*`.
+        times: How often, then never again; 0 means always.
+        delay_s: How long `slow` holds the request before it is carried out, seconds.
+        code: Error code, for `error`.
+        message: What the error says; empty for AWS's own words.
+        status: HTTP status, for `error`.
+    """
+
+    kind: Kind
+    service: str = "*"
+    operation: str = "*"
+    times: int = 0
+    delay_s: float = 0.0
+    code: str = "InternalFailure"
+    message: str = ""
+    status: int = 400
+
+    def concerns(self, asked: Asked) -> bool:
+        """Whether this request has the fault."""
+        return fnmatchcase(asked.service, self.service) and fnmatchcase(
+            asked.operation, self.operation
+        )
+
+    def strike(self, asked: Asked) -> Answer | None:
+        """What the service answers; None when it goes on after a delay."""
+        if self.kind == "slow":
+            time.sleep(self.delay_s)
+            return None
+        if self.kind == "error":
+            return refuse(asked, self.code, self.message, self.status)
+        code, status = _CODES[self.kind, family(asked.service)]
+        return refuse(asked, code, self.message or _words(self.kind, asked), status)
+
+
+class Faults:
+    """The faults that are switched on, oldest first."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._on: list[Fault] = []
+
+    def add(self, *faults: Fault) -> None:
+        """Switch faults on."""
+        with self._lock:
+            self._on.extend(faults)
+
+    def clear(self) -> None:
+        """Switch every fault off."""
+        with self._lock:
+            self._on.clear()
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(list(self._on))
+
+    def strike(self, asked: Asked) -> Answer | None:
+        """What the first fault that concerns a request answers; None where none does."""
+        fault = self._take(asked)
+        return fault.strike(asked) if fault else None
+
+    def _take(self, asked: Asked) -> Fault | None:
+        with self._lock:
+            for number, fault in enumerate(self._on):
+                if not fault.concerns(asked):
+                    continue
+                if fault.times == 1:
+                    del self._on[number]
+                elif fault.times:
+                    self._on[number] = fault.model_copy(update={"times": fault.times - 1})
+                return fault
+        return None
+
+
+def _words(kind: str, asked: Asked) -> str:
+    if kind == "denied":
+        return f"You are not authorized to perform: {asked.prefix}:{asked.operation}"
+    return _SAYS[kind]

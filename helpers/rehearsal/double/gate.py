@@ -1,0 +1,93 @@
+"""The one place that every request passes: recorded, struck by faults, answered or let through."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+
+from moto.core.exceptions import ServiceException
+from moto.core.request import Request
+from moto.core.responses import BaseResponse
+from moto.core.utils import camelcase_to_underscores
+
+from helpers.rehearsal.double import table
+from helpers.rehearsal.double.call import Call, Refusal
+from helpers.rehearsal.double.faults import Faults
+from helpers.rehearsal.double.wire import Answer, Asked, identify, refuse, serialise
+from helpers.rehearsal.double.world import World
+
+NOT_EMULATED = "NotEmulated"
+NOT_IMPLEMENTED = 501  # SDKs try again after 500, 502, 503 and 504
+
+# Where moto's package is not called as botocore calls the service.
+_PACKAGES = {"lambda": "awslambda", "service-quotas": "servicequotas", "resourcegroupstaggingapi": (
+    "resourcegroupstaggingapi")}  # fmt: skip
+# Moto answers these by path, not by a method of the operation's name.
+_BY_PATH = ("s3", "sns")
+
+
+class Gate:
+    """Sees each request before moto does.
+
+    Attributes:
+        world: What the account is like.
+        faults: What goes wrong in it.
+        record: Told of every request whose operation is known.
+    """
+
+    def __init__(self, world: World, faults: Faults, record: Callable[[Asked], None]) -> None:
+        self.world = world
+        self.faults = faults
+        self.record = record
+
+    def answer(self, request: Request) -> Answer | None:
+        """The answer to a request; None leaves it to moto."""
+        asked = identify(request)
+        if asked is None:
+            return None
+        self.record(asked)
+        if (struck := self.faults.strike(asked)) is not None:
+            return struck
+        operation = table.find(asked.service, asked.operation)
+        if operation is not None:
+            call = Call(asked.params, asked.region, asked.key, self.world)
+            try:
+                result = operation(call)
+            except Refusal as refusal:
+                return refuse(asked, refusal.code, refusal.message, refusal.status)
+            except ServiceException as error:
+                return refuse(asked, error.code, error.message, 400)
+            if result is not None:
+                return serialise(asked, result)
+        return None if _moto_knows(asked.service, asked.operation) else not_emulated(asked)
+
+
+def not_emulated(asked: Asked) -> Answer:
+    """The refusal of what the double does not know."""
+    message = (
+        f"The rehearsal's AWS emulator does not know {asked.service}:{asked.operation}; "
+        "only AWS itself can answer it."
+    )
+    return refuse(asked, NOT_EMULATED, message, NOT_IMPLEMENTED)
+
+
+@functools.cache
+def _moto_knows(service: str, operation: str) -> bool:
+    if service in _BY_PATH:
+        return True
+    name = camelcase_to_underscores(operation)
+    return any(hasattr(one, name) for one in _response_classes(service))
+
+
+@functools.cache
+def _response_classes(service: str) -> list[type]:
+    package = _PACKAGES.get(service, service.replace("-", ""))
+    try:
+        module = import_module(f"moto.{package}.responses")
+    except ModuleNotFoundError:
+        return []
+    return [
+        one
+        for _, one in inspect.getmembers(module, inspect.isclass)
+        if issubclass(one, BaseResponse) and one is not BaseResponse
+    ]

@@ -1,0 +1,75 @@
+"""The double inside this process: boto3's requests never leave it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.request import normalize_request
+
+from helpers.cloud.account import Account
+from helpers.rehearsal.double.faults import Faults
+from helpers.rehearsal.double.gate import Gate
+from helpers.rehearsal.double.mended import mend
+from helpers.rehearsal.double.recording import Line, line_of
+from helpers.rehearsal.double.world import World
+
+# What a user has set for AWS must not reach a test.
+CLEAN = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+UNSET = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN")
+
+
+@dataclass
+class Double:
+    """An emulated account, and the handles to change it.
+
+    Attributes:
+        account: What the code under test is given.
+        world: What the account is like.
+        faults: What goes wrong in it.
+        calls: What was asked for.
+    """
+
+    account: Account
+    world: World
+    faults: Faults
+    calls: list[Line] = field(default_factory=list)
+
+
+@contextmanager
+def installed(region: str = "us-east-1") -> Iterator[Double]:
+    """An empty emulated account for the length of a `with`.
+
+    Args:
+        region: Region of its stack.
+    """
+    mend()
+    double = Double(Account(region), World(), Faults())
+    gate = Gate(double.world, double.faults, lambda asked: double.calls.append(line_of(asked)))
+    ask_moto = BotocoreStubber.process_request
+
+    def process(stubber: BotocoreStubber, request: Any) -> Any:
+        answer = gate.answer(normalize_request(request))
+        return answer if answer is not None else ask_moto(stubber, request)
+
+    kept = {key: value for key, value in os.environ.items() if key not in UNSET}
+    with (
+        patch.dict(os.environ, kept | CLEAN, clear=True),
+        patch("botocore.endpoint.time", SimpleNamespace(sleep=_no_wait)),
+        patch.object(BotocoreStubber, "process_request", process),
+        mock_aws(),
+    ):
+        yield double
+
+
+def _no_wait(_seconds: float) -> None:
+    """A throttled request is sent again at once."""

@@ -1,0 +1,60 @@
+"""Systems Manager: the public parameters that name the images of EKS nodes."""
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from helpers.rehearsal.double.call import Call, Operations
+from helpers.rehearsal.double.eks import VERSIONS
+
+# docs.aws.amazon.com/eks/latest/userguide/retrieve-ami-id.html
+_PATH = re.compile(
+    r"^/aws/service/eks/optimized-ami/(?P<version>[\d.]+)/amazon-linux-2023"
+    r"/(?P<arch>x86_64|arm64)/(?P<variant>standard|nvidia|neuron)/recommended"
+    r"(?P<leaf>|/image_id|/image_name|/release_version)$"
+)
+RELEASE_DAY = "20261101"
+
+
+def get_parameter(call: Call) -> dict[str, Any] | None:
+    """A public parameter of EKS; every other is moto's."""
+    found = _parameter(call, call.params["Name"])
+    return {"Parameter": found} if found else None
+
+
+def get_parameters(call: Call) -> dict[str, Any] | None:
+    """Several at once, where all of them are EKS's."""
+    names = call.params["Names"]
+    found = [one for name in names if (one := _parameter(call, name))]
+    return {"Parameters": found, "InvalidParameters": []} if len(found) == len(names) else None
+
+
+def _parameter(call: Call, name: str) -> dict[str, Any] | None:
+    match = _PATH.match(name)
+    if match is None or match["version"] not in VERSIONS:
+        return None
+    version, variant = match["version"], match["variant"]
+    facts = {
+        "image_id": f"ami-0{_digest(call.region, version, match['arch'], variant)[:16]}",
+        "image_name": f"amazon-eks-node-al2023-{match['arch']}-{variant}-{version}-v{RELEASE_DAY}",
+        "release_version": f"{version}.0-{RELEASE_DAY}",
+    }
+    leaf = match["leaf"].removeprefix("/")
+    return {
+        "Name": name,
+        "Type": "String",
+        "Value": facts[leaf] if leaf else json.dumps({"schema_version": "2", **facts}),
+        "Version": 1,
+        "LastModifiedDate": datetime(2026, 11, 1, tzinfo=UTC),
+        "ARN": f"arn:aws:ssm:{call.region}::parameter{name}",
+        "DataType": "text",
+    }
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()
+
+
+OPERATIONS: Operations = {"GetParameter": get_parameter, "GetParameters": get_parameters}
