@@ -20,8 +20,7 @@ NOT_EMULATED = "NotEmulated"
 NOT_IMPLEMENTED = 501  # SDKs try again after 500, 502, 503 and 504
 
 # Where moto's package is not called as botocore calls the service.
-_PACKAGES = {"lambda": "awslambda", "service-quotas": "servicequotas", "resourcegroupstaggingapi": (
-    "resourcegroupstaggingapi")}  # fmt: skip
+_PACKAGES = {"lambda": "awslambda"}
 # Moto answers these by path, not by a method of the operation's name.
 _BY_PATH = ("s3", "sns")
 
@@ -40,25 +39,27 @@ class Gate:
         self.faults = faults
         self.record = record
 
-    def answer(self, request: Request) -> Answer | None:
-        """The answer to a request; None leaves it to moto."""
+    def pass_through(self, request: Request) -> tuple[Asked | None, Answer | None]:
+        """What a request asks for, as far as it tells, and the answer; None leaves it to moto."""
         asked = identify(request)
         if asked is None:
-            return None
+            return None, None
         self.record(asked)
-        if (struck := self.faults.strike(asked)) is not None:
-            return struck
+        answer = self.faults.strike(asked)
+        return asked, self._own(asked) if answer is None else answer
+
+    def _own(self, asked: Asked) -> Answer | None:
         operation = table.find(asked.service, asked.operation)
+        result = None
         if operation is not None:
-            call = Call(asked.params, asked.region, asked.key, self.world)
             try:
-                result = operation(call)
+                result = operation(Call(asked.params, asked.region, asked.key, self.world))
             except Refusal as refusal:
                 return refuse(asked, refusal.code, refusal.message, refusal.status)
             except ServiceException as error:
                 return refuse(asked, error.code, error.message, 400)
-            if result is not None:
-                return serialise(asked, result)
+        if result is not None:
+            return serialise(asked, result)
         return None if _moto_knows(asked.service, asked.operation) else not_emulated(asked)
 
 
@@ -69,6 +70,15 @@ def not_emulated(asked: Asked) -> Answer:
         "only AWS itself can answer it."
     )
     return refuse(asked, NOT_EMULATED, message, NOT_IMPLEMENTED)
+
+
+def failed(asked: Asked, error: Exception) -> Answer:
+    """The refusal of what moto stumbles over."""
+    message = (
+        f"The rehearsal's AWS emulator failed in {asked.service}:{asked.operation}: "
+        f"{type(error).__name__}: {error}"
+    )
+    return refuse(asked, "EmulatorFailure", message, NOT_IMPLEMENTED)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from moto.core.request import normalize_request
 
 from helpers.cloud.account import Account
 from helpers.rehearsal.double.faults import Faults
-from helpers.rehearsal.double.gate import Gate
+from helpers.rehearsal.double.gate import Gate, not_emulated
 from helpers.rehearsal.double.mended import mend
 from helpers.rehearsal.double.recording import Line, line_of
 from helpers.rehearsal.double.world import World
@@ -58,8 +58,15 @@ def installed(region: str = "us-east-1") -> Iterator[Double]:
     ask_moto = BotocoreStubber.process_request
 
     def process(stubber: BotocoreStubber, request: Any) -> Any:
-        answer = gate.answer(normalize_request(request))
-        return answer if answer is not None else ask_moto(stubber, request)
+        asked, answer = gate.pass_through(normalize_request(request))
+        if answer is not None:
+            return answer
+        try:
+            return ask_moto(stubber, request)
+        except NotImplementedError:
+            if asked is None:
+                raise
+            return not_emulated(asked)
 
     kept = {key: value for key, value in os.environ.items() if key not in UNSET}
     with (

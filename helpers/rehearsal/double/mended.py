@@ -3,13 +3,16 @@
 import functools
 import json
 import os
+from importlib import metadata
 from typing import Any
 
 from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.s3.models import FakeBucket
 
+from helpers.errors import Problem
 from helpers.rehearsal.double import autoscaling
 
+MOTO = "5.2.5"  # the version whose insides are known here
 # Read by moto when it first needs them.
 SETTINGS = {
     "MOTO_ACM_VALIDATION_WAIT": "0",  # a certificate is validated at once
@@ -22,7 +25,16 @@ _get_permission = FakeBucket.get_permission
 
 @functools.cache
 def mend() -> None:
-    """Mend moto, once in a process."""
+    """Mend moto, once in a process.
+
+    Raises:
+        Problem: It is another moto than the one whose insides are known here.
+    """
+    if (found := metadata.version("moto")) != MOTO:
+        raise Problem(
+            f"moto {found} is installed, but the AWS emulator extends the insides of {MOTO}.",
+            "Run 'make setup', which installs the pinned one.",
+        )
     os.environ.update(SETTINGS)
     autoscaling.mend()
     template: Any = LaunchTemplate

@@ -1,7 +1,7 @@
 """What an account is like before anything is made in it, and what has become of the market."""
 
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -87,3 +87,24 @@ class World(Settings):
     spot: Spot = Spot()
     costs: Costs = Costs()
     scan_findings: dict[str, int] = {"MEDIUM": 2, "LOW": 5}
+
+    def change(self, part: dict[str, Any]) -> None:
+        """Take over a part of another world, in this object; mappings are merged.
+
+        Raises:
+            pydantic.ValidationError: There is no such thing in a world.
+        """
+        self.become(World.model_validate(_merged(self.model_dump(), part)))
+
+    def become(self, other: "World") -> None:
+        """Be as another world, in this object."""
+        for name in World.model_fields:
+            setattr(self, name, getattr(other, name))
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    both = old | new
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(old.get(key), dict):
+            both[key] = _merged(old[key], value)
+    return both
