@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from cycler import cycler
 from IPython.core.getipython import get_ipython
 from IPython.display import display
+from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -76,6 +78,16 @@ def panels(count: int, *, height: float, share_x: bool) -> tuple[Figure, Sequenc
         count, 1, figsize=(WIDTH_IN, height * count + 0.4), sharex=share_x, squeeze=False
     )
     return figure, list(axes[:, 0])
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure, for layouts that are no column of panels.
+
+    Args:
+        width: Inches.
+        height: Inches.
+    """
+    return plt.figure(figsize=(width, height))
 
 
 def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURES) -> None:
@@ -177,6 +189,18 @@ def plain_log(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def clock(axis: Axis) -> None:
+    """An axis of times with as few digits as tell them apart; the day stands at its end."""
+    locator = dates.AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+
+
+def moment(at: datetime) -> float:
+    """A moment's place on an axis of times."""
+    return float(dates.date2num(at))  # type: ignore[no-untyped-call]
 
 
 def _watermark(figure: Figure) -> None:
