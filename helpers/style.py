@@ -87,7 +87,8 @@ def canvas(width: float, height: float) -> Figure:
         width: Inches.
         height: Inches.
     """
-    return plt.figure(figsize=(width, height))
+    with mpl.rc_context({"figure.constrained_layout.use": False}):
+        return plt.figure(figsize=(width, height))
 
 
 def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURES) -> None:
@@ -191,11 +192,17 @@ def plain_log(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def height(axes: Axes) -> float:
+    """Height of axes, inches."""
+    return float(axes.bbox.height / axes.figure.dpi)
+
+
 def clock(axis: Axis) -> None:
     """An axis of times with as few digits as tell them apart; the day stands at its end."""
     locator = dates.AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     axis.set_major_locator(locator)
     axis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axis.get_offset_text().set_fontsize(7)
 
 
 def moment(at: datetime) -> float:

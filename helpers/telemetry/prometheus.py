@@ -25,6 +25,7 @@ from helpers.telemetry.report import Targets
 from helpers.telemetry.server import Server
 
 START_TIMEOUT_S = 30.0
+FACTS = "facts.yaml"
 RETENTION = "1d"  # longer than a session may last
 # Prometheus hands changed targets on every 5 s only
 TARGETS_TIMEOUT_S = 30.0
@@ -157,14 +158,24 @@ def point(run: Run, place: Place, wanted: Mapping[str, tuple[str, Job]]) -> None
     run.write(place.targets, json.dumps(groups, indent=2) + "\n")
 
 
-def launch(run: Run, place: Place, program: Path) -> Server:
+def launch(run: Run, place: Place, program: Path, expires: float | None = None) -> Server:
     """Start a Prometheus with the rules and the run's facts, or find it running.
+
+    Args:
+        run: The run.
+        place: Which Prometheus.
+        program: Where the program is.
+        expires: Stands for the timer of a stack that there is not, seconds since 1970.
 
     Raises:
         Problem: It does not start; the sentence quotes its log.
     """
     running = services.find(run, place.service)
-    return Server(_url(running or _start_prometheus(run, place, program)))
+    if running is None:
+        facts = yaml.safe_dump(rules.of_run(run, expires))
+        run.write(f"{place.service}/{FACTS}", facts)
+        running = _start_prometheus(run, place, program)
+    return Server(_url(running))
 
 
 def _start_sampler(run: Run) -> Service:
@@ -206,7 +217,7 @@ def _start_prometheus(run: Run, place: Place, program: Path) -> Service:
 def _configuration(run: Run, place: Place) -> str:
     """The cluster's rules with the run's own facts, and the targets of a file that may change."""
     every = duration(run.profile.telemetry.scrape_interval_s)
-    facts = run.write(f"{place.service}/facts.yaml", yaml.safe_dump(rules.of_run(run)))
+    facts = run.folder / place.service / FACTS
     discovery = [{"files": [str((run.folder / place.targets).resolve())]}]
     return yaml.safe_dump(
         {

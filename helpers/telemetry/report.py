@@ -55,6 +55,59 @@ class Targets(Record, stage="04", name="targets"):
         return f"Prometheus {self.prometheus}: {len(up)} of {len(self.up)} targets up"
 
 
+class BoardFacts(Settings):
+    """One dashboard, asked.
+
+    Attributes:
+        name: Its name in `k8s/dashboards`.
+        title: What people read.
+        panels: How many it has.
+        queries: How many they ask.
+        answered: How many queries had a value.
+        values: How many values came back.
+        absent: Panel and query without a value → what that means.
+    """
+
+    name: str
+    title: str
+    panels: int
+    queries: int
+    answered: int
+    values: int
+    absent: dict[str, str]
+
+
+class Dashboards(Record, stage="04", name="dashboards"):
+    """Every query of every dashboard, asked of a Prometheus that scraped Triton under load.
+
+    Attributes:
+        prometheus: Version of the server.
+        requests: Requests that Triton was sent meanwhile.
+        note: What a reader must know of the data; empty where all of it was measured.
+        boards: One for each dashboard.
+    """
+
+    prometheus: str
+    requests: int
+    note: str
+    boards: tuple[BoardFacts, ...]
+
+    @property
+    def all_answered(self) -> bool:
+        """Whether every query had a value, and there is one."""
+        return bool(self.boards) and all(one.queries == one.answered > 0 for one in self.boards)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many queries were answered, and by what."""
+        queries = sum(one.queries for one in self.boards)
+        answered = sum(one.answered for one in self.boards)
+        return (
+            f"{answered} of {queries} queries of {len(self.boards)} dashboards answered by "
+            f"Prometheus {self.prometheus}{f'; {self.note}' if self.note else ''}"
+        )
+
+
 class Telemetry(Record, stage="05", name="telemetry"):
     """The series of the load test, and utilisation while under load.
 

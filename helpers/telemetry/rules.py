@@ -65,19 +65,24 @@ def facts(
     return {"groups": [{"name": "gpu-e2e-facts", "rules": rules}]}
 
 
-def of_run(run: Run) -> dict[str, Any]:
+def of_run(run: Run, expires: float | None = None) -> dict[str, Any]:
     """The facts of a run: its targets, its plan's prices, its stack's timer.
 
     Without a plan the prices are list prices of the dated table: on-demand, and an upper limit.
+
+    Args:
+        run: The run.
+        expires: Stands for the timer where there is no stack, seconds since 1970.
     """
     stack = run.find(Stack)
-    expires = stack.dead_man_expires if stack else ""
+    if stack and stack.dead_man_expires:
+        expires = datetime.fromisoformat(stack.dead_man_expires).timestamp()
     fixed, gpu_node = _hourly(run)
     return facts(
         run.profile.kpis,
         stack=fixed,
         gpu_node=gpu_node,
-        expires=datetime.fromisoformat(expires).timestamp() if expires else None,
+        expires=expires,
     )
 
 

@@ -24,6 +24,7 @@ def build(choices: Choices) -> dashboard.Dashboard:
             over_time(
                 (series.QUEUE, series.COMPUTE, series.HAND_OVER),
                 title="Where the time goes, mean per request",
+                names=("queue", "compute", "hand-over"),
             )
         )
         .with_panel(over_time(series.QUEUE_P95))

@@ -83,6 +83,7 @@ def over_time(
     series: Series | Sequence[Series],
     *,
     title: str = "",
+    names: Sequence[str] = (),
     target: Target | None = None,
     span: int = HALF,
     floor: float | None = 0,
@@ -92,6 +93,7 @@ def over_time(
     Args:
         series: What is drawn.
         title: What the panel is called; empty takes the first series' title.
+        names: What several series are called in the legend.
         target: The limit that is drawn.
         span: Width, of 24 columns.
         floor: Where the axis begins; None leaves it to the data.
@@ -122,7 +124,7 @@ def over_time(
         dashed = common_models.GraphThresholdsStyleMode.DASHED
         made.thresholds_style(common.GraphThresholdsStyleConfig().mode(dashed))
     for number, one in enumerate(several):
-        made.with_target(_query(one, number, alone=len(several) == 1))
+        made.with_target(_query(one, number, names[number] if names else ""))
     return made
 
 
@@ -151,13 +153,14 @@ def figure(
         .graph_mode(common_models.BigValueGraphMode.AREA)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .thresholds(_thresholds(target))
-        .with_target(_query(series, 0, alone=True))
+        .with_target(_query(series, 0))
     )
 
 
-def _query(one: Series, number: int, *, alone: bool) -> prometheus.Dataquery:
+def _query(one: Series, number: int, name: str = "") -> prometheus.Dataquery:
     label = f"{{{{{one.label}}}}}" if one.label else ""
-    legend = label if alone and label else f"{one.title} {label}".strip()
+    told = "GPU" if one.label == "gpu" else name  # a bare number would tell nobody what it is
+    legend = f"{told} {label}".strip() or one.title
     return (
         prometheus.Dataquery()
         .expr(one.grafana)

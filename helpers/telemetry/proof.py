@@ -1,0 +1,188 @@
+"""Proof that every dashboard's every query is answered, by a Prometheus that scrapes a real Triton.
+
+In a rehearsal that is a second, short-lived Prometheus, for two reasons. Where there is no GPU,
+GPU and node series come from exposition text that the DCGM exporter documents, and such figures
+must never reach the Prometheus that measures. And Triton's series get labels of a pod, so that
+the variables `namespace` and `pod`, and the join of load and GPU, are tried as in the cluster.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+from tritonclient.utils import InferenceServerException
+
+from helpers import services, tools
+from helpers.errors import Problem
+from helpers.run import Run
+from helpers.serving import smoke
+from helpers.serving.endpoint import Endpoint
+from helpers.telemetry import answers, board, dashboards, exposition, pictures, prometheus
+from helpers.telemetry.answers import Answers, Window
+from helpers.telemetry.prometheus import Place
+from helpers.telemetry.report import BoardFacts, Dashboards
+from helpers.telemetry.server import Server
+
+PLACE = Place("prometheus-proof")
+EXPOSITION, DCGM = "exposition", "dcgm-exporter"
+POD = {"namespace": "triton", "pod": "triton-0"}  # as in the documented exposition
+LOAD_S = 14.0  # sums of the rules look at every tenth second, and rates at four scrapes
+SETTLE_S = 3.0
+
+
+def prove(run: Run, endpoint: Endpoint, *, load_s: float = LOAD_S) -> Dashboards:
+    """Ask every query of every dashboard while Triton answers, draw them, and record it.
+
+    Args:
+        run: The run.
+        endpoint: Its Triton.
+        load_s: How long Triton is asked, seconds.
+
+    Raises:
+        Unavailable: There is no Prometheus here.
+        Problem: Something does not start or is not scraped, or a query is refused.
+    """
+    with watching(run, endpoint) as server:
+        begin = datetime.now(UTC)
+        asked = keep_busy(run, endpoint, load_s)
+        time.sleep(max(SETTLE_S, 2 * run.profile.telemetry.scrape_interval_s))
+        window = Window(begin, datetime.now(UTC), run.profile.telemetry.scrape_interval_s)
+        note = exposition.NOT_MEASURED
+        return record(run, server, window, note=note, requests=asked)
+
+
+def record(
+    run: Run, server: Server, window: Window, *, note: str = "", requests: int = 0
+) -> Dashboards:
+    """Ask every query of every dashboard over a time, draw them, and record what was answered.
+
+    Args:
+        run: The run.
+        server: The Prometheus.
+        window: The time.
+        note: What a reader must know of the data.
+        requests: How many requests Triton was sent meanwhile.
+
+    Raises:
+        Problem: Prometheus does not answer, or refuses a query.
+    """
+    facts = []
+    for name, found in every(run, server, window, note=note).items():
+        pictures.draw(run, name, found, place=f"{pictures.FOLDER}/proof")
+        facts.append(_facts(name, found))
+    proved = Dashboards(
+        prometheus=server.version(), requests=requests, note=note, boards=tuple(facts)
+    )
+    run.save(proved)
+    return proved
+
+
+def every(run: Run, server: Server, window: Window, *, note: str = "") -> dict[str, Answers]:
+    """Each dashboard with the targets of the run's profile, asked over a time; by name.
+
+    Raises:
+        Problem: Prometheus does not answer, or refuses a query.
+    """
+    return {
+        name: answers.ask(server, board.read(text), window, note=note)
+        for name, text in dashboards.build(run.profile.kpis).items()
+    }
+
+
+def frame(proved: Dashboards) -> pd.DataFrame:
+    """One row a dashboard, for people."""
+    return pd.DataFrame(
+        {
+            "Dashboard": one.title,
+            "Panels": one.panels,
+            "Queries": one.queries,
+            "Answered": one.answered,
+            "Values": one.values,
+            "Without a value": "; ".join(f"{what}: {why}" for what, why in one.absent.items()),
+        }
+        for one in proved.boards
+    )
+
+
+@contextmanager
+def watching(run: Run, endpoint: Endpoint) -> Iterator[Server]:
+    """A Prometheus of its own that scrapes Triton, the sampler and the documented exposition.
+
+    Raises:
+        Unavailable: There is no Prometheus here.
+        Problem: Something does not start, or a target is not up.
+    """
+    program = tools.need(prometheus.PROMETHEUS)
+    try:
+        wanted = {
+            prometheus.TRITON: (endpoint.metrics, POD),
+            prometheus.SAMPLER: (prometheus.sample(run), {}),
+            DCGM: (_expose(run), {}),
+        }
+        prometheus.point(run, PLACE, wanted)
+        timer = time.time() + run.profile.infrastructure.ttl_hours * 3600
+        server = prometheus.launch(run, PLACE, program, expires=timer)
+        addresses = {job: url for job, (url, _) in wanted.items()}
+        errors = prometheus.await_targets(server, addresses, prometheus.TARGETS_TIMEOUT_S)
+        if down := {job: error for job, error in errors.items() if error}:
+            told = "; ".join(f"{job}: {error}" for job, error in down.items())
+            raise Problem(f"The dashboards cannot be proved, a target is down: {told}.")
+        yield server
+    finally:
+        services.stop(run, PLACE.service)
+        services.stop(run, EXPOSITION)
+
+
+def keep_busy(run: Run, endpoint: Endpoint, seconds: float) -> int:
+    """Ask every model again and again for so long; returns how many requests were answered.
+
+    Raises:
+        Problem: Triton does not answer.
+    """
+    until, count = time.monotonic() + seconds, 0
+    inputs = {
+        one.name: np.zeros((1, 3, one.image_size, one.image_size), dtype=np.float32)
+        for one in run.profile.model.networks
+    }
+    while time.monotonic() < until:
+        for model, images in inputs.items():
+            try:
+                smoke.over_http(endpoint, model, images)
+            except (InferenceServerException, OSError) as error:
+                raise Problem(f"Triton does not answer for {model}: {error}.") from error
+            count += 1
+    return count
+
+
+def _expose(run: Run) -> str:
+    port = services.free_port()
+    url = f"http://127.0.0.1:{port}/metrics"
+    module = exposition.__name__
+    services.start(
+        run,
+        EXPOSITION,
+        [sys.executable, "-m", module, "--port", str(port), exposition.DCGM],
+        ports={"http": port},
+        ready=lambda: prometheus.answers(url),
+        timeout_s=prometheus.START_TIMEOUT_S,
+        program=module,
+    )
+    return url
+
+
+def _facts(name: str, found: Answers) -> BoardFacts:
+    queries = sum(len(panel.queries) for panel in found.board.panels)
+    absent = found.unanswered()
+    return BoardFacts(
+        name=name,
+        title=found.board.title,
+        panels=len(found.board.panels),
+        queries=queries,
+        answered=queries - len(absent),
+        values=len(found.table),
+        absent=absent,
+    )
