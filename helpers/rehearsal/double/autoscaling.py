@@ -81,8 +81,25 @@ def _launch_and_log(group: Any, count: int, tags: dict[str, str]) -> list[Any]:
     _launch(group, count, tags)
     new: list[Any] = group.instance_states[known:]
     for state in new:
+        _tag(group, state.instance)
         _log(group, f"Launching a new EC2 instance: {state.instance_id}", "Successful")
     return new
+
+
+def _tag(group: Any, instance: Any) -> None:
+    """Moto leaves out the tags that the launch template has for instance, disk and interface."""
+    if group.ec2_launch_template is None:
+        return
+    version = group.ec2_launch_template.get_version(group.launch_template_version)
+    made = {
+        "instance": [instance.id],
+        "volume": [one.volume_id for one in instance.block_device_mapping.values()],
+        "network-interface": [one.id for one in instance.nics.values()],
+    }
+    for wanted in version.data.get("TagSpecifications", []):
+        tags = {tag["Key"]: tag["Value"] for tag in wanted.get("Tags", [])}
+        for identifier in made.get(wanted["ResourceType"], []):
+            group.autoscaling_backend.ec2_backend.create_tags([identifier], tags)
 
 
 def _all_spot(policy: dict[str, Any]) -> bool:

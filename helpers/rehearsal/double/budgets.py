@@ -1,5 +1,7 @@
 """Budgets: tags, who is told, changes."""
 
+from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 
 from helpers.rehearsal.double.call import Call, Operations, Refusal
@@ -11,7 +13,7 @@ _NOTIFICATION = ("NotificationType", "ComparisonOperator", "Threshold", "Thresho
 
 def create_budget(call: Call) -> dict[str, Any]:
     """Moto makes the budget and forgets its tags."""
-    account, budget = call.params["AccountId"], dict(call.params["Budget"])
+    account, budget = call.params["AccountId"], _as_sent(call.params["Budget"])
     notifications = call.params.get("NotificationsWithSubscribers", [])
     call.backend("budgets", GLOBAL).create_budget(account, budget, notifications)
     made = _budget(call, budget["BudgetName"])
@@ -21,7 +23,7 @@ def create_budget(call: Call) -> dict[str, Any]:
 
 def update_budget(call: Call) -> dict[str, Any]:
     """Another limit, type or period under the same name."""
-    new = call.params["NewBudget"]
+    new = _as_sent(call.params["NewBudget"])
     _budget(call, new["BudgetName"]).budget |= new
     return {}
 
@@ -51,6 +53,13 @@ def untag_resource(call: Call) -> dict[str, Any]:
 def list_tags_for_resource(call: Call) -> dict[str, Any]:
     """The tags of a budget."""
     return {"ResourceTags": [{"Key": key, "Value": value} for key, value in _tags(call).items()]}
+
+
+def _as_sent(budget: Mapping[str, Any]) -> dict[str, Any]:
+    """With times as the numbers that moto keeps."""
+    period = budget.get("TimePeriod", {}).items()
+    times = {key: moment.replace(tzinfo=UTC).timestamp() for key, moment in period}
+    return {**budget, **({"TimePeriod": times} if times else {})}
 
 
 def _identity(notification: Any) -> tuple[str, ...]:

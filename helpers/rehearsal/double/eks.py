@@ -2,24 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
 from typing import Any
-from uuid import uuid4
 
 from helpers.rehearsal.double import eks_access
 from helpers.rehearsal.double.call import Call, Operations, Refusal
+from helpers.rehearsal.double.eks_nodes import update
+from helpers.rehearsal.double.eks_versions import DEFAULT_VERSION, PLATFORM, VERSIONS
 
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
-PLATFORM = "eks.20"
-# Minor version: release, end of standard support, end of extended support; read on 2026-11-24 in
-# docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html and endoflife.date/amazon-eks.
-VERSIONS = {
-    "1.32": (date(2025, 1, 25), date(2026, 3, 23), date(2027, 3, 23)),
-    "1.33": (date(2025, 5, 28), date(2026, 7, 29), date(2027, 7, 29)),
-    "1.34": (date(2025, 10, 6), date(2026, 12, 2), date(2027, 12, 2)),
-    "1.35": (date(2026, 1, 27), date(2027, 3, 27), date(2028, 3, 27)),
-}
-DEFAULT_VERSION = "1.35"
 
 
 def create_cluster(call: Call) -> dict[str, Any]:
@@ -63,7 +53,7 @@ def _fill_in(call: Call, cluster: Any) -> None:
         **given.get("accessConfig", {}),
     }
     cluster.upgrade_policy = given.get("upgradePolicy", {"supportType": "EXTENDED"})
-    cluster.zonal_shift_config = given.get("zonalShiftConfig", {"enabled": False})
+    cluster.zonal_shift_config = given.get("zonalShiftConfig")
     cluster.deletion_protection = given.get("deletionProtection", False)
     cluster.logging = _logging(given.get("logging", {}))
     cluster.access_entries = {}
@@ -120,97 +110,21 @@ def update_cluster_config(call: Call) -> dict[str, Any]:
     cluster.upgrade_policy = given.get("upgradePolicy", cluster.upgrade_policy)
     if "logging" in given:
         cluster.logging = _logging(given["logging"])
-    return _update("EndpointAccessUpdate")
+    return update("EndpointAccessUpdate")
 
 
 def update_cluster_version(call: Call) -> dict[str, Any]:
     """The control plane's next version, at once."""
     eks_access.cluster_of(call).version = call.params["version"]
-    return _update("VersionUpdate")
+    return update("VersionUpdate")
 
 
 def describe_update(call: Call) -> dict[str, Any]:
     """Every update has succeeded by the time that somebody asks."""
     eks_access.cluster_of(call)
-    update = _update("EndpointAccessUpdate")
-    update["update"]["id"] = call.params["updateId"]
-    return update
-
-
-def _update(kind: str) -> dict[str, Any]:
-    return {
-        "update": {
-            "id": str(uuid4()),
-            "status": "Successful",
-            "type": kind,
-            "params": [],
-            "createdAt": datetime.now(UTC),
-            "errors": [],
-        }
-    }
-
-
-def create_nodegroup(call: Call) -> dict[str, Any]:
-    """As asked for: moto invents remote access, a version and a disk."""
-    cluster, given = eks_access.cluster_of(call), call.params
-    group = call.backend("eks").create_nodegroup(
-        cluster_name=cluster.name,
-        nodegroup_name=given["nodegroupName"],
-        node_role=given["nodeRole"],
-        subnets=given["subnets"],
-        scaling_config=given.get("scalingConfig"),
-        disk_size=given.get("diskSize"),
-        instance_types=given.get("instanceTypes"),
-        ami_type=given.get("amiType", "AL2023_x86_64_STANDARD"),
-        labels=dict(given.get("labels", {})),
-        taints=list(given.get("taints", [])),
-        tags=dict(given.get("tags", {})),
-        launch_template=dict(given["launchTemplate"]) if "launchTemplate" in given else None,
-        capacity_type=given.get("capacityType"),
-        version=given.get("version", cluster.version),
-        release_version=given.get("releaseVersion", f"{cluster.version}.0-20261101"),
-    )
-    group.remote_access = given.get("remoteAccess")
-    group.update_config = given.get("updateConfig", {"maxUnavailable": 1})
-    group.resources = {"autoScalingGroups": [{"name": f"eks-{group.nodegroup_name}-{group.uuid}"}]}
-    if group.launch_template:
-        group.disk_size = None
-    if group.node_role not in cluster.access_entries:
-        eks_access.put(call, cluster, group.node_role, "EC2_LINUX")
-    return {"nodegroup": group}
-
-
-def describe_cluster_versions(call: Call) -> dict[str, Any]:
-    """The versions there are, newest first, and how long each is supported."""
-    given = call.params
-    wanted = given.get("clusterVersions") or VERSIONS
-    rows = [_version(name) for name in reversed(VERSIONS) if name in wanted]
-    if given.get("defaultOnly"):
-        rows = [row for row in rows if row["defaultVersion"]]
-    if status := given.get("versionStatus"):
-        rows = [row for row in rows if row["versionStatus"] == status]
-    return {"clusterVersions": rows}
-
-
-def _version(name: str) -> dict[str, Any]:
-    release, standard, extended = VERSIONS[name]
-    supported = datetime.now(UTC).date() < standard
-    return {
-        "clusterVersion": name,
-        "clusterType": "eks",
-        "defaultPlatformVersion": PLATFORM,
-        "defaultVersion": name == DEFAULT_VERSION,
-        "releaseDate": _midnight(release),
-        "endOfStandardSupportDate": _midnight(standard),
-        "endOfExtendedSupportDate": _midnight(extended),
-        "status": "standard-support" if supported else "extended-support",
-        "versionStatus": "STANDARD_SUPPORT" if supported else "EXTENDED_SUPPORT",
-        "kubernetesPatchVersion": f"{name}.0",
-    }
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    found = update("EndpointAccessUpdate")
+    found["update"]["id"] = call.params["updateId"]
+    return found
 
 
 def list_nothing(key: str) -> Any:
@@ -229,8 +143,6 @@ OPERATIONS: Operations = {
     "UpdateClusterConfig": update_cluster_config,
     "UpdateClusterVersion": update_cluster_version,
     "DescribeUpdate": describe_update,
-    "CreateNodegroup": create_nodegroup,
-    "DescribeClusterVersions": describe_cluster_versions,
     "ListAddons": list_nothing("addons"),
     "ListPodIdentityAssociations": list_nothing("associations"),
     "ListIdentityProviderConfigs": list_nothing("identityProviderConfigs"),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from helpers.rehearsal.double.call import Call, Operations
-from helpers.rehearsal.double.eks import VERSIONS
+from helpers.rehearsal.double.eks_versions import VERSIONS
 
 # docs.aws.amazon.com/eks/latest/userguide/retrieve-ami-id.html
 _PATH = re.compile(
@@ -31,13 +31,19 @@ def get_parameters(call: Call) -> dict[str, Any] | None:
     return {"Parameters": found, "InvalidParameters": []} if len(found) == len(names) else None
 
 
+def image(region: str, version: str, architecture: str, variant: str) -> str:
+    """The image of such a node: the same at each asking."""
+    text = "/".join((region, version, architecture, variant))
+    return f"ami-0{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
 def _parameter(call: Call, name: str) -> dict[str, Any] | None:
     match = _PATH.match(name)
     if match is None or match["version"] not in VERSIONS:
         return None
     version, variant = match["version"], match["variant"]
     facts = {
-        "image_id": f"ami-0{_digest(call.region, version, match['arch'], variant)[:16]}",
+        "image_id": image(call.region, version, match["arch"], variant),
         "image_name": f"amazon-eks-node-al2023-{match['arch']}-{variant}-{version}-v{RELEASE_DAY}",
         "release_version": f"{version}.0-{RELEASE_DAY}",
     }
@@ -51,10 +57,6 @@ def _parameter(call: Call, name: str) -> dict[str, Any] | None:
         "ARN": f"arn:aws:ssm:{call.region}::parameter{name}",
         "DataType": "text",
     }
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("/".join(parts).encode()).hexdigest()
 
 
 OPERATIONS: Operations = {"GetParameter": get_parameter, "GetParameters": get_parameters}

@@ -1,0 +1,184 @@
+"""EKS: node groups, and the Auto Scaling group and launch template that EKS makes for each."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from helpers.rehearsal.double.call import Call, Operations, Refusal
+from helpers.rehearsal.double.eks_access import cluster_of, put
+from helpers.rehearsal.double.ssm import image
+
+VARIANTS = {"AL2023_x86_64_NVIDIA": "nvidia", "AL2023_x86_64_STANDARD": "standard"}
+DEFAULT_AMI = "AL2023_x86_64_STANDARD"
+
+
+def create_nodegroup(call: Call) -> dict[str, Any]:
+    """As asked for: moto invents remote access, a version and a disk, and makes no instance."""
+    cluster, given = cluster_of(call), call.params
+    group = call.backend("eks").create_nodegroup(
+        cluster_name=cluster.name,
+        nodegroup_name=given["nodegroupName"],
+        node_role=given["nodeRole"],
+        subnets=given["subnets"],
+        scaling_config=given.get("scalingConfig"),
+        disk_size=given.get("diskSize"),
+        instance_types=given.get("instanceTypes"),
+        ami_type=given.get("amiType", DEFAULT_AMI),
+        labels=dict(given.get("labels", {})),
+        taints=list(given.get("taints", [])),
+        tags=dict(given.get("tags", {})),
+        launch_template=dict(given["launchTemplate"]) if "launchTemplate" in given else None,
+        capacity_type=given.get("capacityType"),
+        version=given.get("version", cluster.version),
+        release_version=given.get("releaseVersion", f"{cluster.version}.0-20261101"),
+    )
+    group.remote_access = given.get("remoteAccess")
+    group.update_config = given.get("updateConfig", {"maxUnavailable": 1})
+    group.disk_size = None if group.launch_template else group.disk_size
+    if group.node_role not in cluster.access_entries:
+        put(call, cluster, group.node_role, "EC2_LINUX")
+    _scale_out(call, group)
+    return {"nodegroup": group}
+
+
+def delete_nodegroup(call: Call) -> dict[str, Any]:
+    """What EKS made for the group goes with it."""
+    group = _group(call)
+    call.backend("autoscaling").delete_auto_scaling_group(_name(group))
+    ec2 = call.backend("ec2")
+    ec2.delete_launch_template(f"eks-{group.uuid}", None)
+    return {"nodegroup": call.backend("eks").delete_nodegroup(group.cluster_name, _called(call))}
+
+
+def update_nodegroup_config(call: Call) -> dict[str, Any]:
+    """Other sizes, labels or taints."""
+    group, given = _group(call), call.params
+    group.scaling_config |= given.get("scalingConfig", {})
+    group.update_config |= given.get("updateConfig", {})
+    labels = given.get("labels", {})
+    group.labels |= labels.get("addOrUpdateLabels", {})
+    for label in labels.get("removeLabels", []):
+        group.labels.pop(label, None)
+    taints = given.get("taints", {})
+    dropped = [one["key"] for one in _changed(taints)]
+    group.taints = [one for one in group.taints if one["key"] not in dropped]
+    group.taints += taints.get("addOrUpdateTaints", [])
+    scaled = call.backend("autoscaling").autoscaling_groups[_name(group)]
+    scaled.min_size, scaled.max_size = (group.scaling_config[key] for key in ("minSize", "maxSize"))
+    scaled.set_desired_capacity(group.scaling_config["desiredSize"])
+    return update("ConfigUpdate")
+
+
+def update_nodegroup_version(call: Call) -> dict[str, Any]:
+    """Another version of Kubernetes, of the image or of the launch template, at once."""
+    group, given = _group(call), call.params
+    group.version = given.get("version", group.version)
+    group.release_version = given.get("releaseVersion", group.release_version)
+    if group.launch_template:
+        group.launch_template |= given.get("launchTemplate", {})
+    return update("VersionUpdate")
+
+
+def update(kind: str) -> dict[str, Any]:
+    """An update that has succeeded."""
+    return {
+        "update": {
+            "id": str(uuid4()),
+            "status": "Successful",
+            "type": kind,
+            "params": [],
+            "createdAt": datetime.now(UTC),
+            "errors": [],
+        }
+    }
+
+
+def _changed(taints: Mapping[str, Any]) -> Iterable[Mapping[str, str]]:
+    return [*taints.get("addOrUpdateTaints", []), *taints.get("removeTaints", [])]
+
+
+def _called(call: Call) -> str:
+    name: str = call.params["nodegroupName"]
+    return name
+
+
+def _group(call: Call) -> Any:
+    found = cluster_of(call).nodegroups.get(_called(call))
+    if found is None:
+        message = f"No node group found for name: {_called(call)}."
+        raise Refusal("ResourceNotFoundException", message, 404)
+    return found
+
+
+def _name(group: Any) -> str:
+    name: str = group.resources["autoScalingGroups"][0]["name"]
+    return name
+
+
+def _scale_out(call: Call, group: Any) -> None:
+    """Make the Auto Scaling group, and with it the instances."""
+    group.resources = {"autoScalingGroups": [{"name": f"eks-{group.nodegroup_name}-{group.uuid}"}]}
+    ec2 = call.backend("ec2")
+    template = ec2.create_launch_template(f"eks-{group.uuid}", "", _template(call, group), {})
+    share = "0" if group.capacity_type == "SPOT" else "100"
+    call.backend("autoscaling").create_auto_scaling_group(
+        name=_name(group),
+        availability_zones=[],
+        desired_capacity=group.scaling_config["desiredSize"],
+        max_size=group.scaling_config["maxSize"],
+        min_size=group.scaling_config["minSize"],
+        launch_config_name="",
+        launch_template={},
+        vpc_zone_identifier=",".join(group.subnets),
+        default_cooldown=None,
+        health_check_period=15,
+        health_check_type="EC2",
+        load_balancers=[],
+        target_group_arns=[],
+        placement_group=None,
+        termination_policies=[],
+        tags=[
+            {"Key": key, "Value": value, "PropagateAtLaunch": True}
+            for key, value in _marks(group).items()
+        ],
+        capacity_rebalance=True,
+        mixed_instances_policy={
+            "LaunchTemplate": {
+                "LaunchTemplateSpecification": {"LaunchTemplateId": template.id, "Version": "1"},
+                "Overrides": [{"InstanceType": kind} for kind in group.instance_types],
+            },
+            "InstancesDistribution": {"OnDemandPercentageAboveBaseCapacity": share},
+        },
+    )
+
+
+def _template(call: Call, group: Any) -> dict[str, Any]:
+    """The user's launch template, where there is one, with what EKS adds."""
+    ec2, own = call.backend("ec2"), group.launch_template
+    given = ec2.get_launch_template(own["id"]).get_version(own["version"]).data if own else {}
+    variant = VARIANTS.get(group.ami_type, "standard")
+    return {
+        "ImageId": image(call.region, group.version, "x86_64", variant),
+        "InstanceType": group.instance_types[0],
+        **given,
+    }
+
+
+def _marks(group: Any) -> dict[str, str]:
+    cluster = group.cluster_name
+    return {
+        "eks:cluster-name": cluster,
+        "eks:nodegroup-name": group.nodegroup_name,
+        f"kubernetes.io/cluster/{cluster}": "owned",
+        "k8s.io/cluster-autoscaler/enabled": "true",
+        f"k8s.io/cluster-autoscaler/{cluster}": "owned",
+    }
+
+
+OPERATIONS: Operations = {
+    "CreateNodegroup": create_nodegroup,
+    "DeleteNodegroup": delete_nodegroup,
+    "UpdateNodegroupConfig": update_nodegroup_config,
+    "UpdateNodegroupVersion": update_nodegroup_version,
+}
