@@ -173,6 +173,13 @@ class Run:
         """Read a record back, or None where the run has none."""
         return self.load(kind) if (self.folder / kind.path()).is_file() else None
 
+    def readable(self, kind: type[R]) -> R | None:
+        """Read a record back, or None also where it does not fit this version's schema."""
+        try:
+            return self.find(kind)
+        except Problem:
+            return None
+
     def save_table(self, name: str, frame: "pd.DataFrame", *, csv: bool = True) -> Path:
         """Store a table as `tables/<name>.parquet`, and as CSV beside it."""
         path = self.folder / "tables" / f"{name}.parquet"

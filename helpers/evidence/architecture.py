@@ -41,7 +41,7 @@ class Architecture:
     """What stands where. Whatever the plan and the charts do not hold is not in it.
 
     Attributes:
-        network: Address range of the VPC; empty without one.
+        network: Size of the VPC's address range, such as `/16`; empty without one.
         zones: Availability zones that have subnets.
         public: Number of public subnets.
         private: Number of private subnets.
@@ -77,7 +77,7 @@ def read(plan: Mapping[str, Any], objects: Iterable[Mapping[str, Any]]) -> Archi
     subnets = found.get("aws_subnet", [])
     public = [one for one in subnets if one.get("map_public_ip_on_launch")]
     return Architecture(
-        network=next((one["cidr_block"] for one in found.get("aws_vpc", [])), ""),
+        network=next((_size(one["cidr_block"]) for one in found.get("aws_vpc", [])), ""),
         zones=tuple(sorted({str(one.get("availability_zone")) for one in subnets})),
         public=len(public),
         private=len(subnets) - len(public),
@@ -96,6 +96,11 @@ def resources(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         module = waiting.pop()
         yield from (one for one in module.get("resources", []) if one.get("mode") == "managed")
         waiting += module.get("child_modules", [])
+
+
+def _size(addresses: str) -> str:
+    """An address range without its addresses: pages do not give those away."""
+    return f"/{addresses.partition('/')[2]}"
 
 
 def _nodes(

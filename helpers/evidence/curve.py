@@ -76,7 +76,7 @@ def _limits(axes: Axes, found: Capacity) -> None:
 
 def _operating_point(run: Run, axes: Axes, found: Capacity) -> None:
     """Where the scenario ran that the targets are held against."""
-    report = run.find(LoadReport)
+    report = run.readable(LoadReport)
     scenarios = report.scenarios if report else ()
     for one in scenarios:
         p99 = one.measured.latency.get("p99")

@@ -1,20 +1,38 @@
 """Draws the architecture: what is not in the plan and the charts is not in the picture."""
 
+import json
 import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import yaml
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from helpers import style
-from helpers.evidence.architecture import Architecture, Nodes
+from helpers.errors import Problem
+from helpers.evidence.architecture import Architecture, Nodes, read
 from helpers.run import Run
 
+PLAN, RENDERED = "terraform/plan.json", "k8s"
 WIDTH, HEIGHT = 100.0, 58.0  # of the drawing's own plane
 TINT = {"region": "#f7f7f5", "vpc": "#eef4fa", "public": "#e6f4ee", "private": "#fdf3e3",
         "box": "#ffffff"}  # fmt: skip
 LEFT, INSIDE, RIGHT = 20.0, 22.0, 78.0  # where the region, its VPC and what is beside it begin
+
+
+def architecture(run: Run) -> None:
+    """Draw what the run's plan creates and its rendered charts fill.
+
+    Raises:
+        Problem: The run has planned no infrastructure.
+    """
+    path = run.folder / PLAN
+    if not path.is_file():
+        raise Problem(f"Run {run.run_id} has no {PLAN}.", "Run stage 01 first.")
+    rendered = sorted((run.folder / RENDERED).glob("*.yaml"))
+    objects = [one for file in rendered for one in yaml.safe_load_all(file.read_text()) if one]
+    draw(run, read(json.loads(path.read_text()), objects))
 
 
 def draw(run: Run, found: Architecture, name: str = "architecture") -> None:

@@ -18,9 +18,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 MASKS = (
     (re.compile(re.escape(str(ROOT))), "."),
     (re.compile(re.escape(str(Path.home())) + r"(?=/)"), "~"),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "<access key>"),
-    (re.compile(r"(?<=:)\d{12}(?=:)|\b\d{12}(?=\.dkr\.ecr)"), "<account>"),
-    (re.compile(r"\b(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2})\b"), "<private address>"),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "[access key]"),
+    (re.compile(r"(?<=:)\d{12}(?=:)|\b\d{12}(?=\.dkr\.ecr)"), "[account]"),
+    (re.compile(r"\b(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2})\b"), "[private address]"),
 )
 # what a browser would fetch by itself; a link that a reader may click is none
 REQUEST = re.compile(
@@ -33,7 +33,11 @@ REQUEST = re.compile(
 
 
 def notebooks(run: Run) -> list[Path]:
-    """Export every executed notebook that is newer than its page; returns all pages."""
+    """Export every executed notebook that is newer than its page, with and without its code.
+
+    Returns:
+        The pages with code; `NN-name.plain.html` beside each has none.
+    """
     pages = []
     for stage in checklist.STAGES:
         source = run.folder / "notebooks" / stage.notebook
@@ -42,18 +46,20 @@ def notebooks(run: Run) -> list[Path]:
         page = run.folder / "html" / f"{source.stem}.html"
         if not page.is_file() or page.stat().st_mtime < source.stat().st_mtime:
             title = f"{stage.number} {stage.title}"
-            run.write(str(page.relative_to(run.folder)), to_html(source, title, run))
+            for ending, code in ((".html", True), (".plain.html", False)):
+                run.write(f"html/{source.stem}{ending}", to_html(source, title, run, code=code))
         pages.append(page)
     return pages
 
 
-def to_html(source: Path, title: str, run: Run) -> str:
-    """One executed notebook as a page of its own."""
+def to_html(source: Path, title: str, run: Run, *, code: bool = True) -> str:
+    """One executed notebook as a page of its own, with or without its code."""
     notebook = nbformat.read(source, as_version=4)
     notebook.metadata["title"] = f"{title} · {run.run_id}"
     exporter = HTMLExporter(
-        template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], embed_images=True
-    )
+        template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], embed_images=True,
+        exclude_input=not code, exclude_input_prompt=not code, exclude_output_prompt=not code,
+    )  # fmt: skip
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     resources = {"run": run.run_id, "label": LABEL[run.profile.target]}
     body, _ = exporter.from_notebook_node(notebook, resources=resources)
@@ -64,7 +70,7 @@ def render(template: str, **facts: Any) -> str:
     """Fill a template of this room, and mask what must not leave the machine."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -76,7 +82,7 @@ def mask(text: str) -> str:
     """Replace paths of this machine, keys, account ids and private addresses.
 
     >>> mask("arn:aws:iam::123456789012:role/x")
-    'arn:aws:iam::<account>:role/x'
+    'arn:aws:iam::[account]:role/x'
     """
     for pattern, word in MASKS:
         text = pattern.sub(word, text)

@@ -50,9 +50,16 @@ class Kpi(Settings):
 
 
 class Verdicts(Record, stage="07", name="verdicts"):
-    """Every target."""
+    """Every target.
+
+    Attributes:
+        kpis: One for each target of the profile.
+        split_ms: Where the mean latency of the judged scenario was spent, milliseconds; empty
+            where Triton's counters could not be read.
+    """
 
     kpis: tuple[Kpi, ...]
+    split_ms: dict[str, float]
 
     @property
     def summary(self) -> str:
@@ -64,7 +71,8 @@ class Verdicts(Record, stage="07", name="verdicts"):
 
 def judge(run: Run) -> Verdicts:
     """Hold what was measured against the targets, and keep the verdicts."""
-    verdicts = Verdicts(kpis=tuple(_kpis(run)))
+    scenario = judged_scenario(run)
+    verdicts = Verdicts(kpis=tuple(_kpis(run)), split_ms=split(scenario) if scenario else {})
     run.save(verdicts)
     return verdicts
 
@@ -76,7 +84,7 @@ def frame(run: Run) -> pd.DataFrame:
         "KPI": [one.title for one in kpis],
         "target": [f"{'≥' if one.at_least else '≤'} {one.target:g} {one.unit}" for one in kpis],
     }
-    if run.find(LoadReport):
+    if run.readable(LoadReport):
         columns |= {
             "measured": [measurement(one) for one in kpis],
             "verdict": [str(one.verdict) for one in kpis],
@@ -94,9 +102,7 @@ def measurement(kpi: Kpi) -> str:
 
 def _kpis(run: Run) -> Iterator[Kpi]:
     targets = run.profile.kpis
-    report, telemetry = run.find(LoadReport), run.find(Telemetry)
-    scenarios = report.scenarios if report else ()
-    scenario = next((one for one in scenarios if one.name == targets.scenario), None)
+    scenario, telemetry = judged_scenario(run), run.readable(Telemetry)
     phase = scenario.measured if scenario else None
     invalid = "; ".join(scenario.invalid) if scenario else ""
     reason = invalid or ("" if phase else f"scenario '{targets.scenario}' was not fired")
@@ -144,16 +150,26 @@ def _latency(
     return kpi
 
 
-def where_spent(scenario: ScenarioReport) -> str:
-    """The part that most of the mean latency was spent in, and all parts, in one clause."""
+def judged_scenario(run: Run) -> ScenarioReport | None:
+    """The scenario that the targets are held against, as it was fired; None where it was not."""
+    report = run.readable(LoadReport)
+    scenarios = report.scenarios if report else ()
+    return next((one for one in scenarios if one.name == run.profile.kpis.scenario), None)
+
+
+def split(scenario: ScenarioReport) -> dict[str, float]:
+    """Part → its share of the mean latency, milliseconds; empty without Triton's counters."""
     server, rest = scenario.server, scenario.network_and_client_ms
     if server is None or rest is None:
+        return {}
+    return {"queue": server.queue_ms, "compute": server.compute_ms, "network and client": rest}
+
+
+def where_spent(scenario: ScenarioReport) -> str:
+    """The part that most of the mean latency was spent in, and all parts, in one clause."""
+    parts = split(scenario)
+    if not parts:
         return "Triton's counters, which would say where the time was spent, could not be read"
-    parts = {
-        "queue": server.queue_ms,
-        "compute": server.compute_ms,
-        "network and client": rest,
-    }
     told = ", ".join(f"{name} {numbers.measured(value)} ms" for name, value in parts.items())
     return f"mostly {max(parts, key=lambda name: parts[name])} (mean: {told})"
 

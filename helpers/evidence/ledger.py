@@ -14,7 +14,8 @@ import yaml
 
 from helpers.errors import Problem
 from helpers.evidence import numbers
-from helpers.load.report import LoadReport, PhaseReport
+from helpers.evidence.kpis import Verdicts
+from helpers.load.report import Capacity, LoadReport, PhaseReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings
 from helpers.telemetry.report import Telemetry
@@ -27,7 +28,13 @@ OF_PHASE = (
     ("requested_rps", "requests/s"),
     ("throughput_rps", "requests/s"),
     ("error_rate_pct", "%"),
+    ("mean_ms", "ms"),
+    ("max_ms", "ms"),
 )
+OF_STEP = (("rate", "requests/s"), ("throughput_rps", "requests/s"), ("p50_ms", "ms"),
+           ("p95_ms", "ms"), ("p99_ms", "ms"))  # fmt: skip
+OF_CALIBRATION = (("delay_ms", "ms"), ("rate", "requests/s"), ("added_p50_ms", "ms"),
+                  ("added_p99_ms", "ms"))  # fmt: skip
 
 
 class Claim(Settings):
@@ -124,7 +131,7 @@ def _places(run: Run) -> Iterator[tuple[str, str, str, str]]:
     yield "machine.memory", "GiB", MANIFEST, "/machine/memory_gib"
     for name in ("cpu_utilisation_pct", "gpu_utilisation_pct"):
         yield name.removesuffix("_pct"), "%", Telemetry.path(), f"/{name}"
-    report = run.find(LoadReport)
+    report = run.readable(LoadReport)
     for number, one in enumerate(report.scenarios if report else ()):
         yield from _phase(one.name, one.measured, f"/scenarios/{number}/measured")
         for place, phase in enumerate(one.phases):
@@ -133,6 +140,23 @@ def _places(run: Run) -> Iterator[tuple[str, str, str, str]]:
         for part in ("queue_ms", "compute_ms", "mean_batch"):
             unit = "ms" if part.endswith("_ms") else "images"
             yield f"{one.name}.{part}", unit, LOAD, f"/scenarios/{number}/server/{part}"
+
+    for number, calibration in enumerate(report.calibrations if report else ()):
+        for key, unit in OF_CALIBRATION:
+            name = f"calibration.{calibration.wire}.{key}"
+            yield name, unit, LOAD, f"/calibrations/{number}/{key}"
+    yield from _capacity(run)
+    for part in ("queue", "compute", "network and client"):
+        yield f"split.{part}", "ms", Verdicts.path(), f"/split_ms/{part}"
+
+
+def _capacity(run: Run) -> Iterator[tuple[str, str, str, str]]:
+    found, path = run.readable(Capacity), Capacity.path()
+    yield "capacity.rate", "requests/s", path, "/capacity_rps"
+    yield "capacity.objective", "ms", path, "/objective_p99_ms"
+    for number in range(len(found.steps) if found else 0):
+        for key, unit in OF_STEP:
+            yield f"capacity.{number}.{key}", unit, path, f"/steps/{number}/{key}"
 
 
 def _targets() -> Iterator[tuple[str, str, str, str]]:

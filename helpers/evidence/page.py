@@ -1,40 +1,53 @@
-"""The pack: figures, results, notebooks as HTML, and one page over all."""
+"""The pack: figures, results, ledger, case study, write-up, notebooks as HTML, and one page."""
 
 import base64
+import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from helpers import checklist
 from helpers.checklist import MEANING, Status
 from helpers.errors import Problem
-from helpers.evidence import export, kpis, plots, results
-from helpers.evidence.kpis import Verdicts
-from helpers.load.report import LoadReport, ScenarioReport
-from helpers.profile import LABEL
+from helpers.evidence import (
+    case_study,
+    costs,
+    diagram,
+    export,
+    kpis,
+    ledger,
+    plots,
+    results,
+    story,
+    write_up,
+)
+from helpers.evidence.ledger import Ledger
+from helpers.load.report import LoadReport
 from helpers.run import Run
-from helpers.serving.endpoint import Endpoint
-from helpers.serving.reports import Models
-from helpers.telemetry.report import Telemetry
 
 INDEX = "evidence/index.html"
+FIGURES: dict[str, Callable[[Run], None]] = {"architecture": diagram.architecture} | plots.FIGURES
 
 
 def pack(run: Run) -> Path:
     """Draw everything that the run's records allow; returns the path of the page.
 
-    A figure whose records are missing is left out, and the page says so.
+    What lacks its records is left out, and the page says so.
     """
-    for name, draw in plots.FIGURES.items():
+    for name, draw in FIGURES.items():
         try:
             draw(run)
         except Problem as problem:
             print(f"No figure {name}: {problem}")
     results.write(run)
+    case_study.write(run)
+    write_up.write(run)
     return bind(run)
 
 
 def bind(run: Run) -> Path:
-    """Export notebooks that have changed, and write the page over all."""
+    """Export notebooks that have changed, and write ledger and page over all."""
+    ledger.write(run)
     return run.write(INDEX, render(run, export.notebooks(run)))
 
 
@@ -51,14 +64,15 @@ def render(run: Run, pages: list[Path]) -> str:
 def figures(run: Run) -> list[Path]:
     """The figures that were drawn, in reading order."""
     folder = run.folder / "evidence" / "figures"
-    paths = [folder / f"{name}.png" for name in plots.FIGURES]
+    paths = [folder / f"{name}.png" for name in FIGURES]
     return [path for path in paths if path.is_file()]
 
 
 def has_all_figures(run: Run) -> bool:
-    """Whether every figure was drawn that the profile asks for."""
-    left_out = 0 if run.profile.load.capacity else 1
-    return len(figures(run)) == len(plots.FIGURES) - left_out
+    """Whether every figure of the load was drawn that the profile asks for."""
+    left_out = set() if run.profile.load.capacity else {"capacity-curve"}
+    drawn = {path.stem for path in figures(run)}
+    return set(plots.FIGURES) - left_out <= drawn
 
 
 def asks_nobody(run: Run) -> bool:
@@ -69,34 +83,32 @@ def asks_nobody(run: Run) -> bool:
 
 def _facts(run: Run) -> dict[str, Any]:
     ticks = checklist.ticks(run)
-    report = run.find(LoadReport)
-    verdicts = run.find(Verdicts) or kpis.judge(run)
+    report = run.readable(LoadReport)
+    scenario = kpis.judged_scenario(run)
     return {
         "run": run,
         "manifest": run.manifest(),
-        "label": LABEL[run.profile.target],
+        "story": story.tell(run),
+        "problem": story.PROBLEM,
+        "target_label": story.LABELS[run.profile.target],
         "status": checklist.overall(ticks.values()),
         "meaning": MEANING,
         "promised": len(ticks),
         "shown": sum(tick.status in checklist.SHOWN for tick in ticks.values()),
         "counts": {one: sum(tick.status is one for tick in ticks.values()) for one in Status},
         "stages": [(stage, checklist.ticks(run, stage.number)) for stage in checklist.STAGES],
-        "verdicts": verdicts,
         "measurement": kpis.measurement,
-        "headline": _headline(run, report),
+        "invalid": scenario.invalid if scenario else (),
         "report": report,
         "scenario_table": _table(run) if report and report.scenarios else "",
-        "telemetry": run.find(Telemetry),
-        "models": run.find(Models),
-        "endpoint": run.find(Endpoint),
-        "figures": [_figure(path) for path in figures(run)],
+        "cost_table": costs.table(run),
+        "cost_label": costs.label(run),
+        "zero_table": costs.zero_table(run),
+        "ledger": run.readable(Ledger) or ledger.write(run),
+        "figures": {path.stem: _figure(path) for path in figures(run)},
         "failures": run.events("stage-failed"),
+        "has_case_study": (run.folder / case_study.PDF).is_file(),
     }
-
-
-def _headline(run: Run, report: LoadReport | None) -> ScenarioReport | None:
-    scenarios = report.scenarios if report else ()
-    return next((one for one in scenarios if one.name == run.profile.kpis.scenario), None)
 
 
 def _table(run: Run) -> str:
@@ -104,9 +116,13 @@ def _table(run: Run) -> str:
     return table
 
 
-def _figure(path: Path) -> dict[str, str]:
+def _figure(path: Path) -> dict[str, str | int]:
+    data = path.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])  # of a PNG's header
     return {
         "name": path.stem,
         "alt": path.with_suffix(".txt").read_text().strip(),
-        "data": base64.b64encode(path.read_bytes()).decode(),
+        "data": base64.b64encode(data).decode(),
+        "width": width,
+        "height": height,
     }

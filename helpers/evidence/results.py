@@ -64,7 +64,7 @@ def _trend(trend: Trend | None) -> str:
 
 def write(run: Run) -> None:
     """Write `evidence/results.json` (everything) and `evidence/results.csv` (the figures)."""
-    report, telemetry = run.find(LoadReport), run.find(Telemetry)
+    report, telemetry = run.readable(LoadReport), run.readable(Telemetry)
     manifest = run.manifest()
     results: dict[str, Any] = {
         "run_id": run.run_id,

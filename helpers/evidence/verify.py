@@ -79,7 +79,7 @@ def _profile(run: Run) -> list[str]:
 
 def _results(run: Run) -> list[str]:
     path = run.folder / "evidence/results.json"
-    report = run.find(LoadReport)
+    report = run.readable(LoadReport)
     if not path.is_file():
         return ["evidence/results.json is missing"]
     told = json.loads(path.read_text())["scenarios"]
@@ -88,7 +88,7 @@ def _results(run: Run) -> list[str]:
 
 
 def _loads(run: Run) -> Iterator[Finding]:
-    report = run.find(LoadReport)
+    report = run.readable(LoadReport)
     for one in report.scenarios if report else ():
         what = f"figures of {one.name} against its requests"
         try:

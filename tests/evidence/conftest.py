@@ -7,10 +7,12 @@ import pytest
 from helpers import checklist
 from helpers.load.report import (
     Calibration,
+    Capacity,
     LoadReport,
     Percentile,
     PhaseReport,
     ScenarioReport,
+    Step,
 )
 from helpers.run import Run
 from helpers.telemetry.report import SeriesFacts, Telemetry
@@ -118,6 +120,21 @@ def telemetry(gpu: float | None = None) -> Telemetry:
     )
 
 
+def capacity() -> Capacity:
+    """A server that bends at 200 a second and holds the objective up to 300."""
+    steps = tuple(
+        Step(
+            rate=rate, throughput_rps=rate, goodput_rps=rate, p50_ms=p50, p95_ms=2 * p50,
+            p99_ms=3 * p50, error_rate_pct=0.0, overloaded=p50 > 50, invalid=(), holds=p50 < 40,
+        )
+        for rate, p50 in ((100, 5.0), (200, 6.0), (300, 30.0), (350, 90.0))
+    )  # fmt: skip
+    return Capacity(
+        model="mobilenetv2", protocol="http", scenario="soak", objective_p99_ms=120.0,
+        capacity_rps=300.0, steps=steps,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def measured(run: Run) -> Run:
     """A run whose three scenarios were fired, on a machine without a GPU."""
@@ -132,6 +149,7 @@ def measured(run: Run) -> Run:
         run.save_table(f"requests-{name}", requests(seed=number))
         run.event("load-start", stage="05", scenario=name)
         run.event("load-stop", stage="05", scenario=name)
+    run.save(capacity())
     run.save(telemetry())
     times = pd.date_range("2026-01-01", periods=60, freq="s", tz="UTC")
     run.save_table(

@@ -1,0 +1,90 @@
+"""Two runs side by side say what differs, and by which rule."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.errors import Problem
+from helpers.evidence import compare, export
+from helpers.load.report import LoadReport, Percentile
+from helpers.profile import Profile
+from helpers.run import Run
+from tests.evidence.conftest import phase, requests, scenario
+
+
+def another(folder: Path, factor: float, settings: str = "") -> Run:
+    """A run of one scenario whose latencies are `factor` times those of the fixture."""
+    run = Run.create(Profile.load_named("quick", settings), folder)
+    table = requests(seed=9)
+    table["latency_ms"] *= factor
+    run.save_table("requests-soak", table)
+    good = np.sort(table["latency_ms"].dropna())
+    found = {
+        name: Percentile(ms=(one := float(np.quantile(good, share))), low_ms=one * 0.98,
+                         high_ms=one * 1.02)
+        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+    }  # fmt: skip
+    measured = phase("measured", 800, latency=found)
+    run.save(LoadReport(scenarios=(scenario("soak", measured=measured),)))
+    return run
+
+
+def rows(first: Run, second: Run) -> dict[str, compare.Row]:
+    return {one.figure: one for one in compare.compare(first, second).rows}
+
+
+def test_a_run_twice_as_slow_differs(tmp_path: Path) -> None:
+    found = rows(another(tmp_path, 1.0), another(tmp_path, 2.0))
+    for name in ("P50, ms", "P95, ms", "P99, ms"):
+        assert found[name].finding == "differs: the 95 % intervals are apart"
+        assert found[name].change_pct == pytest.approx(100)
+    assert "differs, p = " in found["all latencies"].finding
+    slower = int(found["all latencies"].finding.partition("slower in ")[2].partition(" ")[0])
+    assert slower > 90
+
+
+def test_equal_runs_show_no_difference(tmp_path: Path) -> None:
+    found = rows(another(tmp_path, 1.0), another(tmp_path, 1.0))
+    assert found["P99, ms"].finding == "no difference shown"
+    assert "no difference shown, p = " in found["all latencies"].finding
+    assert found["errors, %"].finding == "no difference shown, p = 1, Fisher"
+
+
+def test_what_was_chosen_differently_is_listed(tmp_path: Path) -> None:
+    first, second = another(tmp_path, 1.0), another(tmp_path, 1.0, "serving.queue_delay_us=500")
+    assert compare.compare(first, second).choices == {"serving.queue_delay_us": ("0", "500")}
+
+
+def test_an_invalid_run_is_not_compared(tmp_path: Path) -> None:
+    first, second = another(tmp_path, 1.0), another(tmp_path, 2.0)
+    report = second.load(LoadReport).scenarios[0]
+    doubted = report.model_copy(update={"invalid": ("the client was the bottleneck",)})
+    second.save(LoadReport(scenarios=(doubted,)))
+    assert rows(first, second)["P99, ms"].finding == "not comparable: the second is invalid"
+
+
+def test_scenarios_of_one_run_alone_are_named(measured: Run, tmp_path: Path) -> None:
+    found = compare.compare(measured, another(tmp_path, 1.0))
+    assert {one.scenario for one in found.rows} == {"soak"}
+    assert found.only_in_one == (
+        f"smoke: only in {measured.run_id}",
+        f"spike: only in {measured.run_id}",
+    )
+
+
+def test_nothing_in_common_is_one_sentence(measured: Run, tmp_path: Path) -> None:
+    other = another(tmp_path, 1.0)
+    other.save(LoadReport(scenarios=(scenario("peak"),)))
+    with pytest.raises(Problem, match="have no scenario in common"):
+        compare.compare(measured, other)
+
+
+def test_the_page_of_a_comparison_is_whole(measured: Run, tmp_path: Path) -> None:
+    other = another(tmp_path / "second", 1.5)
+    page = compare.write(measured, other, tmp_path / "comparisons")
+    text = page.read_text()
+    assert other.run_id in text and "REHEARSAL" in text and compare.CAUTION[:40] in text
+    assert export.requests_of(text) == []
+    for ending in ("png", "svg"):
+        assert (page.parent / f"latency.{ending}").stat().st_size > 1_000
