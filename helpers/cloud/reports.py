@@ -1,9 +1,12 @@
 """What stages 00 and 01 record of the account, the plan and the stack."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from helpers.run import Record
+from helpers.errors import Problem
+from helpers.run import Record, now
 from helpers.scenario import Settings
+
+Action = Literal["create", "update", "replace", "delete", "none"]
 
 
 class Stack(Record, stage="01", name="stack"):
@@ -28,7 +31,7 @@ class Stack(Record, stage="01", name="stack"):
         gpu_capacity: `spot-capped` or `managed-spot`.
         gpu_asg_name: The Auto Scaling group of the GPU nodes.
         gpu_instance_types: Their types, first choice first.
-        gpu_max_price: Most that an hour of one may cost, US dollars; None without a cap.
+        gpu_max_price: Most that an hour of one may cost, US dollars; 0 where nothing caps it.
         role_arns: `triton`, `alb_controller`, `cluster_autoscaler` → role.
         ecr_repository_url: Where the image is pushed.
         ecr_repository_name: Its name.
@@ -58,7 +61,7 @@ class Stack(Record, stage="01", name="stack"):
     gpu_capacity: Literal["spot-capped", "managed-spot"]
     gpu_asg_name: str
     gpu_instance_types: tuple[str, ...]
-    gpu_max_price: float | None
+    gpu_max_price: float
     role_arns: dict[str, str]
     ecr_repository_url: str
     ecr_repository_name: str
@@ -79,6 +82,23 @@ class Stack(Record, stage="01", name="stack"):
         return f"cluster {self.cluster_name} {self.cluster_version} in {where}, VPC {self.vpc_id}"
 
 
+def stack(outputs: dict[str, Any], emulated: bool) -> Stack:
+    """Terraform's outputs as a record.
+
+    Raises:
+        Problem: The state lacks outputs, as after an apply that failed half-way.
+    """
+    facts = {("stack_name" if name == "name" else name): one for name, one in outputs.items()}
+    missing = sorted(set(Stack.model_fields) - {"emulated", "applied"} - set(facts))
+    if missing:
+        raise Problem(
+            f"The stack does not stand as a whole: its outputs lack {', '.join(missing)}.",
+            "Run 01 again: Terraform goes on from its state.",
+        )
+    known = {name: one for name, one in facts.items() if name in Stack.model_fields}
+    return Stack(emulated=emulated, applied=now(), **known)
+
+
 class PlannedResource(Settings):
     """One resource of a plan.
 
@@ -90,7 +110,7 @@ class PlannedResource(Settings):
 
     address: str
     type: str
-    action: Literal["create", "update", "replace", "delete", "none"]
+    action: Action
 
 
 class CostLine(Settings):
@@ -195,3 +215,25 @@ class PlanFacts(Record, stage="01", name="plan"):
                  "delete": "to delete"}  # fmt: skip
         told = [f"{self.count(one)} {verb}" for one, verb in verbs.items() if self.count(one)]
         return f"{', '.join(told)} of {len(self.resources)} resources"
+
+
+class Replan(Record, stage="01", name="replan"):
+    """A second plan, after the apply.
+
+    Attributes:
+        planned: When, UTC.
+        resources: How many the configuration has.
+        changed: Those that do not stand as planned.
+    """
+
+    planned: str
+    resources: int
+    changed: tuple[PlannedResource, ...]
+
+    @property
+    def summary(self) -> str:
+        """One sentence: whether anything would change."""
+        if not self.changed:
+            return f"no changes: {self.resources} resources stand as planned"
+        names = ", ".join(f"{one.address} ({one.action})" for one in self.changed)
+        return f"{len(self.changed)} of {self.resources} resources would change: {names}"

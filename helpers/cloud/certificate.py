@@ -1,0 +1,148 @@
+"""The load balancer's certificate: self-signed, made here, verified by our clients against its PEM.
+
+AWS gives a load balancer a name under `<region>.elb.amazonaws.com`, for which no authority issues
+a certificate to us. So one is made for that name, imported into ACM, and trusted by file.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from helpers.errors import Problem
+from helpers.run import Run
+
+FOLDER = "terraform/certificate"
+KEY_BITS = 2048  # ACM lets a load balancer use RSA of 2048 bits or EC
+DAYS = 30
+SPARE = timedelta(days=1)
+CLOCKS = timedelta(hours=1)  # clocks that are slow must not call it "not yet valid"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate and its private key, as files.
+
+    Attributes:
+        certificate: PEM of the certificate; what clients trust.
+        key: PEM of the private key; readable by its owner alone.
+        names: Host names and addresses it is for.
+        expires: When it ends.
+        sha256: Its fingerprint.
+    """
+
+    certificate: Path
+    key: Path
+    names: tuple[str, ...]
+    expires: datetime
+    sha256: str
+
+
+def wildcard(region: str) -> str:
+    """The name of every load balancer of a region."""
+    return f"*.{region}.elb.amazonaws.com"
+
+
+def ensure(run: Run) -> Certificate:
+    """The run's certificate: the one there is while it holds a day longer, else a new one.
+
+    Raises:
+        Problem: A file of an earlier one cannot be read.
+    """
+    folder, names = run.folder / FOLDER, (wildcard(run.profile.region),)
+    if (folder / "alb.pem").is_file() and (folder / "alb-key.pem").is_file():
+        found = read(folder)
+        if found.names == names and found.expires > datetime.now(UTC) + SPARE:
+            return found
+    return make(folder, names)
+
+
+def read(folder: Path) -> Certificate:
+    """A certificate that was made before.
+
+    Raises:
+        Problem: It cannot be read.
+    """
+    path = folder / "alb.pem"
+    try:
+        parsed = x509.load_pem_x509_certificate(path.read_bytes())
+        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound) as error:
+        raise Problem(
+            f"The certificate {path.name} of the run cannot be read: {error}.",
+            "Remove its folder terraform/certificate, and run 01 again.",
+        ) from error
+    return Certificate(
+        certificate=path,
+        key=folder / "alb-key.pem",
+        names=tuple(str(name.value) for name in names),
+        expires=parsed.not_valid_after_utc,
+        sha256=parsed.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
+    """Make a certificate and its key.
+
+    Args:
+        folder: Where `alb.pem` and `alb-key.pem` go.
+        names: Host names (may begin with `*.`) and IP addresses.
+        days: How long it holds.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=KEY_BITS)
+    key_file = folder / "alb-key.pem"
+    key_file.touch(mode=0o600)
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
+    )
+    signed = _builder(key, names, days).sign(key, hashes.SHA256())
+    (folder / "alb.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    return read(folder)
+
+
+def _builder(key: rsa.RSAPrivateKey, names: Sequence[str], days: float) -> x509.CertificateBuilder:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gpu-e2e")])
+    begins = datetime.now(UTC).replace(microsecond=0)
+    usage = x509.KeyUsage(
+        digital_signature=True, key_encipherment=True, key_cert_sign=True, crl_sign=False,
+        content_commitment=False, data_encipherment=False, key_agreement=False,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (
+        (x509.SubjectAlternativeName([_name(name) for name in names]), False),
+        # its own authority, but for nobody else: strict verifiers want a root to be one
+        (x509.BasicConstraints(ca=True, path_length=0), True),
+        (usage, True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins - CLOCKS)
+        .not_valid_after(begins + timedelta(days=days))
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder
+
+
+def _name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
