@@ -44,6 +44,15 @@ GAUGES: tuple[tuple[str, str, Read], ...] = (
     ),
 )
 
+# NVML's bits of what holds the clocks down → the words of the DCGM exporter
+CLOCK_EVENTS = {
+    "nvmlClocksEventReasonSwPowerCap": "power_cap",
+    "nvmlClocksThrottleReasonHwSlowdown": "hw_slowdown",
+    "nvmlClocksEventReasonSwThermalSlowdown": "sw_thermal",
+    "nvmlClocksThrottleReasonHwThermalSlowdown": "hw_thermal",
+    "nvmlClocksThrottleReasonHwPowerBrakeSlowdown": "hw_power_brake",
+}
+
 
 @dataclass(frozen=True)
 class Gpus:
@@ -76,6 +85,25 @@ class Gpus:
                     continue
             if family.samples:
                 yield family
+        yield from self._clock_events()
+
+    def _clock_events(self) -> Iterator[GaugeMetricFamily]:
+        """What holds the clocks down now: 1 for each reason that holds, 0 for the others."""
+        family = GaugeMetricFamily(
+            "DCGM_EXP_CLOCK_EVENTS_COUNT",
+            "Clock events now; the DCGM exporter counts them within a window.",
+            labels=(*LABELS, "clock_event"),
+        )
+        for index, (device, name) in enumerate(self.devices):
+            try:
+                held = self.nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
+            except self.nvml.NVMLError:
+                continue
+            for bit, word in CLOCK_EVENTS.items():
+                holds = bool(held & getattr(self.nvml, bit))
+                family.add_metric((str(index), name, word), float(holds))
+        if family.samples:
+            yield family
 
 
 def find() -> Gpus:

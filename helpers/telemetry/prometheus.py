@@ -14,7 +14,7 @@ import requests
 import yaml
 
 from helpers import services, tools
-from helpers.errors import Problem, Unavailable
+from helpers.errors import Problem
 from helpers.run import Run
 from helpers.services import Service
 from helpers.serving.endpoint import Endpoint
@@ -84,30 +84,25 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
     return server
 
 
-def serve_where_possible(run: Run, endpoint: Endpoint) -> Server | None:
-    """As `serve`; None, and one printed sentence, on a machine that cannot have Prometheus.
+def targets(run: Run, server: Server | None = None) -> Targets:
+    """What is scraped: asked anew where a Prometheus is running, else as it was saved.
 
-    Raises:
-        Problem: Something does not start, or a target is not up.
-    """
-    try:
-        return serve(run, endpoint)
-    except Unavailable as reason:
-        print(f"No series of server and machine: {reason}")
-        return None
-
-
-def targets(run: Run) -> Targets:
-    """What is scraped: asked anew where the run's Prometheus is running, else as it was saved.
+    Args:
+        run: The run.
+        server: The cluster's Prometheus; None means the run's own.
 
     Raises:
         Problem: The run never had a Prometheus, or it does not answer.
     """
-    service = services.find(run, PROMETHEUS)
-    if service is None:
-        return run.load(Targets)
-    server = Server(_url(service))
-    return _save(run, server, {one.job: one.health == "up" for one in server.targets()})
+    if server is None:
+        service = services.find(run, PROMETHEUS)
+        if service is None:
+            return run.load(Targets)
+        server = Server(_url(service))
+    up: dict[str, bool] = {}
+    for one in server.targets():  # of a job with several targets, all must be up
+        up[one.job] = up.get(one.job, True) and one.health == "up"
+    return _save(run, server, up)
 
 
 def frame(found: Targets) -> pd.DataFrame:

@@ -126,3 +126,103 @@ class Telemetry(Record, stage="05", name="telemetry"):
     cpu_utilisation_pct: float | None
     gpu_utilisation_pct: float | None
     gpu_absent: str
+
+
+class SourceFacts(Settings):
+    """Somebody who may have seen an event.
+
+    Attributes:
+        name: Who.
+        added: How many events were new to the run's log.
+        absent: Why it was not asked, or did not answer; empty where it did.
+    """
+
+    name: str
+    added: int
+    absent: str
+
+
+class EventSources(Record, stage="05", name="events"):
+    """Who was asked what happened during the load."""
+
+    sources: tuple[SourceFacts, ...]
+
+    @property
+    def summary(self) -> str:
+        """One sentence: who answered, and with how many events."""
+        asked = [f"{one.name} {one.added}" for one in self.sources if not one.absent]
+        return f"events beyond the load's own: {', '.join(asked) or 'nobody could be asked'}"
+
+
+class BoardSnapshot(Settings):
+    """One dashboard, kept with its data.
+
+    Attributes:
+        name: Its name in `k8s/dashboards`.
+        values: Values inside.
+        page: The page that opens without anything else, relative to the run's folder.
+        grafana: The same as Grafana takes it (POST /api/snapshots).
+        picture: PNG; the SVG lies beside it.
+        url: Where Grafana shows it; empty where no Grafana was asked.
+    """
+
+    name: str
+    values: int
+    page: str
+    grafana: str
+    picture: str
+    url: str = ""
+
+
+class Snapshots(Record, stage="05", name="snapshots"):
+    """Every dashboard as it stood at the end of the load.
+
+    Attributes:
+        start: UTC, begin of the time shown.
+        end: UTC, end of it.
+        boards: One for each dashboard.
+        events: Marks on their time axes.
+    """
+
+    start: str
+    end: str
+    boards: tuple[BoardSnapshot, ...]
+    events: int
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the snapshots hold data."""
+        return bool(self.boards) and sum(one.values for one in self.boards) > 0
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many, and with how much in them."""
+        values = sum(one.values for one in self.boards)
+        kept = sum(bool(one.url) for one in self.boards)
+        grafana = f"; {kept} in Grafana" if kept else "; no Grafana was asked"
+        return (
+            f"{len(self.boards)} dashboards with {values:,} values and {self.events} events, "
+            f"as pages and as Grafana snapshots{grafana}"
+        )
+
+
+class Scale(Record, stage="05", name="telemetry-scale"):
+    """What watching costs.
+
+    Attributes:
+        scrape_interval_s: Seconds between two scrapes.
+        retention: How long Prometheus keeps what it scraped.
+        series: Series in Prometheus's memory.
+        samples_per_second: Samples it took in each second, mean over the load.
+        sampler_cpu_pct: CPU time of the sampler, per cent of one core, mean over the load.
+        prometheus_cpu_pct: The same of Prometheus.
+        prometheus_memory_mib: Resident memory of Prometheus at the end of the load.
+    """
+
+    scrape_interval_s: float
+    retention: str
+    series: int
+    samples_per_second: float
+    sampler_cpu_pct: float | None
+    prometheus_cpu_pct: float | None
+    prometheus_memory_mib: float | None

@@ -48,9 +48,7 @@ def collect(run: Run, server: Server | None) -> Telemetry:
         Problem: The run has no finished load, or Prometheus does not answer.
     """
     loads = spans(run)
-    start = min(one.start for one in loads) - MARGIN
-    # what lies in the future would show the last values as if they went on
-    end = min(max(one.end for one in loads) + MARGIN, datetime.now(UTC))
+    start, end = window(run)
     if server is None:
         return _nothing(run, start, end)
     no_gpu = gpu_absent(server, end)
@@ -82,6 +80,18 @@ def _nothing(run: Run, start: datetime, end: datetime) -> Telemetry:
     )
     run.save(telemetry)
     return telemetry
+
+
+def window(run: Run) -> tuple[datetime, datetime]:
+    """Begin and end of the time that the run's loads fill, with a margin on both sides.
+
+    Raises:
+        Problem: No scenario was fired to its end.
+    """
+    loads = spans(run)
+    start = min(one.start for one in loads) - MARGIN
+    # what lies in the future would show the last values as if they went on
+    return start, min(max(one.end for one in loads) + MARGIN, datetime.now(UTC))
 
 
 def spans(run: Run) -> list[Span]:

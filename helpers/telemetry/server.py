@@ -89,6 +89,14 @@ class Server:
         """
         return str(self._ask("status/buildinfo")["version"])
 
+    def series_count(self) -> int:
+        """How many series its memory holds.
+
+        Raises:
+            Problem: As `query`.
+        """
+        return int(self._ask("status/tsdb")["headStats"]["numSeries"])
+
     def _ask(self, path: str, **parameters: str | float) -> Any:
         try:
             with requests.Session() as session:

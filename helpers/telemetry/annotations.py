@@ -1,0 +1,73 @@
+"""The run's events as annotations in Grafana, and their removal."""
+
+from typing import Any
+
+from helpers.errors import Problem
+from helpers.run import Run
+from helpers.telemetry import marks
+from helpers.telemetry.grafana import Annotation, Grafana
+from helpers.telemetry.marks import Mark
+
+TAG = "gpu-e2e"
+
+
+def run_tag(run: Run) -> str:
+    """The tag that the run's annotations are found by."""
+    return f"run:{run.run_id}"
+
+
+def of_run(run: Run) -> list[Annotation]:
+    """The run's events as annotations: what has a length is a region."""
+    return [_annotation(run, one) for one in marks.of_run(run)]
+
+
+def publish(run: Run, grafana: Grafana) -> int:
+    """Make the annotations that Grafana does not have yet; returns how many were made.
+
+    It may be called again and again: an event is annotated once, and a region that was a line
+    because it had not ended is made anew.
+
+    Raises:
+        Problem: Grafana refuses, or cannot be reached.
+    """
+    known = grafana.annotations([TAG, run_tag(run)])
+    made = 0
+    for one in of_run(run):
+        same = [found for found in known if one.is_as(found)]
+        if any(_ends_alike(one, found) for found in same):
+            continue
+        for found in same:
+            grafana.delete_annotation(int(found["id"]))
+        grafana.annotate(one)
+        made += 1
+    return made
+
+
+def delete(run: Run, grafana: Grafana) -> int:
+    """Delete every annotation of the run; returns how many there were.
+
+    Raises:
+        Problem: Grafana refuses, cannot be reached, or keeps what it was told to delete.
+    """
+    gone: set[int] = set()
+    while found := {int(one["id"]) for one in grafana.annotations([TAG, run_tag(run)])}:
+        if kept := found & gone:
+            raise Problem(
+                f"Grafana keeps {len(kept)} annotations that it was told to delete.",
+                "Repeat the step; if it stays, look at Grafana's log.",
+            )
+        for number in found:
+            grafana.delete_annotation(number)
+        gone |= found
+    return len(gone)
+
+
+def _annotation(run: Run, mark: Mark) -> Annotation:
+    tags = (TAG, run_tag(run), mark.kind, *([f"source:{mark.source}"] if mark.source else []))
+    return Annotation(mark.at, mark.text, tags, mark.until)
+
+
+def _ends_alike(one: Annotation, found: dict[str, Any]) -> bool:
+    """Grafana gives a line the same end as its begin."""
+    wanted = one.body.get("timeEnd", one.body["time"])
+    return bool((found.get("timeEnd") or found["time"]) == wanted)
