@@ -54,6 +54,13 @@ PROGRAMS = (
         "'brew install prometheus', 'conda install prometheus', or a release from prometheus.io",
     ),
     Program(
+        "promtool",
+        "04",
+        "rules are not tested",
+        "it comes with Prometheus",
+        required=False,
+    ),
+    Program(
         "helm",
         "02 to 04",
         "charts are not rendered",

@@ -7,6 +7,7 @@ measure the forwarding.
 import base64
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -108,7 +109,7 @@ def forward(run: Run, cluster: Cluster, namespace: str, service: str, port: int,
     local = services.free_port()
     url = f"http://127.0.0.1:{local}"
     place = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
-    command = [
+    command: list[str | Path] = [
         tools.need("kubectl"), *place, f"--context={cluster.context}", f"--namespace={namespace}",
         "port-forward", "--address=127.0.0.1", f"service/{service}", f"{local}:{port}",
     ]  # fmt: skip

@@ -108,6 +108,32 @@ class Dashboards(Record, stage="04", name="dashboards"):
         )
 
 
+class Rules(Record, stage="04", name="rules"):
+    """The rules, as promtool judges them.
+
+    Attributes:
+        promtool: Version of promtool.
+        recording: How many recording rules there are.
+        alerts: How many alerts.
+        tests: Files of unit tests that passed.
+        failures: What promtool found wrong; empty where nothing is.
+    """
+
+    promtool: str
+    recording: int
+    alerts: int
+    tests: tuple[str, ...]
+    failures: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many, and whether they hold."""
+        found = f"{self.recording} recording rules and {self.alerts} alerts"
+        if self.failures:
+            return f"{found}; promtool {self.promtool} refuses: {'; '.join(self.failures)}"
+        return f"{found}; {len(self.tests)} files of unit tests pass promtool {self.promtool}"
+
+
 class Telemetry(Record, stage="05", name="telemetry"):
     """The series of the load test, and utilisation while under load.
 

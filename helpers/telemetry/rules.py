@@ -1,8 +1,10 @@
 """The rules: those of `k8s/rules`, and a run's own facts that they compare with."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -104,6 +106,16 @@ def runbook() -> dict[str, dict[str, str]]:
         for rule in group["rules"]
         if "alert" in rule
     }
+
+
+def kinds(files: Iterable[Path]) -> Counter[str]:
+    """How many rules of each kind (`record`, `alert`) rule files hold."""
+    return Counter(
+        "alert" if "alert" in rule else "record"
+        for path in files
+        for group in _read(path.read_text())["groups"]
+        for rule in group["rules"]
+    )
 
 
 def _hourly(run: Run) -> tuple[dict[str, float], float | None]:
