@@ -9,7 +9,7 @@ IMAGES = (
         r"(?:no basic auth credentials|403 Forbidden|pull access denied|not authorized|"
         r"authorization failed|unauthorized)",
         "The node may not pull the image {image}.",
-        "Give the node's role AmazonEC2ContainerRegistryReadOnly (stage 01), and check that the "
+        "Give the node's role AmazonEC2ContainerRegistryPullOnly (stage 01), and check that the "
         "repository is in the stack's own account and region.",
     ),
     rule(
