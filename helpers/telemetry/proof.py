@@ -22,6 +22,7 @@ from helpers.run import Run
 from helpers.serving import smoke
 from helpers.serving.endpoint import Endpoint
 from helpers.telemetry import answers, board, dashboards, exposition, pictures, prometheus
+from helpers.telemetry.access import Access
 from helpers.telemetry.answers import Answers, Window
 from helpers.telemetry.prometheus import Place
 from helpers.telemetry.report import BoardFacts, Dashboards
@@ -32,6 +33,30 @@ EXPOSITION, DCGM = "exposition", "dcgm-exporter"
 POD = {"namespace": "triton", "pod": "triton-0"}  # as in the documented exposition
 LOAD_S = 14.0  # sums of the rules look at every tenth second, and rates at four scrapes
 SETTLE_S = 3.0
+SCRAPES = 4  # so many make a rate
+
+
+def of(run: Run, endpoint: Endpoint, access: Access) -> Dashboards:
+    """Prove the dashboards where the run happens.
+
+    On AWS the cluster's own Prometheus answers; nothing there is documented instead of measured.
+
+    Args:
+        run: The run.
+        endpoint: Its Triton.
+        access: Whom it can ask.
+
+    Raises:
+        Unavailable: There is no Prometheus here.
+        Problem: Something does not start or is not scraped, or a query is refused.
+    """
+    if access.grafana is None or access.server is None:
+        return prove(run, endpoint)
+    begin = datetime.now(UTC)
+    asked = keep_busy(run, endpoint, LOAD_S)
+    interval = run.profile.telemetry.scrape_interval_s
+    time.sleep(SCRAPES * interval)
+    return record(run, access.server, Window(begin, datetime.now(UTC), interval), requests=asked)
 
 
 def prove(run: Run, endpoint: Endpoint, *, load_s: float = LOAD_S) -> Dashboards:

@@ -134,6 +134,24 @@ class Rules(Record, stage="04", name="rules"):
         return f"{found}; {len(self.tests)} files of unit tests pass promtool {self.promtool}"
 
 
+class Provision(Record, stage="04", name="provision"):
+    """The chart that brings dashboards and rules into the cluster, as the real helm renders it.
+
+    Attributes:
+        helm: Version of helm.
+        dashboards: ConfigMaps for Grafana's sidecar.
+        rules: PrometheusRule objects.
+        largest_bytes: Size of the largest dashboard.
+        faults: What is not rendered as it stands in the repository; empty where nothing is.
+    """
+
+    helm: str
+    dashboards: int
+    rules: int
+    largest_bytes: int
+    faults: tuple[str, ...]
+
+
 class Telemetry(Record, stage="05", name="telemetry"):
     """The series of the load test, and utilisation while under load.
 
@@ -252,3 +270,15 @@ class Scale(Record, stage="05", name="telemetry-scale"):
     sampler_cpu_pct: float | None
     prometheus_cpu_pct: float | None
     prometheus_memory_mib: float | None
+
+
+class Shown(Record, stage="05", name="annotations"):
+    """The run's events in Grafana, read back.
+
+    Attributes:
+        grafana: Its version.
+        annotations: How many it gave back.
+    """
+
+    grafana: str
+    annotations: int

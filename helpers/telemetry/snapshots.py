@@ -74,6 +74,12 @@ def frame(taken: Snapshots) -> pd.DataFrame:
     )
 
 
+def of_file(run: Run, one: BoardSnapshot) -> dict[str, Any]:
+    """A dashboard with its data inside, as it was kept."""
+    content: dict[str, Any] = json.loads((run.folder / one.grafana).read_text())
+    return content
+
+
 def body(run: Run, answers: Answers, text: str, shown: Sequence[Mark]) -> dict[str, Any]:
     """A dashboard with its data inside, as Grafana's snapshot API takes it.
 
