@@ -1,4 +1,4 @@
-"""The command line: run, resume, status, down, export, load, doctor.
+"""The command line: run, resume, status, down, export, verify, compare, load, doctor.
 
 Commands import what they need when they are called, so that asking for a status does not load
 what runs notebooks.
@@ -103,6 +103,33 @@ def export(run_id: RunId = "") -> None:
     from helpers.evidence import page
 
     print(page.pack(_run(run_id)))
+
+
+@app.command()
+def verify(run_id: RunId = "") -> None:
+    """Recompute hashes, figures and statistics of a run from its raw tables; say what differs."""
+    from helpers.evidence import verify as verifying
+
+    findings = verifying.verify(_run(run_id))
+    for one in findings:
+        print(f"{'✘' if one.differences else '✔'} {one.what}")
+        print("\n".join(f"    {difference}" for difference in one.differences), end="")
+        print("\n" if one.differences else "", end="")
+    if any(one.differences for one in findings):
+        raise typer.Exit(FAILED)
+
+
+@app.command("compare")
+def compare_command(
+    first: Annotated[str, typer.Argument(metavar="RUN_A", help="Run id.")],
+    second: Annotated[str, typer.Argument(metavar="RUN_B", help="Run id.")],
+) -> None:
+    """Hold two runs side by side: table, overlaid latencies, and whether they differ."""
+    from helpers.evidence import compare
+
+    runs = (_run(first), _run(second))
+    print(compare.frame(compare.compare(*runs)).to_string(index=False))
+    print(f"Page: {compare.write(*runs)}")
 
 
 @app.command("load")

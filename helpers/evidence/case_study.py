@@ -7,7 +7,7 @@ from typing import Any
 import typst
 
 from helpers import checklist
-from helpers.evidence import export, kpis, story
+from helpers.evidence import export, kpis, masking, story
 from helpers.run import Run
 
 PDF = "evidence/case-study.pdf"
@@ -18,7 +18,8 @@ LONGEST_LINE = 150
 
 def write(run: Run) -> Path:
     """Typeset the case study of what the run holds; returns the path of the PDF."""
-    pdf = typst.compile(TEMPLATE, sys_inputs={"facts": export.mask(json.dumps(_facts(run)))})
+    facts = masking.mask(json.dumps(_facts(run)), masking.own_words(run))
+    pdf = typst.compile(TEMPLATE, sys_inputs={"facts": facts})
     return run.write(PDF, pdf)
 
 

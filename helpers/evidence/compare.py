@@ -125,7 +125,7 @@ def write(first: Run, second: Run, folder: Path = OUTPUTS / "comparisons") -> Pa
     alt = _overlay(first, second, names, home)
     (home / "comparison.json").write_text(comparison.model_dump_json(indent=2) + "\n")
     page = home / "index.html"
-    page.write_text(export.render("compare.html.j2", comparison=comparison, alt=alt,
+    page.write_text(export.render("compare.html.j2", first, comparison=comparison, alt=alt,
                                   table=frame(comparison).to_html(index=False, border=0),
                                   caution=CAUTION))  # fmt: skip
     return page

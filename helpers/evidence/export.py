@@ -10,18 +10,11 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from helpers import checklist
-from helpers.paths import ROOT
+from helpers.evidence import masking
 from helpers.profile import LABEL
 from helpers.run import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
-MASKS = (
-    (re.compile(re.escape(str(ROOT))), "."),
-    (re.compile(re.escape(str(Path.home())) + r"(?=/)"), "~"),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "[access key]"),
-    (re.compile(r"(?<=:)\d{12}(?=:)|\b\d{12}(?=\.dkr\.ecr)"), "[account]"),
-    (re.compile(r"\b(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2})\b"), "[private address]"),
-)
 # what a browser would fetch by itself; a link that a reader may click is none
 REQUEST = re.compile(
     r"""<(?:script|img|link|iframe|source|video|audio|embed|object)\b[^>]*?
@@ -54,7 +47,9 @@ def notebooks(run: Run) -> list[Path]:
 
 def to_html(source: Path, title: str, run: Run, *, code: bool = True) -> str:
     """One executed notebook as a page of its own, with or without its code."""
-    notebook = nbformat.read(source, as_version=4)
+    own = masking.own_words(run)
+    # before colours split words apart, and once more after
+    notebook = nbformat.from_dict(masking.masked(nbformat.read(source, as_version=4), own))
     notebook.metadata["title"] = f"{title} · {run.run_id}"
     exporter = HTMLExporter(
         template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], embed_images=True,
@@ -63,11 +58,11 @@ def to_html(source: Path, title: str, run: Run, *, code: bool = True) -> str:
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     resources = {"run": run.run_id, "label": LABEL[run.profile.target]}
     body, _ = exporter.from_notebook_node(notebook, resources=resources)
-    return mask(body)
+    return masking.mask(body, own)
 
 
-def render(template: str, **facts: Any) -> str:
-    """Fill a template of this room, and mask what must not leave the machine."""
+def render(template: str, run: Run, **facts: Any) -> str:
+    """Fill a template of this room with the facts of a run, and mask what must not leave."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -75,18 +70,7 @@ def render(template: str, **facts: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template(template)
-    return mask(found.render(**facts))
-
-
-def mask(text: str) -> str:
-    """Replace paths of this machine, keys, account ids and private addresses.
-
-    >>> mask("arn:aws:iam::123456789012:role/x")
-    'arn:aws:iam::[account]:role/x'
-    """
-    for pattern, word in MASKS:
-        text = pattern.sub(word, text)
-    return text
+    return masking.mask(found.render(run=run, **facts), masking.own_words(run))
 
 
 def requests_of(page: str) -> list[str]:

@@ -16,6 +16,7 @@ from helpers.evidence import (
     export,
     kpis,
     ledger,
+    masking,
     plots,
     results,
     story,
@@ -58,7 +59,7 @@ def render(run: Run, pages: list[Path]) -> str:
         run: The run it tells of.
         pages: The exported notebooks that it links to.
     """
-    return export.render("index.html.j2", **_facts(run), pages=pages)
+    return export.render("index.html.j2", run, **_facts(run), pages=pages)
 
 
 def figures(run: Run) -> list[Path]:
@@ -81,12 +82,18 @@ def asks_nobody(run: Run) -> bool:
     return not any(export.requests_of(page.read_text()) for page in pages)
 
 
+def gives_nothing_away(run: Run) -> bool:
+    """Whether a scanner for secrets finds nothing in anything that is exported."""
+    exported = [*(run.folder / "evidence").rglob("*"), *(run.folder / "html").glob("*.html")]
+    texts = [path for path in exported if path.suffix in (".html", ".json", ".csv", ".md", ".svg")]
+    return not any(masking.findings(path.read_text()) for path in texts)
+
+
 def _facts(run: Run) -> dict[str, Any]:
     ticks = checklist.ticks(run)
     report = run.readable(LoadReport)
     scenario = kpis.judged_scenario(run)
     return {
-        "run": run,
         "manifest": run.manifest(),
         "story": story.tell(run),
         "problem": story.PROBLEM,

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from helpers import checklist
-from helpers.evidence import kpis
+from helpers.evidence import kpis, masking
 from helpers.load.report import LoadReport, PhaseReport, Trend
 from helpers.profile import LABEL
 from helpers.run import Run
@@ -87,7 +87,8 @@ def write(run: Run) -> None:
             for promise, tick in checklist.ticks(run).items()
         },
     }  # fmt: skip
-    run.write("evidence/results.json", json.dumps(results, indent=2) + "\n")
+    text = masking.mask(json.dumps(results, indent=2), masking.own_words(run))
+    run.write("evidence/results.json", text + "\n")
     if report:
         rows = [
             _flat(one.name, phase)

@@ -12,7 +12,7 @@ def write(run: Run) -> Path:
     """Fill the write-up from the run's records; returns its path."""
     text = export.render(
         "write-up.md.j2",
-        run=run,
+        run,
         story=story.tell(run),
         problem=story.PROBLEM,
         target_label=story.LABELS[run.profile.target],
