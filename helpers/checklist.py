@@ -140,16 +140,14 @@ PROMISES = (
         "04.operator", "The Prometheus Operator runs in the cluster", "the cluster's monitoring"
     ),
     Promise("04.dcgm", "The DCGM exporter reports the GPU", "the cluster's monitoring"),
-    Promise(
-        "04.dashboards", "Grafana dashboards show GPU, latency and throughput", "the dashboards"
-    ),
-    Promise("04.annotations", "Grafana shows Load Test Start and Stop", "the dashboards"),
+    Promise("04.dashboards", "Grafana dashboards show GPU, latency and throughput"),
+    Promise("04.annotations", "Grafana shows Load Test Start and Stop"),
     Promise("05.scenarios", "Smoke, Spike and Soak are fired at Triton"),
     Promise("05.headless", "The load test runs without a person"),
     Promise("05.figures", "P50, P95, P99, throughput and error rate are measured"),
     Promise("05.gpu", "GPU utilisation is measured under load"),
     Promise("05.export", "Every request and the summary are stored as parquet, CSV and JSON"),
-    Promise("05.snapshots", "Dashboards are kept as snapshots", "the dashboards"),
+    Promise("05.snapshots", "Dashboards are kept as snapshots"),
     Promise("05.events", "Load start and stop are events on every time axis"),
     Promise("06.destroy", "terraform destroy removes the stack"),
     Promise("06.leftovers", "A scan proves that nothing is left"),

@@ -6,17 +6,17 @@ from typing import TypeVar
 
 import pandas as pd
 
-from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
 from helpers.cluster import contract
 from helpers.cluster.client import Cluster, asking
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.telemetry import events
+from helpers.telemetry.access import Access
 from helpers.telemetry.answers import Window
 from helpers.telemetry.events import Happening
 from helpers.telemetry.report import EventSources, SourceFacts
-from helpers.telemetry.server import Server
+from helpers.telemetry.series import NO_PROMETHEUS
 
 T = TypeVar("T")
 STAGE = "05"
@@ -24,14 +24,7 @@ NO_CLUSTER = "a rehearsal has no cluster"
 NO_GROUP = "a rehearsal has no Auto Scaling group that does anything"
 
 
-def gather(
-    run: Run,
-    window: Window,
-    *,
-    server: Server | None,
-    cluster: Cluster | None = None,
-    account: Account | None = None,
-) -> EventSources:
+def gather(run: Run, window: Window, access: Access) -> EventSources:
     """Put what happened during the load into the run's event log, and record who was asked.
 
     A source that cannot be asked is named with its reason; the others are asked all the same.
@@ -39,26 +32,35 @@ def gather(
     Args:
         run: The run.
         window: The time of the load.
-        server: The Prometheus that watched; None where there was none.
-        cluster: The cluster; None in a rehearsal.
-        account: The AWS account of the Auto Scaling group; None in a rehearsal.
+        access: Whom it can ask.
     """
-    stack = run.find(Stack)
-    facts = [
-        _ask(run, "load engine", lambda: _errors(run), ""),
-        _ask(run, "Prometheus alerts", lambda: events.of_alerts(_needed(server), window),
-             "" if server else "there is no Prometheus on this machine"),
-        _ask(run, "GPU clocks", lambda: events.of_throttling(_needed(server), window),
-             "" if server else "there is no Prometheus on this machine"),
-        _ask(run, "Kubernetes", lambda: _cluster(_needed(cluster), window.start),
-             "" if cluster else NO_CLUSTER),
-        _ask(run, "Auto Scaling group",
-             lambda: events.of_asg(_needed(account), _needed(stack).gpu_asg_name, window.start),
-             "" if account and stack else NO_GROUP),
-    ]  # fmt: skip
-    sources = EventSources(sources=tuple(facts))
+    sources = EventSources(
+        sources=tuple(_ask(run, *one) for one in _witnesses(run, window, access))
+    )
     run.save(sources)
     return sources
+
+
+def _witnesses(
+    run: Run, window: Window, access: Access
+) -> Iterator[tuple[str, str, Callable[[], Iterable[Happening]]]]:
+    """Name, why it cannot be asked, and how it is asked."""
+    server, stack = access.server, run.find(Stack)
+    group = stack.gpu_asg_name if stack else ""
+    unwatched = "" if server else NO_PROMETHEUS
+    yield "load engine", "", lambda: _errors(run)
+    yield "Prometheus alerts", unwatched, lambda: events.of_alerts(_needed(server), window)
+    yield "GPU clocks", unwatched, lambda: events.of_throttling(_needed(server), window)
+    yield (
+        "Kubernetes",
+        "" if access.cluster else NO_CLUSTER,
+        lambda: _cluster(_needed(access.cluster), window.start),
+    )
+    yield (
+        "Auto Scaling group",
+        "" if access.account and group else NO_GROUP,
+        lambda: events.of_asg(_needed(access.account), group, window.start),
+    )
 
 
 def frame(sources: EventSources) -> pd.DataFrame:
@@ -73,7 +75,7 @@ def frame(sources: EventSources) -> pd.DataFrame:
     )
 
 
-def _ask(run: Run, name: str, seen: Callable[[], Iterable[Happening]], absent: str) -> SourceFacts:
+def _ask(run: Run, name: str, absent: str, seen: Callable[[], Iterable[Happening]]) -> SourceFacts:
     if absent:
         return SourceFacts(name=name, added=0, absent=absent)
     try:

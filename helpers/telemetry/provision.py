@@ -57,6 +57,16 @@ def rendered(run: Run) -> list[dict[str, Any]]:
     return [one for one in yaml.safe_load_all(text) if one]
 
 
+def bring(run: Run, cluster: Cluster | None) -> Provision:
+    """Install the chart where there is a cluster; else render it, and compare.
+
+    Raises:
+        Unavailable: There is no helm here.
+        Problem: The chart does not render, or the cluster refuses it.
+    """
+    return render(run) if cluster is None else install(run, cluster)
+
+
 def install(run: Run, cluster: Cluster) -> Provision:
     """Install or renew the chart in the cluster, after it has been rendered and compared.
 

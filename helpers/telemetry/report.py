@@ -226,12 +226,14 @@ class Snapshots(Record, stage="05", name="snapshots"):
         end: UTC, end of it.
         boards: One for each dashboard.
         events: Marks on their time axes.
+        absent: Why nothing was kept; empty where something was.
     """
 
     start: str
     end: str
     boards: tuple[BoardSnapshot, ...]
     events: int
+    absent: str = ""
 
     @property
     def has_data(self) -> bool:

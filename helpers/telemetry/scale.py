@@ -41,6 +41,15 @@ def measure(run: Run, server: Server, window: Window) -> Scale:
     return scale
 
 
+def measure_where_possible(run: Run, server: Server | None, window: Window) -> pd.DataFrame:
+    """As `measure`, for people; an empty table where nobody watched.
+
+    Raises:
+        Problem: Prometheus does not answer.
+    """
+    return pd.DataFrame() if server is None else frame(measure(run, server, window))
+
+
 def frame(scale: Scale) -> pd.DataFrame:
     """What it costs, for people."""
 

@@ -39,6 +39,26 @@ def window_of(run: Run) -> Window:
     return Window(start, end, run.profile.telemetry.scrape_interval_s)
 
 
+def take_where_possible(run: Run, server: Server | None, gpu_absent: str) -> Snapshots:
+    """As `take`, over the time of the load; where nobody watched, a record that says so.
+
+    Args:
+        run: The run.
+        server: The Prometheus that watched; None where there was none.
+        gpu_absent: Why no GPU was sampled; empty where one was.
+
+    Raises:
+        Problem: The run has no finished load, or Prometheus does not answer.
+    """
+    window = window_of(run)
+    if server is None:
+        start, end = window.start.isoformat(), window.end.isoformat()
+        nothing = Snapshots(start=start, end=end, boards=(), events=0, absent=series.NO_PROMETHEUS)
+        run.save(nothing)
+        return nothing
+    return take(run, server, window, note=f"No GPU: {gpu_absent}" if gpu_absent else "")
+
+
 def take(run: Run, server: Server, window: Window, *, note: str = "") -> Snapshots:
     """Ask every dashboard over a time, and keep it as pages, pictures, bodies and a table.
 
