@@ -9,6 +9,10 @@ locals {
   account_id = data.aws_caller_identity.current.account_id
   partition  = data.aws_partition.current.partition
 
+  # The deployer (bootstrap/) may only make roles inside its boundary; an administrator needs none.
+  is_deployer = strcontains(data.aws_caller_identity.current.arn, ":assumed-role/${var.name}-deployer/")
+  boundary    = local.is_deployer ? "arn:${local.partition}:iam::${local.account_id}:policy/bootstrap/${var.name}-boundary" : null
+
   # Known before the groups exist, so that policies and the dead man's switch can name them.
   gpu_group_name    = "${var.name}-gpu"
   system_group_name = "${var.name}-system"

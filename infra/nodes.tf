@@ -93,7 +93,12 @@ resource "aws_eks_node_group" "system" {
     ignore_changes = [scaling_config[0].desired_size] # the autoscaler's business
   }
 
-  depends_on = [aws_iam_role_policy_attachment.system_nodes]
+  # Nodes join over NAT, and are drained over it.
+  depends_on = [
+    aws_iam_role_policy_attachment.system_nodes,
+    aws_route.private,
+    aws_route_table_association.private,
+  ]
 }
 
 # EKS does not hand the node group's tags on to the Auto Scaling group that it makes.

@@ -1,0 +1,65 @@
+# The most that a role of the stack may ever do: what nodes, controllers, Triton and the dead man's
+# switch need between them. Each role's own policy is far narrower; this is for the day it is not.
+
+data "aws_iam_policy_document" "boundary" {
+  #checkov:skip=CKV_AWS_111:A boundary grants nothing; it caps
+  #checkov:skip=CKV_AWS_356:A boundary grants nothing; it caps
+  #checkov:skip=CKV_AWS_107:A boundary grants nothing; it caps
+  #checkov:skip=CKV_AWS_108:A boundary grants nothing; it caps
+  #checkov:skip=CKV_AWS_109:A boundary grants nothing; it caps
+  #checkov:skip=CKV_AWS_110:A boundary grants nothing; it caps
+  #checkov:skip=CKV2_AWS_40:A boundary grants nothing; it caps
+  statement {
+    sid = "WorkInRegion"
+    actions = [
+      "acm:DescribeCertificate",
+      "acm:ListCertificates",
+      "autoscaling:*",
+      "cognito-idp:DescribeUserPoolClient",
+      "ec2:*",
+      "ec2messages:*",
+      "ecr:BatchCheckLayerAvailability",
+      "ecr:BatchGetImage",
+      "ecr:BatchImportUpstreamImage",
+      "ecr:GetAuthorizationToken",
+      "ecr:GetDownloadUrlForLayer",
+      "eks-auth:AssumeRoleForPodIdentity",
+      "eks:DescribeCluster",
+      "eks:DescribeNodegroup",
+      "eks:UpdateNodegroupConfig",
+      "elasticloadbalancing:*",
+      "kms:DescribeKey",
+      "s3:GetObject",
+      "s3:ListBucket",
+      "ssm:*",
+      "ssmmessages:*",
+      "waf-regional:*WebACL*",
+      "wafv2:*WebACL*",
+    ]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [var.region]
+    }
+  }
+
+  statement {
+    sid       = "GlobalServices"
+    actions   = ["iam:GetServerCertificate", "iam:ListServerCertificates", "shield:*Protection", "shield:GetSubscriptionState"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "ServiceLinkedRoles"
+    actions   = ["iam:CreateServiceLinkedRole"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:AWSServiceName"
+      values   = ["elasticloadbalancing.amazonaws.com"]
+    }
+  }
+}
