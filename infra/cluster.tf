@@ -12,8 +12,9 @@ data "aws_iam_policy_document" "trust_eks" {
 }
 
 resource "aws_iam_role" "cluster" {
-  name               = "${var.name}-cluster"
-  assume_role_policy = data.aws_iam_policy_document.trust_eks.json
+  name                 = "${var.name}-cluster"
+  assume_role_policy   = data.aws_iam_policy_document.trust_eks.json
+  permissions_boundary = local.boundary
 }
 
 resource "aws_iam_role_policy_attachment" "cluster" {

@@ -68,8 +68,9 @@ data "aws_iam_policy_document" "dead_man" {
 }
 
 resource "aws_iam_role" "dead_man" {
-  name               = "${var.name}-dead-man"
-  assume_role_policy = data.aws_iam_policy_document.trust_scheduler.json
+  name                 = "${var.name}-dead-man"
+  assume_role_policy   = data.aws_iam_policy_document.trust_scheduler.json
+  permissions_boundary = local.boundary
 }
 
 resource "aws_iam_role_policy" "dead_man" {

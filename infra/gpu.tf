@@ -61,8 +61,9 @@ locals {
 # A role of their own: a managed group makes the access entry for its role itself, and a second
 # entry for the same role would collide.
 resource "aws_iam_role" "gpu_nodes" {
-  name               = "${local.gpu_group_name}-nodes"
-  assume_role_policy = data.aws_iam_policy_document.trust_ec2.json
+  name                 = "${local.gpu_group_name}-nodes"
+  assume_role_policy   = data.aws_iam_policy_document.trust_ec2.json
+  permissions_boundary = local.boundary
 }
 
 resource "aws_iam_role_policy_attachment" "gpu_nodes" {

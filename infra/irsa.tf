@@ -48,8 +48,9 @@ data "aws_iam_policy_document" "trust_service_account" {
 resource "aws_iam_role" "service_account" {
   for_each = data.aws_iam_policy_document.trust_service_account
 
-  name               = "${var.name}-${replace(each.key, "_", "-")}"
-  assume_role_policy = each.value.json
+  name                 = "${var.name}-${replace(each.key, "_", "-")}"
+  assume_role_policy   = each.value.json
+  permissions_boundary = local.boundary
 }
 
 # Inline: it goes with its role, and nothing else can take it.

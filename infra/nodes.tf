@@ -21,8 +21,9 @@ data "aws_iam_policy_document" "trust_ec2" {
 }
 
 resource "aws_iam_role" "system_nodes" {
-  name               = "${local.system_group_name}-nodes"
-  assume_role_policy = data.aws_iam_policy_document.trust_ec2.json
+  name                 = "${local.system_group_name}-nodes"
+  assume_role_policy   = data.aws_iam_policy_document.trust_ec2.json
+  permissions_boundary = local.boundary
 }
 
 resource "aws_iam_role_policy_attachment" "system_nodes" {
