@@ -1,0 +1,65 @@
+"""A container registry of the run, on this machine's loopback: Debian's docker-registry."""
+
+import json
+
+import requests
+
+from helpers import services, tools
+from helpers.errors import Unavailable
+from helpers.run import Run
+
+NAME = "registry"
+PROGRAM = "docker-registry"
+START_TIMEOUT_S = 20.0
+PROBE_TIMEOUT_S = 2.0
+
+
+def serve(run: Run) -> str:
+    """The run's registry, started where it does not run; its base URL.
+
+    What is pushed lies in the run's folder and goes with it.
+
+    Raises:
+        Unavailable: There is no registry program on this machine.
+        Problem: It ended, or did not get ready; the sentence quotes its log.
+    """
+    if found := services.find(run, NAME):
+        return _url(found.ports["http"])
+    if tools.find(PROGRAM) is None:
+        raise Unavailable(
+            f"There is no {PROGRAM} on this machine, so no image can be pushed.",
+            "On Debian and Ubuntu 'make setup' brings it.",
+        )
+    port = services.free_port()
+    storage = run.folder / "registry"
+    settings = {
+        "version": "0.1",
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(storage)}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+    }
+    configuration = run.write("registry.yaml", json.dumps(settings, indent=2))  # JSON is YAML
+    services.start(
+        run,
+        NAME,
+        [tools.need(PROGRAM), "serve", configuration],
+        ports={"http": port},
+        ready=lambda: _answers(port),
+        timeout_s=START_TIMEOUT_S,
+        env={"OTEL_TRACES_EXPORTER": "none"},
+        program=PROGRAM,
+    )
+    return _url(port)
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def _answers(port: int) -> bool:
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(f"{_url(port)}/v2/", timeout=PROBE_TIMEOUT_S).ok
+        except requests.RequestException:
+            return False
