@@ -56,6 +56,8 @@ def main() -> int:
     pins = [ROOT / "requirements-tools.txt"]
     optional("helm, kubectl", pins, cluster_programs, list(CLUSTER_PROGRAMS))
     optional("Prometheus", [], prometheus, ["prometheus", "promtool"])
+    optional("Registry", [], registry, ["docker-registry"])
+    optional("Image builder", [], buildah, ["buildah"])
     return 0
 
 
@@ -191,6 +193,39 @@ def prometheus() -> str:
     for name in ("prometheus", "promtool"):
         link(unpacked / "usr/bin" / name)
     return "Debian's, into .tools/bin"
+
+
+def registry() -> str:
+    """A container registry out of Debian's package, without root and without its service."""
+    if shutil.which("docker-registry"):
+        return "found on PATH"
+    link(unpack_debian("docker-registry") / "usr/bin/docker-registry")
+    return "Debian's docker-registry, into .tools/bin"
+
+
+def buildah() -> str:
+    """Buildah out of Debian's packages, where no Docker answers: it needs no daemon."""
+    if shutil.which("buildah"):
+        return "found on PATH"
+    if quiet(["docker", "info"]) or quiet(["podman", "info"]):
+        raise Unavailable("Docker or podman answers here; it builds the image.")
+    home = unpack_debian("buildah")
+    libraries = [unpack_debian(one) for one in ("libgpgme11", "libassuan0")]
+    path = ":".join(str(folder.parent) for one in libraries for folder in one.rglob("lib*.so.*"))
+    (home / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}\n')
+    program = BIN / "buildah"
+    program.unlink(missing_ok=True)
+    program.write_text(
+        f'#!/bin/sh\nLD_LIBRARY_PATH="{path}" exec "{home}/usr/bin/buildah" "$@"\n'
+    )
+    program.chmod(0o755)
+    if not quiet([str(program), "--storage-driver", "vfs", "info"]):
+        program.unlink()
+        raise Unavailable(
+            "Buildah needs root here, or /etc/subuid and newuidmap ('apt install buildah'). "
+            "Rehearsals make the image's layer without it."
+        )
+    return "Debian's buildah, into .tools/bin"
 
 
 def unpack_debian(package: str) -> Path:

@@ -94,6 +94,20 @@ PROGRAMS = (
         required=False,
     ),
     Program(
+        "buildah",
+        "03",
+        "without Docker or podman the image for AWS cannot be built",
+        "'apt install buildah'; docker or podman will do as well",
+        required=False,
+    ),
+    Program(
+        "docker-registry",
+        "03",
+        "a rehearsal pushes no image",
+        "Debian and Ubuntu have it; 'make setup' takes it from there",
+        required=False,
+    ),
+    Program(
         "nvidia-smi",
         "03 to 05",
         "GPU utilisation is absent",
