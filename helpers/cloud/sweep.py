@@ -115,7 +115,7 @@ class _Sweeping:
         order = [one.kind for one in kinds()]
         self.caller, self.marks = caller, marks
         self.given = sorted(
-            found, key=lambda one: (_goes_with_parent(one, found), order.index(one.kind))
+            found, key=lambda one: (_parent(one, found) is not None, order.index(one.kind))
         )
         self._known: dict[Found, _State] = {}
 
@@ -143,8 +143,7 @@ class _Sweeping:
     def _try(self, one: Found) -> _State:
         if one.kept or not one.owned:
             return _State("untouched", one.kept or FOREIGN)
-        if _goes_with_parent(one, self.given):
-            parent = next(each for each in self.given if each.id == one.parent)
+        if parent := _parent(one, self.given):
             return replace(self._known[parent], reason=f"goes with {parent.kind} {parent.id}")
         try:
             return self._removed(one)
@@ -190,9 +189,12 @@ class _Sweeping:
                 self.caller.do(service, region, step.call, arguments)
 
 
-def _goes_with_parent(one: Found, given: Iterable[Found]) -> bool:
-    """Whether removing what it is inside of removes it too: an image, a version of an object."""
-    return kind(one.kind).tags is None and any(each.id == one.parent for each in given)
+def _parent(one: Found, given: Iterable[Found]) -> Found | None:
+    """What takes it along when it is removed: an image goes with its repository."""
+    own = kind(one.kind)
+    if own.tags is not None:
+        return None
+    return next((each for each in given if (each.kind, each.id) == (own.within, one.parent)), None)
 
 
 def frame(made: Sweep) -> pd.DataFrame:

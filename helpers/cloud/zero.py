@@ -107,7 +107,7 @@ def certify(
     for number in range(looks):
         if number:
             sleep(pause_s)
-        seen = leftovers.scan(run, account, vpcs=[stack.vpc_id] if stack else [], sleep=sleep)
+        seen = leftovers.scan(run, account, vpcs=[stack.vpc_id] if stack else [], caller=caller)
         print(f"Look {number + 1}: {seen.summary}.", flush=True)
         passes.append(seen.without(caller.account_id))
         if seen.not_scanned or _is_clean(passes):
@@ -171,6 +171,9 @@ def _is_clean(passes: list[Scan]) -> bool:
 
 def _refusals(passes: Iterable[Scan], state: tuple[str, ...], doubt: str) -> Iterator[str]:
     seen = list(passes)
+    if not seen or not seen[-1].looked:
+        yield "Nothing was looked at."
+        return
     last = seen[-1]
     if last.left:
         kinds = ", ".join(dict.fromkeys(one.kind for one in last.left))

@@ -1,8 +1,7 @@
 """Looks for everything a run may have left: every kind, listed in full and judged item by item."""
 
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,7 +172,7 @@ def scan(
     *,
     vpcs: Iterable[str] = (),
     only: Iterable[str] = (),
-    sleep: Callable[[float], None] = time.sleep,
+    caller: Caller | None = None,
 ) -> Scan:
     """Look for everything the run may have left, and for what looks as if it were ours.
 
@@ -182,15 +181,15 @@ def scan(
         account: Where.
         vpcs: VPCs known to be the run's, also when they are gone.
         only: Kinds to look for; empty looks for all.
-        sleep: How throttling is waited out.
+        caller: Who asks; given by who looks more than once, since making clients takes seconds.
 
     Raises:
         Problem: The credentials are missing or have expired, or AWS cannot be reached. A list
             that AWS refuses is no Problem: it stands among `not_scanned`.
     """
-    caller = Caller.of(account, sleep)
-    chosen = [one for one in kinds() if not tuple(only) or one.kind in tuple(only)]
-    looking = _Looking(caller, Marks.of(run, frozenset(filter(None, vpcs))))
+    wanted = set(only) or {one.kind for one in kinds()}
+    chosen = [one for one in kinds() if one.kind in wanted]
+    looking = _Looking(caller or Caller.of(account), Marks.of(run, frozenset(filter(None, vpcs))))
     looking.look([one for one in chosen if not one.within])
     looking.look([one for one in chosen if one.within])
     order = [one.kind for one in kinds()]
@@ -246,6 +245,10 @@ class _Looking:
             return [""]
         return [found.id for found in self.found if found.kind == one.within and not found.kept]
 
+    def _parent(self, item: Item) -> Found:
+        place = (item.kind.within, item.facts["parent"])
+        return next(one for one in self.found if (one.kind, one.id) == place)
+
     def _learn_vpcs(self, items: Iterable[Item]) -> None:
         """A VPC that is ours makes ours what is in it."""
         for item in items:
@@ -257,7 +260,7 @@ class _Looking:
     def _judge(self, item: Item) -> bool:
         tags = item.tags(self.caller)
         if tags is None:
-            parent = next(one for one in self.found if one.id == item.facts["parent"])
+            parent = self._parent(item)
             reasons, owned = parent.inherited, parent.owned
         else:
             name, vpc = str(item.facts["name"]), str(item.facts["vpc"])
