@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -169,6 +169,12 @@ def beside(axes: Axes, labels: Sequence[Label], height: float) -> None:
             fontsize=9,
             annotation_clip=False,
         )
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """A legend, where anything has a name."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(**options)
 
 
 def headroom(axes: Axes, share: float) -> None:

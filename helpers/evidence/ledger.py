@@ -88,12 +88,13 @@ def write(run: Run) -> Ledger:
 
 
 def look_up(folder: Path, source: str, pointer: str) -> Any:
-    """What a file of a run holds at a place; None where the file or the place is missing."""
+    """What a file of a run holds at a place; None where file or place is missing or torn."""
     path = folder / source
-    if not path.is_file():
+    try:
+        text = path.read_text()
+        value: Any = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
+    except (OSError, json.JSONDecodeError, yaml.YAMLError):
         return None
-    text = path.read_text()
-    value: Any = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
     for step in pointer.split("/")[1:]:
         if isinstance(value, list):
             value = value[int(step)] if int(step) < len(value) else None

@@ -60,7 +60,7 @@ def latency_distribution(run: Run) -> None:
             ylim=(0, 101),
         )
         style.plain_log(axes.xaxis)
-        axes.legend(loc="lower right", frameon=False)
+        style.legend(axes, loc="lower right", frameon=False)
         sentence = _distribution_sentence(report, kpis.scenario)
         axes.set_title(sentence)
         style.footnote(figure, _own_share(report))
@@ -121,7 +121,7 @@ def throughput_latency(run: Run) -> None:
         style.plain_log(axes.yaxis)
         axes.margins(x=0.1)
         axes.set_xlim(left=0)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+        style.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
         best = max((phase for one in report.scenarios for phase in one.phases if not phase.warmup),
                    key=lambda phase: phase.throughput_rps)  # fmt: skip
         axes.set_title(

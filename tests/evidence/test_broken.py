@@ -1,0 +1,127 @@
+"""Whatever a run lacks, the pack is drawn for what is there and says what is missing."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.evidence import case_study, page
+from helpers.load import statistics
+from helpers.load.report import LoadReport
+from helpers.run import Run
+from tests.evidence.conftest import phase, requests, scenario
+
+MANY = 10_000_000
+MOST_GIB = 2.0
+
+
+def packed(run: Run) -> str:
+    """The page's text; the pack must be whole."""
+    text = page.pack(run).read_text()
+    assert (run.folder / case_study.PDF).read_bytes().startswith(b"%PDF")
+    assert page.asks_nobody(run)
+    return text
+
+
+def only(run: Run, table: pd.DataFrame, good: int) -> None:
+    """Make the run one of a single scenario with these requests."""
+    latency = table["latency_ms"][table["outcome"] == "ok"].to_numpy(dtype=float)
+    measured = phase(
+        "steady", len(table), ok=good, errors={"timeout": len(table) - good},
+        error_rate_pct=100 * (1 - good / len(table)), throughput_rps=good / 20,
+        latency=statistics.latency(latency), mean_ms=float(latency.mean()) if good else None,
+        max_ms=float(latency.max()) if good else None,
+    )  # fmt: skip
+    whole = measured.model_copy(update={"name": "measured"})
+    run.save(LoadReport(scenarios=(scenario("soak", phases=(measured,), measured=whole),)))
+    run.save_table("requests-soak", table)
+
+
+def test_a_run_that_has_just_begun(run: Run) -> None:
+    text = packed(run)
+    assert "No load was measured in this run" in text
+    assert "records/05/load.json is not in this run" in text
+
+
+def test_a_run_without_cost(measured: Run) -> None:
+    text = packed(measured)
+    assert "The cost was not reckoned" in text and "Nothing proves that nothing is left" in text
+
+
+@pytest.mark.parametrize("record", ["05/load.json", "05/telemetry.json", "05/capacity.json"])
+def test_a_record_that_was_torn(measured: Run, record: str) -> None:
+    path = measured.folder / "records" / record
+    path.write_text(path.read_text()[:50])
+    assert f"records/{record} of run {measured.run_id} cannot be read" in packed(measured)
+
+
+def test_a_record_of_an_older_schema(measured: Run) -> None:
+    path = measured.folder / LoadReport.path()
+    record = json.loads(path.read_text())
+    for one in record["scenarios"]:
+        del one["agreement"]
+    path.write_text(json.dumps(record))
+    assert "3 fields do not fit" in packed(measured)
+
+
+def test_not_one_good_answer(measured: Run) -> None:
+    table = requests().assign(outcome="refused", latency_ms=np.nan, done_s=np.nan)
+    only(measured, table, 0)
+    text = packed(measured)
+    assert "0 good answers are too few for a P99" in text and "100 %" in text
+
+
+def test_a_single_request(measured: Run) -> None:
+    only(measured, requests().iloc[:1], 1)
+    assert "1 good answers are too few for a P50" in packed(measured)
+
+
+def test_a_table_of_requests_that_is_gone(measured: Run) -> None:
+    (measured.folder / "tables/requests-soak.parquet").unlink()
+    packed(measured)
+    assert "latency-over-time" not in {path.stem for path in page.figures(measured)}
+
+
+DRAW = """
+import resource, sys
+from pathlib import Path
+from helpers.evidence import page
+from helpers.run import Run
+folder = Path(sys.argv[1])
+run = Run.open(folder.name, folder.parent)
+page.pack(run)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+def _all(name: str) -> "pd.Categorical[str]":
+    """The same word in every row."""
+    return pd.Categorical.from_codes(np.zeros(MANY, dtype=np.int8), pd.Index([name]))
+
+
+def test_ten_million_requests(measured: Run) -> None:
+    generator = np.random.default_rng(1)
+    latency = generator.gamma(2, 5, MANY).round(3)
+    intended = np.sort(generator.uniform(0, 1_000, MANY)).round(6)
+    table = pd.DataFrame(
+        {
+            "phase": _all("steady"),
+            "warmup": False,
+            "intended_s": intended,
+            "latency_ms": latency,
+            "outcome": _all("ok"),
+        }
+    )
+    measured.save_table("requests-soak", table, csv=False)
+    found = phase("steady", MANY, latency=statistics.latency(latency), mean_ms=10.0, max_ms=99.0)
+    whole = found.model_copy(update={"name": "measured"})
+    measured.save(LoadReport(scenarios=(scenario("soak", phases=(found,), measured=whole),)))
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW, str(measured.folder)], capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert float(done.stdout.splitlines()[-1]) < MOST_GIB
+    assert page.has_all_figures(measured)
