@@ -1,5 +1,6 @@
 """ECR: what a scan on push has found."""
 
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -27,7 +28,7 @@ def describe_image_scan_findings(call: Call) -> dict[str, Any] | None:
         "imageId": image.image_id,
         "imageScanStatus": {"status": "COMPLETE", "description": "The scan was completed."},
         "imageScanFindings": {
-            "imageScanCompletedAt": image.image_pushed_at,
+            "imageScanCompletedAt": datetime.fromtimestamp(image.image_pushed_at, UTC),
             "findingSeverityCounts": call.world.scan_findings,
             "findings": findings,
         },

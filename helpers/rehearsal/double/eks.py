@@ -56,7 +56,7 @@ def _fill_in(call: Call, cluster: Any) -> None:
     cluster.zonal_shift_config = given.get("zonalShiftConfig")
     cluster.deletion_protection = given.get("deletionProtection", False)
     cluster.logging = _logging(given.get("logging", {}))
-    cluster.access_entries = {}
+    cluster.access_entries, cluster.access_policies = {}, {}
     cluster.resources_vpc_config = {
         "endpointPublicAccess": True,
         "endpointPrivateAccess": False,

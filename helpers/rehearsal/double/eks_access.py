@@ -42,15 +42,15 @@ def put(call: Call, cluster: Any, principal: str, kind: str) -> dict[str, Any]:
         "username": given.get("username")
         or ("system:node:{{EC2PrivateDNSName}}" if of_nodes else principal),
         "type": kind,
-        "policies": {},
     }
     cluster.access_entries[principal] = entry
+    cluster.access_policies[principal] = {}
     return entry
 
 
 def make_admin(cluster: Any, principal: str) -> None:
     """What `bootstrapClusterCreatorAdminPermissions` does for the creator."""
-    _associate(cluster.access_entries[principal], ADMIN, {"type": "cluster"})
+    _associate(cluster, principal, ADMIN, {"type": "cluster"})
 
 
 def create_access_entry(call: Call) -> dict[str, Any]:
@@ -84,26 +84,27 @@ def update_access_entry(call: Call) -> dict[str, Any]:
 
 def delete_access_entry(call: Call) -> dict[str, Any]:
     """The principal is out."""
-    del cluster_of(call).access_entries[_entry(call)["principalArn"]]
+    cluster, principal = cluster_of(call), _entry(call)["principalArn"]
+    del cluster.access_entries[principal], cluster.access_policies[principal]
     return {}
 
 
 def associate_access_policy(call: Call) -> dict[str, Any]:
     """A policy for a principal, in the whole cluster or in namespaces."""
-    entry = _entry(call)
-    policy = _associate(entry, call.params["policyArn"], call.params["accessScope"])
-    return {**_names(entry), "associatedAccessPolicy": policy}
+    cluster, names = cluster_of(call), _names(_entry(call))
+    given = call.params["policyArn"], call.params["accessScope"]
+    policy = _associate(cluster, names["principalArn"], *given)
+    return {**names, "associatedAccessPolicy": policy}
 
 
 def list_associated_access_policies(call: Call) -> dict[str, Any]:
     """The policies of a principal."""
-    entry = _entry(call)
-    return {**_names(entry), "associatedAccessPolicies": list(entry["policies"].values())}
+    return {**_names(_entry(call)), "associatedAccessPolicies": list(_policies(call).values())}
 
 
 def disassociate_access_policy(call: Call) -> dict[str, Any]:
     """The policy no longer counts for the principal."""
-    _entry(call)["policies"].pop(call.params["policyArn"], None)
+    _policies(call).pop(call.params["policyArn"], None)
     return {}
 
 
@@ -135,10 +136,16 @@ def _entry(call: Call) -> dict[str, Any]:
     return found
 
 
-def _associate(entry: dict[str, Any], policy: str, scope: Any) -> dict[str, Any]:
+def _policies(call: Call) -> dict[str, Any]:
+    principal = _entry(call)["principalArn"]
+    found: dict[str, Any] = cluster_of(call).access_policies[principal]
+    return found
+
+
+def _associate(cluster: Any, principal: str, policy: str, scope: Any) -> dict[str, Any]:
     now = datetime.now(UTC)
     made = {"policyArn": policy, "accessScope": scope, "associatedAt": now, "modifiedAt": now}
-    entry["policies"][policy] = made
+    cluster.access_policies[principal][policy] = made
     return made
 
 

@@ -1,11 +1,17 @@
-"""IAM: the service-linked roles that an account has before anything is made in it."""
+"""IAM: what an account has before anything is made in it: linked roles, AWS's own policies."""
 
+import functools
 import json
 from typing import Any
 
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from moto.iam.models import AWSManagedPolicy
+
 from helpers.rehearsal.double.call import Call, Operations, Refusal
+from helpers.rehearsal.double.world import ACCOUNT_ID
 
 GLOBAL = "aws"
+AWS_POLICIES = "arn:aws:iam::aws:policy/"
 # docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-services-that-work-with-iam.html
 ROLE_NAMES = {
     "spot": "AWSServiceRoleForEC2Spot",
@@ -34,6 +40,31 @@ def create_service_linked_role(call: Call) -> dict[str, Any] | None:
 def with_linked_roles(call: Call) -> None:
     """Moto answers, once the roles are there."""
     _ensure(call)
+
+
+def list_instance_profile_tags(call: Call) -> dict[str, Any]:
+    """Moto keeps these tags, and has no operation that lists them."""
+    name = call.params["InstanceProfileName"]
+    profile = call.backend("iam", GLOBAL).get_instance_profile(name)
+    return {"Tags": profile.tags, "IsTruncated": False}
+
+
+def with_aws_policy(call: Call) -> None:
+    """Moto answers, once it has the policy: to load all 1,500 of AWS's takes it half a second."""
+    arn, backend = call.params["PolicyArn"], call.backend("iam", GLOBAL)
+    name = arn.rsplit("/", 1)[-1]
+    if arn.startswith(AWS_POLICIES) and arn not in backend.managed_policies:
+        if name not in _aws_policies():
+            return
+        policy = AWSManagedPolicy.from_data(name, ACCOUNT_ID, GLOBAL, _aws_policies()[name])
+        backend.aws_managed_policies.append(policy)
+        backend.managed_policies[policy.arn] = policy
+
+
+@functools.cache
+def _aws_policies() -> dict[str, Any]:
+    policies: dict[str, Any] = json.loads(aws_managed_policies_data)
+    return policies
 
 
 def _ensure(call: Call) -> None:
@@ -69,8 +100,12 @@ def _make(call: Call, service: str) -> Any:
 
 
 OPERATIONS: Operations = {
+    "AttachRolePolicy": with_aws_policy,
+    "GetPolicy": with_aws_policy,
+    "GetPolicyVersion": with_aws_policy,
     "CreateServiceLinkedRole": create_service_linked_role,
     "DeleteServiceLinkedRole": with_linked_roles,
+    "ListInstanceProfileTags": list_instance_profile_tags,
     "GetRole": with_linked_roles,
     "ListRoles": with_linked_roles,
 }

@@ -16,7 +16,6 @@ MOTO = "5.2.5"  # the version whose insides are known here
 # Read by moto when it first needs them.
 SETTINGS = {
     "MOTO_ACM_VALIDATION_WAIT": "0",  # a certificate is validated at once
-    "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",  # AmazonEKSWorkerNodePolicy and its like
 }
 
 _create_version = LaunchTemplate.create_version

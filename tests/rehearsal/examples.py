@@ -1,0 +1,275 @@
+"""One life of each service in which every operation of the double is called at least once."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from helpers.cloud.account import Account
+
+ACCOUNT_ID = "123456789012"
+ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role/gpu-e2e-cluster"
+NODE_ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role/gpu-e2e-node"
+GROUP = "gpu-e2e-gpu"
+QUOTA = {"ServiceCode": "ec2", "QuotaCode": "L-3819A6DF"}
+AMI = "/aws/service/eks/optimized-ami/1.35/amazon-linux-2023/x86_64/nvidia/recommended"
+MANIFEST = json.dumps(
+    {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": f"sha256:{0:064}",
+            "size": 2,
+        },
+        "layers": [],
+    }
+)
+
+
+def subnets(account: Account) -> list[str]:
+    """Two subnets in two zones of a new VPC."""
+    ec2 = account.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.42.0.0/16")["Vpc"]["VpcId"]
+    return [
+        ec2.create_subnet(
+            VpcId=vpc, CidrBlock=f"10.42.{number}.0/24", AvailabilityZone=f"{account.region}{zone}"
+        )["Subnet"]["SubnetId"]
+        for number, zone in enumerate("ab")
+    ]
+
+
+def cluster(account: Account, name: str = "gpu-e2e") -> dict[str, Any]:
+    """A cluster as our stack makes it."""
+    made: dict[str, Any] = account.client("eks").create_cluster(
+        name=name,
+        version="1.35",
+        roleArn=ROLE,
+        resourcesVpcConfig={
+            "subnetIds": subnets(account),
+            "endpointPrivateAccess": True,
+            "publicAccessCidrs": ["203.0.113.7/32"],
+        },
+        accessConfig={"authenticationMode": "API"},
+        upgradePolicy={"supportType": "STANDARD"},
+        tags={"project": "gpu-e2e"},
+    )["cluster"]
+    return made
+
+
+def node_group(account: Account, **further: Any) -> dict[str, Any]:
+    """A node group of two in the cluster."""
+    eks = account.client("eks")
+    within = eks.describe_cluster(name="gpu-e2e")["cluster"]["resourcesVpcConfig"]["subnetIds"]
+    made: dict[str, Any] = eks.create_nodegroup(
+        clusterName="gpu-e2e",
+        nodegroupName="system",
+        nodeRole=NODE_ROLE,
+        subnets=within,
+        instanceTypes=["t3.large", "t3a.large"],
+        scalingConfig={"minSize": 1, "desiredSize": 2, "maxSize": 3},
+        **further,
+    )["nodegroup"]
+    return made
+
+
+def spot_group(account: Account, cap: str = "0.30", desired: int = 1) -> None:
+    """A spot group with a price cap, as our stack makes it."""
+    template = account.client("ec2").create_launch_template(
+        LaunchTemplateName="gpu-e2e-gpu",
+        LaunchTemplateData={
+            "ImageId": "ami-00000000000000001",
+            "TagSpecifications": [
+                {"ResourceType": kind, "Tags": [{"Key": "project", "Value": "gpu-e2e"}]}
+                for kind in ("instance", "volume", "network-interface")
+            ],
+        },
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    specification = {"LaunchTemplateId": template, "Version": "1"}
+    account.client("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName=GROUP,
+        MinSize=0,
+        MaxSize=2,
+        DesiredCapacity=desired,
+        VPCZoneIdentifier=",".join(subnets(account)),
+        MixedInstancesPolicy={
+            "LaunchTemplate": {
+                "LaunchTemplateSpecification": specification,
+                "Overrides": [{"InstanceType": "g5.xlarge"}, {"InstanceType": "g4dn.xlarge"}],
+            },
+            "InstancesDistribution": {
+                "OnDemandBaseCapacity": 0,
+                "OnDemandPercentageAboveBaseCapacity": 0,
+                "SpotAllocationStrategy": "price-capacity-optimized",
+                "SpotMaxPrice": cap,
+            },
+        },
+    )
+
+
+def of_autoscaling(account: Account) -> None:
+    """A group is made, scaled and looked at."""
+    scaling = account.client("autoscaling")
+    spot_group(account)
+    scaling.set_desired_capacity(AutoScalingGroupName=GROUP, DesiredCapacity=2)
+    scaling.update_auto_scaling_group(AutoScalingGroupName=GROUP, MaxSize=3)
+    scaling.describe_auto_scaling_groups()
+    scaling.describe_scaling_activities(AutoScalingGroupName=GROUP)
+
+
+def of_budgets(account: Account) -> None:
+    """A budget with a notification and tags."""
+    budgets = account.client("budgets")
+    budget: dict[str, Any] = {
+        "BudgetName": "gpu-e2e-account",
+        "BudgetLimit": {"Amount": "5", "Unit": "USD"},
+        "TimeUnit": "MONTHLY",
+        "BudgetType": "COST",
+        "TimePeriod": {"Start": datetime(2026, 11, 1, tzinfo=UTC)},
+    }
+    notification = {
+        "NotificationType": "ACTUAL",
+        "ComparisonOperator": "GREATER_THAN",
+        "Threshold": 80,
+    }
+    subscribers = [{"SubscriptionType": "EMAIL", "Address": "nobody@example.com"}]
+    arn = f"arn:aws:budgets::{ACCOUNT_ID}:budget/gpu-e2e-account"
+    of_account = {"AccountId": ACCOUNT_ID}
+    budgets.create_budget(
+        **of_account,
+        Budget=budget,
+        NotificationsWithSubscribers=[{"Notification": notification, "Subscribers": subscribers}],
+        ResourceTags=[{"Key": "project", "Value": "gpu-e2e"}],
+    )
+    budgets.update_budget(
+        **of_account, NewBudget=budget | {"BudgetLimit": {"Amount": "7", "Unit": "USD"}}
+    )
+    budgets.describe_subscribers_for_notification(
+        **of_account, BudgetName="gpu-e2e-account", Notification=notification
+    )
+    budgets.tag_resource(ResourceARN=arn, ResourceTags=[{"Key": "owner", "Value": "Nancy"}])
+    budgets.untag_resource(ResourceARN=arn, ResourceTagKeys=["owner"])
+    budgets.list_tags_for_resource(ResourceARN=arn)
+
+
+def of_ce(account: Account) -> None:
+    """Costs are asked for, and a tag is activated."""
+    costs = account.client("ce")
+    for groups in ([], [{"Type": "DIMENSION", "Key": "SERVICE"}]):
+        costs.get_cost_and_usage(
+            TimePeriod={"Start": "2026-11-01", "End": "2026-11-04"},
+            Granularity="DAILY",
+            Metrics=["UnblendedCost", "UsageQuantity"],
+            GroupBy=groups,
+        )
+    costs.update_cost_allocation_tags_status(
+        CostAllocationTagsStatus=[{"TagKey": "project", "Status": "Active"}]
+    )
+    costs.list_cost_allocation_tags(Status="Active")
+
+
+def of_ec2(account: Account) -> None:
+    """A week of spot prices."""
+    account.client("ec2").describe_spot_price_history(
+        InstanceTypes=["g4dn.xlarge"], StartTime=datetime.now(UTC) - timedelta(days=7)
+    )
+
+
+def of_ecr(account: Account) -> None:
+    """An image is pushed into a repository that scans."""
+    ecr = account.client("ecr")
+    ecr.create_repository(
+        repositoryName="gpu-e2e/triton", imageScanningConfiguration={"scanOnPush": True}
+    )
+    ecr.put_image(repositoryName="gpu-e2e/triton", imageManifest=MANIFEST, imageTag="v1")
+    ecr.describe_image_scan_findings(repositoryName="gpu-e2e/triton", imageId={"imageTag": "v1"})
+
+
+def of_eks(account: Account) -> None:
+    """A cluster and a node group, from beginning to end."""
+    eks, named = account.client("eks"), {"clusterName": "gpu-e2e"}
+    arn = cluster(account)["arn"]
+    eks.describe_cluster_versions()
+    eks.tag_resource(resourceArn=arn, tags={"owner": "Nancy"})
+    eks.untag_resource(resourceArn=arn, tagKeys=["owner"])
+    eks.list_tags_for_resource(resourceArn=arn)
+    update = eks.update_cluster_config(
+        name="gpu-e2e", resourcesVpcConfig={"publicAccessCidrs": ["203.0.113.8/32"]}
+    )["update"]["id"]
+    eks.describe_update(name="gpu-e2e", updateId=update)
+    eks.update_cluster_version(name="gpu-e2e", version="1.35")
+    eks.list_addons(**named)
+    eks.list_pod_identity_associations(**named)
+    eks.list_identity_provider_configs(**named)
+    _of_access(eks, named)
+    node_group(account)
+    of_group = named | {"nodegroupName": "system"}
+    eks.update_nodegroup_config(**of_group, labels={"addOrUpdateLabels": {"role": "system"}})
+    eks.update_nodegroup_version(**of_group, version="1.35")
+    eks.delete_nodegroup(**of_group)
+    eks.delete_cluster(name="gpu-e2e")
+
+
+def _of_access(eks: Any, named: dict[str, str]) -> None:
+    entry = named | {"principalArn": f"arn:aws:iam::{ACCOUNT_ID}:role/path/reader"}
+    policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy"
+    eks.create_access_entry(**entry)
+    eks.update_access_entry(**entry, kubernetesGroups=["readers"])
+    eks.describe_access_entry(**entry)
+    eks.list_access_entries(**named)
+    eks.associate_access_policy(**entry, policyArn=policy, accessScope={"type": "cluster"})
+    eks.list_associated_access_policies(**entry)
+    eks.disassociate_access_policy(**entry, policyArn=policy)
+    eks.delete_access_entry(**entry)
+
+
+def of_iam(account: Account) -> None:
+    """Service-linked roles, a role with a policy of AWS, and the tags of an instance profile."""
+    iam, arn = account.client("iam"), "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy"
+    iam.create_role(RoleName="gpu-e2e-cluster", AssumeRolePolicyDocument="{}")
+    iam.attach_role_policy(RoleName="gpu-e2e-cluster", PolicyArn=arn)
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    iam.get_policy_version(PolicyArn=arn, VersionId=version)
+    iam.list_roles()
+    iam.delete_service_linked_role(RoleName="AWSServiceRoleForEC2Spot")
+    iam.create_service_linked_role(AWSServiceName="spot.amazonaws.com")
+    iam.get_role(RoleName="AWSServiceRoleForEC2Spot")
+    iam.create_instance_profile(
+        InstanceProfileName="gpu-e2e-gpu", Tags=[{"Key": "project", "Value": "gpu-e2e"}]
+    )
+    iam.list_instance_profile_tags(InstanceProfileName="gpu-e2e-gpu")
+
+
+def of_quotas(account: Account) -> None:
+    """Quotas are read, and a higher one is asked for."""
+    quotas = account.client("service-quotas")
+    quotas.get_service_quota(**QUOTA)
+    quotas.get_aws_default_service_quota(**QUOTA)
+    quotas.list_service_quotas(ServiceCode="ec2")
+    quotas.request_service_quota_increase(**QUOTA, DesiredValue=32)
+    quotas.list_requested_service_quota_change_history_by_quota(**QUOTA)
+
+
+def of_ssm(account: Account) -> None:
+    """The image of the GPU nodes."""
+    ssm = account.client("ssm")
+    ssm.get_parameter(Name=f"{AMI}/image_id")
+    ssm.get_parameters(Names=[AMI, f"{AMI}/release_version"])
+
+
+def of_sts(account: Account) -> None:
+    """Who am I."""
+    account.client("sts").get_caller_identity()
+
+
+EXAMPLES = {
+    "autoscaling": of_autoscaling,
+    "budgets": of_budgets,
+    "ce": of_ce,
+    "ec2": of_ec2,
+    "ecr": of_ecr,
+    "eks": of_eks,
+    "iam": of_iam,
+    "service-quotas": of_quotas,
+    "ssm": of_ssm,
+    "sts": of_sts,
+}

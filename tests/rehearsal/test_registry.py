@@ -1,0 +1,74 @@
+"""A real registry on loopback: what is pushed comes back byte for byte, and ends with the run."""
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from helpers import services, tools
+from helpers.errors import Unavailable
+from helpers.rehearsal import registry
+from helpers.run import Run
+from helpers.serving import oci
+
+needs_registry = pytest.mark.skipif(
+    tools.find(registry.PROGRAM) is None, reason="no docker-registry: 'make setup' brings Debian's"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small model repository."""
+    version = tmp_path / "repository/m/1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(b"\x00weights" * 1000)
+    (version.parent / "config.pbtxt").write_text("name: 'm'\n")
+    return tmp_path / "repository"
+
+
+@needs_registry
+def test_an_image_comes_back_with_the_digest_it_was_pushed_with(run: Run, folder: Path) -> None:
+    url = registry.serve(run)
+    image = oci.build(folder, "models", {"a": "b"})
+    oci.push(image, url, "gpu-e2e/triton", "t")
+    assert oci.read_back(url, "gpu-e2e/triton", "t") == (
+        image.digest,
+        ["models/m/1/model.onnx", "models/m/config.pbtxt"],
+    )
+    by_digest = oci.read_back(url, "gpu-e2e/triton", image.digest)
+    assert by_digest[0] == image.digest
+
+
+@needs_registry
+def test_the_registry_is_found_again_and_listens_on_loopback_alone(run: Run) -> None:
+    url = registry.serve(run)
+    assert registry.serve(run) == url
+    service = services.find(run, registry.NAME)
+    assert service is not None and service.process is not None
+    listening = {
+        one.laddr.ip
+        for process in service.process.children(recursive=True)
+        for one in process.net_connections("inet")
+        if one.status == "LISTEN"
+    }
+    assert listening == {"127.0.0.1"}
+    services.stop(run, registry.NAME)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{url}/v2/", timeout=2)
+
+
+def test_without_a_registry_program_it_is_said_how_to_get_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "find", lambda name: None)
+    with pytest.raises(Unavailable, match="no image can be pushed.*make setup"):
+        registry.serve(run)
+
+
+def test_equal_content_has_an_equal_digest_whenever_it_was_written(folder: Path) -> None:
+    first = oci.build(folder, "models", {}).digest
+    path = folder / "m/config.pbtxt"
+    path.write_text(path.read_text())
+    assert oci.build(folder, "models", {}).digest == first
+    path.write_text("name: 'n'\n")
+    assert oci.build(folder, "models", {}).digest != first
