@@ -1,0 +1,243 @@
+"""The image that serves the models: built, pushed, scanned, and named by its digest.
+
+On AWS: NVIDIA's Triton with the model repository inside, pushed to ECR. In a rehearsal: the same
+Dockerfile on an empty base (or the same layer without a builder), pushed to a real registry on this
+machine and read back byte by byte.
+"""
+
+import base64
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from botocore.exceptions import ClientError
+
+from helpers.cloud.account import Account, asking
+from helpers.cloud.reports import Stack
+from helpers.cluster import waits
+from helpers.cluster.waits import Pace, Seen
+from helpers.errors import Problem, Unavailable
+from helpers.paths import MODEL
+from helpers.run import Run
+from helpers.serving import builders, oci
+from helpers.serving.builders import Builder
+from helpers.serving.image_report import Published
+
+DOCKERFILE = MODEL / "Dockerfile"
+EMPTY = "scratch"
+FOLDER = "models"
+REPOSITORY = "gpu-e2e/triton"
+UNKNOWN = ("ImageNotFoundException", "ScanNotFoundException")
+SCANNED = ("COMPLETE", "ACTIVE")
+
+
+def publish(run: Run, account: Account, folder: Path, local: Callable[[Run], str]) -> Published:
+    """Build the image of a model repository, push it, and record its digest.
+
+    Args:
+        run: Which records it.
+        account: Where ECR is; on AWS alone is it pushed there.
+        folder: The model repository.
+        local: Starts the run's own registry and returns its URL; asked in a rehearsal alone.
+
+    Raises:
+        Problem: The build, the login or the push failed.
+    """
+    if run.profile.target == "aws":
+        made = _to_ecr(run, account, folder)
+    else:
+        made = _to_loopback(run, folder, local)
+    run.save(made)
+    if made.digest:
+        run.note(images=run.manifest().get("images", {}) | {"triton": made.digest})
+    return made
+
+
+def frame(made: Published) -> pd.DataFrame:
+    """What was pushed where, as people read it."""
+    rows = {
+        "image": made.reference or made.absent,
+        "built by": made.builder,
+        "base": made.base,
+        "registry": made.place,
+        "files of the model repository": f"{made.files}",
+        "digest read back": "equal" if made.agrees else "–",
+        "scan": made.scan_note,
+    }
+    return pd.DataFrame({"": list(rows), "value": list(rows.values())})
+
+
+def context(run: Run, folder: Path) -> Path:
+    """The build's context: the model repository as `models/`, and nothing else."""
+    made = run.folder / "image"
+    shutil.rmtree(made, ignore_errors=True)
+    shutil.copytree(folder, made / FOLDER, copy_function=_link)
+    return made
+
+
+def tag_of(folder: Path, base: str) -> str:
+    """A tag that equal models on an equal base share, so that nothing is pushed twice."""
+    content = hashlib.sha256(base.encode())
+    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+        with path.open("rb") as file:
+            inner = hashlib.file_digest(file, "sha256").hexdigest()
+        content.update(f"\n{path.relative_to(folder)} {inner}".encode())
+    return f"models-{content.hexdigest()[:16]}"
+
+
+def _to_loopback(run: Run, folder: Path, local: Callable[[Run], str]) -> Published:
+    try:
+        url = local(run)
+    except Unavailable as reason:
+        return Published.none(str(reason))
+    tag, builder = tag_of(folder, EMPTY), builders.working()
+    host = url.removeprefix("http://")
+    made = oci.build(folder, FOLDER, {"org.opencontainers.image.title": REPOSITORY})
+    if builder and builder.name == "buildah" and DOCKERFILE.is_file():
+        # docker and podman may run elsewhere (a virtual machine), where this loopback is another
+        name = f"{host}/{REPOSITORY}:{tag}"
+        builder.build(context(run, folder), DOCKERFILE, name, {"BASE": EMPTY})
+        told, by = builder.push(name, plain=True), builder.name
+    else:
+        oci.push(made, url, REPOSITORY, tag)
+        told, by = made.digest, "this package (no builder works here)"
+    found, files = oci.read_back(url, REPOSITORY, tag)
+    wanted = {f"{FOLDER}/{one.relative_to(folder)}" for one in folder.rglob("*") if one.is_file()}
+    return Published(
+        reference=f"{host}/{REPOSITORY}@{found}",
+        digest=found,
+        tag=tag,
+        builder=by,
+        base=f"{EMPTY}: NVIDIA's image is not pulled in a rehearsal",
+        place="docker-registry on this machine",
+        files=len(wanted & set(files)),
+        agrees=found == told and wanted <= set(files),
+        scan_note="no scanner in a rehearsal",
+    )
+
+
+def _to_ecr(run: Run, account: Account, folder: Path) -> Published:
+    stack, ecr = run.load(Stack), account.client("ecr")
+    base = base_of(DOCKERFILE)
+    tag, told, by = tag_of(folder, base), "", "an earlier run (same models, same base)"
+    found = _pushed(ecr, stack.ecr_repository_name, tag)
+    if not found:
+        builder = _builder()
+        told, by = _build_and_push(run, ecr, stack, folder, builder, tag), builder.name
+        found = _pushed(ecr, stack.ecr_repository_name, tag)
+    pace = Pace(run.profile.cluster.scan_s, run.profile.cluster.poll_s)
+    note, findings = scan(ecr, stack.ecr_repository_name, found, pace)
+    return Published(
+        reference=f"{stack.ecr_repository_url}@{found}",
+        digest=found,
+        tag=tag,
+        builder=by,
+        base=base,
+        place=f"ECR {stack.ecr_repository_name}",
+        files=sum(one.is_file() for one in folder.rglob("*")),
+        agrees=bool(found) and told in ("", found),
+        findings=findings,
+        scan_note=note,
+    )
+
+
+def base_of(dockerfile: Path) -> str:
+    """The base image that a Dockerfile names as its default.
+
+    Raises:
+        Problem: It names none by digest.
+    """
+    for line in dockerfile.read_text().splitlines() if dockerfile.is_file() else ():
+        if line.startswith("ARG BASE=") and "@sha256:" in line:
+            return line.removeprefix("ARG BASE=").strip().strip('"')
+    raise Problem(
+        f"{dockerfile.name} names no base image by digest.",
+        "Write 'ARG BASE=nvcr.io/nvidia/tritonserver:…@sha256:…' into it.",
+    )
+
+
+def scan(ecr: Any, repository: str, digest: str, pace: Pace) -> tuple[str, dict[str, int]]:
+    """What ECR's scan found: one sentence, and findings by severity.
+
+    A scan that is late or not to be had is said to be; it stops nothing.
+    """
+    answers: list[dict[str, Any]] = []
+
+    def look() -> Seen:
+        status, answer = _scan_status(ecr, repository, digest)
+        answers[:] = [answer]
+        return Seen(status in (*SCANNED, "FAILED", "UNSUPPORTED_IMAGE"), status)
+
+    try:
+        seen = waits.until("scan of the image", look, lambda: "ECR is still at it.", pace)
+    except Problem as late:
+        return f"NOT CHECKED: {late}", {}
+    if seen.text not in SCANNED:
+        reason = answers[0].get("imageScanStatus", {}).get("description", seen.text)
+        return f"NOT CHECKED: ECR cannot scan this image: {reason}", {}
+    found = answers[0].get("imageScanFindings", {}).get("findingSeverityCounts", {})
+    counts = {str(name): int(count) for name, count in found.items()}
+    told = ", ".join(f"{count} {name.lower()}" for name, count in counts.items())
+    return f"scanned by ECR: {told or 'no findings'}", counts
+
+
+def _builder() -> Builder:
+    found = builders.working()
+    if found is None:
+        raise Problem(
+            "Nothing here can build an image: neither docker nor podman nor buildah answers.",
+            "Start Docker, or install podman or buildah, and repeat stage 03.",
+        )
+    return found
+
+
+def _build_and_push(
+    run: Run, ecr: Any, stack: Stack, folder: Path, builder: Builder, tag: str
+) -> str:
+    name = f"{stack.ecr_repository_url}:{tag}"
+    builder.build(context(run, folder), DOCKERFILE, name, {})
+    with asking("a login for ECR"):
+        given = ecr.get_authorization_token()["authorizationData"][0]
+    user, _, password = base64.b64decode(given["authorizationToken"]).decode().partition(":")
+    registry = stack.ecr_repository_url.partition("/")[0]
+    builder.log_in(registry, user, password)
+    try:
+        return builder.push(name)
+    finally:
+        builder.log_out(registry)
+
+
+def _pushed(ecr: Any, repository: str, tag: str) -> str:
+    """The digest that ECR has under a tag; empty where it has none."""
+    with asking("the image in ECR"):
+        try:
+            answer = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])
+        except ClientError as error:
+            if error.response["Error"]["Code"] in UNKNOWN:
+                return ""
+            raise
+    return str(answer["imageDetails"][0]["imageDigest"])
+
+
+def _scan_status(ecr: Any, repository: str, digest: str) -> tuple[str, dict[str, Any]]:
+    with asking("the scan of the image"):
+        try:
+            answer: dict[str, Any] = ecr.describe_image_scan_findings(
+                repositoryName=repository, imageId={"imageDigest": digest}
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in UNKNOWN:
+                return "not begun", {}
+            raise
+    return str(answer.get("imageScanStatus", {}).get("status", "not begun")), answer
+
+
+def _link(source: str, target: str) -> None:
+    """A hard link where the file system allows it; models are large."""
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
