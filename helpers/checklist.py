@@ -111,16 +111,10 @@ STAGES = (
 PROMISES = (
     Promise("00.scaffold", "Every program and library the run needs is found, with its version"),
     Promise("00.kpis", "KPIs are set: P50, P95, P99, throughput, GPU utilisation, errors, cost"),
-    Promise("00.iam", "A least-privilege IAM role deploys the stack", "the account's guardrails"),
-    Promise(
-        "00.alarm", "A $5 billing alarm and budget watch the account", "the account's guardrails"
-    ),
-    Promise(
-        "00.tags",
-        "Every resource is tagged project=gpu-e2e, owner=Nancy",
-        "the account's guardrails",
-    ),
-    Promise("00.quota", "Service quotas allow the GPU nodes", "the account's guardrails"),
+    Promise("00.iam", "A least-privilege IAM role deploys the stack"),
+    Promise("00.alarm", "A $5 billing alarm and budget watch the account"),
+    Promise("00.tags", "Every resource is tagged project=gpu-e2e, owner=Nancy"),
+    Promise("00.quota", "Service quotas allow the GPU nodes"),
     Promise("01.vpc", "Terraform makes a VPC with private and public subnets and NAT"),
     Promise("01.eks", "Terraform makes the EKS cluster"),
     Promise("01.irsa", "The load balancer controller has its own IAM role (IRSA)"),

@@ -188,12 +188,14 @@ class PlanFacts(Record, stage="01", name="plan"):
     Attributes:
         emulated: Whether an emulator stands for AWS.
         planned: When, UTC.
+        sha256: Of Terraform's plan file, which alone may be applied.
         resources: Every managed resource of the configuration.
         cost: What it costs once it stands.
     """
 
     emulated: bool
     planned: str
+    sha256: str
     resources: tuple[PlannedResource, ...]
     cost: PlanCost
 

@@ -167,6 +167,14 @@ def by_zone(prices: SpotHistory, cap: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def frame(run: Run) -> pd.DataFrame:
+    """The recorded week by zone against the profile's cap; one line where it was not told."""
+    prices = run.find(SpotHistory)
+    if prices is None:
+        return pd.DataFrame({"spot price": ["not known: see the readiness report"]})
+    return by_zone(prices, run.profile.infrastructure.gpu.max_price_usd)
+
+
 def _point(item: dict[str, Any]) -> SpotPoint:
     return SpotPoint(
         at=item["Timestamp"].astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 STILL_S = 30  # how often a slow resource is mentioned
-DOING = {"create": "created", "update": "changed", "delete": "destroyed", "read": "read",
-         "replace": "replaced"}  # fmt: skip
+DOING = {"create": "created", "update": "changed", "delete": "destroyed", "replace": "replaced"}
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,9 @@ class Progress:
             case "change_summary" if message["changes"]["operation"] == "plan":
                 counts = message["changes"]
                 self.total = self.total or sum(counts[one] for one in ("add", "change", "remove"))
-            case "apply_progress":
+            case "apply_progress" if message["hook"]["action"] in DOING:
                 return self._still(message["hook"])
-            case "apply_complete":
+            case "apply_complete" if message["hook"]["action"] in DOING:  # a read is none
                 return self._completed(message["hook"])
             case "apply_errored":
                 hook = message["hook"]

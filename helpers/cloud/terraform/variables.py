@@ -6,6 +6,9 @@ from typing import Any
 
 from helpers.run import Run
 
+# Two nodes for system pods: a drained one must not take the cluster's webhooks with it.
+SYSTEM_NODES = {"min": 1, "desired": 2, "max": 3}
+
 
 def of(run: Run, api_cidr: str, certificate: Path | None, key: Path | None) -> dict[str, Any]:
     """The variables of `infra/` for a run.
@@ -27,6 +30,7 @@ def of(run: Run, api_cidr: str, certificate: Path | None, key: Path | None) -> d
         "nat_per_zone": chosen.nat_per_zone,
         "api_cidr": chosen.api_cidr or api_cidr,
         "cpu_instance_types": list(chosen.cpu_instance_types),
+        "cpu_nodes": SYSTEM_NODES,
         "gpu": chosen.gpu.model_dump(),
         "ttl_hours": chosen.ttl_hours,
         "certificate_file": str(certificate or ""),

@@ -4,11 +4,11 @@ Everything lies in the run's folder `terraform/`, readable by its owner alone: a
 (so that a run can be destroyed with what created it), variables, plan, local state, logs.
 """
 
+import hashlib
 import json
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +18,17 @@ from helpers import tools
 from helpers.cloud import caller, certificate, gates, plan, prices, reports
 from helpers.cloud.account import MASK, Account, asking, identity
 from helpers.cloud.reports import PlanFacts, Replan, Stack
-from helpers.cloud.terraform import errors, process, providers, state, variables
+from helpers.cloud.terraform import providers, state, variables
+from helpers.cloud.terraform.execution import CODE, Terraform
 from helpers.cloud.terraform.progress import Progress
 from helpers.errors import Problem
 from helpers.paths import ROOT
 from helpers.run import Run, now
-from helpers.services import MARK
 
-FOLDER, CODE, PLAN, VARIABLES = "terraform", "infra", "plan.tfplan", "run.tfvars.json"
+FOLDER, PLAN, VARIABLES = "terraform", "plan.tfplan", "run.tfvars.json"
 PLAN_JSON = f"{FOLDER}/plan.json"
 NOT_CODE = shutil.ignore_patterns("tests", "bootstrap", ".terraform", "*.tfstate*", "README.md")
 ALWAYS = ("-input=false", "-no-color")
-READ_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,12 @@ class Workspace:
     Attributes:
         run: Whose stack it is.
         account: Where it stands.
-        program: Terraform.
+        terraform: The program in the run's folder.
     """
 
     run: Run
     account: Account
-    program: Path
+    terraform: Terraform
 
     @classmethod
     def of(cls, run: Run, account: Account) -> Self:
@@ -53,17 +52,18 @@ class Workspace:
         Raises:
             Unavailable: There is no Terraform on this machine.
         """
-        return cls(run, account, tools.need("terraform"))
+        program = tools.need("terraform")
+        return cls(run, account, Terraform(program, run.folder / FOLDER, account, run.mark))
 
     @property
     def folder(self) -> Path:
         """The run's folder `terraform/`."""
-        return self.run.folder / FOLDER
+        return self.terraform.folder
 
     @property
     def code(self) -> Path:
         """The copy of `infra/` in which Terraform runs."""
-        return self.folder / CODE
+        return self.terraform.code
 
     @property
     def exists(self) -> bool:
@@ -80,7 +80,7 @@ class Workspace:
             Unavailable: The provider cannot be had on this machine.
             Problem: Terraform of this run is still at work, or cannot begin.
         """
-        self._settle()
+        self.terraform.settle()
         self._copy_code()
         made = certificate.ensure(self.run)
         here = [Path(os.path.relpath(one, self.code)) for one in (made.certificate, made.key)]
@@ -100,6 +100,7 @@ class Workspace:
         facts = PlanFacts(
             emulated=self.account.emulated,
             planned=now(),
+            sha256=self._plan_digest(),
             resources=plan.resources(planned),
             cost=plan.cost(self.run, planned, listed, market),
         )
@@ -127,12 +128,15 @@ class Workspace:
         """
         facts = self.run.load(PlanFacts)
         gates.admit(self.run, facts)
-        if not (self.folder / PLAN).is_file():
-            raise Problem("There is no plan to apply.", "Plan first; a plan is applied once.")
-        self._settle()
+        if self._plan_digest() != facts.sha256:
+            raise Problem(
+                "There is no plan to apply whose cost is known.",
+                "Plan first; a plan is applied once.",
+            )
+        self.terraform.settle()
         with self._recorded("stack-apply"):
             arguments = ["apply", "-json", *ALWAYS, f"../{PLAN}"]
-            self._do("apply the plan", arguments, Progress(total=facts.changes))
+            self.terraform.do("apply the plan", arguments, Progress(total=facts.changes))
             (self.folder / PLAN).unlink()
         stack = reports.stack(self.outputs(), self.account.emulated)
         self.run.save(stack)
@@ -145,7 +149,9 @@ class Workspace:
         Raises:
             Problem: There is no state, or it cannot be read.
         """
-        found: dict[str, Any] = json.loads(self._ask("read the outputs", ["output", "-json"]))
+        found: dict[str, Any] = json.loads(
+            self.terraform.ask("read the outputs", ["output", "-json"])
+        )
         return {name: one["value"] for name, one in found.items()}
 
     def standing(self) -> tuple[str, ...]:
@@ -156,7 +162,7 @@ class Workspace:
         """
         if not self.exists:
             return ()
-        pulled = self._ask("read the state", ["state", "pull"]).strip()
+        pulled = self.terraform.ask("read the state", ["state", "pull"]).strip()
         held = json.loads(pulled)["resources"] if pulled else []
         return tuple(
             f"{one['type']}.{one['name']}" + (f"[{number}]" if len(one["instances"]) > 1 else "")
@@ -176,14 +182,14 @@ class Workspace:
         """
         if not self.exists:
             return 0
-        self._settle()
+        self.terraform.settle()
         self._init()
         before = len(self.standing())
         if not before:
             return 0
         arguments = ["destroy", "-json", "-auto-approve", *ALWAYS, f"-var-file=../{VARIABLES}"]
         with self._recorded("stack-destroy"):
-            self._do("destroy the stack", arguments, Progress(total=before))
+            self.terraform.do("destroy the stack", arguments, Progress(total=before))
         return before
 
     def unlock(self, lock_id: str) -> None:
@@ -192,14 +198,13 @@ class Workspace:
         Raises:
             Problem: The lock is another one, or Terraform is still at work.
         """
-        self._settle()
-        self._ask("remove the lock", ["force-unlock", "-force", lock_id])
+        self.terraform.settle()
+        self.terraform.ask("remove the lock", ["force-unlock", "-force", lock_id])
 
-    def _settle(self) -> None:
-        """End what a killed notebook left running, and mend the state it may have torn."""
-        process.settle(self.folder / process.RECORD)
-        if said := state.mend(self.folder):
-            print(said)
+    def _plan_digest(self) -> str:
+        """Which plan it is, so that none is applied whose cost nobody reckoned; empty for none."""
+        path = self.folder / PLAN
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
     def _copy_code(self) -> None:
         self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -214,21 +219,23 @@ class Workspace:
     def _init(self) -> str:
         route = providers.find()
         arguments = ["init", "-json", *ALWAYS, "-lockfile=readonly", "-reconfigure"]
-        self._do("begin", arguments + route.arguments, Progress(), route.environment)
+        self.terraform.do("begin", arguments + route.arguments, Progress(), route.environment)
         errored = self.code / state.ERRORED
         if errored.is_file():
-            self._ask("store the state that could not be stored", ["state", "push", errored.name])
+            self.terraform.ask(
+                "store the state that could not be stored", ["state", "push", errored.name]
+            )
             errored.rename(self.folder / f"{state.ERRORED}.pushed")
             print("A state that Terraform could not store before has been stored now.")
         return route.label
 
     def _planned(self) -> dict[str, Any]:
         """Plan, and keep the plan as JSON without secrets and account ids."""
-        self._settle()
+        self.terraform.settle()
         arguments = ["plan", "-json", *ALWAYS, f"-out=../{PLAN}", f"-var-file=../{VARIABLES}"]
-        self._do("plan", arguments, Progress())
+        self.terraform.do("plan", arguments, Progress())
         shown: dict[str, Any] = json.loads(
-            self._ask("show the plan", ["show", "-json", f"../{PLAN}"])
+            self.terraform.ask("show the plan", ["show", "-json", f"../{PLAN}"])
         )
         self.run.write(PLAN_JSON, plan.masked(shown, self._private()))
         return shown
@@ -249,59 +256,6 @@ class Workspace:
                 AutoScalingGroupNames=[stack.gpu_asg_name]
             )["AutoScalingGroups"]
         return sum(one["DesiredCapacity"] for one in groups)
-
-    def _do(
-        self,
-        doing: str,
-        arguments: Sequence[str],
-        progress: Progress,
-        further: dict[str, str] | None = None,
-    ) -> None:
-        """Run a command that may take long, and show its progress."""
-        log = f"{arguments[0]}.log"
-        command = process.Command(
-            line=[self.program, *arguments],
-            folder=self.code,
-            environment=self._environment() | (further or {}),
-            log=self.folder / log,
-            record=self.folder / process.RECORD,
-        )
-        if process.run(command, self._shower(progress)):
-            raise errors.problem(doing, progress, f"{FOLDER}/{log}")
-
-    def _shower(self, progress: Progress) -> Callable[[str], None]:
-        def show(line: str) -> None:
-            done = progress.done
-            if shown := progress.read(line):
-                print(shown, flush=True)
-            if progress.done > done:
-                state.keep(self.folder)
-
-        return show
-
-    def _ask(self, doing: str, arguments: Sequence[str]) -> str:
-        """Run a command that only reads, and return what it prints."""
-        ended = subprocess.run(
-            [self.program, *arguments],
-            cwd=self.code,
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            timeout=READ_TIMEOUT_S,
-        )
-        if ended.returncode:
-            complained = Progress(other=[" ".join(ended.stderr.replace("│", " ").split())])
-            raise errors.problem(doing, complained, FOLDER)
-        return ended.stdout
-
-    def _environment(self) -> dict[str, str]:
-        """Nothing that a user has set for Terraform elsewhere changes what happens here."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-        configuration = os.environ.get("TF_CLI_CONFIG_FILE", "")
-        if configuration and Path(configuration).is_file():
-            kept["TF_CLI_CONFIG_FILE"] = configuration
-        ours = {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", MARK: self.run.mark}
-        return self.account.surroundings(kept) | ours
 
     @contextmanager
     def _recorded(self, kind: str) -> Iterator[None]:
