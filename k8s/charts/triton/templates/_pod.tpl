@@ -3,7 +3,7 @@
 {{- $gpu := eq .Values.device "gpu" -}}
 {{- $nodes := dict -}}
 {{- if $gpu -}}
-{{- $_ := set $nodes ((.Values.gpu.label).key | default "") ((.Values.gpu.label).value | default "") -}}
+{{- with .Values.gpu.label }}{{ $_ := set $nodes .key .value }}{{ end -}}
 {{- end -}}
 {{- with mergeOverwrite $nodes .Values.nodeSelector }}
 nodeSelector:
@@ -66,7 +66,7 @@ topologySpreadConstraints:
   {{- range $name, $quantity := index $.Values.resources $kind }}
   {{ $name }}: {{ $quantity | quote }}
   {{- end }}
-  {{- if eq $.Values.device "gpu" }}
+  {{- if and (eq $.Values.device "gpu") $.Values.gpu.resource }}
   {{ $.Values.gpu.resource | quote }}: {{ $.Values.gpu.perPod | quote }}
   {{- end }}
 {{- end }}
