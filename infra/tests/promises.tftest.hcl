@@ -1,0 +1,348 @@
+# What the stack promises with its defaults: network, cluster, capped nodes, guardrails, tags.
+
+mock_provider "aws" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+mock_provider "aws" {
+  alias           = "billing"
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+variables {
+  run_id   = "20261124T0900Z-aws"
+  api_cidr = "203.0.113.7/32"
+}
+
+run "network_and_cluster_are_private_but_for_one_address" {
+  command = plan
+
+  assert {
+    condition     = keys(aws_subnet.public) == ["us-east-1a", "us-east-1b"] && keys(aws_subnet.private) == keys(aws_subnet.public)
+    error_message = "A public and a private subnet in each of two zones."
+  }
+  assert {
+    condition     = alltrue([for subnet in aws_subnet.public : subnet.tags["kubernetes.io/role/elb"] == "1" && !subnet.map_public_ip_on_launch])
+    error_message = "Public subnets carry the role tag of internet-facing load balancers, and give no public addresses."
+  }
+  assert {
+    condition     = alltrue([for subnet in aws_subnet.private : subnet.tags["kubernetes.io/role/internal-elb"] == "1"])
+    error_message = "Private subnets carry the role tag of internal load balancers."
+  }
+  assert {
+    condition     = keys(aws_nat_gateway.this) == ["us-east-1a"] && length(aws_route.private) == 2
+    error_message = "One NAT gateway serves both private subnets."
+  }
+  assert {
+    condition     = aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway" && endswith(aws_vpc_endpoint.s3.service_name, ".s3")
+    error_message = "S3 is reached over a gateway endpoint, which is free."
+  }
+
+  assert {
+    condition     = aws_eks_cluster.this.vpc_config[0].public_access_cidrs == toset(["203.0.113.7/32"])
+    error_message = "The public endpoint is open to the caller's address only; never to 0.0.0.0/0."
+  }
+  assert {
+    condition     = aws_eks_cluster.this.vpc_config[0].endpoint_public_access && aws_eks_cluster.this.vpc_config[0].endpoint_private_access
+    error_message = "The endpoint is public for the notebooks and private for the nodes."
+  }
+  assert {
+    condition     = aws_eks_cluster.this.upgrade_policy[0].support_type == "STANDARD"
+    error_message = "Extended support bills six times as much."
+  }
+  assert {
+    condition     = aws_eks_cluster.this.access_config[0].authentication_mode == "API" && length(aws_eks_cluster.this.enabled_cluster_log_types) == 0
+    error_message = "Access is by access entries, and no log group is left behind."
+  }
+  assert {
+    condition     = aws_eks_access_entry.gpu_nodes[0].type == "EC2_LINUX" && aws_eks_access_entry.gpu_nodes[0].principal_arn == aws_iam_role.gpu_nodes.arn
+    error_message = "Self-managed nodes join by an access entry of their own role."
+  }
+  assert {
+    condition     = aws_iam_openid_connect_provider.this.client_id_list == toset(["sts.amazonaws.com"])
+    error_message = "The cluster's issuer is known to IAM."
+  }
+  assert {
+    condition     = aws_iam_role.cluster.permissions_boundary == null
+    error_message = "Who is not the deployer needs no boundary."
+  }
+}
+
+run "gpu_nodes_are_capped_spot_with_the_contracts_taint_and_label" {
+  command = plan
+
+  assert {
+    condition     = aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].spot_max_price == "0.3"
+    error_message = "The cap reaches the Auto Scaling group."
+  }
+  assert {
+    condition = (
+      aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].on_demand_base_capacity == 0 &&
+      aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].on_demand_percentage_above_base_capacity == 0 &&
+      aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].spot_allocation_strategy == "price-capacity-optimized"
+    )
+    error_message = "Spot only, where price and capacity are best."
+  }
+  assert {
+    condition     = aws_autoscaling_group.gpu[0].mixed_instances_policy[0].launch_template[0].override[*].instance_type == tolist(local.contract.gpu.instanceTypes)
+    error_message = "The instance types are the contract's."
+  }
+  assert {
+    condition     = [aws_autoscaling_group.gpu[0].min_size, aws_autoscaling_group.gpu[0].desired_capacity, aws_autoscaling_group.gpu[0].max_size] == [0, 1, 2]
+    error_message = "Minimum 0, one to begin with, maximum 2."
+  }
+  assert {
+    condition     = aws_autoscaling_group.gpu[0].wait_for_capacity_timeout == "0" && !aws_autoscaling_group.gpu[0].capacity_rebalance
+    error_message = "Apply does not hang on missing capacity, and nothing ends a healthy node."
+  }
+  assert {
+    condition     = aws_autoscaling_group.gpu[0].suspended_processes == toset(["AZRebalance"])
+    error_message = "Nodes are not moved between zones."
+  }
+  assert {
+    condition     = length(aws_eks_node_group.gpu) == 0
+    error_message = "No managed group beside it."
+  }
+
+  assert {
+    condition     = data.aws_ssm_parameter.gpu_image[0].name == "/aws/service/eks/optimized-ami/1.35/amazon-linux-2023/x86_64/nvidia/recommended/image_id"
+    error_message = "The NVIDIA image of Amazon Linux 2023 for the cluster's version."
+  }
+  assert {
+    condition     = aws_launch_template.gpu.image_id == "ami-0123456789abcdef0"
+    error_message = "The launch template has that image."
+  }
+  assert {
+    condition = alltrue([
+      for disk in aws_launch_template.gpu.block_device_mappings[*].ebs[0] :
+      disk.volume_size >= 80 && disk.volume_type == "gp3" && disk.encrypted == "true" && disk.delete_on_termination == "true"
+    ])
+    error_message = "The root disk has 80 GiB or more, is encrypted, and goes with its node."
+  }
+  assert {
+    condition = alltrue([
+      for metadata in concat(aws_launch_template.gpu.metadata_options, aws_launch_template.system.metadata_options) :
+      metadata.http_tokens == "required" && metadata.http_put_response_hop_limit == 1
+    ])
+    error_message = "IMDSv2, out of the reach of pods."
+  }
+
+  assert {
+    condition = strcontains(
+      base64decode(aws_launch_template.gpu.user_data),
+      "--register-with-taints=${local.contract.gpu.taint.key}=${local.contract.gpu.taint.value}:${local.contract.gpu.taint.effect}",
+    )
+    error_message = "The kubelet registers with the taint."
+  }
+  assert {
+    condition     = strcontains(base64decode(aws_launch_template.gpu.user_data), "${local.contract.gpu.label.key}=${local.contract.gpu.label.value}")
+    error_message = "The kubelet registers with the label."
+  }
+  assert {
+    condition = alltrue([
+      for said in ["Content-Type: application/node.eks.aws", "kind\": \"NodeConfig", "https://MOCK.gr7.us-east-1.eks.amazonaws.com", "172.20.0.0/16"] :
+      strcontains(base64decode(aws_launch_template.gpu.user_data), said)
+    ])
+    error_message = "nodeadm is told the cluster's endpoint and service range."
+  }
+
+  assert {
+    condition = alltrue([
+      for key, value in {
+        "k8s.io/cluster-autoscaler/enabled"                                                = "true"
+        "k8s.io/cluster-autoscaler/gpu-e2e"                                                = "owned"
+        "k8s.io/cluster-autoscaler/node-template/label/${local.contract.gpu.label.key}"    = local.contract.gpu.label.value
+        "k8s.io/cluster-autoscaler/node-template/taint/${local.contract.gpu.taint.key}"    = "${local.contract.gpu.taint.value}:${local.contract.gpu.taint.effect}"
+        "k8s.io/cluster-autoscaler/node-template/resources/${local.contract.gpu.resource}" = tostring(local.contract.gpu.perNode)
+        "k8s.io/cluster-autoscaler/node-template/resources/ephemeral-storage"              = "100Gi"
+      } : contains([for tag in aws_autoscaling_group.gpu[0].tag : "${tag.key}=${tag.value}"], "${key}=${value}")
+    ])
+    error_message = "Label, taint, GPU and disk of a future node are tags of the group."
+  }
+}
+
+run "everything_is_tagged_and_ends_by_itself" {
+  command = plan
+
+  assert {
+    condition = [for spec in aws_launch_template.gpu.tag_specifications : spec.resource_type] == [
+      "instance", "network-interface", "spot-instances-request", "volume",
+    ]
+    error_message = "Whatever a launch creates is tagged by the launch template."
+  }
+  assert {
+    condition = alltrue([
+      for spec in concat(aws_launch_template.gpu.tag_specifications, aws_launch_template.system.tag_specifications) :
+      spec.tags["project"] == "gpu-e2e" && spec.tags["owner"] == "Nancy" && spec.tags["run"] == "20261124T0900Z-aws"
+    ])
+    error_message = "Project, owner and run on instances, volumes, interfaces and spot requests."
+  }
+  assert {
+    condition     = length(setsubtract(["project=gpu-e2e", "owner=Nancy", "run=20261124T0900Z-aws"], [for tag in aws_autoscaling_group.gpu[0].tag : "${tag.key}=${tag.value}"])) == 0
+    error_message = "The GPU group carries project, owner and run."
+  }
+  assert {
+    condition     = { for key, one in aws_autoscaling_group_tag.system : key => one.tag[0].value } == local.tags
+    error_message = "The group that EKS makes for the system nodes carries them too."
+  }
+  assert {
+    condition     = local.tags == { project = "gpu-e2e", owner = "Nancy", run = "20261124T0900Z-aws" }
+    error_message = "Default tags are project, owner and run."
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.dead_man.target[0].arn == "arn:aws:scheduler:::aws-sdk:autoscaling:updateAutoScalingGroup"
+    error_message = "The schedule calls Auto Scaling itself; nothing of ours has to be awake."
+  }
+  assert {
+    condition = jsondecode(aws_scheduler_schedule.dead_man.target[0].input) == {
+      AutoScalingGroupName = "gpu-e2e-gpu", MinSize = 0, DesiredCapacity = 0, MaxSize = 0
+    }
+    error_message = "Zero nodes, and none that the autoscaler could add."
+  }
+  assert {
+    condition     = aws_autoscaling_group.gpu[0].name == local.gpu_group_name
+    error_message = "The group has the name that the schedule knows."
+  }
+  assert {
+    condition     = aws_scheduler_schedule.dead_man.schedule_expression == "at(${formatdate("YYYY-MM-DD'T'hh:mm:ss", timeadd(plantimestamp(), "4h"))})" && aws_scheduler_schedule.dead_man.schedule_expression_timezone == "UTC"
+    error_message = "Once, four hours from now, in UTC."
+  }
+  assert {
+    condition     = output.dead_man_expires == formatdate("YYYY-MM-DD'T'hh:mm:ssZ", timeadd(plantimestamp(), "4h"))
+    error_message = "The hour is an output."
+  }
+  assert {
+    condition = data.aws_iam_policy_document.dead_man.statement[0].actions == toset(["autoscaling:UpdateAutoScalingGroup"]) && (
+      data.aws_iam_policy_document.dead_man.statement[0].resources ==
+      toset(["arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:*:autoScalingGroupName/gpu-e2e-gpu"])
+    )
+    error_message = "The switch's role may touch this group only."
+  }
+}
+
+run "roles_stores_and_guardrails_are_narrow" {
+  command = plan
+
+  assert {
+    condition = {
+      for name, document in data.aws_iam_policy_document.trust_service_account :
+      name => [for one in document.statement[0].condition : one.values[0] if endswith(one.variable, ":sub")]
+      } == {
+      triton             = ["system:serviceaccount:${local.contract.namespaces.triton}:${local.contract.serviceAccounts.triton}"]
+      alb_controller     = ["system:serviceaccount:${local.contract.namespaces.system}:${local.contract.serviceAccounts.albController}"]
+      cluster_autoscaler = ["system:serviceaccount:${local.contract.namespaces.system}:${local.contract.serviceAccounts.clusterAutoscaler}"]
+    }
+    error_message = "Each role trusts the contract's service account."
+  }
+  assert {
+    condition = toset(flatten(data.aws_iam_policy_document.read_models.statement[*].resources)) == toset([
+      "arn:aws:s3:::gpu-e2e-artifacts-mock", "arn:aws:s3:::gpu-e2e-artifacts-mock/${local.contract.models.prefix}/*",
+    ])
+    error_message = "Triton reads its models' prefix."
+  }
+  assert {
+    condition     = toset(flatten([for one in data.aws_iam_policy_document.read_models.statement : one.actions])) == toset(["s3:GetObject", "s3:ListBucket"])
+    error_message = "Triton reads, and nothing wider."
+  }
+
+  assert {
+    condition     = aws_ecr_repository.triton.image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.triton.force_delete && aws_ecr_repository.triton.image_scanning_configuration[0].scan_on_push
+    error_message = "Tags are immutable, pushes are scanned, and images do not hold up teardown."
+  }
+  assert {
+    condition     = jsondecode(aws_ecr_lifecycle_policy.triton.policy).rules[0].action.type == "expire"
+    error_message = "Old images expire."
+  }
+  assert {
+    condition = aws_s3_bucket.artifacts.force_destroy && alltrue([
+      aws_s3_bucket_public_access_block.artifacts.block_public_acls, aws_s3_bucket_public_access_block.artifacts.block_public_policy,
+      aws_s3_bucket_public_access_block.artifacts.ignore_public_acls, aws_s3_bucket_public_access_block.artifacts.restrict_public_buckets,
+    ])
+    error_message = "The bucket is private, and goes with its objects."
+  }
+  assert {
+    condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.artifacts.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"
+    error_message = "The bucket is encrypted."
+  }
+  assert {
+    condition     = length(aws_acm_certificate.this) == 0 && output.certificate_arn == ""
+    error_message = "Without files there is no certificate."
+  }
+
+  assert {
+    condition     = aws_budgets_budget.account.limit_amount == "5" && aws_budgets_budget.account.time_unit == "MONTHLY" && length(aws_budgets_budget.account.cost_filter) == 0
+    error_message = "Five dollars a month for the whole account: costs by tag show nothing for the first day."
+  }
+  assert {
+    condition = toset([for one in aws_budgets_budget.account.notification : "${one.notification_type} ${one.threshold}"]) == toset([
+      "ACTUAL 50", "ACTUAL 80", "ACTUAL 100", "FORECASTED 100",
+    ])
+    error_message = "Notices at 50, 80 and 100 per cent, and at the forecast."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.charges.metric_name == "EstimatedCharges" && aws_cloudwatch_metric_alarm.charges.threshold == 5 && aws_cloudwatch_metric_alarm.charges.alarm_actions == toset([aws_sns_topic.alerts.arn])
+    error_message = "An alarm at five dollars of estimated charges tells the topic."
+  }
+  assert {
+    condition     = length(aws_sns_topic_subscription.email) == 0
+    error_message = "Without an address nobody is subscribed."
+  }
+}
+
+run "nat_in_each_of_three_zones_where_it_is_asked_for" {
+  command = plan
+
+  variables {
+    zones        = 3
+    nat_per_zone = true
+  }
+
+  assert {
+    condition     = keys(aws_nat_gateway.this) == ["us-east-1a", "us-east-1b", "us-east-1c"]
+    error_message = "A NAT gateway in each zone."
+  }
+  assert {
+    condition     = length(distinct(concat([for subnet in aws_subnet.public : subnet.cidr_block], [for subnet in aws_subnet.private : subnet.cidr_block]))) == 6
+    error_message = "Six address ranges."
+  }
+}
+
+run "people_who_are_named_get_access_and_notices" {
+  command = plan
+
+  variables {
+    admin_arns  = ["arn:aws:iam::123456789012:role/admin"]
+    alert_email = "nancy@example.com"
+  }
+
+  assert {
+    condition     = one(values(aws_eks_access_policy_association.admin)).policy_arn == "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+    error_message = "An administrator's entry comes with the cluster administrator's policy."
+  }
+  assert {
+    condition     = one(aws_sns_topic_subscription.email).endpoint == "nancy@example.com" && alltrue([for one in aws_budgets_budget.account.notification : one.subscriber_email_addresses == toset(["nancy@example.com"])])
+    error_message = "Alarm and budget tell the address."
+  }
+}
+
+run "the_deployers_roles_stay_inside_its_boundary" {
+  command = plan
+
+  override_data {
+    target = data.aws_caller_identity.current
+    values = {
+      account_id = "123456789012"
+      arn        = "arn:aws:sts::123456789012:assumed-role/gpu-e2e-deployer/nancy"
+    }
+  }
+
+  assert {
+    condition = toset(concat(
+      [for role in aws_iam_role.service_account : role.permissions_boundary],
+      [aws_iam_role.cluster.permissions_boundary, aws_iam_role.system_nodes.permissions_boundary, aws_iam_role.gpu_nodes.permissions_boundary, aws_iam_role.dead_man.permissions_boundary],
+    )) == toset(["arn:aws:iam::123456789012:policy/bootstrap/gpu-e2e-boundary"])
+    error_message = "Every role carries the boundary."
+  }
+}
