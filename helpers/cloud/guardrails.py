@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from helpers import checklist
+from helpers.checklist import Status
 from helpers.cloud import dead_man
 from helpers.cloud.account import Account, asking, identity, masked
 from helpers.cloud.reports import Stack
@@ -15,7 +17,9 @@ from helpers.run import Record, Run
 BILLING_REGION = "us-east-1"  # where AWS publishes charges
 DEPLOYER = "deployer"  # in the name of the role that infra/bootstrap makes
 REQUIRED_TAGS = ("project", "owner", "run")
+NOTICES = ("ACTUAL 50 %", "ACTUAL 80 %", "ACTUAL 100 %", "FORECASTED 100 %")
 PLAN = "terraform/plan.json"
+ROLE_PROMISE = "00.iam"
 
 
 class Guardrails(Record, stage="01", name="guardrails"):
@@ -52,6 +56,10 @@ class Guardrails(Record, stage="01", name="guardrails"):
         """Whether the deployer role of `infra/bootstrap` made the stack."""
         _, assumed, role = self.caller.partition(":assumed-role/")
         return bool(assumed) and DEPLOYER in role.partition("/")[0]
+
+    def watches(self, limit_usd: float) -> bool:
+        """Whether budget and alarm have this limit, and the budget tells at every step."""
+        return self.budget_usd == self.alarm_usd == limit_usd and {*NOTICES} <= {*self.notices}
 
     @property
     def money(self) -> str:
@@ -91,6 +99,20 @@ def look(run: Run, account: Account) -> Guardrails:
     )
     run.save(record)
     return record
+
+
+def tick_role(run: Run, found: Guardrails) -> None:
+    """Tick the promise of the least-privilege role: only AWS can show that it suffices."""
+    if not found.emulated and found.by_deployer:
+        note = f"the stack was made by {found.caller}"
+        checklist.tick(run, ROLE_PROMISE, Status.VERIFIED, evidence=found.path(), note=note)
+        return
+    note = (
+        "the emulator grants everything; a test replays a rehearsal's calls against the policy"
+        if found.emulated
+        else f"the stack was made by {found.caller}, not by the deployer role of infra/bootstrap"
+    )
+    checklist.tick(run, ROLE_PROMISE, Status.NOT_REHEARSED, note=note)
 
 
 def frame(found: Guardrails) -> pd.DataFrame:

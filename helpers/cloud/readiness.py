@@ -69,6 +69,11 @@ class Readiness(Record, stage="00", name="readiness"):
         state = "green" if self.green else "not green"
         return f"{state}: {told}{' (EMULATED account)' if self.emulated else ''}"
 
+    def allows(self, prefix: str) -> bool:
+        """Whether what has this prefix was looked at, and nothing of it blocks."""
+        found = self.about(prefix)
+        return bool(found) and all(one.verdict is not Verdict.BLOCKS for one in found)
+
     def about(self, prefix: str) -> tuple[Finding, ...]:
         """The findings whose name begins so."""
         return tuple(one for one in self.findings if one.name.startswith(prefix))
