@@ -215,9 +215,7 @@ def buildah() -> str:
     (home / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}\n')
     program = BIN / "buildah"
     program.unlink(missing_ok=True)
-    program.write_text(
-        f'#!/bin/sh\nLD_LIBRARY_PATH="{path}" exec "{home}/usr/bin/buildah" "$@"\n'
-    )
+    program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{path}" exec "{home}/usr/bin/buildah" "$@"\n')
     program.chmod(0o755)
     if not quiet([str(program), "--storage-driver", "vfs", "info"]):
         program.unlink()
