@@ -18,14 +18,7 @@ from helpers.rehearsal.double.gate import Gate, not_emulated
 from helpers.rehearsal.double.mended import mend
 from helpers.rehearsal.double.recording import Line, line_of
 from helpers.rehearsal.double.world import World
-
-# What a user has set for AWS must not reach a test.
-CLEAN = {
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-UNSET = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN")
+from helpers.rehearsal.surroundings import without_users_settings
 
 
 @dataclass
@@ -68,9 +61,8 @@ def installed(region: str = "us-east-1") -> Iterator[Double]:
                 raise
             return not_emulated(asked)
 
-    kept = {key: value for key, value in os.environ.items() if key not in UNSET}
     with (
-        patch.dict(os.environ, kept | CLEAN, clear=True),
+        patch.dict(os.environ, without_users_settings(os.environ), clear=True),
         patch("botocore.endpoint.time", SimpleNamespace(sleep=_no_wait)),
         patch.object(BotocoreStubber, "process_request", process),
         mock_aws(),

@@ -1,0 +1,154 @@
+"""The emulator of a run: one account for all its stages, on this machine alone."""
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+import requests
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from helpers import services
+from helpers.errors import Problem
+from helpers.paths import ROOT
+from helpers.profile import Profile
+from helpers.rehearsal import double, emulator
+from helpers.rehearsal.double import mended
+from helpers.rehearsal.emulator import Emulator
+from helpers.run import Run
+
+from .examples import ACCOUNT_ID
+
+
+def test_a_run_has_one_account_that_ends_with_it(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = emulator.account(run)
+    assert account.emulated
+    account.client("s3").create_bucket(Bucket="gpu-e2e-models")
+    again = emulator.account(run)
+    assert again == account
+    assert [one["Name"] for one in again.client("s3").list_buckets()["Buckets"]] == [
+        "gpu-e2e-models"
+    ]
+    service = services.find(run, emulator.NAME)
+    assert service is not None
+    assert _listens_on(service) == {"127.0.0.1"}
+    assert [one.action for one in emulator.of(run).calls()] == ["CreateBucket", "ListBuckets"]
+    services.down(run)
+    assert not service.running
+    assert capsys.readouterr().out == ""
+    assert emulator.account(run).client("s3").list_buckets()["Buckets"] == []
+    assert "a new one starts with an empty account" in capsys.readouterr().out
+
+
+def _listens_on(service: services.Service) -> set[str]:
+    assert service.process is not None
+    family = [service.process, *service.process.children(recursive=True)]
+    open_ = [one for process in family for one in process.net_connections()]
+    return {one.laddr.ip for one in open_ if one.status == psutil.CONN_LISTEN}
+
+
+def test_on_aws_the_account_is_the_users_own(tmp_path: Path) -> None:
+    run = Run.create(Profile.load_named("aws"), tmp_path)
+    account = emulator.account(run)
+    assert not account.emulated
+    assert services.recorded(run) == []
+
+
+def test_nothing_of_the_users_settings_reaches_the_emulator(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody-has-this-profile")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    account = emulator.account(run)
+    monkeypatch.undo()
+    regions = account.client("ec2").describe_regions()["Regions"]
+    assert "us-east-1" in {one["RegionName"] for one in regions}
+
+
+@pytest.fixture
+def other_moto(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(metadata, "version", lambda name: "5.3.0")
+    mended.mend.cache_clear()
+    yield
+    mended.mend.cache_clear()
+
+
+@pytest.mark.usefixtures("other_moto")
+def test_another_moto_than_the_known_one_is_refused() -> None:
+    with (
+        pytest.raises(Problem, match=r"moto 5\.3\.0 is installed.*insides of 5\.2\.5.*make setup"),
+        double.installed(),
+    ):
+        pass
+
+
+def test_the_known_moto_is_the_pinned_one() -> None:
+    assert f"moto=={mended.MOTO}" in (ROOT / "requirements.txt").read_text().split()
+
+
+def test_a_server_that_cannot_start_shows_its_log(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulator, "MODULE", "helpers.rehearsal.no_such_server")
+    with pytest.raises(Problem, match="No module named"):
+        emulator.account(run)
+
+
+def test_a_token_for_the_cluster_is_answered_by_sts(server: Emulator) -> None:
+    """A token of EKS is a presigned URL of STS, without the header that names the service."""
+    url = f"{server.account.endpoint}/?Action=GetCallerIdentity&Version=2011-06-15"
+    request = AWSRequest("GET", url, headers={"x-k8s-aws-id": "gpu-e2e"})
+    SigV4QueryAuth(Credentials("emulated", "emulated"), "sts", "us-east-1", 60).add_auth(request)
+    answer = requests.get(request.url or "", headers={"x-k8s-aws-id": "gpu-e2e"}, timeout=10)
+    assert answer.ok
+    assert f"<Account>{ACCOUNT_ID}</Account>" in answer.text
+
+
+def test_other_programs_go_where_the_account_sends_them(server: Emulator) -> None:
+    asks = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
+    users = os.environ | {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"}
+    surroundings = server.account.surroundings(users)
+    said = subprocess.run(
+        [sys.executable, "-c", asks],
+        env={name: value for name, value in surroundings.items() if value},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == double.World().caller
+
+
+def test_roles_can_be_assumed_and_are_then_the_caller(server: Emulator) -> None:
+    sts = server.account.client("sts")
+    role = f"arn:aws:iam::{ACCOUNT_ID}:role/gpu-e2e-deployer"
+    keys = sts.assume_role(RoleArn=role, RoleSessionName="rehearsal")["Credentials"]
+    session = boto3.Session(
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+        region_name="us-east-1",
+    )
+    caller = session.client("sts", endpoint_url=server.account.endpoint).get_caller_identity()
+    assert caller["Arn"].endswith(":assumed-role/gpu-e2e-deployer/rehearsal")
+
+
+def test_a_bucket_that_demands_tls_takes_objects_all_the_same(server: Emulator) -> None:
+    s3 = server.account.client("s3")
+    s3.create_bucket(Bucket="gpu-e2e-models")
+    statement = (
+        '{"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*", '
+        '"Condition": {"Bool": {"aws:SecureTransport": "false"}}}]}'
+    )
+    s3.put_bucket_policy(Bucket="gpu-e2e-models", Policy=statement)
+    s3.put_object(Bucket="gpu-e2e-models", Key="models/a", Body=b"weights")
+    assert s3.get_object(Bucket="gpu-e2e-models", Key="models/a")["Body"].read() == b"weights"
+    assert s3.get_bucket_policy(Bucket="gpu-e2e-models")["Policy"] == statement
