@@ -104,10 +104,11 @@ def report(
         _record_market(run, account, used)
     basis = Basis.of(run)
     spans = used.stack
+    emulated = basis.emulated if basis else run.profile.target == "rehearsal"
     made = CostReport(
         at=now(),
-        emulated=basis.emulated if basis else run.profile.target == "rehearsal",
-        label=EMULATED if (basis.emulated if basis else True) else ESTIMATED,
+        emulated=emulated,
+        label=EMULATED if emulated else ESTIMATED,
         began=_text(spans[0].start) if spans else "",
         ended=_text(spans[-1].end) if spans else "",
         standing=used.standing,

@@ -70,13 +70,28 @@ def remove(
     pause_s: float = PAUSE_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sweep:
+    """Sweep, and store what became of each leftover. Arguments and errors as of `attempt`."""
+    made = attempt(run, account, found, rounds=rounds, pause_s=pause_s, sleep=sleep)
+    run.save(made)
+    return made
+
+
+def attempt(
+    run: Run,
+    account: Account,
+    found: Iterable[Found],
+    *,
+    rounds: int = ROUNDS,
+    pause_s: float = PAUSE_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Sweep:
     """Remove what carries this run's tag, in the order in which things depend on each other.
 
     What depends on something that is still leaving is tried again until it can go, or until
     nothing has moved for a while.
 
     Args:
-        run: Whose leftovers they are; the result is stored with it.
+        run: Whose leftovers they are.
         account: Where they are.
         found: What a scan found; whatever is not this run's own is left alone.
         rounds: How often to go over what is not settled.
@@ -94,9 +109,7 @@ def remove(
         idle = 0 if sweeping.round() else idle + 1
         if sweeping.is_settled or idle == IDLE_ROUNDS:
             break
-    made = Sweep(at=now(), swept=sweeping.swept())
-    run.save(made)
-    return made
+    return Sweep(at=now(), swept=sweeping.swept())
 
 
 @dataclass(frozen=True)
