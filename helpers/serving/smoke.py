@@ -1,5 +1,10 @@
-"""Smoke inference: the served model must answer as ONNX Runtime does on the same input."""
+"""Smoke inference: the served model must answer as ONNX Runtime does on the same input.
 
+Over TLS the server is verified against the endpoint's certificate, its name included; there is no
+way to ask without.
+"""
+
+import ssl
 import time
 from typing import Any
 
@@ -73,7 +78,8 @@ def _ask(run: Run, endpoint: Endpoint, model: ModelFacts) -> list[SmokeAnswer]:
             except (InferenceServerException, OSError) as error:
                 raise Problem(
                     f"Triton does not answer for {model.name} over {protocol}: {error}.",
-                    "Its log is services/triton.log of the run.",
+                    "Its log is services/triton.log of the run; in a cluster, that of its pod. "
+                    "A certificate that does not fit belongs to another run: run stage 01 again.",
                 ) from error
             elapsed = (time.perf_counter() - begin) * 1000
             answers.append(compare(model.name, protocol, truth, found, elapsed))
@@ -98,17 +104,25 @@ def compare(
 
 
 def over_http(endpoint: Endpoint, model: str, images: Logits) -> Logits | None:
-    """One inference over HTTP with binary tensors; the logits (N, 1000)."""
-    address = endpoint.http.removeprefix("http://")
+    """One inference over HTTP or HTTPS with binary tensors; the logits (N, 1000)."""
+    scheme, _, address = endpoint.http.partition("://")
     with triton_http.InferenceServerClient(
-        address, connection_timeout=TIMEOUT_S, network_timeout=TIMEOUT_S
+        address,
+        connection_timeout=TIMEOUT_S,
+        network_timeout=TIMEOUT_S,
+        ssl=scheme == "https",
+        ssl_context_factory=lambda: ssl.create_default_context(cafile=endpoint.certificate),
     ) as client:
         return _infer(client, triton_http, model, images)
 
 
 def over_grpc(endpoint: Endpoint, model: str, images: Logits) -> Logits | None:
-    """One inference over gRPC; the logits (N, 1000)."""
-    with triton_grpc.InferenceServerClient(endpoint.grpc) as client:
+    """One inference over gRPC, with TLS where there is a certificate; the logits (N, 1000)."""
+    with triton_grpc.InferenceServerClient(
+        endpoint.grpc,
+        ssl=bool(endpoint.certificate),
+        root_certificates=endpoint.certificate or None,
+    ) as client:
         return _infer(client, triton_grpc, model, images, client_timeout=TIMEOUT_S)
 
 

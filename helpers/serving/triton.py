@@ -26,11 +26,15 @@ SHM = Path("/dev/shm")
 def serve(run: Run) -> Endpoint:
     """The run's Triton: the one that is running, or a new one that serves every model.
 
+    On AWS it runs in the cluster, and is reached as stage 03 has recorded.
+
     Raises:
         Unavailable: This machine has neither the server nor a Docker that runs.
         Problem: A port is taken, or Triton ended or did not get ready; the sentence quotes its
             log.
     """
+    if run.profile.target == "aws":
+        return run.load(Endpoint)
     running = services.find(run, SERVICE)
     endpoint = run.find(Endpoint)
     if running and endpoint and _is_ready(endpoint.http, _served(run)):
