@@ -257,6 +257,11 @@ class LoadReport(Record, stage="05", name="load"):
         return not any(one.invalid for one in self.scenarios)
 
     @property
+    def inferences(self) -> int:
+        """Good answers of all phases, warm-up too: what the session was paid for."""
+        return sum(phase.ok for one in self.scenarios for phase in one.phases)
+
+    @property
     def summary(self) -> str:
         """One sentence: what was fired, and how much of it."""
         requests = sum(one.measured.requests for one in self.scenarios)
