@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from IPython.core.getipython import get_ipython
-from IPython.display import display
+from IPython.display import Image, display
 from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -87,8 +87,9 @@ def canvas(width: float, height: float) -> Figure:
         width: Inches.
         height: Inches.
     """
-    with mpl.rc_context({"figure.constrained_layout.use": False}):
-        return plt.figure(figsize=(width, height))
+    figure = plt.figure(figsize=(width, height))
+    figure.set_layout_engine("none")
+    return figure
 
 
 def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURES) -> None:
@@ -106,7 +107,8 @@ def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURE
     save(figure, folder / name, [run])
     run.write(f"{place}/{name}.txt", alt + "\n")
     if get_ipython() is not None:
-        display(figure, metadata={"image/png": {"alt": alt}})
+        shown = Image(data=(folder / f"{name}.png").read_bytes())
+        display(shown, metadata={"image/png": {"alt": alt}})
 
 
 def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:

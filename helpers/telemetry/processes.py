@@ -50,7 +50,10 @@ class Processes:
         with process.oneshot():
             times, memory = process.cpu_times(), process.memory_info().rss
         used = times.user + times.system
-        self.cpu_s[role] = self.cpu_s.get(role, 0.0) + used - self._used.get(process, 0.0)
+        # the difference first: a sum that is rounded otherwise each time falls by a hair, which
+        # Prometheus takes for a restart and counts everything again
+        fresh = max(0.0, used - self._used.get(process, 0.0))
+        self.cpu_s[role] = self.cpu_s.get(role, 0.0) + fresh
         self._used[process] = used
         self.memory[role] = self.memory.get(role, 0) + memory
 

@@ -31,7 +31,7 @@ from helpers.telemetry.server import Server
 PLACE = Place("prometheus-proof")
 EXPOSITION, DCGM = "exposition", "dcgm-exporter"
 POD = {"namespace": "triton", "pod": "triton-0"}  # as in the documented exposition
-LOAD_S = 14.0  # sums of the rules look at every tenth second, and rates at four scrapes
+LOAD_S = 8.0  # rates need a few scrapes
 SETTLE_S = 3.0
 SCRAPES = 4  # so many make a rate
 
