@@ -258,8 +258,8 @@ class LoadReport(Record, stage="05", name="load"):
 
     @property
     def inferences(self) -> int:
-        """Good answers of all phases, warm-up too: what the session was paid for."""
-        return sum(phase.ok for one in self.scenarios for phase in one.phases)
+        """Images answered well in all phases, warm-up too: what the session was paid for."""
+        return sum(phase.ok * one.batch for one in self.scenarios for phase in one.phases)
 
     @property
     def summary(self) -> str:
