@@ -51,6 +51,12 @@ def publish(run: Run, to: Path = PUBLISHED) -> None:
     write_atomically(to, render(run))
 
 
+def agrees(run: Run) -> bool:
+    """Whether the written audit is what the records say now."""
+    path = run.folder / NAME
+    return path.is_file() and path.read_text() == render(run)
+
+
 def render(run: Run) -> str:
     """The audit as Markdown, without account ids.
 

@@ -145,8 +145,24 @@ def reconcile(run: Run, account: Account) -> Reconciliation:
     return made
 
 
-def frame(made: Reconciliation) -> pd.DataFrame:
-    """By service, for people."""
+def reconcile_where_created(run: Run, account: Account) -> Reconciliation | None:
+    """As `reconcile`, with its summary printed; None, and a sentence, for a run without costs.
+
+    Raises:
+        Problem: The credentials have expired, or AWS cannot be reached.
+    """
+    if not run.load(CostReport).began:
+        print("Nothing was created, so nothing is billed.")
+        return None
+    made = reconcile(run, account)
+    print(f"{made.summary} {made.next_step}".strip())
+    return made
+
+
+def frame(made: Reconciliation | None) -> pd.DataFrame:
+    """By service, for people; no row where nothing was created."""
+    if made is None:
+        return pd.DataFrame()
     table = pd.DataFrame(
         {
             "Service": [one.service for one in made.rows],
