@@ -69,9 +69,9 @@ class Cluster:
         return client.NetworkingV1Api(self.api)
 
     @property
-    def extensions(self) -> client.ApiextensionsV1Api:
-        """Definitions of custom resources."""
-        return client.ApiextensionsV1Api(self.api)
+    def discovery(self) -> client.DiscoveryV1Api:
+        """Endpoints of services."""
+        return client.DiscoveryV1Api(self.api)
 
     def dynamic(self) -> DynamicClient:
         """The client for objects of any kind; asks the cluster which kinds there are."""

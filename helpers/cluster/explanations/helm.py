@@ -63,7 +63,7 @@ HELM = (
         "chart-unreachable",
         r"looks like \"(?P<url>[^\"]+)\" is not a valid chart repository or cannot be reached|"
         r"failed to fetch (?P<link>https?://\S+)|chart \"(?P<chart>[^\"]+)\".*not found in|"
-        r"failed to do request: Head \"(?P<head>[^\"]+)\"",
+        r"failed to do request: Head \"(?P<head>[^\"]+)\"|failed to perform \"FetchReference\"",
         "The chart's repository cannot be reached, or does not have the chart.",
         "Check the network and the chart's line in k8s/releases.yaml.",
     ),
