@@ -242,7 +242,7 @@ class Grafana:
                 if not left:
                     raise self._unreached(error) from None  # its text may quote the request
             else:
-                if answer.ok or answer.status_code in fine:
+                if answer.status_code < 300 or answer.status_code in fine:
                     return answer
                 if answer.status_code not in RETRIED or not left:
                     raise self._refusal(answer, what)

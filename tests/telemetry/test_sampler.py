@@ -1,5 +1,6 @@
 """The sampler tells what this machine really does, and what it has not got."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -170,6 +171,31 @@ def test_cpu_time_is_what_was_used_and_never_falls(
     assert used < followed.cpu_s["client"] < used + 1
 
 
+def test_a_counter_does_not_fall_by_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 0.1 + 0.7 - 0.1 is less than 0.7: Prometheus would take the fall for a restart
+    class Busy:
+        used = 0.0
+
+        def oneshot(self) -> contextlib.nullcontext[None]:
+            return contextlib.nullcontext()
+
+        def cpu_times(self) -> SimpleNamespace:
+            return SimpleNamespace(user=self.used, system=0.0)
+
+        def memory_info(self) -> SimpleNamespace:
+            return SimpleNamespace(rss=1)
+
+    one, other = Busy(), Busy()
+    monkeypatch.setattr(processes, "roles", lambda _: {one: "client", other: "client"})
+    followed, seen = Processes("mark"), [0.0]
+    for step in range(1000):
+        one.used, other.used = step // 7 * 0.1, step // 11 * 0.07
+        followed.look()
+        seen.append(followed.cpu_s["client"])
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(one.used + other.used)
+
+
 # ── GPU ───────────────────────────────────────────────────────────────────────────────────────
 
 DOCUMENTED = {  # dcgm-exporter, etc/default-counters.csv
@@ -219,6 +245,19 @@ class FakeNvml(ModuleType):
         assert sensor == pynvml.NVML_TEMPERATURE_GPU
         return 55
 
+    nvmlClocksEventReasonSwPowerCap = pynvml.nvmlClocksEventReasonSwPowerCap
+    nvmlClocksThrottleReasonHwSlowdown = pynvml.nvmlClocksThrottleReasonHwSlowdown
+    nvmlClocksEventReasonSwThermalSlowdown = pynvml.nvmlClocksEventReasonSwThermalSlowdown
+    nvmlClocksThrottleReasonHwThermalSlowdown = pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
+    nvmlClocksThrottleReasonHwPowerBrakeSlowdown = (
+        pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown
+    )
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, device: int) -> int:
+        if device == 1:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return int(pynvml.nvmlClocksEventReasonSwPowerCap | pynvml.nvmlClocksEventReasonGpuIdle)
+
     def nvmlDeviceGetClockInfo(self, device: int, clock: int) -> int:
         assert clock == pynvml.NVML_CLOCK_SM
         return 1590
@@ -242,19 +281,22 @@ def test_gpus_bear_the_names_and_units_of_dcgm(nvml: FakeNvml) -> None:
         "DCGM_FI_DEV_POWER_USAGE": {first: 62.5},
         "DCGM_FI_DEV_GPU_TEMP": {first: 55, second: 55},
         "DCGM_FI_DEV_SM_CLOCK": {first: 1590, second: 1590},
+        "DCGM_EXP_CLOCK_EVENTS_COUNT": {
+            (word, *first): float(word == "power_cap") for word in gpu.CLOCK_EVENTS.values()
+        },
     }
     assert found["gpu_e2e_gpu_info"] == {("Tesla T4", "present"): 1}
 
 
 def test_the_units_said_are_those_that_dcgm_documents(nvml: FakeNvml) -> None:
     said = {family.name: family.documentation for family in gpu.find().families()}
-    assert said.keys() == DOCUMENTED.keys()
+    assert said.keys() == {*DOCUMENTED, "DCGM_EXP_CLOCK_EVENTS_COUNT"}
     assert all(said[name].startswith(text.rstrip(".")) for name, text in DOCUMENTED.items())
 
 
 def test_the_fake_has_only_what_the_real_library_has() -> None:
     names = [name for name in vars(FakeNvml) if name.lower().startswith("nvml")]
-    assert len(names) == 12
+    assert len(names) == 18
     assert all(hasattr(pynvml, name) for name in names)
 
 

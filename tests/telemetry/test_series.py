@@ -11,7 +11,7 @@ import pytest
 
 from helpers.errors import Problem
 from helpers.run import Run, append_line
-from helpers.telemetry import series
+from helpers.telemetry import catalogue, series
 from helpers.telemetry.report import Telemetry
 from helpers.telemetry.server import Server
 
@@ -125,7 +125,7 @@ def test_parts_of_the_run_use_cpu_and_memory_is_plausible(watched: Watched, fire
 
 def test_an_absent_series_says_why(watched: Watched, fired: Fired) -> None:
     facts = {one.name: one for one in fired.telemetry.series}
-    assert list(facts) == [one.name for one in series.CATALOGUE]
+    assert list(facts) == [one.name for one in catalogue.CATALOGUE]
     assert watched.run.load(Telemetry) == fired.telemetry
     assert facts["gpu_memory"].samples == 0
     assert facts["gpu_memory"].absent.startswith("no NVIDIA GPU on this machine (")
