@@ -1,0 +1,1 @@
+"""Charts, rendered by the real helm: objects, values, releases, and the server they start."""

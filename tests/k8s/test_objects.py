@@ -1,0 +1,317 @@
+"""What Triton's chart makes, read off the rendered objects."""
+
+import json
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from tests.k8s import charts
+from tests.k8s.charts import Object, Objects
+
+CRDS = {"ServiceMonitor"}  # no schema in Kubernetes itself
+SPOT_NOTICE_S = 120
+
+
+def annotations(found: Object) -> dict[str, str]:
+    """An Ingress's annotations without the controller's prefix."""
+    prefix = "alb.ingress.kubernetes.io/"
+    return {
+        key.removeprefix(prefix): value for key, value in found["metadata"]["annotations"].items()
+    }
+
+
+def environment(objects: Objects) -> dict[str, str]:
+    """The server's environment."""
+    return {one["name"]: one["value"] for one in objects.server()["env"]}
+
+
+def flags(objects: Objects) -> list[str]:
+    """The server's command line."""
+    found: list[str] = objects.server()["args"]
+    return found
+
+
+@pytest.mark.parametrize("which", ["gpu", "cpu", "s3"])
+def test_every_object_passes_kubernetes_own_schema(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    objects: Objects = request.getfixturevalue(which)
+    for one in objects:
+        if one["kind"] not in CRDS:
+            kubernetes_validate.validate(one, "1.35", strict=True)
+    assert {"Deployment", "Service", "ServiceAccount", "Pod"} <= objects.kinds()
+
+
+def test_the_chart_passes_the_strict_linter_with_and_without_values() -> None:
+    charts.helm("lint", "--strict", charts.TRITON)
+    for values in (charts.GPU, charts.CPU):
+        given = [f"--values={path}" for path in (charts.CONTRACT, values)]
+        charts.helm("lint", "--strict", "--namespace=triton", charts.TRITON, *given)
+
+
+def test_the_pod_asks_for_the_contracts_gpu_on_the_contracts_node(gpu: Objects) -> None:
+    wanted, pod = charts.contract()["gpu"], gpu.pod()
+    resources = gpu.server()["resources"]
+    for kind in ("requests", "limits"):
+        assert resources[kind][wanted["resource"]] == str(wanted["perPod"])
+    assert pod["nodeSelector"] == {wanted["label"]["key"]: wanted["label"]["value"]}
+    assert pod["tolerations"] == [{**wanted["taint"], "operator": "Equal"}]
+
+
+def test_another_contract_is_followed_everywhere() -> None:
+    objects = charts.triton(
+        "gpu.taint.key=dedicated",
+        "gpu.label.key=gpu-type",
+        "gpu.resource=example.com/card",
+        "ports.http=9000",
+        "ports.metrics=9002",
+        "namespaces.monitoring=watch",
+        "serviceAccounts.triton=server",
+    )
+    pod = objects.pod()
+    assert pod["tolerations"][0]["key"] == "dedicated"
+    assert list(pod["nodeSelector"]) == ["gpu-type"]
+    assert objects.server()["resources"]["limits"]["example.com/card"] == "1"
+    assert "--http-port=9000" in flags(objects)
+    assert [one["port"] for one in objects.one("Service")["spec"]["ports"]] == [9000, 8001, 9002]
+    assert ":9000" in json.dumps(objects.one("Pod", "triton-test")["spec"]["containers"][0]["args"])
+    assert pod["serviceAccountName"] == objects.one("ServiceAccount", "server")["metadata"]["name"]
+    assert '"kubernetes.io/metadata.name": "watch"' in json.dumps(objects.one("NetworkPolicy"))
+
+
+def test_the_cpu_values_run_the_same_chart_without_a_gpu(cpu: Objects, gpu: Objects) -> None:
+    assert "nvidia.com/gpu" not in json.dumps(cpu)
+    assert not cpu.pod().keys() & {"nodeSelector", "tolerations"}
+    assert environment(cpu)["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert "--allow-gpu-metrics=false" in flags(cpu)
+    assert cpu.kinds() <= gpu.kinds() - {"Ingress", "HorizontalPodAutoscaler", "ServiceMonitor"}
+
+
+def test_probes_ask_each_its_own_question(gpu: Objects) -> None:
+    server = gpu.server()
+    asked = {
+        kind: server[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")
+    }
+    assert asked == {
+        "startup": {"path": "/v2/health/live", "port": "http"},
+        "liveness": {"path": "/v2/health/live", "port": "http"},
+        "readiness": {"path": "/v2/health/ready", "port": "http"},
+    }
+
+
+def test_a_rollout_waits_for_pull_and_load(gpu: Objects) -> None:
+    probe = gpu.server()["startupProbe"]
+    budget = probe["periodSeconds"] * probe["failureThreshold"]
+    assert gpu.one("Deployment")["spec"]["progressDeadlineSeconds"] > budget
+
+
+def test_one_gpu_is_given_up_before_it_is_asked_for(gpu: Objects) -> None:
+    strategy = gpu.one("Deployment")["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_a_pod_ends_within_the_spot_notice(gpu: Objects) -> None:
+    pod, server = gpu.pod(), gpu.server()
+    sleep = server["lifecycle"]["preStop"]["sleep"]["seconds"]
+    (leave,) = (one for one in flags(gpu) if one.startswith("--exit-timeout-secs="))
+    grace = pod["terminationGracePeriodSeconds"]
+    assert sleep + int(leave.partition("=")[2]) < grace < SPOT_NOTICE_S
+
+
+def test_model_control_is_explicit_and_names_each_model(gpu: Objects) -> None:
+    assert "--model-control-mode=explicit" in flags(gpu)
+    assert [one for one in flags(gpu) if one.startswith("--load-model")] == [
+        "--load-model=mobilenetv2",
+        "--load-model=resnet50",
+    ]
+
+
+@pytest.mark.parametrize("which", ["gpu", "cpu", "s3"])
+def test_both_pods_are_restricted_as_pod_security_demands(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    objects: Objects = request.getfixturevalue(which)
+    for pod in (objects.pod(), objects.one("Pod", "triton-test")["spec"]):
+        shared = pod["securityContext"]
+        assert shared["runAsNonRoot"] is True
+        assert shared["runAsUser"] > 0
+        assert shared["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+        for container in pod["containers"]:
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False
+            assert own["readOnlyRootFilesystem"] is True
+            assert own["capabilities"] == {"drop": ["ALL"]}
+        assert all("emptyDir" in one for one in pod.get("volumes", []))
+
+
+def test_what_the_server_writes_to_is_mounted(gpu: Objects) -> None:
+    mounts = {one["mountPath"] for one in gpu.server()["volumeMounts"]}
+    assert mounts == {"/tmp", "/dev/shm"}
+    written = {environment(gpu)[name] for name in ("HOME", "CUDA_CACHE_PATH")}
+    assert all(path.startswith("/tmp") for path in written)
+
+
+def test_every_image_is_named_by_digest(gpu: Objects, cpu: Objects) -> None:
+    for objects in (gpu, cpu):
+        containers = (
+            objects.pod()["containers"] + objects.one("Pod", "triton-test")["spec"]["containers"]
+        )
+        assert all("@sha256:" in one["image"] for one in containers)
+
+
+def test_models_in_the_image_need_no_identity_and_call_nobody(cpu: Objects) -> None:
+    assert "annotations" not in cpu.one("ServiceAccount")["metadata"]
+    assert cpu.one("NetworkPolicy")["spec"]["egress"] == []
+    assert not any(name.startswith("AWS") for name in environment(cpu))
+
+
+def test_models_in_s3_are_read_through_irsa(s3: Objects) -> None:
+    assert "--model-repository=s3://gpu-e2e-artifacts/models" in flags(s3)
+    account = s3.one("ServiceAccount")
+    assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].startswith(
+        "arn:aws:iam"
+    )
+    assert environment(s3)["AWS_REGION"] == "us-east-1"
+    assert environment(s3)["AWS_EC2_METADATA_DISABLED"] == "true"
+    dns, https = s3.one("NetworkPolicy")["spec"]["egress"]
+    assert {one["port"] for one in dns["ports"]} == {53}
+    assert https["ports"] == [{"protocol": "TCP", "port": 443}]
+    assert https["to"][0]["ipBlock"]["except"] == ["169.254.169.254/32"]
+
+
+def test_two_ingresses_share_one_load_balancer(gpu: Objects) -> None:
+    http, grpc = (annotations(gpu.one("Ingress", name)) for name in ("triton", "triton-grpc"))
+    # where these differed the controller would serve neither
+    exclusive = ("load-balancer-name", "scheme", "inbound-cidrs", "ssl-policy", "ssl-redirect")
+    for key in ("group.name", "load-balancer-attributes", "tags", "certificate-arn", *exclusive):
+        assert http[key] == grpc[key]
+    assert http["target-type"] == grpc["target-type"] == "ip"
+    assert int(grpc["group.order"]) < int(http["group.order"])
+    assert json.loads(http["listen-ports"]) == [{"HTTP": 80}, {"HTTPS": 443}]
+    assert json.loads(grpc["listen-ports"]) == [{"HTTPS": 443}]
+    assert (http["backend-protocol-version"], grpc["backend-protocol-version"]) == ("HTTP1", "GRPC")
+    assert (http["healthcheck-path"], http["success-codes"]) == ("/v2/health/ready", "200")
+    assert (grpc["healthcheck-path"], grpc["success-codes"]) == (
+        "/grpc.health.v1.Health/Check",
+        "0",
+    )
+    assert dict(pair.split("=") for pair in http["tags"].split(",")).keys() == {
+        "project",
+        "owner",
+        "run",
+    }
+
+
+def test_without_a_certificate_there_is_http_and_no_grpc() -> None:
+    objects = charts.triton("ingress.certificateArn=")
+    (ingress,) = (one for one in objects if one["kind"] == "Ingress")
+    found = annotations(ingress)
+    assert json.loads(found["listen-ports"]) == [{"HTTP": 80}]
+    assert not found.keys() & {"certificate-arn", "ssl-policy", "ssl-redirect"}
+
+
+def test_callers_do_not_reach_model_control(gpu: Objects) -> None:
+    paths = [
+        (path["path"], path["pathType"])
+        for name in ("triton", "triton-grpc")
+        for rule in gpu.one("Ingress", name)["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    ]
+    asked = ["/v2/repository/index", "/inference.GRPCInferenceService/RepositoryModelUnload"]
+    for wanted in asked:
+        assert not any(
+            wanted == path or (kind == "Prefix" and wanted.startswith(f"{path}/"))
+            for path, kind in paths
+        )
+    assert ("/v2/models", "Prefix") in paths
+    assert ("/inference.GRPCInferenceService/ModelInfer", "Exact") in paths
+
+
+def test_the_autoscaler_reads_the_metric_that_the_adapter_offers(gpu: Objects) -> None:
+    spec = gpu.one("HorizontalPodAutoscaler")["spec"]
+    assert spec["scaleTargetRef"] == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "name": gpu.one("Deployment")["metadata"]["name"],
+    }
+    (metric,) = spec["metrics"]
+    assert metric["pods"]["metric"]["name"] in charts.filled(
+        charts.K8S / "values/prometheus-adapter.yaml"
+    )
+    assert "replicas" not in gpu.one("Deployment")["spec"]  # or an upgrade would undo its choice
+
+
+def test_the_pods_can_be_sent_away_without_removing_the_release() -> None:
+    objects = charts.triton("autoscaling.enabled=false", "replicas=0")
+    assert objects.one("Deployment")["spec"]["replicas"] == 0
+    assert "HorizontalPodAutoscaler" not in objects.kinds()
+    assert "Ingress" in objects.kinds()
+
+
+def test_a_single_pod_does_not_block_a_drain(gpu: Objects) -> None:
+    spec = gpu.one("PodDisruptionBudget")["spec"]
+    assert spec["maxUnavailable"] == 1
+    assert "minAvailable" not in spec
+
+
+def _subset(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    return selector.items() <= labels.items()
+
+
+def test_every_selector_selects_the_servers_pods_and_not_the_test(gpu: Objects) -> None:
+    server: dict[str, str] = gpu.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    test: dict[str, str] = gpu.one("Pod", "triton-test")["metadata"]["labels"]
+    selectors: dict[str, Any] = {
+        "Deployment": gpu.one("Deployment")["spec"]["selector"]["matchLabels"],
+        "Service": gpu.one("Service")["spec"]["selector"],
+        "PDB": gpu.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        "NetworkPolicy": gpu.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+        "spread": gpu.pod()["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+    }
+    for name, selector in selectors.items():
+        assert _subset(selector, server), name
+        assert not _subset(selector, test), name
+    monitor = gpu.one("ServiceMonitor")["spec"]["selector"]["matchLabels"]
+    assert _subset(monitor, gpu.one("Service")["metadata"]["labels"])
+    infer = gpu.one("NetworkPolicy")["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+    assert _subset(infer, test)
+
+
+def test_labels_that_change_with_a_version_are_not_on_the_pods(gpu: Objects) -> None:
+    labels = gpu.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert not labels.keys() & {"helm.sh/chart", "app.kubernetes.io/version"}
+
+
+def test_every_named_port_exists_on_the_container(gpu: Objects) -> None:
+    ports = {one["name"] for one in gpu.server()["ports"]}
+    service = gpu.one("Service")["spec"]["ports"]
+    assert {one["targetPort"] for one in service} == ports
+    assert {one["port"] for one in gpu.one("ServiceMonitor")["spec"]["endpoints"]} <= ports
+    policy = gpu.one("NetworkPolicy")["spec"]["ingress"]
+    assert {port["port"] for rule in policy for port in rule["ports"]} == ports
+
+
+def test_labels_for_another_prometheus_can_be_added() -> None:
+    objects = charts.triton("serviceMonitor.labels.release=prometheus")
+    assert objects.one("ServiceMonitor")["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_the_priority_class_is_the_one_the_pods_name(gpu: Objects) -> None:
+    name = gpu.pod()["priorityClassName"]
+    assert gpu.one("PriorityClass", name)["value"] > 0
+
+
+def test_the_test_pod_is_a_hook_that_is_cleaned_up(gpu: Objects) -> None:
+    found = gpu.one("Pod", "triton-test")["metadata"]["annotations"]
+    assert found["helm.sh/hook"] == "test"
+    assert set(found["helm.sh/hook-delete-policy"].split(",")) == {
+        "before-hook-creation",
+        "hook-succeeded",
+    }
+
+
+def test_a_second_render_is_the_same(gpu: Objects) -> None:
+    assert charts.triton() == gpu
