@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from helpers.cluster import quantities
 from helpers.cluster.findings import Finding, meant
 from helpers.cluster.objects import Field, Resource
-from helpers.cluster.rules import syntax
 from helpers.cluster.rules.scope import Rule, Scope
 
 SOURCES = {"Resource": "resource", "ContainerResource": "containerResource", "Pods": "pods",
@@ -149,13 +148,6 @@ def _prometheus(one: Resource, metadata: Field) -> Iterator[Finding]:
     if not re.fullmatch(r"\d+(\.\d+)?", metadata["threshold"].text):
         wrong = f"'{metadata['threshold'].value}' is no threshold"
         yield one.fault(metadata["threshold"], wrong, 'a number in quotes, such as "20"')
-    interval = metadata["timeout"]
-    if (
-        interval.given
-        and syntax.milliseconds(interval.text) is None
-        and not interval.text.isdigit()
-    ):
-        yield one.fault(interval, f"'{interval.value}' is no time", "milliseconds")
 
 
 RULES: tuple[Rule, ...] = (bounds, targets, metrics, behaviour, triggers)

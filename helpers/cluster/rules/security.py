@@ -54,7 +54,7 @@ def users(scope: Scope) -> Iterator[Finding]:
         for context in contexts:
             user = context["runAsUser"]
             if user.given and (user.integer or 0) < 1:
-                yield pod.fault(user, f"user {user.value} is root, or nobody", "a number above 0")
+                yield pod.fault(user, f"user {user.value} is root", "a number above 0")
 
 
 def containers(scope: Scope) -> Iterator[Finding]:

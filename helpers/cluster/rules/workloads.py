@@ -60,9 +60,9 @@ def strategies(scope: Scope) -> Iterator[Finding]:
         if all(zero):
             wrong = "maxSurge and maxUnavailable are both 0: nothing may move"
             yield one.fault(rolling, wrong, "one of them above 0")
-        if rolling["maxUnavailable"].text.endswith("%") and _is_share(rolling["maxUnavailable"]):
-            if int(rolling["maxUnavailable"].text[:-1]) > 100:
-                yield one.fault(rolling["maxUnavailable"], "more than all pods", "at most 100%")
+        share = rolling["maxUnavailable"]
+        if _is_share(share) and share.text and int(share.text.rstrip("%")) > 100:
+            yield one.fault(share, "more than all pods", "at most 100%")
 
 
 def _is_share(field: Field) -> bool:
@@ -78,7 +78,7 @@ def counts(scope: Scope) -> Iterator[Finding]:
             continue
         for holder in (one["spec"], one["spec"]["jobTemplate"]["spec"]):
             for key in COUNTS:
-                if holder[key].integer is not None and holder[key].integer < 0:
+                if (holder[key].integer or 0) < 0:
                     yield one.fault(holder[key], f"{holder[key].value} is negative", "0 or more")
     for pod in scope.objects.pods:
         if pod.owner.kind != "Deployment":
