@@ -1,0 +1,194 @@
+"""The life of the stack against the emulator: made, unchanged, changed, killed, destroyed, gone.
+
+One life for all of these tests, with the real Terraform and the real code of `infra/`; what it
+asked of AWS is then held against the policy of the role that does all this on AWS.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import services, tools
+from helpers.cloud import dead_man, guardrails, leftovers, preflight, standing, zero
+from helpers.cloud.leftovers.scan import Scan
+from helpers.cloud.readiness import Readiness
+from helpers.cloud.reports import PlanFacts, Replan, Stack
+from helpers.cloud.terraform import Workspace
+from helpers.cloud.zero import Zero
+from helpers.errors import Problem
+from helpers.profile import Profile
+from helpers.rehearsal import emulator
+from helpers.rehearsal.double import Fault
+from helpers.rehearsal.double.recording import Line
+from helpers.run import Run
+
+from . import privilege
+
+pytestmark = [
+    pytest.mark.timeout(1200),  # the provider waits up to a minute before it deletes a cluster
+    pytest.mark.skipif(not tools.find("terraform"), reason="there is no Terraform"),
+]
+GPU_TYPES = ("g4dn.xlarge",)
+BEGUN = "DeleteAutoScalingGroup"  # from then on a destroy is half-way
+
+
+@dataclass
+class Life:
+    """What became of one stack.
+
+    Attributes:
+        ready: The readiness report before it.
+        planned: The first plan.
+        stack: What stood after it.
+        unchanged: A second plan.
+        seen: What the leftover scan saw while it stood.
+        changed: A plan with a lower cap on the price of GPU nodes.
+        half_way: What stood after its destroy was killed.
+        complaint: What the killed destroy said.
+        certificate: The zero certificate at the end.
+        left: What Terraform's state held at the end.
+        calls: What was asked of AWS.
+        policies: The deployer's.
+    """
+
+    ready: Readiness
+    planned: PlanFacts
+    stack: Stack
+    unchanged: Replan
+    seen: Scan
+    changed: Replan
+    half_way: tuple[str, ...] = ()
+    complaint: str = ""
+    certificate: Zero | None = None
+    left: tuple[str, ...] = ("not looked at",)
+    calls: list[Line] = field(default_factory=list)
+    policies: list[dict[str, Any]] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+    folder = Path(tmp_path_factory.mktemp("life"))
+    run = Run.create(Profile.load_named("quick"), folder / "outputs")
+    try:
+        aws = emulator.of(run)
+        lived = _made(run, aws)
+        _end(run, aws, lived)
+        lived.calls = aws.calls()
+        lived.policies = privilege.deployer(aws.account, folder)
+        yield lived
+    finally:
+        services.down(run)
+
+
+def _made(run: Run, aws: emulator.Emulator) -> Life:
+    account = aws.account
+    ready = preflight.examine(run, account, GPU_TYPES)
+    workspace = Workspace.of(run, account)
+    workspace.init()
+    planned = workspace.plan()
+    stack = workspace.apply()
+    standing.look(run, account)
+    dead_man.renew(run, account)
+    guardrails.look(run, account)
+    unchanged = workspace.replan()
+    seen = leftovers.scan(run, account, vpcs=[stack.vpc_id])
+    changed = _changed(run, aws)
+    return Life(ready, planned, stack, unchanged, seen, changed)
+
+
+def _changed(run: Run, aws: emulator.Emulator) -> Replan:
+    cheaper = Profile.load_named("quick", "infrastructure.gpu.max_price_usd=0.25")
+    workspace = Workspace.of(Run(run.folder, cheaper), aws.account)
+    workspace.init()
+    workspace.plan()
+    workspace.apply()
+    return workspace.replan()
+
+
+def _end(run: Run, aws: emulator.Emulator, lived: Life) -> None:
+    """Kill a destroy in the middle, destroy again, and look for what is left."""
+    workspace = Workspace.of(run, aws.account)
+    aws.fault(Fault(kind="slow", service="eks", operation="DeleteNodegroup", delay_s=5, times=1))
+    killer = threading.Thread(target=_kill, args=(workspace, aws))
+    killer.start()
+    with pytest.raises(Problem) as complaint:
+        workspace.destroy()
+    killer.join()
+    aws.clear_faults()
+    lived.complaint = str(complaint.value)
+    lived.half_way = workspace.standing()
+    workspace.destroy()
+    lived.left = workspace.standing()
+    lived.certificate = zero.certify(run, aws.account, state=lived.left, pause_s=0)
+
+
+def _kill(workspace: Workspace, aws: emulator.Emulator) -> None:
+    while BEGUN not in {one.action for one in aws.calls()}:
+        time.sleep(0.2)
+    os.kill(json.loads((workspace.folder / "process.json").read_text())["pid"], signal.SIGKILL)
+
+
+def test_the_account_is_ready_before(life: Life) -> None:
+    assert life.ready.blocking == ()
+
+
+def test_a_plan_makes_the_whole_stack(life: Life) -> None:
+    actions = {one.action for one in life.planned.resources}
+    assert actions == {"create"}
+    assert life.stack.gpu_asg_name and life.stack.cluster_name and life.stack.vpc_id
+
+
+def test_a_second_plan_changes_nothing(life: Life) -> None:
+    assert life.unchanged.changed == ()
+
+
+def test_a_change_is_made_in_place_and_then_nothing_is_left_to_do(life: Life) -> None:
+    assert life.changed.changed == ()
+    assert "UpdateAutoScalingGroup" in {one.action for one in life.calls}
+
+
+def test_the_scan_sees_the_stack_while_it_stands(life: Life) -> None:
+    assert life.seen.not_scanned == ()
+    assert {one.kind for one in life.seen.left} >= {
+        "EKS cluster", "EKS node group", "auto scaling group", "launch template", "instance",
+        "volume", "VPC", "NAT gateway", "elastic IP", "S3 bucket", "ECR repository", "IAM role",
+        "budget",
+    }  # fmt: skip
+
+
+def test_a_destroy_that_is_killed_leaves_something_and_is_finished_by_the_next(life: Life) -> None:
+    assert 0 < len(life.half_way) < len(life.planned.resources)
+    assert life.left == ()
+
+
+def test_nothing_is_left_and_that_is_certified(life: Life) -> None:
+    assert life.certificate is not None
+    assert life.certificate.refused == ()
+    assert life.certificate.issued
+    assert all(one.is_clean for one in life.certificate.passes)
+
+
+def test_the_deployer_may_do_all_that_a_life_asks_for(life: Life) -> None:
+    assert privilege.lacking(privilege.used(life.calls), privilege.granted(life.policies)) == set()
+
+
+def test_the_deployer_may_use_no_service_without_need_or_reason(life: Life) -> None:
+    grants, needed = privilege.granted(life.policies), privilege.used(life.calls)
+    assert privilege.idle(grants, needed, privilege.reasons()) == set()
+    assert privilege.baseless(privilege.reasons(), grants, needed) == set()
+
+
+def test_one_action_less_in_the_policy_is_seen(life: Life) -> None:
+    needed = privilege.used(life.calls)
+    for action in needed - {"sts:GetCallerIdentity"}:
+        grants = {one for one in privilege.granted(life.policies) if one.lower() != action.lower()}
+        covered_by_pattern = privilege.lacking({action}, grants) == set()
+        assert covered_by_pattern or privilege.lacking(needed, grants) == {action}

@@ -1,0 +1,76 @@
+"""The comparison of asked with granted actions sees what it is there to see.
+
+The replay itself, of all that a life of the stack asks for, stands in `test_life.py`.
+"""
+
+import pytest
+from moto.core.utils import get_service_model
+
+from helpers.rehearsal.double.recording import Line
+from helpers.rehearsal.double.wire import IAM_CALLS, SIGNED_AS
+
+from . import privilege
+
+POLICY = {
+    "Statement": [
+        {"Effect": "Allow", "Action": ["ec2:Describe*", "s3:ListBucket"], "Resource": "*"},
+        {"Effect": "Allow", "Action": "kms:ListKeys", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iam:*", "Resource": "*"},
+    ]
+}
+GRANTS = privilege.granted([POLICY])
+
+
+def calls(*asked: str) -> set[str]:
+    """The actions that such calls need."""
+    parts = (one.split(":") for one in asked)
+    return privilege.used(Line(service, action, "", "Boto3") for service, action in parts)
+
+
+def test_only_what_is_allowed_is_granted() -> None:
+    assert {"ec2:Describe*", "s3:ListBucket", "kms:ListKeys"} == GRANTS
+
+
+@pytest.mark.parametrize(
+    ("asked", "lacks"),
+    [
+        ("ec2:DescribeVpcs", set()),
+        ("s3:ListObjectsV2", set()),
+        ("s3:HeadBucket", set()),
+        ("ec2:CreateVpc", {"ec2:CreateVpc"}),
+        ("s3:GetPublicAccessBlock", {"s3:GetBucketPublicAccessBlock"}),
+        ("iam:GetRole", {"iam:GetRole"}),
+        ("kmsx:ListKeys", {"kmsx:ListKeys"}),
+    ],
+)
+def test_an_action_that_is_not_granted_is_seen(asked: str, lacks: set[str]) -> None:
+    assert privilege.lacking(calls(asked), GRANTS) == lacks
+
+
+def test_a_service_that_is_granted_for_nothing_is_seen() -> None:
+    needed = calls("ec2:DescribeVpcs", "s3:HeadBucket")
+    assert privilege.idle(GRANTS, needed, []) == {"kms"}
+    assert privilege.idle(GRANTS, needed, ["kms:ListKeys"]) == {"kms"}
+    assert privilege.idle(GRANTS, needed, ["kms"]) == set()
+
+
+def test_a_reason_without_grant_or_need_is_seen() -> None:
+    needed = calls("ec2:DescribeVpcs", "s3:HeadBucket")
+    reasons = ["kms", "s3:ListBucket", "sqs", "ec2:RunInstances"]
+    assert privilege.baseless(reasons, GRANTS, needed) == {
+        "s3:ListBucket",
+        "sqs",
+        "ec2:RunInstances",
+    }
+
+
+def test_the_table_of_names_holds_operations_that_there_are() -> None:
+    services = {call: SIGNED_AS.get(signed, signed) for signed, call in IAM_CALLS.items()}
+    for operation in privilege.names():
+        service, _, name = operation.partition(":")
+        assert name in get_service_model(services.get(service, service)).operation_names
+
+
+def test_every_reason_is_a_sentence() -> None:
+    told = privilege.reasons().values()
+    assert all(len(text.split()) > 2 and text.endswith(".") for text in told)
