@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import Problem
-from helpers.evidence import kpis, page
+from helpers.evidence import kpis, masking, page, write_up
 from helpers.evidence.kpis import Kpi
+from helpers.evidence.ledger import Ledger
+from helpers.evidence.results import Results
 from helpers.run import Run, run_folders
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE = ROOT / "docs" / "evidence"
+DOCS = ROOT / "docs"
+SAMPLE = DOCS / "evidence"
+KEPT = ("results.json", "results.csv", "case-study.pdf")
+AUDIT = "evidence/cost-audit.md"
 README = ROOT / "README.md"
 BLOCK = re.compile(
     r"(?<=<!-- figures: made by `make sample` -->\n).*?(?=<!-- figures end -->)", re.S
@@ -23,17 +28,27 @@ BLOCK = re.compile(
 def main() -> None:
     """Take the newest finished run of the rehearsal profile."""
     run = newest()
+    page.pack(run)
     shutil.rmtree(SAMPLE, ignore_errors=True)
     (SAMPLE / "figures").mkdir(parents=True)
-    for name in ("results.json", "results.csv"):
-        text = (run.folder / "evidence" / name).read_text()
-        (SAMPLE / name).write_text(text)
+    for name in KEPT:
+        shutil.copy(run.folder / "evidence" / name, SAMPLE)
     for picture in page.figures(run):
         shutil.copy(picture, SAMPLE / "figures")
+    ledger = masking.mask((run.folder / Ledger.path()).read_text(), masking.own_words(run))
+    (SAMPLE / "ledger.json").write_text(ledger)
     (SAMPLE / "index.html").write_text(page.render(run, pages=[]))
+    shutil.copy(run.folder / write_up.PATH, DOCS / "write-up.md")
+    shutil.copy(run.folder / AUDIT, DOCS / "cost-audit.md")
+    (DOCS / "results.schema.json").write_text(schema())
     results = json.loads((SAMPLE / "results.json").read_text())
     README.write_text(BLOCK.sub(lambda _: block(results), README.read_text()))
     print(f"docs/evidence and the README's figures are now those of {run.run_id}.")
+
+
+def schema() -> str:
+    """The schema of `results.json`, as JSON Schema."""
+    return json.dumps(Results.model_json_schema(), indent=2) + "\n"
 
 
 def newest() -> Run:

@@ -147,15 +147,11 @@ PROMISES = (
     Promise("06.leftovers", "A scan proves that nothing is left"),
     Promise("06.cost", "A cost report gives GPU hours, spot savings and the total"),
     Promise("06.audit", "docs/cost-audit.md is written from the run"),
-    Promise(
-        "07.readme",
-        "The README tells Problem, Architecture, Run, KPIs, Cost, Teardown",
-        "the README's check against a run",
-    ),
-    Promise("07.diagram", "The architecture is drawn from the plan", "the stack that is drawn"),
+    Promise("07.readme", "The README tells Problem, Architecture, Run, KPIs, Cost, Teardown"),
+    Promise("07.diagram", "The architecture is drawn from the plan"),
     Promise("07.graphs", "Graphs of the run are drawn"),
-    Promise("07.case-study", "A one-page case study is typeset", "the case study"),
-    Promise("07.write-up", "A write-up is ready to post", "the write-up"),
+    Promise("07.case-study", "A one-page case study is typeset"),
+    Promise("07.write-up", "A write-up is ready to post"),
     Promise("07.html", "Every notebook is exported to HTML, with one page over all"),
 )
 

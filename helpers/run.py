@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from helpers import sources
 from helpers.errors import Problem
 from helpers.paths import OUTPUTS, ROOT
 from helpers.profile import Profile
@@ -100,6 +101,7 @@ class Run:
                     "started": now(),
                     "ended": None,
                     "git": _git_state(),
+                    "measured_by": sources.measuring(),
                     "machine": _machine(),
                     "python": platform.python_version(),
                     "versions": {name: metadata.version(name) for name in VERSIONS_OF},

@@ -22,6 +22,7 @@ from helpers.run import Run
 
 TEARDOWN, EVIDENCE = "06", "07"
 FAILED, INTERRUPTED = 1, 130
+LOCK = "workbook.lock"
 # sockets that only this user can open, where the default is a port of this machine
 KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
@@ -157,14 +158,15 @@ def _owned(run: Run, *, keep: bool) -> Iterator[None]:
 
     What is to be kept is not tied: it lives until `workbook down`, or until its time is over.
     """
-    holder = run.manifest().get("workbook", "")
+    lock = run.folder / LOCK  # beside the manifest, whose hash is part of the evidence
+    holder = lock.read_text() if lock.is_file() else ""
     if holder and services.owner_lives(holder):
         raise Problem(
             f"Run {run.run_id} is being run by process {holder.partition(':')[0]}.",
             f"Wait for it, or stop it with: workbook down {run.run_id}",
         )
     mark = services.owner_mark(os.getpid())
-    run.note(workbook=mark)
+    run.write(LOCK, mark)
     os.environ |= {services.MARK: run.mark, services.OWNER: "" if keep else mark}
     before = {one: signal.signal(one, _interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -174,7 +176,7 @@ def _owned(run: Run, *, keep: bool) -> Iterator[None]:
             signal.signal(one, handler)
         for name in (services.MARK, services.OWNER):
             os.environ.pop(name, None)
-        run.note(workbook="")
+        lock.unlink(missing_ok=True)
 
 
 def _interrupt(*_: Any) -> None:

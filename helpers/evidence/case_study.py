@@ -23,6 +23,11 @@ def write(run: Run) -> Path:
     return run.write(PDF, pdf)
 
 
+def is_written(run: Run) -> bool:
+    """Whether the case study was typeset."""
+    return (run.folder / PDF).is_file()
+
+
 def _facts(run: Run) -> dict[str, Any]:
     told = story.tell(run)
     commit = run.manifest()["git"]["commit"]

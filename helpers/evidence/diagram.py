@@ -35,6 +35,16 @@ def architecture(run: Run) -> None:
     draw(run, read(json.loads(path.read_text()), objects))
 
 
+def absent(run: Run) -> str:
+    """Why a run can have no diagram; empty where it can."""
+    return "" if (run.folder / PLAN).is_file() else "this run has planned no infrastructure"
+
+
+def is_drawn(run: Run) -> bool:
+    """Whether the diagram is there."""
+    return (run.folder / "evidence/figures/architecture.svg").is_file()
+
+
 def draw(run: Run, found: Architecture, name: str = "architecture") -> None:
     """Draw the architecture of a run, as PNG and SVG.
 

@@ -1,15 +1,16 @@
 """The figures of a run as tables, JSON and CSV."""
 
-import json
 from typing import Any
 
 import pandas as pd
 
-from helpers import checklist
+from helpers import checklist, sources
 from helpers.evidence import kpis, masking
-from helpers.load.report import LoadReport, PhaseReport, Trend
+from helpers.evidence.kpis import Kpi
+from helpers.load.report import Capacity, LoadReport, PhaseReport, ScenarioReport, Trend
 from helpers.profile import LABEL
 from helpers.run import Run
+from helpers.scenario import Settings
 from helpers.telemetry.report import Telemetry
 
 
@@ -62,33 +63,94 @@ def _trend(trend: Trend | None) -> str:
     return f"{trend.per_minute:+.3f} ({trend.low:+.3f} to {trend.high:+.3f})"
 
 
+class PromiseResult(Settings):
+    """What became of a promise.
+
+    Attributes:
+        wording: What was promised.
+        status: VERIFIED, REHEARSED, STATIC, NOT REHEARSED or FAILED.
+        note: What was seen, or why it was not.
+        evidence: The run's file that shows it; may be empty.
+    """
+
+    wording: str
+    status: str
+    note: str
+    evidence: str
+
+
+class Results(Settings):
+    """Everything that a run found, as `results.json` holds it.
+
+    Attributes:
+        run_id: UTC time and profile.
+        target: `rehearsal` or `aws`.
+        label: What the target makes of the figures.
+        status: Of the whole run.
+        started: UTC, ISO 8601.
+        git: Commit, and whether it was clean.
+        versions: Library → version.
+        machine: System, processor, cores, memory.
+        code: What measured and drew: name → SHA-256 of its sources.
+        profile: Every choice.
+        kpis: Every target, and what was measured.
+        scenarios: Every load.
+        capacity: The rates that were tried; None where none was.
+        telemetry: The series that were read back; None without a Prometheus.
+        promises: Promise → what became of it.
+    """
+
+    run_id: str
+    target: str
+    label: str
+    status: str
+    started: str
+    git: dict[str, str | bool | None]
+    versions: dict[str, str]
+    machine: dict[str, str | int]
+    code: dict[str, str]
+    profile: dict[str, Any]
+    kpis: tuple[Kpi, ...]
+    scenarios: tuple[ScenarioReport, ...]
+    capacity: Capacity | None
+    telemetry: Telemetry | None
+    promises: dict[str, PromiseResult]
+
+
+def gather(run: Run) -> Results:
+    """Everything that a run found."""
+    report, manifest = run.readable(LoadReport), run.manifest()
+    ticks = checklist.ticks(run)
+    return Results(
+        run_id=run.run_id,
+        target=run.profile.target,
+        label=LABEL[run.profile.target],
+        status=str(checklist.overall(ticks.values())),
+        started=manifest["started"],
+        git=manifest["git"],
+        versions=manifest["versions"],
+        machine=manifest["machine"],
+        code={"measures": manifest.get("measured_by", ""), "draws": sources.drawing()},
+        profile=run.profile.model_dump(mode="json"),
+        kpis=kpis.judge(run).kpis,
+        scenarios=report.scenarios if report else (),
+        capacity=run.readable(Capacity),
+        telemetry=run.readable(Telemetry),
+        promises={
+            promise.id: PromiseResult(
+                wording=promise.wording, status=str(tick.status), note=tick.note,
+                evidence=tick.evidence,
+            )
+            for promise, tick in ticks.items()
+        },
+    )  # fmt: skip
+
+
 def write(run: Run) -> None:
     """Write `evidence/results.json` (everything) and `evidence/results.csv` (the figures)."""
-    report, telemetry = run.readable(LoadReport), run.readable(Telemetry)
-    manifest = run.manifest()
-    results: dict[str, Any] = {
-        "run_id": run.run_id,
-        "target": run.profile.target,
-        "label": LABEL[run.profile.target],
-        "status": str(checklist.overall(checklist.ticks(run).values())),
-        "started": manifest["started"],
-        "git": manifest["git"],
-        "versions": manifest["versions"],
-        "machine": manifest["machine"],
-        "profile": run.profile.model_dump(mode="json"),
-        "kpis": [one.model_dump(mode="json") for one in kpis.judge(run).kpis],
-        "scenarios": [one.model_dump(mode="json") for one in report.scenarios] if report else [],
-        "telemetry": telemetry.model_dump(mode="json") if telemetry else None,
-        "promises": {
-            promise.id: {
-                "wording": promise.wording, "status": str(tick.status), "note": tick.note,
-                "evidence": tick.evidence,
-            }
-            for promise, tick in checklist.ticks(run).items()
-        },
-    }  # fmt: skip
-    text = masking.mask(json.dumps(results, indent=2), masking.own_words(run))
-    run.write("evidence/results.json", text + "\n")
+    text = gather(run).model_dump_json(indent=2)
+    run.write("evidence/results.json", masking.mask(text, masking.own_words(run)) + "\n")
+    report = run.readable(LoadReport)
     if report:
         rows = [
             _flat(one.name, phase)

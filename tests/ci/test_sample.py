@@ -3,9 +3,13 @@
 import json
 from typing import Any
 
+import jsonschema
 import pytest
+from pypdf import PdfReader
 
-from helpers.evidence import export
+from helpers import sources
+from helpers.evidence import claims, export
+from helpers.evidence.ledger import Ledger
 from helpers.paths import ROOT
 from tests.ci.test_rules import script
 
@@ -38,6 +42,54 @@ def test_the_pictures_of_the_readme_are_of_the_sample() -> None:
     for name in ("latency-over-time", "latency-distribution"):
         assert f"docs/evidence/figures/{name}.png" in text
         assert (SAMPLE / "figures" / f"{name}.png").is_file()
+
+
+def quoted(results: dict[str, Any]) -> list[str]:
+    """Sentences of the records that the page repeats word for word."""
+    notes = [one["note"] for one in results["promises"].values()]
+    notes += [one["note"] for one in results["kpis"]]
+    return notes + [one["agreement"] for one in results["scenarios"]]
+
+
+@pytest.fixture(scope="module")
+def held() -> Ledger:
+    """The sample's ledger."""
+    return Ledger.model_validate_json((SAMPLE / "ledger.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/write-up.md", "docs/README.md"])
+def test_no_text_holds_a_figure_that_no_record_holds(
+    name: str, held: Ledger, results: dict[str, Any]
+) -> None:
+    text = claims.of_markdown((ROOT / name).read_text())
+    assert claims.unclaimed(text, held, quoted(results)) == []
+
+
+def test_the_page_holds_no_figure_that_no_record_holds(
+    held: Ledger, results: dict[str, Any]
+) -> None:
+    text = " ".join(claims.of_page((SAMPLE / "index.html").read_text()).split())
+    assert claims.unclaimed(text, held, quoted(results)) == []
+
+
+def test_the_case_study_holds_no_figure_that_no_record_holds(
+    held: Ledger, results: dict[str, Any]
+) -> None:
+    (page,) = PdfReader(SAMPLE / "case-study.pdf").pages
+    text = " ".join(page.extract_text().split())
+    assert results["run_id"] in text
+    assert claims.unclaimed(text, held, quoted(results)) == []
+
+
+def test_the_sample_is_of_the_code_that_is_here(results: dict[str, Any]) -> None:
+    assert results["code"]["measures"] == sources.measuring(), "run 'make rehearse', 'make sample'"
+    assert results["code"]["draws"] == sources.drawing(), "run 'make sample'"
+
+
+def test_the_schema_of_the_results_is_published(results: dict[str, Any]) -> None:
+    published = (ROOT / "docs/results.schema.json").read_text()
+    assert published == script("sample").schema()
+    jsonschema.validate(results, json.loads(published))
 
 
 def test_the_sample_is_a_marked_rehearsal_that_asks_nobody(results: dict[str, Any]) -> None:
