@@ -30,7 +30,7 @@ HELM = (
     rule(
         "crds-missing",
         r"no matches for kind \"(?P<kind>\w+)\" in version \"(?P<version>[^\"]+)\"|"
-        r"ensure CRDs are installed first|could not find the requested resource",
+        r"ensure CRDs are installed first",
         "The cluster does not know the kind {kind} ({version}): its CRDs are not installed.",
         "Install the release that brings them first; the order of k8s/releases.yaml does that.",
     ),

@@ -1,0 +1,328 @@
+"""A small Kubernetes API server with a script: it stores objects, and changes them as told.
+
+It speaks what kubectl, Helm and the official client need of the API's conventions: discovery,
+list (with label and field selectors), get, create, replace, the three kinds of patch (all merged),
+delete, dry run, and errors as `Status`. Nothing in it schedules, runs or reconciles: tests say with
+`on` what a controller would have done by the n-th look, and with `refuse` what goes wrong.
+"""
+
+import base64
+import contextlib
+import json
+import re
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+from helpers.cloud import certificate
+from helpers.cluster.kubeconfig import Eks
+
+from . import protobuf
+
+Body = dict[str, Any]
+KINDS = {
+    ("v1", "nodes"): ("Node", False),
+    ("v1", "namespaces"): ("Namespace", False),
+    ("v1", "pods"): ("Pod", True),
+    ("v1", "events"): ("Event", True),
+    ("v1", "secrets"): ("Secret", True),
+    ("v1", "services"): ("Service", True),
+    ("v1", "serviceaccounts"): ("ServiceAccount", True),
+    ("v1", "configmaps"): ("ConfigMap", True),
+    ("apps/v1", "deployments"): ("Deployment", True),
+    ("apps/v1", "daemonsets"): ("DaemonSet", True),
+    ("apps/v1", "replicasets"): ("ReplicaSet", True),
+    ("apps/v1", "statefulsets"): ("StatefulSet", True),
+    ("networking.k8s.io/v1", "ingresses"): ("Ingress", True),
+    ("networking.k8s.io/v1", "networkpolicies"): ("NetworkPolicy", True),
+    ("policy/v1", "poddisruptionbudgets"): ("PodDisruptionBudget", True),
+    ("scheduling.k8s.io/v1", "priorityclasses"): ("PriorityClass", False),
+    ("autoscaling/v2", "horizontalpodautoscalers"): ("HorizontalPodAutoscaler", True),
+    ("discovery.k8s.io/v1", "endpointslices"): ("EndpointSlice", True),
+    ("apiextensions.k8s.io/v1", "customresourcedefinitions"): ("CustomResourceDefinition", False),
+    ("apiregistration.k8s.io/v1", "apiservices"): ("APIService", False),
+    ("monitoring.coreos.com/v1", "servicemonitors"): ("ServiceMonitor", True),
+}
+PATH = re.compile(
+    r"^/(?:api/(?P<core>v1)|apis/(?P<version>[^/]+/[^/]+))"
+    r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?"
+    r"(?:/(?P<plural>[^/]+))?(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?$"
+)
+
+
+@dataclass
+class Server:
+    """What the server holds, and how it is reached.
+
+    Attributes:
+        url: Of the API.
+        authority: PEM file that its certificate is verified against.
+        objects: By version, plural, namespace and name.
+        logs: Container logs by pod and container.
+        tokens: Bearer tokens that were sent.
+        asked: Requests so far, by method and path.
+        changes: What happens just before the n-th request of a path is answered.
+        refusals: `(method, pattern of the path)` → status and message.
+        hidden: API versions that the server does not have.
+    """
+
+    url: str = ""
+    authority: Path = Path()
+    objects: dict[tuple[str, str, str, str], Body] = field(default_factory=dict)
+    logs: dict[tuple[str, str], str] = field(default_factory=dict)
+    tokens: list[str] = field(default_factory=list)
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    changes: dict[tuple[str, int], Callable[[], None]] = field(default_factory=dict)
+    refusals: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
+
+    def put(self, *bodies: Body) -> None:
+        """Store objects as they are, replacing those of the same name."""
+        for body in bodies:
+            version, kind, meta = body["apiVersion"], body["kind"], body["metadata"]
+            plural = next(p for (v, p), (k, _) in KINDS.items() if (v, k) == (version, kind))
+            meta.setdefault("generation", 1)
+            meta.setdefault("uid", f"{kind}-{meta['name']}")
+            self.objects[(version, plural, meta.get("namespace", ""), meta["name"])] = body
+
+    def on(self, path: str, count: int, *bodies: Body) -> None:
+        """Store objects just before the `count`-th GET of a path is answered."""
+        self.changes[(path, count)] = lambda: self.put(*deepcopy(bodies))
+
+    def refuse(self, method: str, pattern: str, status: int, message: str) -> None:
+        """Answer requests with an error."""
+        self.refusals[(method, pattern)] = (status, message)
+
+    def get(self, kind: str, name: str) -> Body | None:
+        """A stored object."""
+        found = (b for b in self.objects.values() if b["kind"] == kind)
+        return next((one for one in found if one["metadata"]["name"] == name), None)
+
+    def eks(self, name: str = "gpu-e2e") -> Eks:
+        """The server as an EKS cluster."""
+        return Eks(name, self.url, base64.b64encode(self.authority.read_bytes()).decode())
+
+    def kubeconfig(self, path: Path, context: str = "test") -> str:
+        """A kubeconfig of a user for it, with a fixed token."""
+        cluster = {"server": self.url, "certificate-authority": str(self.authority)}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": {"token": "fixed"}}],
+            "contexts": [{"name": context, "context": {"cluster": "c", "user": "u"}}],
+        }
+        path.write_text(yaml.safe_dump(document))
+        return str(path)
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """Serve over TLS on loopback until the block ends."""
+    keys = certificate.make(folder, ["127.0.0.1"])
+    server = Server(authority=keys.certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(keys.certificate, keys.key)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    http.socket = context.wrap_socket(http.socket, server_side=True)
+    server.url = f"https://127.0.0.1:{http.server_port}"
+    thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()
+
+
+def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            data = self.rfile.read(length)
+            kind = self.headers.get("Content-Type", "")
+            server.tokens.append(self.headers.get("Authorization", ""))
+            status, body = _answer(server, self.command, self.path, data, kind)
+            text = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+            self.send_response(status)
+            plain = "text/plain" if isinstance(body, str) else "application/json"
+            self.send_header("Content-Type", plain)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do  # noqa: N815
+
+    return Handler
+
+
+def _answer(
+    server: Server, method: str, url: str, data: bytes, kind: str
+) -> tuple[int, Body | str]:
+    parts, query = urlsplit(url), parse_qs(urlsplit(url).query)
+    path = parts.path.rstrip("/")
+    server.asked[(method, path)] += 1
+    for (verb, pattern), (status, message) in server.refusals.items():
+        if verb == method and re.search(pattern, path):
+            return status, _status(status, message)
+    if method == "GET" and (change := server.changes.get((path, server.asked[(method, path)]))):
+        change()
+    if path in ("/version", "/api", "/apis") or path.startswith("/openapi"):
+        return _about(server, path)
+    match = PATH.match(path)
+    if match is None:
+        return 404, _status(404, f"the server could not find the requested resource {path}")
+    version, place = match["core"] or match["version"], match.groupdict()
+    if not place["plural"]:
+        return _resources(server, version)
+    if (version, place["plural"]) not in KINDS or version in server.hidden:
+        return 404, _status(404, "the server could not find the requested resource")
+    if place["sub"] == "log":
+        return 200, server.logs.get((place["name"], query.get("container", [""])[0]), "")
+    if data and "protobuf" in kind:
+        body = protobuf.secret(data) if place["plural"] == "secrets" else {}
+    else:
+        body = (yaml.safe_load(data) or {}) if data else {}
+    return _stored(server, method, version, place, query, body)
+
+
+def _stored(
+    server: Server, method: str, version: str, place: Body, query: dict[str, list[str]], body: Body
+) -> tuple[int, Body | str]:
+    kind, namespaced = KINDS[(version, place["plural"])]
+    namespace = place["namespace"] or ""
+    name = place["name"] or body.get("metadata", {}).get("name", "")
+    key = (version, place["plural"], namespace, name)
+    found, dry = server.objects.get(key), query.get("dryRun") == ["All"]
+    if method == "GET" and not place["name"]:
+        items = [
+            one for (v, p, n, _), one in server.objects.items()
+            if (v, p) == key[:2] and namespace in ("", n) and _selected(one, query)
+        ]  # fmt: skip
+        meta = {"resourceVersion": "1"}
+        return 200, {"apiVersion": version, "kind": f"{kind}List", "metadata": meta, "items": items}
+    if namespaced and ("v1", "namespaces", "", namespace) not in server.objects:
+        return 404, _status(404, f'namespaces "{namespace}" not found', "NotFound")
+    if method == "POST" and found:
+        said = f'{place["plural"]} "{name}" already exists'
+        return 409, _status(409, said, "AlreadyExists")
+    if method in ("GET", "DELETE", "PUT") and not found:
+        return 404, _status(404, f'{place["plural"]} "{name}" not found', "NotFound")
+    if method == "GET":
+        assert found
+        return 200, found
+    if method == "DELETE":
+        if not dry:
+            del server.objects[key]
+        return 200, {"apiVersion": "v1", "kind": "Status", "status": "Success"}
+    made = deepcopy(_merged(found or {}, body)) if method == "PATCH" else deepcopy(body)
+    made |= {"apiVersion": version, "kind": kind}
+    made["metadata"] = made.get("metadata", {}) | {"name": name, "resourceVersion": "1"}
+    if namespaced:
+        made["metadata"]["namespace"] = namespace
+    if not dry:
+        server.put(made)
+    return 201 if method == "POST" else 200, made
+
+
+def _merged(old: Body, new: Body) -> Body:
+    both = dict(old)
+    for name, value in new.items():
+        inner = both.get(name)
+        both[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(
+            value, dict
+        ) else value  # fmt: skip
+    return both
+
+
+def _selected(body: Body, query: dict[str, list[str]]) -> bool:
+    labels = body["metadata"].get("labels", {})
+    wanted = [one for one in query.get("labelSelector", [""])[0].split(",") if one]
+    fields = [one for one in query.get("fieldSelector", [""])[0].split(",") if one]
+    return all(
+        labels.get(one.split("=")[0]) == one.split("=")[-1] for one in wanted if "=" in one
+    ) and all(_field(body, one.split("=")[0]) == one.split("=")[-1] for one in fields)
+
+
+def _field(body: Any, path: str) -> Any:
+    for step in path.split("."):
+        body = body.get(step, {})
+    return body
+
+
+def _about(server: Server, path: str) -> tuple[int, Body]:
+    if path == "/version":
+        return 200, {"major": "1", "minor": "35", "gitVersion": "v1.35.0"}
+    if path == "/api":
+        return 200, {"kind": "APIVersions", "versions": ["v1"]}
+    if path.startswith("/openapi"):
+        return _openapi(path)
+    versions = sorted({v for v, _ in KINDS if "/" in v} - server.hidden)
+    groups = [
+        {
+            "name": version.partition("/")[0],
+            "versions": [{"groupVersion": version, "version": version.partition("/")[2]}],
+            "preferredVersion": {"groupVersion": version, "version": version.partition("/")[2]},
+        }
+        for version in versions
+    ]
+    return 200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+
+
+def _openapi(path: str) -> tuple[int, Body]:
+    """Only what tells a client that the server validates fields itself."""
+    places = {v: f"apis/{v}" if "/" in v else f"api/{v}" for v, _ in KINDS}
+    if path == "/openapi/v3":
+        urls = {one: {"serverRelativeURL": f"/openapi/v3/{one}"} for one in places.values()}
+        return 200, {"paths": urls}
+    found = {}
+    for (version, plural), (kind, namespaced) in KINDS.items():
+        if path == f"/openapi/v3/{places[version]}":
+            group, _, name = version.rpartition("/")
+            gvk = {"group": group, "version": name, "kind": kind}
+            patch = {
+                "parameters": [{"name": "fieldValidation", "in": "query"}],
+                "x-kubernetes-group-version-kind": gvk,
+                "responses": {},
+            }
+            where = "namespaces/{namespace}/" if namespaced else ""
+            found[f"/{places[version]}/{where}{plural}/{{name}}"] = {"patch": patch}
+    if not found:
+        return 404, _status(404, "the server could not find the requested resource")
+    about = {"title": "scripted", "version": "1"}
+    return 200, {"openapi": "3.0.0", "info": about, "paths": found}
+
+
+def _resources(server: Server, version: str) -> tuple[int, Body]:
+    verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
+    found = [
+        {"name": plural, "singularName": "", "kind": kind, "namespaced": namespaced,
+         "verbs": verbs}
+        for (v, plural), (kind, namespaced) in KINDS.items()
+        if v == version and v not in server.hidden
+    ]  # fmt: skip
+    if not found:
+        return 404, _status(404, "the server could not find the requested resource")
+    body = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version}
+    return 200, body | {"resources": found}
+
+
+def _status(code: int, message: str, reason: str = "") -> Body:
+    return {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code,
+    }  # fmt: skip
