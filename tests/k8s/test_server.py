@@ -1,0 +1,205 @@
+"""The chart's command line, run by the real Triton; the chart's own test against its answers."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from helpers import services, tools
+from helpers.paths import TOOLS
+from helpers.profile import Profile
+from helpers.run import Run
+from helpers.serving import models, repository
+from tests.k8s import charts
+
+INFER = charts.TRITON / "files/infer.py"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Triton that runs as the chart's container would.
+
+    Attributes:
+        run: Of the process.
+        pid: Its process.
+        http: URL of its API.
+        metrics: URL of its metrics.
+        served: Models it was told to load.
+    """
+
+    run: Run
+    pid: int
+    http: str
+    metrics: str
+    served: list[str]
+
+
+def _settings(run: Run, folder: Path, ports: dict[str, int], served: list[str]) -> list[str]:
+    """What a machine without a container sets: folder, free ports, the wheel's backends."""
+    prefix = f"gpu-e2e-{run.run_id}-"
+    extra = [
+        f"--backend-directory={TOOLS / 'backends'}",
+        *(f"--{api}-address=127.0.0.1" for api in ports),
+        f"--backend-config=python\\,shm-region-prefix-name={prefix}",
+    ]
+    return [
+        f"modelRepository.path={folder}",
+        f"modelRepository.load={{{','.join(served)}}}",
+        f"triton.extraArgs={{{','.join(extra)}}}",
+        *(f"ports.{api}={port}" for api, port in ports.items()),
+    ]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterator[Server]:
+    """The command line of the CPU values, started."""
+    if tools.find("tritonserver") is None:
+        pytest.skip("no tritonserver on this machine")
+    one = profile.model.model_copy(update={"networks": profile.model.networks[:1]})
+    run = Run.create(profile.model_copy(update={"model": one}), tmp_path_factory.mktemp("chart"))
+    exported = models.prepare(run)
+    folder = repository.build(run, exported, "python")
+    served = [one.name for one in exported.models]
+    ports = {api: services.free_port(0) for api in ("http", "grpc", "metrics")}
+    settings = _settings(run, folder, ports, served)
+    objects = charts.triton(*settings, values=(charts.CONTRACT, charts.CPU))
+    program = tools.need("tritonserver").resolve()
+    http = f"http://127.0.0.1:{ports['http']}"
+    ready = objects.server()["readinessProbe"]["httpGet"]["path"]
+    started = services.start(
+        run,
+        "chart",
+        [program, *objects.server()["args"]],
+        ports=ports,
+        ready=lambda: _answers(f"{http}{ready}"),
+        timeout_s=60,
+        env={
+            "LD_LIBRARY_PATH": f"{program.parents[3] / 'nvidia_pytriton.libs'}:{TOOLS / 'lib'}",
+            "PATH": f"{TOOLS / 'server/bin'}:/usr/bin:/bin",
+        },
+        leftovers=f"/dev/shm/gpu-e2e-{run.run_id}-*",
+    )
+    metrics = f"http://127.0.0.1:{ports['metrics']}"
+    yield Server(run, started.pid, http, metrics, served)
+    services.down(run)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def infer(url: str, *served: str) -> "subprocess.CompletedProcess[str]":
+    """The chart's test, run as its pod runs it."""
+    command = [sys.executable, "-I", "-c", INFER.read_text(), url, *served]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+
+
+def test_triton_takes_the_charts_command_line_and_answers_each_probe(server: Server) -> None:
+    container = charts.triton(values=(charts.CONTRACT, charts.CPU)).server()
+    for kind in ("startup", "liveness", "readiness"):
+        assert _answers(f"{server.http}{container[f'{kind}Probe']['httpGet']['path']}")
+    for name in server.served:
+        assert _answers(f"{server.http}/v2/models/{name}/ready")
+
+
+def test_the_metrics_hold_what_scaling_and_dashboards_read(server: Server) -> None:
+    assert infer(server.http, *server.served).returncode == 0
+    text = requests.get(f"{server.metrics}/metrics", timeout=5).text
+    for name in ("nv_inference_queue_duration_us", "nv_inference_request_summary_us"):
+        assert f"{name}{{" in text
+
+
+def test_the_charts_test_is_content_with_the_real_server(server: Server) -> None:
+    done = infer(server.http, *server.served)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in server.served)
+
+
+def test_the_charts_test_names_a_model_that_is_not_served(server: Server) -> None:
+    done = infer(server.http, "absent")
+    assert done.returncode == 1
+    assert "/v2/models/absent answered" in done.stderr
+
+
+class Liar(BaseHTTPRequestHandler):
+    """A server that says 200 whatever it answers; `answer` makes the values of a batch."""
+
+    answer: Any
+
+    def do_GET(self) -> None:
+        """Ready, and a model of two values."""
+        self._say({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]})
+
+    def do_POST(self) -> None:
+        """The lie."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        tensor = body["inputs"][0]
+        self._say({"outputs": [{"data": type(self).answer(tensor["data"], tensor["shape"][0])}]})
+
+    def _say(self, content: Any) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+LIES = {
+    "with nothing": lambda data, batch: [],
+    "no numbers": lambda data, batch: [float("nan"), 1.0] * batch,
+    "times the same value": lambda data, batch: [0.5, 0.5] * batch,
+    "does not look at its input": lambda data, batch: [0.1, 0.9] * batch,
+    "otherwise than the two images alone": lambda data, batch: [one * batch for one in data],
+}
+
+
+@pytest.mark.parametrize(("sentence", "answer"), LIES.items())
+def test_the_charts_test_looks_at_the_answers_not_at_the_status(sentence: str, answer: Any) -> None:
+    handler = type("Handler", (Liar,), {"answer": staticmethod(answer)})
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    try:
+        done = infer(f"http://127.0.0.1:{listening.server_port}", "liar")
+    finally:
+        listening.shutdown()
+        listening.server_close()
+    assert done.returncode == 1
+    assert sentence in done.stderr
+
+
+def test_an_honest_server_passes() -> None:
+    handler = type("Handler", (Liar,), {"answer": staticmethod(lambda data, batch: data)})
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    try:
+        done = infer(f"http://127.0.0.1:{listening.server_port}", "honest")
+    finally:
+        listening.shutdown()
+        listening.server_close()
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_server_ends_at_sigterm_within_its_exit_timeout(server: Server) -> None:
+    """Last, as it ends the server that the others ask."""
+    objects = charts.triton(values=(charts.CONTRACT, charts.CPU))
+    found = psutil.Process(server.pid)
+    tree = [one for one in [found, *found.children(recursive=True)] if "triton" in one.name()]
+    (process, *_) = [one for one in tree if "tritonserver" in one.name()]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(objects.pod()["terminationGracePeriodSeconds"]) in (0, None)
