@@ -165,6 +165,17 @@ def scalers(scope: Scope) -> Iterator[Finding]:
             yield one.fault(field, wrong, found.owner.api_version)
 
 
+def metrics(scope: Scope) -> Iterator[Finding]:
+    """A metric of pods that an autoscaler reads is one that somebody offers."""
+    known = scope.around.pod_metrics
+    for one in scope.objects.of_kind("HorizontalPodAutoscaler"):
+        for metric in one["spec"]["metrics"]:
+            name = metric["pods"]["metric"]["name"]
+            if known is not None and name.given and name.text not in known:
+                right = meant(name.text, known) if known else "a metric of prometheus-adapter"
+                yield one.fault(name, f"nobody offers the metric '{name.value}'", right)
+
+
 def monitors(scope: Scope) -> Iterator[Finding]:
     """A monitor selects a Service (or pods), and its ports are theirs."""
     for one in scope.objects.of_kind(*MONITORED):
@@ -249,4 +260,4 @@ def _backend(scope: Scope, one: Resource, backend: Field) -> Iterator[Finding]:
         yield one.fault(port["number"], f"{service.id} has no port {port['number'].value}", right)
 
 
-RULES: tuple[Rule, ...] = (services, budgets, policies, scalers, monitors, backends)
+RULES: tuple[Rule, ...] = (services, budgets, policies, scalers, metrics, monitors, backends)

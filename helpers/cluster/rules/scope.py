@@ -19,6 +19,7 @@ class Around:
         secrets: `namespace/name` of secrets that somebody else makes.
         config_maps: `namespace/name`, likewise.
         service_accounts: `namespace/name`, likewise; every namespace has `default`.
+        pod_metrics: Names of custom metrics of pods; None where that is not known.
         crd_groups: API group → release whose CRDs it holds.
     """
 
@@ -30,6 +31,7 @@ class Around:
     secrets: frozenset[str] = frozenset()
     config_maps: frozenset[str] = frozenset()
     service_accounts: frozenset[str] = frozenset()
+    pod_metrics: frozenset[str] | None = None
     crd_groups: dict[str, str] = field(
         default_factory=lambda: {
             "monitoring.coreos.com": "kube-prometheus-stack",
