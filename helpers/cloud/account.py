@@ -1,5 +1,6 @@
 """The AWS account a run works in: clients, environment, and errors as sentences."""
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -111,14 +114,27 @@ class Account:
                 read_timeout=READ_S,
             )
             with asking("AWS"):
-                return boto3.Session(region_name=region).client(service, config=tries)
+                return _session(region).client(service, config=tries)
         # an emulator on this machine is never behind a proxy
         tries = Config(retries={"mode": "standard", "max_attempts": 2}, proxies={})
-        return boto3.Session(
-            region_name=region,
+        return _session(
+            region,
             aws_access_key_id=EMULATED_KEYS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=EMULATED_KEYS["AWS_SECRET_ACCESS_KEY"],
         ).client(service, endpoint_url=self.endpoint, config=tries)
+
+
+def _session(region: str, **keys: str) -> boto3.Session:
+    """A session of its own, so that a new login counts at once; what never changes is shared."""
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _models())
+    return boto3.Session(region_name=region, botocore_session=session, **keys)
+
+
+@functools.cache
+def _models() -> Any:
+    """The services' models: half a second for EC2's alone."""
+    return botocore.loaders.create_loader()
 
 
 @dataclass(frozen=True)

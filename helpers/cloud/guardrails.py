@@ -161,7 +161,7 @@ def _told(account: Account, topic: str) -> int:
 def _tagged(planned: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Address of each resource that can have tags, and whether it has the required ones."""
     for one in planned["planned_values"]["root_module"]["resources"]:
-        values = one["values"]
+        values = one.get("values", {})
         if one["mode"] != "managed":
             continue
         if one["type"] == "aws_autoscaling_group":

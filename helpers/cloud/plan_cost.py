@@ -249,7 +249,7 @@ def _resources(planned: Planned) -> Iterator[Mapping[str, Any]]:
 
 
 def _values(planned: Planned, kind: str) -> list[Planned]:
-    return [one["values"] for one in _resources(planned) if one["type"] == kind]
+    return [one.get("values", {}) for one in _resources(planned) if one["type"] == kind]
 
 
 def _counts(planned: Planned) -> Counter[str]:

@@ -1,0 +1,113 @@
+"""Errors of AWS become one sentence with the next step; a rehearsal uses nothing of the user's."""
+
+import os
+
+import pytest
+from botocore.exceptions import (
+    EndpointConnectionError,
+    NoCredentialsError,
+    SSOTokenLoadError,
+    TokenRetrievalError,
+)
+
+from helpers.cloud.account import Account, asking, identity, masked
+from helpers.errors import Problem, Unavailable
+from helpers.rehearsal import double
+from helpers.rehearsal.double import Fault
+
+# one of each protocol
+EASY = {"ec2": "describe_vpcs", "eks": "list_clusters", "s3": "list_buckets"}
+
+
+def ask(account: Account, service: str) -> None:
+    with asking(f"{service} things"):
+        getattr(account.client(service), EASY[service])()
+
+
+@pytest.mark.parametrize(
+    ("kind", "says", "next_step"),
+    [
+        ("expired", "credentials have expired", "aws sso login"),
+        ("denied", "AWS denies", "deployer role"),
+        ("throttled", "AWS throttles", "Wait a minute"),
+    ],
+)
+def test_a_refusal_is_one_sentence_with_the_next_step(kind: str, says: str, next_step: str) -> None:
+    with double.installed() as aws:
+        aws.faults.add(Fault.model_validate({"kind": kind}))
+        for service in EASY:
+            with pytest.raises(Problem) as caught:
+                ask(aws.account, service)
+            assert says in caught.value.what and f"{service} things" in caught.value.what
+            assert next_step in caught.value.next_step
+
+
+def test_a_passing_throttle_is_sat_out() -> None:
+    with double.installed() as aws:
+        aws.faults.add(Fault(kind="throttled", times=3))
+        assert identity(aws.account).account_id == double.ACCOUNT_ID
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "next_step"),
+    [
+        (NoCredentialsError(), "no AWS credentials", "aws configure sso"),
+        (SSOTokenLoadError(error_msg="gone"), "login does not hold", "aws sso login"),
+        (TokenRetrievalError(provider="sso", error_msg="old"), "login does not hold", "sso login"),
+        (EndpointConnectionError(endpoint_url="https://x"), "cannot be reached", "network"),
+    ],
+)
+def test_what_happens_before_aws_is_asked_is_a_sentence_too(
+    error: Exception, says: str, next_step: str
+) -> None:
+    with pytest.raises(Problem) as caught, asking("the quotas"):
+        raise error
+    assert says in caught.value.what and next_step in caught.value.next_step
+
+
+def test_what_the_emulator_does_not_know_is_unavailable_not_wrong() -> None:
+    with (
+        double.installed() as aws,
+        pytest.raises(Unavailable, match="emulator cannot tell"),
+        asking("the account's plan"),
+    ):
+        aws.account.client("freetier").get_account_plan_state()
+
+
+def test_a_quota_error_names_the_readiness_report() -> None:
+    with double.installed() as aws:
+        aws.faults.add(Fault(kind="error", code="VcpuLimitExceeded", message="You have 0 vCPUs"))
+        with pytest.raises(Problem, match=r"quota .* 0 vCPUs.*00-setup"):
+            ask(aws.account, "ec2")
+
+
+def test_an_identity_is_shown_without_the_accounts_number() -> None:
+    with double.installed() as aws:
+        who = identity(aws.account)
+    assert who.account_id == double.ACCOUNT_ID
+    assert double.ACCOUNT_ID not in who.shown + who.masked_id
+    assert who.masked_id.endswith("9012")
+
+
+def test_an_account_id_is_masked_everywhere_once_it_is_known() -> None:
+    text = "bucket-210987654321 of arn:aws:s3:::x and 210987654321.dkr.ecr.us-east-1"
+    assert "210987654321" in masked(text)
+    assert "210987654321" not in masked(text, "210987654321")
+
+
+def test_no_setting_of_the_user_leads_out_of_a_rehearsal() -> None:
+    theirs = {
+        "AWS_PROFILE": "production",
+        "AWS_ENDPOINT_URL_S3": "https://somewhere.example",
+        "AWS_SESSION_TOKEN": "token",
+        "PATH": os.environ["PATH"],
+    }
+    surroundings = Account("eu-west-1", "http://127.0.0.1:1").surroundings(theirs)
+    assert surroundings["PATH"] == os.environ["PATH"]
+    assert surroundings["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert not {"production", "https://somewhere.example", "token"} & set(surroundings.values())
+
+
+def test_on_aws_the_users_settings_stay() -> None:
+    surroundings = Account("eu-west-1").surroundings({"AWS_PROFILE": "mine"})
+    assert surroundings == {"AWS_PROFILE": "mine", "AWS_REGION": "eu-west-1"}

@@ -1,0 +1,117 @@
+"""A self-signed certificate that clients verify in full; nobody else can read its key."""
+
+import http.server
+import socket
+import ssl
+import stat
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from helpers.cloud import certificate
+from helpers.cloud.certificate import Certificate
+from helpers.errors import Problem
+from helpers.run import Run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certificate.make(tmp_path_factory.mktemp("certificate"), ("localhost", "127.0.0.1"))
+
+
+@pytest.fixture(scope="module")
+def https(made: Certificate) -> Iterator[str]:
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_client_that_trusts_the_file_verifies_the_server(made: Certificate, https: str) -> None:
+    assert requests.head(https, verify=str(made.certificate), timeout=5).status_code == 200
+
+
+def test_a_strict_client_verifies_it_too(made: Certificate, https: str) -> None:
+    context = ssl.create_default_context(cafile=made.certificate)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    port = int(https.rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port)) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as wrapped,
+    ):
+        assert wrapped.version()
+
+
+def test_a_client_that_does_not_trust_the_file_refuses(https: str) -> None:
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.head(https, timeout=5)
+
+
+def test_another_host_name_is_refused(made: Certificate, https: str, tmp_path: Path) -> None:
+    other = certificate.make(tmp_path, ("elsewhere.example",))
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.head(https, verify=str(other.certificate), timeout=5)
+
+
+def test_grpc_verifies_it(made: Certificate) -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    pair = (made.key.read_bytes(), made.certificate.read_bytes())
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials((pair,)))
+    server.start()
+    trust = grpc.ssl_channel_credentials(made.certificate.read_bytes())
+    with grpc.secure_channel(f"localhost:{port}", trust) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
+    server.stop(None).wait()
+
+
+def test_the_runs_certificate_is_for_every_load_balancer_of_its_region(run: Run) -> None:
+    made = certificate.ensure(run)
+    assert made.names == ("*.us-east-1.elb.amazonaws.com",)
+    assert made.expires > datetime.now(UTC) + timedelta(days=29)
+
+
+def test_a_certificate_that_holds_is_kept_so_that_nothing_changes(run: Run) -> None:
+    assert certificate.ensure(run).sha256 == certificate.ensure(run).sha256
+
+
+def test_one_that_is_about_to_end_is_made_anew(run: Run) -> None:
+    names = (certificate.wildcard(run.profile.region),)
+    old = certificate.make(run.folder / certificate.FOLDER, names, days=0.5)
+    assert certificate.ensure(run).sha256 != old.sha256
+
+
+def test_one_of_another_region_is_made_anew(run: Run) -> None:
+    certificate.make(run.folder / certificate.FOLDER, (certificate.wildcard("eu-west-1"),))
+    assert certificate.ensure(run).names == ("*.us-east-1.elb.amazonaws.com",)
+
+
+def test_only_its_owner_can_read_the_key(run: Run) -> None:
+    key = certificate.ensure(run).key
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
+
+
+def test_key_and_certificate_belong_together(made: Certificate) -> None:
+    key = load_pem_private_key(made.key.read_bytes(), None)
+    parsed = x509.load_pem_x509_certificate(made.certificate.read_bytes())
+    assert key.public_key() == parsed.public_key()
+
+
+def test_a_torn_file_is_a_sentence(run: Run) -> None:
+    certificate.ensure(run).certificate.write_text("-----BEGIN")
+    with pytest.raises(Problem, match=r"cannot be read.*run 01 again"):
+        certificate.ensure(run)
