@@ -1,5 +1,6 @@
 """How long what stood: read from the run's events, so that it survives kernels and laptops."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,7 +112,7 @@ def _counts(
     """Steps of a count; the end of the stack takes it to zero."""
     steps = [(moment(one), int(one["count"])) for one in events if one["kind"] == kind]
     steps = sorted([*steps, *((end, 0) for end in gone)], key=lambda step: step[0])
-    ends = [at for at, _ in steps[1:]] + [until]
+    steps.append((until, 0))
     return tuple(
-        Span(at, end, count) for (at, count), end in zip(steps, ends, strict=True) if count
+        Span(at, end, count) for (at, count), (end, _) in itertools.pairwise(steps) if count
     )
