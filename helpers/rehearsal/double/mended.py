@@ -10,7 +10,7 @@ from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.s3.models import FakeBucket
 
 from helpers.errors import Problem
-from helpers.rehearsal.double import autoscaling
+from helpers.rehearsal.double import autoscaling, interfaces
 
 MOTO = "5.2.5"  # the version whose insides are known here
 # Read by moto when it first needs them.
@@ -36,6 +36,7 @@ def mend() -> None:
         )
     os.environ.update(SETTINGS)
     autoscaling.mend()
+    interfaces.mend()
     template: Any = LaunchTemplate
     template.create_version = create_version
     bucket: Any = FakeBucket
