@@ -1,4 +1,4 @@
-"""Network interfaces go with what they were made for; in moto they stay, and look like leftovers."""
+"""Network interfaces go with what they were made for; in moto they stay, as if left over."""
 
 from typing import Any
 
