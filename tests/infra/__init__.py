@@ -1,0 +1,1 @@
+"""The Terraform code and what its plan makes."""

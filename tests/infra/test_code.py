@@ -125,10 +125,9 @@ def test_checkov_finds_nothing_and_each_skip_has_its_reason() -> None:
     program = tools.find("checkov")
     if program is None:
         pytest.skip("there is no checkov here: 'make setup' names the way to it")
-    command = [program, "--directory", INFRA, "--framework", "terraform", "--output", "json"]
-    done = subprocess.run(
-        [*command, "--quiet", "--compact", "--skip-download"], capture_output=True, text=True
-    )
+    command = [str(program), "--directory", str(INFRA), "--framework", "terraform"]
+    command += ["--quiet", "--compact", "--skip-download", "--output", "json"]
+    done = subprocess.run(command, capture_output=True, text=True)
     said = json.loads(done.stdout[done.stdout.index("{") :])
     failed = [
         f"{one['check_id']} {one['resource']} {one['check_name']}"

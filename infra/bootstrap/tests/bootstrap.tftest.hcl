@@ -1,0 +1,106 @@
+# What an administrator applies: a role that few may take, in policies that IAM accepts.
+
+mock_provider "aws" {
+  override_during = plan
+
+  mock_data "aws_caller_identity" {
+    defaults = {
+      account_id = "123456789012"
+    }
+  }
+  mock_data "aws_partition" {
+    defaults = {
+      partition = "aws"
+    }
+  }
+  mock_data "aws_iam_policy_document" {
+    defaults = {
+      json          = "{\"Version\":\"2012-10-17\",\"Statement\":[]}"
+      minified_json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}"
+    }
+  }
+  mock_resource "aws_iam_policy" {
+    defaults = {
+      arn = "arn:aws:iam::123456789012:policy/bootstrap/mock"
+    }
+  }
+}
+
+variables {
+  trusted_arns = ["arn:aws:iam::123456789012:user/nancy"]
+}
+
+run "the_deployer_stands_outside_of_what_it_may_change" {
+  command = plan
+
+  assert {
+    condition     = aws_iam_role.deployer.path == "/bootstrap/" && alltrue([for one in aws_iam_policy.deployer : one.path == "/bootstrap/"])
+    error_message = "Role and policies lie on a path of their own."
+  }
+  assert {
+    condition     = one(one(data.aws_iam_policy_document.trust.statement).principals).identifiers == toset(["arn:aws:iam::123456789012:user/nancy"])
+    error_message = "Only who is named may take the role."
+  }
+  assert {
+    condition     = local.tags["keep"] == "bootstrap" && !contains(keys(local.tags), "run")
+    error_message = "The leftover scan leaves it alone."
+  }
+  assert {
+    condition     = length(aws_iam_policy.deployer) <= 10 && length(aws_iam_role_policy_attachment.deployer) == length(aws_iam_policy.deployer)
+    error_message = "A role takes ten managed policies at most."
+  }
+}
+
+run "state_in_a_bucket_adds_that_bucket_only" {
+  command = plan
+
+  variables {
+    state_bucket = "state-of-nancy"
+  }
+
+  assert {
+    condition = toset(flatten([
+      for one in data.aws_iam_policy_document.artifacts.statement : one.resources if startswith(one.sid, "State")
+    ])) == toset(["arn:aws:s3:::state-of-nancy", "arn:aws:s3:::state-of-nancy/gpu-e2e/*"])
+    error_message = "The bucket, and the stack's prefix in it."
+  }
+}
+
+run "refused_wildcards_and_nothings" {
+  command = plan
+
+  variables {
+    region         = "moon"
+    name           = "Gpu"
+    project        = "*"
+    trusted_arns   = ["*"]
+    instance_types = ["*"]
+    session_hours  = 0
+  }
+
+  expect_failures = [
+    var.region, var.name, var.project, var.trusted_arns, var.instance_types, var.session_hours,
+  ]
+}
+
+run "refused_a_whole_account_and_a_session_of_a_day" {
+  command = plan
+
+  variables {
+    trusted_arns   = ["arn:aws:iam::123456789012:root"]
+    instance_types = []
+    session_hours  = 13
+  }
+
+  expect_failures = [var.trusted_arns, var.instance_types, var.session_hours]
+}
+
+run "refused_nobody" {
+  command = plan
+
+  variables {
+    trusted_arns = []
+  }
+
+  expect_failures = [var.trusted_arns]
+}
