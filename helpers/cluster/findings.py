@@ -61,4 +61,6 @@ def meant(name: str, known: Iterable[str]) -> str:
     """
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.75)
-    return near[0] if near else f"one of {', '.join(choices)}"
+    if near or not choices:
+        return near[0] if near else "one that exists"
+    return f"one of {', '.join(choices)}"

@@ -89,9 +89,10 @@ def _unknown(one: objects.Resource, kubernetes: str) -> Finding:
         for candidate in CANDIDATES
         if _validator(one.kind, candidate, _newest(kubernetes)) is not None
     ]
-    right = there[0] if there else f"a kind of Kubernetes {kubernetes}"
     wrong = f"Kubernetes {kubernetes} has no {one.kind} in '{one.api_version}'"
-    return one.fault(one["apiVersion"], wrong, right)
+    if there:
+        return one.fault(one["apiVersion"], wrong, there[0])
+    return one.fault(one["kind"], wrong, meant(one.kind, KINDS))
 
 
 CANDIDATES = (
@@ -100,6 +101,9 @@ CANDIDATES = (
     "apiextensions.k8s.io/v1", "admissionregistration.k8s.io/v1", "node.k8s.io/v1",
     "coordination.k8s.io/v1", "discovery.k8s.io/v1",
 )  # fmt: skip
+KINDS = ("ConfigMap", "CronJob", "DaemonSet", "Deployment", "HorizontalPodAutoscaler", "Ingress",
+         "Job", "Namespace", "NetworkPolicy", "Pod", "PodDisruptionBudget", "PriorityClass", "Role",
+         "RoleBinding", "Secret", "Service", "ServiceAccount", "StatefulSet")  # fmt: skip
 
 
 def _deepest(error: Any) -> Any:
