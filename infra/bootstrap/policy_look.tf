@@ -27,6 +27,7 @@ data "aws_iam_policy_document" "look" {
       "iam:ListOpenIDConnectProviders",
       "iam:ListPolicies",
       "iam:ListPolicyTags",
+      "iam:ListPolicyVersions",
       "iam:ListRoleTags",
       "iam:ListRoles",
       "iam:GetInstanceProfile",
@@ -51,9 +52,11 @@ data "aws_iam_policy_document" "look" {
     actions = [
       "ce:GetCostAndUsage",
       "ce:ListCostAllocationTags",
+      "freetier:GetAccountPlanState",
       "pricing:GetProducts",
       "servicequotas:GetAWSDefaultServiceQuota",
       "servicequotas:GetServiceQuota",
+      "servicequotas:ListRequestedServiceQuotaChangeHistoryByQuota",
       "servicequotas:ListServiceQuotas",
       "sts:GetCallerIdentity",
     ]
