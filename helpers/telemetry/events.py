@@ -215,6 +215,7 @@ def _stretches(
     found: pd.DataFrame, labels: list[str], step_s: float
 ) -> Iterator[tuple[tuple[str, ...], datetime, datetime]]:
     """The labels, begin and end of each stretch of samples without a gap."""
+    found = found.dropna(subset=["value"])
     if found.empty:
         return
     named = found.assign(**{name: found[name].fillna("") for name in labels})

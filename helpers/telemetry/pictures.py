@@ -154,7 +154,8 @@ def _line(
     axes: Axes, panel: Panel, name: str, line: pd.DataFrame, step_s: float, colour: str
 ) -> None:
     """A line that breaks where nothing was scraped."""
-    times, values = line["time"].to_numpy(), line["value"].to_numpy()
+    times = line["time"].dt.tz_convert(None).to_numpy()  # with a zone they were objects, and slow
+    values = line["value"].to_numpy()
     gaps = np.flatnonzero(np.diff(times) > np.timedelta64(round(2500 * step_s), "ms")) + 1
     times = (
         np.insert(times, gaps, times[gaps - 1] + np.timedelta64(1, "ms")) if len(gaps) else times

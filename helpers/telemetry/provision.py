@@ -123,9 +123,12 @@ def _helm(*arguments: str) -> str:
     try:
         return str(sh.Command(str(tools.need("helm")))(*arguments, _timeout=TIMEOUT_S))
     except sh.ErrorReturnCode as error:
-        said = error.stderr.decode(errors="replace").strip()[-LONGEST_QUOTE:]
+        lines = error.stderr.decode(errors="replace").strip().splitlines()
+        # helm also tells that it followed the chart's links
+        told = " ".join(line for line in lines if not line.startswith("level=INFO"))
+        said = told.removeprefix("Error: ")[-LONGEST_QUOTE:]
         raise Problem(
-            f"helm {arguments[0]} of the chart {RELEASE} failed: {said}",
+            f"helm {arguments[0]} of the chart {RELEASE} failed: {said}.",
             "Correct the values, or repeat the step if the cluster was not reached.",
         ) from error
     except sh.TimeoutException as error:

@@ -124,8 +124,16 @@ def _hourly(run: Run) -> tuple[dict[str, float], float | None]:
     if plan is None:
         return _listed(run.profile)
     lines = plan.cost.lines
-    fixed = {one.what: one.hourly for one in lines if "GPU" not in one.what}
-    return fixed, next((one.usd_per_hour for one in lines if "GPU" in one.what), None)
+    types = contract.load().gpu.instance_types
+    places = [n for n, one in enumerate(lines) if any(kind in one.what for kind in types)]
+    if not places:
+        return {one.what: one.hourly for one in lines}, None
+    first = places[0]
+    node = lines[first]
+    # the line after a node's is that of its disk
+    gpu = [one for one in lines[first : first + 2] if one.resource == node.resource]
+    fixed = {one.what: one.hourly for one in lines if one not in gpu}
+    return fixed, sum(one.usd_per_hour for one in gpu)
 
 
 def _listed(profile: Profile) -> tuple[dict[str, float], float | None]:

@@ -1,0 +1,100 @@
+"""Six hours of a soak that nobody has to wait for: samples as blocks of a real Prometheus."""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from helpers import services, tools
+from helpers.run import Run
+from helpers.telemetry import prometheus
+from helpers.telemetry.answers import Window
+from helpers.telemetry.server import Server
+
+HOURS, INTERVAL_S = 6, 1
+START = datetime(2026, 11, 23, 6, tzinfo=UTC)
+END = START + timedelta(hours=HOURS)
+# the alert fires for a minute, the clocks are held down twice
+ALERT = (START + timedelta(hours=1), START + timedelta(hours=1, minutes=1))
+THROTTLED = ((START + timedelta(hours=2), START + timedelta(hours=2, minutes=1)),
+             (START + timedelta(hours=3), START + timedelta(hours=3, minutes=2)))  # fmt: skip
+POD = 'namespace="triton",pod="triton-0"'
+GROWING = {  # per second
+    f'nv_inference_request_success{{model="m",{POD}}}': 100,
+    f'nv_inference_request_failure{{model="m",{POD}}}': 1,
+    f'nv_inference_count{{model="m",{POD}}}': 200,
+    f'nv_inference_exec_count{{model="m",{POD}}}': 50,
+    f'nv_inference_queue_duration_us{{model="m",{POD}}}': 100 * 2_000,
+    f'nv_inference_compute_infer_duration_us{{model="m",{POD}}}': 100 * 5_000,
+}
+STEADY = {
+    f'nv_inference_pending_request_count{{model="m",{POD}}}': 3,
+    f'nv_inference_request_summary_us{{model="m",quantile="0.95",{POD}}}': 12_000,
+    f'DCGM_FI_DEV_GPU_UTIL{{gpu="0",{POD}}}': 70,
+    f'DCGM_FI_DEV_FB_USED{{gpu="0",{POD}}}': 2000,
+}
+
+
+@dataclass(frozen=True)
+class History:
+    """A Prometheus that holds the past.
+
+    Attributes:
+        server: It.
+        window: All of the past.
+        samples: How many samples it holds.
+    """
+
+    server: Server
+    window: Window
+    samples: int
+
+
+def serve(run: Run) -> History:
+    """Make the past, and start a real Prometheus on it."""
+    folder = run.folder / "history"
+    folder.mkdir()
+    text = folder / "samples.txt"
+    with text.open("w") as file:
+        samples = sum(file.write(line) and 1 for line in lines())
+        file.write("# EOF\n")
+    make = ["tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+    command = [str(tools.need("promtool")), *make, str(text), str(folder / "data")]
+    subprocess.run(command, check=True, capture_output=True, timeout=200)
+    return History(_start(run, folder), Window(START, END, INTERVAL_S), samples)
+
+
+def lines() -> Iterator[str]:
+    """Every sample as OpenMetrics text, series by series."""
+    begin = round(START.timestamp())
+    seconds = range(0, HOURS * 3600 + 1, INTERVAL_S)
+    for name, rate in GROWING.items():
+        yield from (f"{name} {rate * at} {begin + at}\n" for at in seconds)
+    for name, value in STEADY.items():
+        yield from (f"{name} {value} {begin + at}\n" for at in seconds)
+    for name, start, end in (
+        ('ALERTS{alertname="GpuHot",alertstate="firing",gpu="0"}', *ALERT),
+        *((f'DCGM_EXP_CLOCK_EVENTS_COUNT{{clock_event="sw_thermal",gpu="0",{POD}}}', *one)
+          for one in THROTTLED),
+    ):  # fmt: skip
+        span = range(round(start.timestamp()), round(end.timestamp()) + 1, INTERVAL_S)
+        yield from (f"{name} 1 {at}\n" for at in span)
+        yield f"{name} NaN {span.stop}\n"
+
+
+def _start(run: Run, folder: Path) -> Server:
+    port = services.free_port()
+    url = f"http://127.0.0.1:{port}"
+    (folder / "empty.yml").write_text("{}\n")
+    services.start(
+        run,
+        "history",
+        [tools.need("prometheus"), f"--config.file={folder / 'empty.yml'}",
+         f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
+         "--storage.tsdb.retention.time=100y"],
+        ports={"http": port},
+        ready=lambda: prometheus.answers(f"{url}/-/ready"),
+        timeout_s=60,
+    )  # fmt: skip
+    return Server(url)

@@ -1,0 +1,162 @@
+"""The rules hold by promtool, and a fault in one of them is found."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helpers import tools
+from helpers.cloud.reports import PlanFacts
+from helpers.errors import Problem, Unavailable
+from helpers.profile import Profile
+from helpers.run import Run
+from helpers.telemetry import provision, rule_tests, rules
+from helpers.telemetry.places import RULES
+from helpers.telemetry.report import Rules
+
+WRONG = (
+    "avg(delta(nv_inference_queue_duration_us[30s])"
+    "/(1+delta(nv_inference_request_success[30s]))/1000)"
+)
+
+
+def test_promtool_passes_every_rule_and_every_unit_test(run: Run) -> None:
+    judged = rule_tests.check(run)
+    assert judged.failures == ()
+    assert judged.tests == ("alerts.yaml", "kpis.yaml", "queue_time.yaml")
+    assert judged.alerts == len(rules.runbook()) == 9
+    assert run.load(Rules) == judged
+    assert "unit tests pass promtool 2." in judged.summary
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "said"),
+    [
+        ("kpis.yaml", "sum by (namespace, pod) (rate(nv_inference_queue_duration_us[2m])) / 1000\n"
+         "          / (sum by (namespace, pod) (rate(nv_inference_request_success[2m])) > 0)",
+         WRONG, "got"),
+        ("alerts.yaml", "DCGM_FI_DEV_XID_ERRORS > 0", "DCGM_FI_DEV_XID_ERRORS > 99", "GpuXid"),
+        ("cost.yaml", "/ 360", "/ 60", "spent_usd"),
+        ("kpis.yaml", "rate(nv_inference_request_success[1m])", "rate(nv_x[1m]", "parse"),
+    ],
+)  # fmt: skip
+def test_a_wrong_rule_is_found(
+    tmp_path: Path, file: str, right: str, wrong: str, said: str
+) -> None:
+    folder = Path(shutil.copytree(RULES, tmp_path / "rules"))
+    text = (folder / file).read_text()
+    assert right in text
+    (folder / file).write_text(text.replace(right, wrong))
+    judged = rule_tests.judged(folder)
+    assert any(said in one for one in judged.failures)
+    assert "refuses" in judged.summary
+
+
+def test_every_alert_says_what_to_do_and_is_tried_both_ways() -> None:
+    cases = (RULES / "tests" / "alerts.yaml").read_text()
+    for name, one in rules.runbook().items():
+        assert len(one["runbook"]) > 40 and one["summary"] and one["severity"]
+        outcome = rf'alertname="{name}",alertstate="firing"}}\', eval_time: \w+, exp_samples: \[(.)'
+        assert set(re.findall(outcome, cases)) == {"{", "]"}
+    assert set(rule_tests.frame()["Alert"]) == set(rules.runbook())
+
+
+def test_without_promtool_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "TOOLS", Path("/nowhere"))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Unavailable, match="no promtool on this machine"):
+        rule_tests.judged()
+
+
+# ── a run's facts ─────────────────────────────────────────────────────────────────────────────
+
+
+def records(content: dict[str, Any]) -> dict[tuple[str, ...], str]:
+    (group,) = content["groups"]
+    return {(one["record"], *one.get("labels", {}).values()): one["expr"] for one in group["rules"]}
+
+
+def test_facts_are_targets_prices_and_the_timer(run: Run) -> None:
+    found = records(rules.of_run(run, expires=1_795_435_200.0))
+    assert found["gpu_e2e:target", "p95_ms"] == f"vector({run.profile.kpis.p95_ms:g})"
+    assert found["gpu_e2e:price_usd_per_hour", "EKS control plane", "stack"] == "vector(0.1)"
+    assert found["gpu_e2e:expires_timestamp_seconds",] == "vector(1795435200)"
+
+
+def test_the_prices_of_the_plan_go_before_the_list(run: Run) -> None:
+    lines = (
+        ("NAT gateway", "a", 2, 0.05),
+        ("Node g4dn.xlarge (spot)", "b", 1, 0.2),
+        ("Disk of each of these nodes", "b", 1, 0.01),
+        ("Load balancer", "", 1, 0.02),
+    )
+    plan = {
+        "emulated": True, "planned": "2026-11-23T12:00:00Z", "resources": [], "sha256": "0",
+        "cost": {
+            "lines": [
+                {"what": what, "resource": resource, "count": count, "most": 2, "usd_per_hour": usd,
+                 "most_usd_per_hour": 1, "source": "a test"}
+                for what, resource, count, usd in lines
+            ],
+            "session_hours": 4, "session_usd": 1, "session_most_usd": 2, "budget_usd": 5,
+        },
+    }  # fmt: skip
+    run.save(PlanFacts.model_validate(plan))
+    found = records(rules.of_run(run))
+    prices = {key[1:]: value for key, value in found.items() if key[0] == rules.PRICE}
+    assert prices == {
+        ("NAT gateway", "stack"): "vector(0.1)",
+        ("GPU node", "gpu-node"): "vector(0.2)",
+    }
+    assert (rules.EXPIRES,) not in found
+
+
+def test_without_prices_there_is_no_price_series() -> None:
+    kpis = Profile.load_named("aws").kpis
+    found = records(rules.facts(kpis, stack={}, gpu_node=None, expires=None))
+    assert {key[0] for key in found} == {rules.TARGET}
+
+
+def test_a_limit_that_is_no_number_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "limits.yaml"
+    path.write_text(rules.LIMITS.read_text().replace("vector(85)", "time()"))
+    monkeypatch.setattr(rules, "LIMITS", path)
+    with pytest.raises(Problem, match=r"limit 'gpu_temperature_celsius' is no plain number"):
+        rules.limits()
+
+
+# ── the chart ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_chart_brings_the_same_files_into_the_cluster(run: Run) -> None:
+    found = provision.render(run)
+    assert found.faults == ()
+    assert (found.dashboards, found.rules) == (5, 5)
+    assert 0 < found.largest_bytes < provision.CONFIG_MAP_BYTES
+    objects = provision.rendered(run)
+    for one in objects:
+        assert one["metadata"]["namespace"] == "monitoring"
+        if one["kind"] == "ConfigMap":
+            assert one["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_a_rule_that_the_chart_lacks_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = [
+        one for one in provision.rendered(run) if not one["metadata"]["name"].endswith("alerts")
+    ]
+    monkeypatch.setattr(provision, "rendered", lambda _: objects)
+    assert provision.render(run).faults == ("rules 'alerts' are rendered otherwise",)
+
+
+@pytest.mark.parametrize("values", ["fact: {}", "facts: {groups: [{name: x}]}", "labels: {a: 1}"])
+def test_wrong_values_are_refused_by_the_charts_schema(
+    run: Run, monkeypatch: pytest.MonkeyPatch, values: str
+) -> None:
+    monkeypatch.setattr(rules, "chart_values", lambda _: yaml.safe_load(values))
+    with pytest.raises(Problem, match=r"helm template .* failed: .*values"):
+        provision.rendered(run)

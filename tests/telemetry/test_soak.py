@@ -1,0 +1,328 @@
+"""A six-hour soak is read, kept and drawn; and who saw what during it becomes an event."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import boto3
+import pandas as pd
+import pytest
+from botocore.stub import Stubber
+from kubernetes import client
+
+from helpers.cloud.account import Account
+from helpers.evidence import export
+from helpers.run import Run
+from helpers.telemetry import (
+    answers,
+    events,
+    gathering,
+    marks,
+    pictures,
+    proof,
+    scale,
+    series,
+    showing,
+    snapshots,
+)
+from helpers.telemetry.access import Access
+from helpers.telemetry.events import Happening
+from helpers.telemetry.grafana import Grafana
+from helpers.telemetry.report import EventSources, Scale, Snapshots
+
+from . import history
+from .grafana_server import TOKEN, serving
+from .history import ALERT, END, START, THROTTLED, History
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def past(new_run: Callable[[str], Run]) -> Iterator[History]:
+    yield history.serve(new_run(""))
+
+
+@pytest.fixture(scope="module")
+def soaked(past: History, new_run: Callable[[str], Run]) -> Run:
+    """A run whose load filled the six hours; everybody who could be asked has been."""
+    run = new_run("")
+    run.event("load-start", "05", scenario="soak", at=START.isoformat())
+    run.event("phase-start", "05", scenario="soak", phase="steady", at=START.isoformat())
+    for kind in ("phase-stop", "load-stop"):
+        told = {"phase": "steady"} if kind == "phase-stop" else {"outcome": "finished"}
+        run.event(kind, "05", scenario="soak", at=END.isoformat(), **told)
+    requests = pd.DataFrame({"intended_s": [i / 10 for i in range(3000)], "outcome": "ok"})
+    requests.loc[requests["intended_s"].between(60, 62, inclusive="left"), "outcome"] = "timeout"
+    requests.loc[[5, 2000], "outcome"] = "refused"  # one failure is no burst
+    run.save_table("requests-soak", requests)
+    gathering.gather(run, past.window, Access(past.server))
+    return run
+
+
+@pytest.fixture(scope="module")
+def taken(past: History, soaked: Run) -> Snapshots:
+    return snapshots.take(soaked, past.server, past.window, note="A test.")
+
+
+# ── six hours ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_past_is_six_hours_at_a_second(past: History) -> None:
+    assert past.samples > 200_000
+    found = past.server.query("count_over_time(nv_inference_count[6h])", END)
+    assert found["value"].iloc[0] == pytest.approx(6 * 3600, abs=1)
+
+
+def test_every_series_of_six_hours_fits_in_memory_and_keeps_its_rate(
+    past: History, soaked: Run
+) -> None:
+    telemetry = series.collect(soaked, past.server)
+    table = soaked.load_table(series.TABLE)
+    assert 50_000 < len(table) < 120_000  # eight lines of at most 10,000 points, and the margin
+    assert table.memory_usage(deep=True).sum() < 30 * MIB
+    rates = table[table["label"].eq("m")].groupby("series")["value"].median()
+    assert rates["requests"] == pytest.approx(100)
+    assert rates["queue_time"] == pytest.approx(2)
+    assert telemetry.gpu_utilisation_pct == pytest.approx(70)
+
+
+def test_dashboards_of_six_hours_have_as_many_points_as_a_picture_can_show(
+    past: History, soaked: Run
+) -> None:
+    for found in proof.every(soaked, past.server, past.window).values():
+        lines = found.table.groupby(["panel", "query", "line"], observed=True).size()
+        assert (lines <= answers.MOST_POINTS + 1).all()
+        assert found.table.memory_usage(deep=True).sum() < 2 * MIB
+
+
+def test_what_is_not_there_says_why(past: History, soaked: Run) -> None:
+    found = proof.every(soaked, past.server, past.window)
+    assert found["cost"].unanswered()["Burn per hour (A)"].startswith("no prices are known")
+    pictures.draw(soaked, "cost", found["cost"], place="x")
+    assert "absent: no prices are known" in (soaked.folder / "x" / "cost.svg").read_text()
+    assert "Burn per hour: no value" in (soaked.folder / "x" / "cost.txt").read_text()
+
+
+# ── snapshots ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_snapshot_page_opens_without_anything_else(soaked: Run, taken: Snapshots) -> None:
+    assert taken.has_data and len(taken.boards) == 5
+    assert soaked.load(Snapshots) == taken
+    for one in taken.boards:
+        page = (soaked.folder / one.page).read_text()
+        assert export.requests_of(page) == []
+        assert "A test." in page and "REHEARSAL" in page and "data:image/png;base64," in page
+
+
+def test_the_values_stand_inside_the_page_and_inside_grafanas_snapshot(
+    past: History, soaked: Run, taken: Snapshots
+) -> None:
+    text = (soaked.folder / "snapshots" / "throughput.html").read_text()
+    raw = text.partition('id="data">')[2].partition("</script>")[0]
+    times, values = json.loads(raw)["Requests answered"]["m"]
+    assert values[len(values) // 2] == pytest.approx(100)
+    content = json.loads((soaked.folder / "snapshots" / "throughput.grafana.json").read_text())
+    panel = next(one for one in content["panels"] if one["title"] == "Requests answered")
+    (frame,) = panel["snapshotData"]
+    assert [one["values"] for one in frame["fields"]] == [times, values]
+    assert panel["targets"] == [] and content["templating"]["list"] == []
+    assert min(times) >= round(START.timestamp() * 1000)
+
+
+def test_the_raw_values_are_a_table_in_three_formats(soaked: Run, taken: Snapshots) -> None:
+    table = soaked.load_table(snapshots.TABLE)
+    assert len(table) == sum(one.values for one in taken.boards)
+    assert list(table.columns) == ["time", "dashboard", "panel", "line", "unit", "value"]
+    assert len(pd.read_csv(soaked.folder / "tables/dashboards.csv")) == len(table)
+    lines = (soaked.folder / "tables/dashboards.jsonl").read_text().splitlines()
+    assert len(lines) == len(table) and json.loads(lines[0])["time"].startswith("2026-11-23T")
+
+
+def test_grafana_takes_the_snapshots_and_the_events(
+    soaked: Run, past: History, taken: Snapshots
+) -> None:
+    with serving() as server:
+        grafana = Grafana(server.url, TOKEN)
+        kept = showing.keep(soaked, taken, grafana)
+        assert {one.url for one in kept.boards} == {
+            f"{server.url}/dashboard/snapshot/{key}" for key in server.snapshots
+        }
+        assert "5 in Grafana" in kept.summary
+        tick = showing.show(soaked, Access(past.server, grafana))
+        assert str(tick.status) == "REHEARSED"
+        kinds = {tag for one in server.annotations.values() for tag in one["tags"]}
+        assert {"load-start", "load-stop", "alert", "throttling", "error-burst"} <= kinds
+    run_again = showing.show(soaked, Access(past.server))
+    assert str(run_again.status) == "NOT REHEARSED" and "no Grafana" in run_again.note
+
+
+def test_without_prometheus_the_snapshot_says_so(
+    soaked: Run, new_run: Callable[[str], Run]
+) -> None:
+    run = new_run("")
+    for kind in ("load-start", "load-stop"):
+        run.event(kind, "05", scenario="soak")
+    nothing = snapshots.take_where_possible(run, None, "")
+    assert nothing.absent == series.NO_PROMETHEUS and not nothing.has_data
+    assert scale.measure_where_possible(run, None, snapshots.window_of(run)).empty
+
+
+# ── events ────────────────────────────────────────────────────────────────────────────────────
+
+
+def seen(run: Run, kind: str) -> list[dict[str, Any]]:
+    return run.events(kind)
+
+
+def test_alerts_throttling_and_errors_become_events_with_their_source(soaked: Run) -> None:
+    (alert,) = seen(soaked, "alert")
+    assert (alert["source"], alert["subject"]) == ("Prometheus", "GpuHot 0")
+    assert datetime.fromisoformat(alert["at"]) == ALERT[0]
+    assert abs(datetime.fromisoformat(alert["until"]) - ALERT[1]) < timedelta(seconds=20)
+    held = [datetime.fromisoformat(one["at"]) for one in seen(soaked, "throttling")]
+    assert held == [start for start, _ in THROTTLED]
+    (burst,) = seen(soaked, "error-burst")
+    assert (burst["source"], burst["text"]) == ("load engine", "20 requests failed")
+    assert datetime.fromisoformat(burst["at"]) == START + timedelta(seconds=60)
+    assert datetime.fromisoformat(burst["until"]) == START + timedelta(seconds=62)
+
+
+def test_who_is_asked_again_tells_nothing_twice(past: History, soaked: Run) -> None:
+    before = len(soaked.events())
+    sources = gathering.gather(soaked, past.window, Access(past.server))
+    assert len(soaked.events()) == before
+    assert soaked.load(EventSources) == sources
+    absent = {one.name: one.absent for one in sources.sources if one.absent}
+    assert absent == {
+        "Kubernetes": gathering.NO_CLUSTER, "Auto Scaling group": gathering.NO_GROUP,
+    }  # fmt: skip
+    assert list(gathering.frame(sources)["New events"]) == [0, 0, 0, "–", "–"]
+
+
+def test_events_are_lines_in_every_picture(soaked: Run, past: History, taken: Snapshots) -> None:
+    shown = marks.of_run(soaked, past.window.start, past.window.end)
+    assert taken.events == len(shown) == 7
+    assert [one.kind for one in shown][:2] == ["load-start", "phase-start"]
+    for one in taken.boards:
+        svg = (soaked.folder / one.picture).with_suffix(".svg").read_text()
+        assert "Load Test Start soak" in svg and "alert GpuHot 0" in svg
+        assert (soaked.folder / one.page).read_text().count("Load Test Stop soak") == 1
+
+
+def as_read(raw: dict[str, Any], kind: str) -> Any:
+    """An object as the official client reads it from the API's JSON."""
+    return client.ApiClient().deserialize(json.dumps(raw), kind, "application/json")
+
+
+def kubernetes_event(reason: str, message: str, kind: str = "Pod", age_s: float = 0) -> Any:
+    raw = {
+        "metadata": {"name": "e", "namespace": "triton"},
+        "involvedObject": {"kind": kind, "name": "x"},
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": (START - timedelta(seconds=age_s)).isoformat(),
+    }
+    return as_read(raw, "CoreV1Event")
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "kind"),
+    [
+        ("ScalingReplicaSet", "Scaled up replica set triton-7 to 2 from 1", "scale-up"),
+        ("ScalingReplicaSet", "Scaled down replica set triton-7 to 1 from 2", "scale-down"),
+        ("SuccessfulRescale", "New size: 2; reason: external metric above target", "scale-up"),
+        ("SuccessfulRescale", "New size: 1; reason: All metrics below target", "scale-down"),
+        ("TriggeredScaleUp", "pod triggered scale-up: [{g 1->2 (max: 2)}]", "scale-up"),
+        ("RegisteredNode", "Node ip-x event: Registered Node ip-x in Controller", "node-added"),
+        ("RemovingNode", "Node ip-x event: Removing Node ip-x from Controller", "node-removed"),
+        (
+            "SpotInterruption",
+            "Spot ITN received. Instance will be interrupted",
+            "spot-interruption",
+        ),
+        ("BackOff", "Back-off restarting failed container triton in pod x", "pod-restart"),
+        ("Killing", "Container triton failed liveness probe, will be restarted", "pod-restart"),
+        ("Killing", "Stopping container triton", ""),
+        ("Pulled", "Successfully pulled image", ""),
+    ],
+)
+def test_kubernetes_events_are_told_in_the_runs_words(reason: str, message: str, kind: str) -> None:
+    found = list(events.of_kubernetes([kubernetes_event(reason, message)], START))
+    assert [one.kind for one in found] == ([kind] if kind else [])
+    assert all(one.source == "Kubernetes" and one.at == START for one in found)
+
+
+def test_kubernetes_events_of_before_the_load_are_left_out() -> None:
+    old = kubernetes_event("BackOff", "Back-off", age_s=60)
+    assert list(events.of_kubernetes([old], START)) == []
+
+
+def test_a_crash_that_left_no_event_is_seen_in_the_pods_status() -> None:
+    ended = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": START.isoformat()}
+    status = {
+        "name": "triton", "restartCount": 1, "ready": True, "image": "x", "imageID": "x",
+        "lastState": {"terminated": ended},
+    }  # fmt: skip
+    raw = {"metadata": {"name": "triton-0"}, "status": {"containerStatuses": [status]}}
+    pod = as_read(raw, "V1Pod")
+    (found,) = events.of_pods([pod], START)
+    assert (found.kind, found.subject) == ("pod-restart", "Pod triton-0")
+    assert "OOMKilled, exit status 137" in found.text
+    assert list(events.of_pods([pod], END)) == []
+
+
+def test_activities_of_the_group_are_nodes_and_spot_notices() -> None:
+    asked = boto3.client(
+        "autoscaling", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    base = {"AutoScalingGroupName": "gpu", "StatusCode": "Successful", "StartTime": START}
+    told = [
+        ("Launching a new EC2 instance: i-1", "a user request"),
+        ("Terminating EC2 instance: i-1", "an instance was taken out of service in response to "
+         "an EC2 Spot Instance interruption notice"),
+        ("Terminating EC2 instance: i-2", "a user request"),
+    ]  # fmt: skip
+    activities = [
+        {**base, "ActivityId": str(n), "Description": what, "Cause": f"At 2026 {why}."}
+        for n, (what, why) in enumerate(told)
+    ]
+    old = {**activities[0], "ActivityId": "9", "StartTime": START - timedelta(days=1)}
+    with Stubber(asked) as stub:
+        stub.add_response("describe_scaling_activities", {"Activities": [*activities, old]})
+        account = cast(Account, SimpleNamespace(client=lambda _: asked))
+        found = list(events.of_asg(account, "gpu", START))
+    assert [one.kind for one in found] == ["node-added", "spot-interruption", "node-removed"]
+    assert {one.source for one in found} == {"Auto Scaling group"}
+
+
+def test_a_witness_that_does_not_answer_does_not_silence_the_others(
+    soaked: Run, past: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = type(past.server)("http://127.0.0.1:9")
+    sources = gathering.gather(soaked, past.window, Access(gone))
+    absent = {one.name: one.absent for one in sources.sources}
+    assert absent["load engine"] == ""
+    assert "cannot be reached" in absent["Prometheus alerts"]
+
+
+def test_an_event_keeps_the_time_it_happened_at(run: Run) -> None:
+    happened = Happening("scale-up", START, "Kubernetes", "Deployment triton")
+    assert events.log(run, "05", [happened, happened]) == 1
+    (event,) = run.events("scale-up")
+    assert event["at"] == "2026-11-23T06:00:00.000Z" and event["stage"] == "05"
+
+
+# ── what watching costs ───────────────────────────────────────────────────────────────────────
+
+
+def test_what_watching_costs_is_measured(new_run: Callable[[str], Run], past: History) -> None:
+    run = new_run("")
+    found = scale.measure(run, past.server, past.window)
+    assert run.load(Scale) == found
+    assert found.series >= 0 and found.retention == "1d"
+    shown = scale.frame(found).set_index("What")["Found"]
+    assert shown["Sampler's CPU"] == "not sampled"  # nobody sampled that past
+    assert datetime.now(UTC) > past.window.end
