@@ -109,7 +109,8 @@ def test_the_prices_of_the_plan_go_before_the_list(run: Run) -> None:
     prices = {key[1:]: value for key, value in found.items() if key[0] == rules.PRICE}
     assert prices == {
         ("NAT gateway", "stack"): "vector(0.1)",
-        ("GPU node", "gpu-node"): "vector(0.2)",
+        ("Load balancer", "stack"): "vector(0.02)",
+        ("GPU node", "gpu-node"): "vector(0.21)",
     }
     assert (rules.EXPIRES,) not in found
 
