@@ -130,10 +130,8 @@ PROMISES = (
     Promise("03.ingress", "An ALB serves HTTPS with health checks", "Triton's chart"),
     Promise("03.smoke", "Triton answers an inference over HTTP and gRPC, as ONNX Runtime does"),
     Promise("04.prometheus", "Prometheus scrapes Triton and the machine"),
-    Promise(
-        "04.operator", "The Prometheus Operator runs in the cluster", "the cluster's monitoring"
-    ),
-    Promise("04.dcgm", "The DCGM exporter reports the GPU", "the cluster's monitoring"),
+    Promise("04.operator", "The Prometheus Operator runs in the cluster"),
+    Promise("04.dcgm", "The DCGM exporter reports the GPU"),
     Promise("04.dashboards", "Grafana dashboards show GPU, latency and throughput"),
     Promise("04.annotations", "Grafana shows Load Test Start and Stop"),
     Promise("05.scenarios", "Smoke, Spike and Soak are fired at Triton"),
