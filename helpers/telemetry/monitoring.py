@@ -1,4 +1,4 @@
-"""The cluster's monitoring: whether operator and DCGM exporter run, or were rendered and checked."""
+"""The cluster's monitoring: whether operator and DCGM exporter run, or were rendered."""
 
 from helpers.checklist import Status, Tick, claim, tick
 from helpers.cluster.live_reports import Releases
