@@ -51,8 +51,7 @@ class Life:
         unchanged: A second plan.
         seen: What the leftover scan saw while it stood.
         changed: A plan with a lower cap on the price of GPU nodes.
-        half_way: What stood after its destroy was killed.
-        complaint: What the killed destroy said.
+        half_way: How many resources stood after its destroy was killed.
         certificate: The zero certificate at the end.
         left: What Terraform's state held at the end.
         calls: What was asked of AWS.
@@ -65,8 +64,7 @@ class Life:
     unchanged: Replan
     seen: Scan
     changed: Replan
-    half_way: tuple[str, ...] = ()
-    complaint: str = ""
+    half_way: int = 0
     certificate: Zero | None = None
     left: tuple[str, ...] = ("not looked at",)
     calls: list[Line] = field(default_factory=list)
@@ -119,13 +117,11 @@ def _end(run: Run, aws: emulator.Emulator, lived: Life) -> None:
     aws.fault(Fault(kind="slow", service="eks", operation="DeleteNodegroup", delay_s=5, times=1))
     killer = threading.Thread(target=_kill, args=(workspace, aws))
     killer.start()
-    with pytest.raises(Problem) as complaint:
+    with pytest.raises(Problem):
         workspace.destroy()
     killer.join()
     aws.clear_faults()
-    lived.complaint = str(complaint.value)
-    lived.half_way = workspace.standing()
-    workspace.destroy()
+    lived.half_way = workspace.destroy()
     lived.left = workspace.standing()
     lived.certificate = zero.certify(run, aws.account, state=lived.left, pause_s=0)
 
@@ -159,13 +155,13 @@ def test_the_scan_sees_the_stack_while_it_stands(life: Life) -> None:
     assert life.seen.not_scanned == ()
     assert {one.kind for one in life.seen.left} >= {
         "EKS cluster", "EKS node group", "auto scaling group", "launch template", "instance",
-        "volume", "VPC", "NAT gateway", "elastic IP", "S3 bucket", "ECR repository", "IAM role",
+        "volume", "VPC", "NAT gateway", "elastic IP", "S3 bucket", "ECR repository", "role",
         "budget",
     }  # fmt: skip
 
 
 def test_a_destroy_that_is_killed_leaves_something_and_is_finished_by_the_next(life: Life) -> None:
-    assert 0 < len(life.half_way) < len(life.planned.resources)
+    assert 0 < life.half_way < len(life.planned.resources)
     assert life.left == ()
 
 
@@ -190,5 +186,5 @@ def test_one_action_less_in_the_policy_is_seen(life: Life) -> None:
     needed = privilege.used(life.calls)
     for action in needed - {"sts:GetCallerIdentity"}:
         grants = {one for one in privilege.granted(life.policies) if one.lower() != action.lower()}
-        covered_by_pattern = privilege.lacking({action}, grants) == set()
-        assert covered_by_pattern or privilege.lacking(needed, grants) == {action}
+        by_pattern = any(one.endswith("*") and one[:-1].lower() in action.lower() for one in grants)
+        assert by_pattern or action in privilege.lacking(needed, grants)
