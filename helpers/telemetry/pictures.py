@@ -19,7 +19,8 @@ HEAD_IN, FOOT_IN, TITLE_IN, LINE_IN, BELOW_IN = 0.45, 0.4, 0.3, 0.15, 0.34
 LEFT_IN, RIGHT_IN = 0.62, 0.22
 MOST_LINES = 6
 LIMIT = (0, (5, 3))
-LOADS, PHASES = "load-start", "phase-start"
+LOADS = "load-start"
+MOST_NAMED, KEY_COLUMNS, KEY_IN = 24, 3, 0.17  # the key of events; further ones are lines alone
 GOOD, BAD = "#00694d", "#a83500"
 
 
@@ -70,21 +71,26 @@ def number(value: float, panel: Panel) -> str:
 def _figure(answers: Answers, marks: Sequence[Mark]) -> Figure:
     board = answers.board
     rows = max(y + height for _, y, _, height in (one.place for one in board.panels))
-    total = rows * UNIT_IN + HEAD_IN + FOOT_IN
+    named = list(enumerate(marks[:MOST_NAMED], 1))
+    foot = FOOT_IN + KEY_IN * -(-len(named) // KEY_COLUMNS)
+    total = rows * UNIT_IN + HEAD_IN + foot
     figure = style.canvas(WIDTH_IN, total)
-    topmost: dict[int, int] = {}
     for panel in board.panels:
-        x, y, _, _ = panel.place
         if panel.kind == "stat":
             _stat(figure.add_axes(_place(panel, total, 0)), panel, answers.of(panel))
             continue
         lines = answers.of(panel)["line"].nunique()
         axes = figure.add_axes(_place(panel, total, min(lines, MOST_LINES + 1)))
         _over_time(axes, panel, answers)
-        _mark(axes, marks, named=topmost.setdefault(x, y) == y)
+        _mark(axes, marks)
     figure.text(0.012, 1 - 0.28 / total, board.title, fontweight="bold", fontsize=13)
     colour = style.VERMILION if answers.note else style.GREY
     figure.text(0.012, 0.12 / total, _foot(answers, marks), fontsize=8, color=colour)
+    for number, one in named:
+        down, across = divmod(number - 1, KEY_COLUMNS)
+        place = 0.012 + across / KEY_COLUMNS, (foot - 0.12 - KEY_IN * down) / total
+        text = f"{number}  {one.at:%H:%M:%S}  {one.text}"
+        figure.text(*place, text, fontsize=7.5, color=style.GREY, va="top")
     return figure
 
 
@@ -170,10 +176,9 @@ def _line(
 
 def _limit(axes: Axes, panel: Panel) -> None:
     assert panel.limit is not None
-    side = "≤" if panel.limit.bad_above else "≥"
     axes.axhline(panel.limit.value, color=style.VERMILION, linewidth=1, linestyle=LIMIT)
     axes.annotate(
-        f"target {side} {panel.limit.value:g}", (1.0, panel.limit.value),
+        f"limit {panel.limit.value:g}", (1.0, panel.limit.value),
         xycoords=("axes fraction", "data"), xytext=(-3, 2), textcoords="offset points",
         ha="right", va="bottom", fontsize=7, color=style.VERMILION,
     )  # fmt: skip
@@ -190,16 +195,16 @@ def _absent(axes: Axes, panel: Panel) -> None:
     )  # fmt: skip
 
 
-def _mark(axes: Axes, marks: Sequence[Mark], *, named: bool) -> None:
-    """Loads as shaded times, every other event as a line; names on the topmost panels only."""
+def _mark(axes: Axes, marks: Sequence[Mark]) -> None:
+    """Loads as shaded times, events as lines; each has its number in the key below the panels."""
     low, high = axes.get_xlim()
-    for count, one in enumerate(marks):
+    for number, one in enumerate(marks, 1):
         at = max(style.moment(one.at), low)
         if one.kind == LOADS and one.until:
-            axes.axvspan(
-                at, min(style.moment(one.until), high), color=style.SKY, alpha=0.12, linewidth=0
-            )
-        style.vertical(axes, at, one.text if named else "", row=count % 3)
+            until = min(style.moment(one.until), high)
+            axes.axvspan(at, until, color=style.SKY, alpha=0.12, linewidth=0)
+        text = str(number) if number <= MOST_NAMED else ""
+        style.vertical(axes, at, text, row=(number - 1) % 3)
 
 
 def _shown(answers: Answers, marks: Sequence[Mark]) -> list[Mark]:
@@ -210,5 +215,8 @@ def _shown(answers: Answers, marks: Sequence[Mark]) -> list[Mark]:
 def _foot(answers: Answers, marks: Sequence[Mark]) -> str:
     window = answers.window
     scraped = f"Every {window.interval_s:g} s scraped, a point each {window.step_s:.3g} s, UTC."
-    events = f" {len(marks)} events." if marks else ""
+    more = (
+        f", {len(marks) - MOST_NAMED} of them without a number" if len(marks) > MOST_NAMED else ""
+    )
+    events = f" {len(marks)} events{more}." if marks else ""
     return f"{scraped}{events} {answers.note}".strip()
