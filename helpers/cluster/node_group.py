@@ -1,7 +1,7 @@
 """The GPU node group as AWS has it: asked, not taken from Terraform's word."""
 
 import base64
-import re
+import email
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +14,7 @@ from helpers.cluster.live_reports import NodeGroup
 from helpers.errors import Problem
 from helpers.run import Run
 
-NODE_CONFIG = re.compile(r"^apiVersion: \"?node\.eks\.aws/.*?(?=^--|\Z)", re.MULTILINE | re.DOTALL)
+NODE_CONFIG = "application/node.eks.aws"
 EKS_EFFECTS = {
     "NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"
 }  # fmt: skip
@@ -75,14 +75,14 @@ def registration(template: dict[str, Any]) -> tuple[dict[str, str], tuple[str, .
     Raises:
         Problem: The user data hold no NodeConfig.
     """
-    text = base64.b64decode(template.get("UserData", "")).decode(errors="replace")
-    match = NODE_CONFIG.search(text)
-    if match is None:
+    message = email.message_from_bytes(base64.b64decode(template.get("UserData", "")))
+    parts = [one for one in message.walk() if one.get_content_type() == NODE_CONFIG]
+    if not parts:
         raise Problem(
             "The launch template of the GPU nodes has no NodeConfig: its nodes would not join.",
             "Apply stage 01 again.",
         )
-    flags = yaml.safe_load(match.group())["spec"].get("kubelet", {}).get("flags", [])
+    flags = yaml.safe_load(str(parts[0].get_payload()))["spec"].get("kubelet", {}).get("flags", [])
     given = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
     labels = dict(one.split("=", 1) for one in given.get("node-labels", "").split(",") if one)
     taints = tuple(one for one in given.get("register-with-taints", "").split(",") if one)

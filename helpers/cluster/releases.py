@@ -25,8 +25,9 @@ from helpers.run import Run
 
 RANDOM = "random"
 PASSWORD_BYTES = 24
-# objects → one sentence of what was checked; raises Problem where something is wrong
-Check = Callable[[Run, list[dict[str, Any]]], str]
+# name, namespace and objects of a release → one sentence of what was checked; raises Problem
+# where something is wrong
+Check = Callable[[Run, str, str, list[dict[str, Any]]], str]
 
 
 def install(run: Run, cluster: Cluster, account: Account, stage: str = "02") -> Releases:
@@ -130,7 +131,7 @@ def _rehearse(run: Run, release: Release, known: dict[str, Any], check: Check) -
     try:
         text = Helm(mark=run.mark).template(release.name, chart.path, release.namespace, files)
         objects = [one for one in yaml.safe_load_all(text) if one]
-        said = check(run, objects)
+        said = check(run, release.name, release.namespace, objects)
     except Problem as fault:
         return _released(release, chart.digest, "FAILED", str(fault))
     run.write(f"cluster/rendered/{release.name}.yaml", text)

@@ -61,7 +61,7 @@ def test_without_a_registry_program_it_is_said_how_to_get_one(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tools, "find", lambda name: None)
-    with pytest.raises(Unavailable, match="no image can be pushed.*make setup"):
+    with pytest.raises(Unavailable, match=r"no image can be pushed.*make setup"):
         registry.serve(run)
 
 

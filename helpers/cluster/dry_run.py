@@ -1,0 +1,165 @@
+"""What a kubeconfig adds: the API server's own answer to every object, and a real installation.
+
+Opt-in: the profile's `cluster.context`, or `GPU_E2E_KUBECONTEXT` for the tests, names a context of
+the user's own kubeconfig (kind, minikube, any cluster). Everything that is made there is removed.
+"""
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kubernetes.client import V1Namespace, V1ObjectMeta
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic.exceptions import ResourceNotFoundError
+
+from helpers.cluster import client, contract, nodes, rollout_wait, waits
+from helpers.cluster.client import Cluster
+from helpers.cluster.findings import Finding
+from helpers.cluster.helm import Helm
+from helpers.cluster.rendering import CHART
+from helpers.cluster.waits import Seen
+from helpers.errors import Unavailable
+from helpers.run import Run
+
+CPU_VALUES = CHART / "values-cpu.yaml"
+MANAGER = "gpu-e2e-dry-run"
+
+
+def of_run(run: Run) -> Cluster:
+    """The cluster of the user's context.
+
+    Raises:
+        Unavailable: The profile names none.
+        Problem: There is no such context.
+    """
+    if not run.profile.cluster.context:
+        raise Unavailable("The profile names no context of a kubeconfig (cluster.context).")
+    return client.of_context(run.profile.cluster.context)
+
+
+def ask(cluster: Cluster, bodies: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
+    """Have the API server apply every object without storing it; what it refuses.
+
+    Namespaces that are not there are made for the time of the question.
+
+    Args:
+        cluster: Whose API server.
+        bodies: Objects with their namespace.
+
+    Raises:
+        Problem: The cluster cannot be reached.
+    """
+    wanted = {str(one["metadata"].get("namespace", "")) for one in bodies} - {""}
+    with contextlib.ExitStack() as made:
+        for name in sorted(wanted):
+            made.enter_context(namespace(cluster, name))
+        found = [_apply(cluster, body) for body in bodies]
+    return tuple(one for one in found if one)
+
+
+def install(run: Run, cluster: Cluster, image: str, models: Sequence[str]) -> str:
+    """Install the chart with its CPU values, wait for it, and run `helm test`; the test's log.
+
+    Args:
+        run: Whose patience is used.
+        cluster: Where.
+        image: `repository@sha256:…` that the cluster's nodes can pull.
+        models: Names of models in it, with KIND_CPU instance groups.
+
+    Raises:
+        Problem: Helm, the rollout or the test failed; the sentence says why.
+    """
+    release, helm = f"triton-{uuid.uuid4().hex[:6]}", Helm.of(cluster, run.mark)
+    repository, _, digest = image.partition("@")
+    chosen = run.write(
+        "cluster/values/dry-run.yaml",
+        f"image: {{repository: {repository}, digest: '{digest}'}}\n"
+        f"modelRepository: {{load: {list(models)}}}\n",
+    )
+    with namespace(cluster, release):
+        helm.apply(release, CHART, release, _values(chosen))
+        try:
+            pace = nodes.pace(run, run.profile.cluster.rollout_s)
+            rollout_wait.wait(cluster, release, release, pace)
+            return helm.test(release, release)
+        finally:
+            helm.remove(release, release)
+
+
+@contextlib.contextmanager
+def namespace(cluster: Cluster, name: str) -> Iterator[None]:
+    """A namespace that is removed again, unless it was there before.
+
+    Raises:
+        Problem: The cluster refuses, or cannot be reached.
+    """
+    with client.asking(f"The namespace {name}", namespace=name):
+        before = name in {
+            one["metadata"]["name"] for one in cluster.plain(cluster.core.list_namespace())["items"]
+        }
+        if not before:
+            cluster.core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name)))
+    try:
+        yield
+    finally:
+        if not before:
+            with client.asking(f"The removal of namespace {name}", namespace=name):
+                cluster.core.delete_namespace(name)
+
+
+def wait_gone(cluster: Cluster, name: str, run: Run) -> None:
+    """Wait until a namespace, and all that was in it, is gone.
+
+    Raises:
+        Problem: It is still there when the time is over.
+    """
+    waits.until(
+        f"namespace {name} gone",
+        lambda: _gone(cluster, name),
+        lambda: f"Something holds it: kubectl get namespace {name} -o yaml shows what.",
+        nodes.pace(run, run.profile.cluster.release_s),
+    )
+
+
+def _values(chosen: Path) -> list[Path]:
+    return [contract.CONTRACT, CPU_VALUES, chosen]
+
+
+def _gone(cluster: Cluster, name: str) -> Seen:
+    with client.asking(f"The namespace {name}"):
+        found = cluster.plain(cluster.core.list_namespace())["items"]
+    left = any(one["metadata"]["name"] == name for one in found)
+    return Seen(not left, "still there" if left else "gone")
+
+
+def _apply(cluster: Cluster, body: Mapping[str, Any]) -> Finding | None:
+    meta = body["metadata"]
+    where = f"{meta.get('namespace', '')}/{meta['name']}".lstrip("/")
+    name = f"{body['kind']} {where}"
+    with client.asking(f"The dry run of {name}"):
+        try:
+            kinds = cluster.dynamic().resources
+            resource = kinds.get(api_version=body["apiVersion"], kind=body["kind"])
+            resource.server_side_apply(
+                body=dict(body), name=meta["name"], namespace=meta.get("namespace"),
+                field_manager=MANAGER, dry_run="All", query_params=[("fieldValidation", "Strict")],
+                force_conflicts=True,
+            )  # fmt: skip
+        except ResourceNotFoundError:
+            known = "a kind that the cluster knows: install the release that brings its CRD first"
+            return Finding(object=name, field="kind", wrong="no such kind", right=known)
+        except ApiException as error:
+            if error.status in (400, 403, 404, 409, 422):
+                said = client.refusal(error)
+                right = "an object that the API server takes"
+                return Finding(object=name, field=_field(said), wrong=said, right=right)
+            raise
+    return None
+
+
+def _field(said: str) -> str:
+    """The field that the server's sentence begins with, as in `… is invalid: spec.x: Required`."""
+    tail = said.partition(" is invalid: ")[2]
+    return tail.partition(":")[0] if tail else ""
