@@ -6,7 +6,7 @@ what runs notebooks.
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -140,6 +140,7 @@ def load_command(
     protocol: Annotated[str, typer.Option(help="http, https or grpc.")] = "http",
     workers: Annotated[int, typer.Option(help="Processes that share the load.")] = 1,
     p99_ms: Annotated[float, typer.Option(help="Objective, milliseconds.")] = 100.0,
+    locust: Annotated[bool, typer.Option(help="Let Locust control the workers.")] = False,
     run_id: Annotated[str, typer.Option("--run", help="Run whose server it is.")] = "",
 ) -> None:
     """Fire a ready-made scenario at the server of a run; tables go to outputs/loads."""
@@ -158,7 +159,8 @@ def load_command(
         if not found.is_valid:
             raise typer.Exit(FAILED)
         return
-    result = asyncio.run(load.run(chosen, endpoint, objective_ms=p99_ms))
+    control: Literal["embedded", "locust"] = "locust" if locust else "embedded"
+    result = asyncio.run(load.run(chosen, endpoint, objective_ms=p99_ms, control=control))
     print(result.report.sentence)
     print(f"Tables: {result.folder}")
     if result.report.invalid:

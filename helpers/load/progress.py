@@ -149,6 +149,11 @@ class Merged:
         )
 
 
+def bucket_ms(bucket: int) -> float:
+    """The latency in the middle of a bucket, milliseconds."""
+    return math.exp((bucket + 0.5) * STEP) * 1000
+
+
 def _total(parts: Iterable[dict[str, Any]], name: str) -> int:
     values = (one[name] for one in parts)
     return sum(sum(one.values()) if isinstance(one, dict) else one for one in values)
@@ -159,5 +164,5 @@ def _percentile_ms(latency: "Counter[int]", share: float) -> float | None:
     for bucket in sorted(latency):
         reached += latency[bucket]
         if reached >= rank:
-            return math.exp((bucket + 0.5) * STEP) * 1000
+            return bucket_ms(bucket)
     return None

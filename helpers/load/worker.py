@@ -31,24 +31,32 @@ except ImportError:  # there is none for this system: asyncio does the same, but
     import asyncio as loops  # type: ignore[no-redef]
 
 
-class Work(Settings):
-    """What a worker has to do.
+class Order(Settings):
+    """What is fired at whom.
 
     Attributes:
-        folder: Where `parts/` lies.
         scenario: What is played.
-        shard: Its share of the scenario.
         endpoint: Whom it is fired at.
         shape: What goes in and out.
-        max_connections: Most connections at a time, of this worker.
+        max_connections: Most connections at a time, of one worker.
     """
 
-    folder: Path
     scenario: Scenario
-    shard: Shard
     endpoint: Endpoint
     shape: Shape
     max_connections: int
+
+
+class Work(Order):
+    """What one worker has to do.
+
+    Attributes:
+        folder: Where `parts/` lies.
+        shard: Its share of the scenario.
+    """
+
+    folder: Path
+    shard: Shard
 
 
 def main() -> None:

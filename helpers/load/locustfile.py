@@ -1,0 +1,194 @@
+"""Locust as the control plane of many machines: each of its workers fires one shard of a scenario.
+
+    GPU_E2E_ORDER=ORDER locust -f helpers/load/locustfile.py --headless --master|--worker …
+
+Locust's own users would synchronise, and its statistics round; so a worker has one user, whose
+only task is to run the embedded engine's worker on its shard. The master tells on standard output
+what a single worker of the engine would (`helpers.load.worker`), and gathers the shards' records:
+those are the source of truth, Locust's table is for looking at.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult
+from locust import User, constant, events, task
+from locust.env import Environment
+from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
+
+from helpers.load import recorder
+from helpers.load.arrivals import Shard
+from helpers.load.progress import bucket_ms
+from helpers.load.worker import Order, Work, say
+
+ORDER = Order.model_validate_json(os.environ["GPU_E2E_ORDER"])
+READY, BEGIN, SAID, PART = "load-ready", "load-begin", "load-said", "load-part"
+BEGUN_AT = AsyncResult()  # seconds since 1970; a process takes part once
+FAILED = {"kind": "failed"}
+SUMS = ("sent", "ok", "in_flight", "memory_mib")
+
+
+def take_part(environment: Environment, **_: Any) -> None:
+    """Become a worker or the master of the load, whichever this process is of Locust."""
+    match environment.runner:
+        case WorkerRunner() as runner:
+            runner.register_message(BEGIN, lambda msg, **_: BEGUN_AT.set(msg.data["at"]))
+        case MasterRunner() as runner:
+            Master(runner).listen()
+
+
+events.init.add_listener(take_part)  # type: ignore[no-untyped-call]
+
+
+class ShardUser(User):
+    """The one user of a worker; it fires the worker's shard once."""
+
+    wait_time = constant(3600)
+
+    @task
+    def fire(self) -> None:
+        """Run the engine on this worker's shard, and tell the master what it tells."""
+        runner = self.environment.runner
+        shard = Shard(runner.worker_index, ORDER.scenario.workers)
+        with tempfile.TemporaryDirectory() as folder:
+            work = Work(folder=Path(folder), shard=shard, **dict(ORDER))
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "helpers.load.worker", work.model_dump_json()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            last = FAILED
+            try:
+                last = self._follow(worker, shard)
+            finally:
+                worker.terminate()
+                worker.wait()
+                self._send_records(Path(folder))
+                runner.send_message(SAID, {"shard": shard.number, **last})
+
+    def _follow(self, worker: Any, shard: Shard) -> dict[str, Any]:
+        """Pass on what the engine's worker tells; returns the last of it."""
+        for line in worker.stdout:
+            said: dict[str, Any] = json.loads(line)
+            match said["kind"]:
+                case "ready":
+                    self.environment.runner.send_message(READY, {"shard": shard.number})
+                    # the wall clock is what machines share (NTP); the engine wants this machine's
+                    zero = time.monotonic() + BEGUN_AT.get() - time.time()
+                    worker.stdin.write(f"{zero!r}\n")
+                    worker.stdin.flush()
+                case "end":
+                    return said
+                case "progress":
+                    self._count(said)
+                    self.environment.runner.send_message(SAID, {"shard": shard.number, **said})
+                case _:
+                    self.environment.runner.send_message(SAID, {"shard": shard.number, **said})
+        return FAILED
+
+    def _count(self, said: dict[str, Any]) -> None:
+        """Show a second in Locust's table."""
+        scenario = ORDER.scenario
+        for bucket, count in said["latency"].items():
+            for _ in range(count):
+                self.environment.stats.log_request(
+                    scenario.protocol, scenario.name, bucket_ms(int(bucket)), 0
+                )
+
+    def _send_records(self, folder: Path) -> None:
+        for part in sorted(recorder.parts_folder(folder, ORDER.scenario.name).glob("*.parquet")):
+            facts = {"name": part.name, "data": part.read_bytes()}
+            self.environment.runner.send_message(PART, facts)
+
+
+class Master:
+    """Speaks for all workers as if they were one.
+
+    Args:
+        runner: Locust's side of it.
+    """
+
+    def __init__(self, runner: MasterRunner) -> None:
+        self._runner = runner
+        self._ready: set[int] = set()
+        self._seconds: dict[int, dict[str, Any]] = {}
+        self._ends: dict[int, dict[str, Any]] = {}
+
+    def listen(self) -> None:
+        """Hear what the workers tell."""
+        self._runner.register_message(READY, self._on_ready)
+        self._runner.register_message(SAID, self._on_said)
+        self._runner.register_message(PART, _keep)
+
+    def _on_ready(self, msg: Any, **_: Any) -> None:
+        self._ready.add(msg.data["shard"])
+        if len(self._ready) == ORDER.scenario.workers:
+            gevent.spawn(self._begin)
+
+    def _begin(self) -> None:
+        say("ready")
+        line = gevent.get_hub().threadpool.apply(sys.stdin.readline)
+        if not line:  # the parent is gone
+            self._runner.quit()
+            return
+        at = time.time() + float(line) - time.monotonic()
+        self._runner.send_message(BEGIN, {"at": at})
+
+    def _on_said(self, msg: Any, **_: Any) -> None:
+        shard, kind = msg.data.pop("shard"), msg.data["kind"]
+        if kind in ("end", "failed"):
+            self._ends[shard] = msg.data
+            if len(self._ends) == ORDER.scenario.workers:
+                self._end()
+        elif kind == "progress":
+            self._seconds[shard] = msg.data
+            if len(self._seconds) == ORDER.scenario.workers:
+                say(**summed(list(self._seconds.values())))
+                self._seconds.clear()
+        elif shard == 0:
+            print(json.dumps(msg.data), flush=True)
+
+    def _end(self) -> None:
+        ends = list(self._ends.values())
+        if all(one["kind"] == "end" for one in ends):
+            say(
+                "end",
+                engine=f"{ends[0]['engine']}, {len(ends)} Locust workers",
+                interrupted=any(one["interrupted"] for one in ends),
+                cpu_share=max(one["cpu_share"] for one in ends),
+            )
+        # workers report to Locust's own table every so often; the last report is still to come
+        gevent.spawn_later(WORKER_REPORT_INTERVAL + 1, self._runner.quit)
+
+
+def summed(seconds: list[dict[str, Any]]) -> dict[str, Any]:
+    """The progress of several workers as that of one."""
+    errors: Counter[str] = Counter()
+    latency: Counter[str] = Counter()
+    for one in seconds:
+        errors.update(one["errors"])
+        latency.update(one["latency"])
+    return {
+        "kind": "progress",
+        "phase": seconds[0]["phase"],
+        "elapsed_s": max(one["elapsed_s"] for one in seconds),
+        "errors": dict(errors),
+        "latency": dict(latency),
+        **{name: sum(one[name] for one in seconds) for name in SUMS},
+    }
+
+
+def _keep(msg: Any, **_: Any) -> None:
+    """Keep a part of a shard's records beside those of the others."""
+    folder = recorder.parts_folder(Path(os.environ["GPU_E2E_FOLDER"]), ORDER.scenario.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / msg.data["name"]).write_bytes(msg.data["data"])
