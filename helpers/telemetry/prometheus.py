@@ -41,10 +41,12 @@ class Place:
     Attributes:
         service: Its name as a service; also the folder of the run that is its own.
         port: Where it listens; 0 chooses a free port.
+        dropped: Series that it does not keep, as a regular expression of `job;name`.
     """
 
     service: str
     port: int = 0
+    dropped: str = ""
 
     @property
     def targets(self) -> str:
@@ -110,6 +112,8 @@ def frame(found: Targets) -> pd.DataFrame:
     facts = {
         "Prometheus": found.prometheus,
         "Scraped every": f"{found.scrape_interval_s:g} s",
+        "Kept for": found.retention,
+        "Series": f"{found.series:,}",
         **{f"Target {job}": "up" if is_up else "DOWN" for job, is_up in found.up.items()},
         "GPU": found.gpu,
     }
@@ -223,10 +227,21 @@ def _configuration(run: Run, place: Place) -> str:
             },
             "rule_files": [str(RULES / "*.yaml"), str(facts.resolve())],
             "scrape_configs": [
-                {"job_name": "run", "honor_labels": True, "file_sd_configs": discovery}
+                {
+                    "job_name": "run",
+                    "honor_labels": True,
+                    "file_sd_configs": discovery,
+                    "metric_relabel_configs": _without(place.dropped),
+                }
             ],
         }
     )
+
+
+def _without(dropped: str) -> list[dict[str, object]]:
+    if not dropped:
+        return []
+    return [{"source_labels": ["job", "__name__"], "regex": dropped, "action": "drop"}]
 
 
 def _group(job: str, url: str, added: Job) -> dict[str, object]:
@@ -257,6 +272,8 @@ def _save(run: Run, server: Server, up: dict[str, bool]) -> Targets:
         up=up,
         scrape_interval_s=run.profile.telemetry.scrape_interval_s,
         gpu=_gpu(server),
+        retention=server.retention(),
+        series=server.series_count(),
     )
     run.save(record)
     return record

@@ -28,7 +28,8 @@ from helpers.telemetry.prometheus import Place
 from helpers.telemetry.report import BoardFacts, Dashboards
 from helpers.telemetry.server import Server
 
-PLACE = Place("prometheus-proof")
+# where the machine has a GPU of its own, its series must not mix with the documented ones
+PLACE = Place("prometheus-proof", dropped="sampler;(DCGM_.*|gpu_e2e_gpu_info)")
 EXPOSITION, DCGM = "exposition", "dcgm-exporter"
 POD = {"namespace": "triton", "pod": "triton-0"}  # as in the documented exposition
 LOAD_S = 8.0  # rates need a few scrapes

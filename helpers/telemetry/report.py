@@ -36,12 +36,16 @@ class Targets(Record, stage="04", name="targets"):
         up: Scrape job → whether its last scrape succeeded.
         scrape_interval_s: Seconds between two scrapes.
         gpu: Name of the GPU that is sampled, or why there is none.
+        retention: How long it keeps what it scraped.
+        series: How many series its memory holds.
     """
 
     prometheus: str
     up: dict[str, bool]
     scrape_interval_s: float
     gpu: str
+    retention: str = ""
+    series: int = 0
 
     @property
     def all_up(self) -> bool:

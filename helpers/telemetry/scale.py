@@ -4,7 +4,6 @@ import pandas as pd
 
 from helpers.run import Run
 from helpers.telemetry.answers import Window
-from helpers.telemetry.prometheus import RETENTION
 from helpers.telemetry.report import Scale
 from helpers.telemetry.server import Server
 
@@ -30,7 +29,7 @@ def measure(run: Run, server: Server, window: Window) -> Scale:
     memory = one('sum(gpu_e2e_process_resident_memory_bytes{role="prometheus"})')
     scale = Scale(
         scrape_interval_s=window.interval_s,
-        retention=RETENTION,
+        retention=server.retention(),
         series=server.series_count(),
         samples_per_second=(one("sum(scrape_samples_scraped)") or 0.0) / window.interval_s,
         sampler_cpu_pct=cpu_pct("sampler"),

@@ -10,6 +10,7 @@ import requests
 from helpers.errors import Problem
 
 LONGEST_QUOTE = 300
+DEFAULT_RETENTION = "15d"  # of Prometheus itself
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,15 @@ class Server:
             Problem: As `query`.
         """
         return int(self._ask("status/tsdb")["headStats"]["numSeries"])
+
+    def retention(self) -> str:
+        """How long it keeps what it scraped, as it was told; `15d` where nobody told it.
+
+        Raises:
+            Problem: As `query`.
+        """
+        told = str(self._ask("status/flags")["storage.tsdb.retention.time"])
+        return DEFAULT_RETENTION if told in ("", "0s") else told
 
     def _ask(self, path: str, **parameters: str | float) -> Any:
         try:

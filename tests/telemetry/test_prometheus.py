@@ -28,6 +28,8 @@ def test_serve_is_quick_and_both_targets_are_up(watched: Watched) -> None:
     found = prometheus.frame(targets).set_index("What")["Found"]
     assert found["Target triton"] == "up"
     assert found["Scraped every"] == "0.5 s"
+    assert found["Kept for"] == targets.retention == "1d"
+    assert found["Series"] == str(targets.series) and targets.series > 50
     assert targets.prometheus == found["Prometheus"] != ""
 
 
