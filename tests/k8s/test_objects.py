@@ -311,6 +311,7 @@ def test_the_test_pod_is_a_hook_that_is_cleaned_up(gpu: Objects) -> None:
         "before-hook-creation",
         "hook-succeeded",
     }
+    assert "hook-failed" in found["helm.sh/hook-output-log-policy"]
 
 
 def test_a_second_render_is_the_same(gpu: Objects) -> None:

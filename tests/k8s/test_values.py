@@ -50,6 +50,8 @@ WRONG = {
     "triton.extraArgs={rm}": "/triton/extraArgs/0",
     "priorityClass.name=system-node-critical": "/priorityClass/name",
     "ports.http=80": "/ports/http",
+    "sharedMemory=9Gi": "resources.limits.memory 8Gi",
+    "temporary=9000Mi": "resources.limits.ephemeral-storage 8Gi",
     "podLabels.team=a b": "/podLabels/team",
 }
 

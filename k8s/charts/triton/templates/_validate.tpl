@@ -69,6 +69,13 @@ does not stop at them, so templates below must bear empty values.)
 {{- if ge (add $stop $exit) $grace -}}
 {{- fail (printf "shutdown.preStopSeconds %d + triton.exitTimeoutSeconds %d must be less than shutdown.gracePeriodSeconds %d, or the kubelet kills requests in flight." $stop $exit $grace) -}}
 {{- end -}}
+{{- range $size, $limit := dict "sharedMemory" "memory" "temporary" "ephemeral-storage" -}}
+{{- $most := index $.Values.resources.limits $limit | default "" -}}
+{{- $wanted := index $.Values $size -}}
+{{- if and (regexMatch "^[0-9]+(Ki|Mi|Gi)$" $most) (gt (include "triton.kibibytes" $wanted | int64) (include "triton.kibibytes" $most | int64)) -}}
+{{- fail (printf "%s %s is more than resources.limits.%s %s, of which it is a part." $size $wanted $limit $most) -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.strategy -}}
 {{- if and (eq (int .maxSurge) 0) (eq (int .maxUnavailable) 0) -}}
 {{- fail "strategy.maxSurge and strategy.maxUnavailable are both 0: no rollout could take a step. On one GPU: 0 and 1." -}}
@@ -119,4 +126,11 @@ does not stop at them, so templates below must bear empty values.)
 {{- if gt (.scrapeTimeout | trimSuffix "s" | int) (.interval | trimSuffix "s" | int) -}}
 {{- fail (printf "serviceMonitor.scrapeTimeout %s is longer than serviceMonitor.interval %s: Prometheus refuses the target." .scrapeTimeout .interval) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* A quantity of Ki, Mi or Gi in the smallest of them, so that two can be compared. */}}
+{{- define "triton.kibibytes" -}}
+{{- $unit := regexFind "(Ki|Mi|Gi)$" . -}}
+{{- $factor := get (dict "Ki" 1 "Mi" 1024 "Gi" 1048576) $unit -}}
+{{- mul (trimSuffix $unit . | int64) $factor -}}
 {{- end -}}
