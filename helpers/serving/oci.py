@@ -140,7 +140,7 @@ def _tar(folder: Path, target: str) -> bytes:
             if path.is_dir():
                 _add_folder(archive, name)
             else:
-                entry = _entry(name, 0o444)
+                entry = _entry(name, 0o644)
                 entry.size = path.stat().st_size
                 with path.open("rb") as file:
                     archive.addfile(entry, file)
@@ -148,14 +148,14 @@ def _tar(folder: Path, target: str) -> bytes:
 
 
 def _add_folder(archive: tarfile.TarFile, name: str) -> None:
-    entry = _entry(name, 0o555)
+    entry = _entry(name, 0o755)
     entry.type = tarfile.DIRTYPE
     archive.addfile(entry)
 
 
 def _entry(name: str, mode: int) -> tarfile.TarInfo:
     entry = tarfile.TarInfo(name)
-    entry.mode, entry.uid, entry.gid, entry.mtime = mode, USER, USER, 0
+    entry.mode, entry.mtime = mode, 0  # root's: the server cannot change what it serves
     return entry
 
 
