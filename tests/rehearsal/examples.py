@@ -12,6 +12,12 @@ NODE_ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role/gpu-e2e-node"
 GROUP = "gpu-e2e-gpu"
 QUOTA = {"ServiceCode": "ec2", "QuotaCode": "L-3819A6DF"}
 AMI = "/aws/service/eks/optimized-ami/1.35/amazon-linux-2023/x86_64/nvidia/recommended"
+POLICY = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}],
+    }
+)
 MANIFEST = json.dumps(
     {
         "schemaVersion": 2,
@@ -229,6 +235,8 @@ def of_iam(account: Account) -> None:
     iam.attach_role_policy(RoleName="gpu-e2e-cluster", PolicyArn=arn)
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     iam.get_policy_version(PolicyArn=arn, VersionId=version)
+    own = iam.create_policy(PolicyName="gpu-e2e-own", PolicyDocument=POLICY)["Policy"]["Arn"]
+    iam.delete_policy(PolicyArn=own)
     iam.list_roles()
     iam.delete_service_linked_role(RoleName="AWSServiceRoleForEC2Spot")
     iam.create_service_linked_role(AWSServiceName="spot.amazonaws.com")
@@ -247,6 +255,13 @@ def of_quotas(account: Account) -> None:
     quotas.list_service_quotas(ServiceCode="ec2")
     quotas.request_service_quota_increase(**QUOTA, DesiredValue=32)
     quotas.list_requested_service_quota_change_history_by_quota(**QUOTA)
+
+
+def of_s3(account: Account) -> None:
+    """Who pays for a bucket."""
+    s3 = account.client("s3")
+    s3.create_bucket(Bucket="gpu-e2e-models")
+    s3.get_bucket_request_payment(Bucket="gpu-e2e-models")
 
 
 def of_ssm(account: Account) -> None:
@@ -269,6 +284,7 @@ EXAMPLES = {
     "ecr": of_ecr,
     "eks": of_eks,
     "iam": of_iam,
+    "s3": of_s3,
     "service-quotas": of_quotas,
     "ssm": of_ssm,
     "sts": of_sts,

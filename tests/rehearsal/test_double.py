@@ -4,14 +4,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from moto.core.utils import get_service_model
 
 from helpers.rehearsal import double
 from helpers.rehearsal.double import gate, table, wire
+from helpers.rehearsal.emulator import Emulator
 
 from .conformance import complaints
-from .examples import EXAMPLES
+from .examples import EXAMPLES, POLICY
 
 ADDED = {(service, name) for service, added in table.TABLE.items() for name in added}
 
@@ -74,6 +79,12 @@ UNKNOWN: dict[str, tuple[str, str, dict[str, Any]]] = {
     "a service that moto lacks": ("pricing", "get_products", {"ServiceCode": "AmazonEC2"}),
     "an operation that moto lacks": ("eks", "describe_addon_versions", {}),
     "an operation of the query protocol": ("ec2", "describe_placement_groups", {}),
+    "an operation of S3": (
+        "s3",
+        "list_bucket_metrics_configurations",
+        {"Bucket": "gpu-e2e-models"},
+    ),
+    "an operation of SNS": ("sns", "get_data_protection_policy", {"ResourceArn": "arn:aws:sns"}),
     "an operation of IAM": ("iam", "list_mfa_device_tags", {"SerialNumber": "arn:aws:iam::0:mfa"}),
 }
 
@@ -96,3 +107,30 @@ def test_what_is_not_known_is_refused_by_name(account: Any, case: str) -> None:
     assert error["Code"] == "NotEmulated"
     named = client.meta.method_to_api_mapping[operation]
     assert f"does not know {service}:{named}" in error["Message"]
+
+
+def test_a_request_of_no_known_operation_is_refused_too(server: Emulator) -> None:
+    """As a program would send it that knows a newer AWS than botocore does."""
+    for service, query in (("moonbase", "Action=Launch"), ("ec2", "Action=Levitate"), ("eks", "")):
+        url = f"{server.account.endpoint}/new/things?{query}"
+        request = AWSRequest("GET", url)
+        SigV4Auth(Credentials("emulated", "emulated"), service, "us-east-1").add_auth(request)
+        answer = requests.get(url, headers=dict(request.headers), timeout=10)
+        assert (answer.status_code, answer.json()["__type"]) == (501, "NotEmulated")
+
+
+def test_who_pays_for_a_bucket_that_there_is_not_is_an_error(aws: double.Double) -> None:
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        aws.account.client("s3").get_bucket_request_payment(Bucket="nobody-has-this")
+
+
+def test_a_policy_that_a_role_has_is_not_deleted(aws: double.Double) -> None:
+    iam = aws.account.client("iam")
+    iam.create_role(RoleName="gpu-e2e-node", AssumeRolePolicyDocument="{}")
+    arn = iam.create_policy(PolicyName="gpu-e2e-own", PolicyDocument=POLICY)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName="gpu-e2e-node", PolicyArn=arn)
+    with pytest.raises(ClientError, match="DeleteConflict"):
+        iam.delete_policy(PolicyArn=arn)
+    iam.detach_role_policy(RoleName="gpu-e2e-node", PolicyArn=arn)
+    iam.delete_policy(PolicyArn=arn)
+    assert iam.list_policies(Scope="Local")["Policies"] == []

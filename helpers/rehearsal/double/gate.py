@@ -13,16 +13,53 @@ from moto.core.utils import camelcase_to_underscores
 from helpers.rehearsal.double import table
 from helpers.rehearsal.double.call import Call, Refusal
 from helpers.rehearsal.double.faults import Faults
-from helpers.rehearsal.double.wire import Answer, Asked, identify, refuse, serialise
+from helpers.rehearsal.double.wire import (
+    NOT_EMULATED,
+    NOT_IMPLEMENTED,
+    Answer,
+    Asked,
+    identify,
+    is_signed,
+    refuse,
+    refuse_unknown,
+    serialise,
+)
 from helpers.rehearsal.double.world import World
-
-NOT_EMULATED = "NotEmulated"
-NOT_IMPLEMENTED = 501  # SDKs try again after 500, 502, 503 and 504
 
 # Where moto's package is not called as botocore calls the service.
 _PACKAGES = {"lambda": "awslambda"}
-# Moto answers these by path, not by a method of the operation's name.
-_BY_PATH = ("s3", "sns")
+# Operations of S3 that moto answers in methods of other names. What it does not know it takes for
+# a listing of the bucket, and so it is never asked.
+_S3_BY_OTHER_NAMES = frozenset(
+    [
+        "CompleteMultipartUpload",
+        "CreateBucket",
+        "CreateMultipartUpload",
+        "DeleteObjects",
+        "GetBucketLifecycleConfiguration",
+        "GetBucketNotificationConfiguration",
+        "GetBucketTagging",
+        "ListBuckets",
+        "PutBucketAccelerateConfiguration",
+        "PutBucketAcl",
+        "PutBucketCors",
+        "PutBucketEncryption",
+        "PutBucketInventoryConfiguration",
+        "PutBucketLifecycleConfiguration",
+        "PutBucketLogging",
+        "PutBucketNotificationConfiguration",
+        "PutBucketOwnershipControls",
+        "PutBucketPolicy",
+        "PutBucketReplication",
+        "PutBucketTagging",
+        "PutBucketVersioning",
+        "PutBucketWebsite",
+        "PutObjectLockConfiguration",
+        "PutPublicAccessBlock",
+        "RestoreObject",
+        "SelectObjectContent",
+    ]
+)
 
 
 class Gate:
@@ -43,7 +80,7 @@ class Gate:
         """What a request asks for, as far as it tells, and the answer; None leaves it to moto."""
         asked = identify(request)
         if asked is None:
-            return None, None
+            return None, refuse_unknown() if is_signed(request) else None
         self.record(asked)
         answer = self.faults.strike(asked)
         return asked, self._own(asked) if answer is None else answer
@@ -83,7 +120,7 @@ def failed(asked: Asked, error: Exception) -> Answer:
 
 @functools.cache
 def _moto_knows(service: str, operation: str) -> bool:
-    if service in _BY_PATH:
+    if service == "s3" and operation in _S3_BY_OTHER_NAMES:
         return True
     name = camelcase_to_underscores(operation)
     return any(hasattr(one, name) for one in _response_classes(service))

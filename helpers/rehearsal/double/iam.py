@@ -61,6 +61,14 @@ def with_aws_policy(call: Call) -> None:
         backend.managed_policies[policy.arn] = policy
 
 
+def delete_policy(call: Call) -> None:
+    """Moto deletes a policy also where it is attached; AWS does not."""
+    policy = call.backend("iam", GLOBAL).managed_policies.get(call.params["PolicyArn"])
+    if policy is not None and policy.attachment_count:
+        message = "Cannot delete a policy attached to entities."
+        raise Refusal("DeleteConflict", message, 409)
+
+
 @functools.cache
 def _aws_policies() -> dict[str, Any]:
     policies: dict[str, Any] = json.loads(aws_managed_policies_data)
@@ -104,6 +112,7 @@ OPERATIONS: Operations = {
     "GetPolicy": with_aws_policy,
     "GetPolicyVersion": with_aws_policy,
     "CreateServiceLinkedRole": create_service_linked_role,
+    "DeletePolicy": delete_policy,
     "DeleteServiceLinkedRole": with_linked_roles,
     "ListInstanceProfileTags": list_instance_profile_tags,
     "GetRole": with_linked_roles,

@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
+from botocore.exceptions import UnknownServiceError
+from botocore.model import OperationNotFoundError
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import get_service_router
@@ -18,6 +20,8 @@ from werkzeug.exceptions import NotFound
 
 Answer = tuple[int, dict[str, str], str | bytes]
 
+NOT_EMULATED = "NotEmulated"
+NOT_IMPLEMENTED = 501  # SDKs try again after 500, 502, 503 and 504
 # Services that sign under another name than botocore's; the rest sign under their own.
 SIGNED_AS = {
     "elasticloadbalancing": "elbv2",
@@ -89,7 +93,7 @@ class Asked:
 
 
 def identify(request: Request) -> Asked | None:
-    """Which operation is asked for; None where the request does not tell."""
+    """Which operation is asked for; None where the request is of no operation that there is."""
     scope = _scope(request)
     if scope is None:
         return None
@@ -99,9 +103,15 @@ def identify(request: Request) -> Asked | None:
         service = "elb"
     try:
         operation, path_params = _operation(service, request)
-    except (NotFound, NotImplementedError, LookupError):
+        get_service_model(service).operation_model(operation)
+    except (NotFound, NotImplementedError, OperationNotFoundError, UnknownServiceError):
         return None
     return Asked(service, operation, region, key, prefix, request, path_params)
+
+
+def is_signed(request: Request) -> bool:
+    """Whether the request is signed for some service of AWS."""
+    return _scope(request) is not None
 
 
 def scope_of(request: Request) -> str:
@@ -145,6 +155,14 @@ def serialise(asked: Asked, result: Any) -> Answer:
     )
     sent = serializer.serialize(result)
     return sent["status_code"], dict(sent["headers"]), sent["body"]
+
+
+def refuse_unknown() -> Answer:
+    """The refusal of a signed request that is of no operation known to botocore."""
+    message = "The rehearsal's AWS emulator does not know this service or operation."
+    headers = {"Content-Type": "application/json", "X-Amzn-ErrorType": NOT_EMULATED}
+    body = json.dumps({"__type": NOT_EMULATED, "message": message})
+    return NOT_IMPLEMENTED, headers, body
 
 
 def family(service: str) -> str:
