@@ -1,0 +1,160 @@
+"""A certificate is issued for two clean looks at everything, and for nothing less."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.cloud import zero
+from helpers.cloud.leftovers.calls import Caller
+from helpers.cloud.zero import Zero
+from helpers.errors import Problem
+from helpers.profile import Profile
+from helpers.rehearsal import double
+from helpers.rehearsal.double import Double, Fault
+from helpers.run import Run
+
+from .seeds import Seeds
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[Double]:
+    with double.installed() as made:
+        yield made
+
+
+@pytest.fixture
+def aws(account: Double) -> Iterator[Double]:
+    yield account
+    account.faults.clear()
+
+
+def certify(run: Run, aws: Double, **options: object) -> Zero:
+    return zero.certify(run, aws.account, sleep=lambda _: None, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def issued(account: Double, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Zero]:
+    run = Run.create(Profile.load_named("quick"), tmp_path_factory.mktemp("outputs"))
+    return run, certify(run, account)
+
+
+def test_two_clean_looks_are_certified_and_can_be_verified(issued: tuple[Run, Zero]) -> None:
+    run, made = issued
+    assert made.issued and len(made.passes) == 2 and made.looks == 2
+    assert made.passes[0].at < made.passes[1].at
+    assert zero.verify(run.folder / Zero.path()) == made
+    assert run.events("zero-certificate")[-1]["sha256"] == made.sha256
+
+
+def test_it_says_what_was_looked_for_when_and_by_whom(issued: tuple[Run, Zero]) -> None:
+    run, made = issued
+    assert len({one.kind for one in made.last.looked}) >= 25
+    assert all(one.call.count(".") == 1 and one.region for one in made.last.looked)
+    assert f"tag run={run.run_id}" in made.last.filters
+    assert made.identity.startswith("arn:aws:")
+    table: dict[str, str] = dict(zero.frame(made).itertuples(index=False))
+    assert table["Verdict"] == "nothing is left" and table["Terraform's state"] == "empty"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: facts | {"run_id": "another"},
+        lambda facts: facts | {"state": ["aws_vpc.this"]},
+        lambda facts: facts | {"passes": facts["passes"][:1]},
+        lambda facts: facts | {"sha256": "0" * 64},
+    ],
+)
+def test_a_changed_certificate_is_not_verified(
+    change: Callable[[dict[str, object]], dict[str, object]],
+    issued: tuple[Run, Zero],
+    tmp_path: Path,
+) -> None:
+    run, _ = issued
+    forged = tmp_path / "zero.json"
+    forged.write_text(json.dumps(change(json.loads((run.folder / Zero.path()).read_text()))))
+    with pytest.raises(Problem, match="its checksum differs"):
+        zero.verify(forged)
+
+
+def test_a_checksum_does_not_make_good_what_was_never_clean(
+    issued: tuple[Run, Zero], tmp_path: Path
+) -> None:
+    _, made = issued
+    for forged in (
+        made.model_copy(update={"passes": made.passes[:1]}),
+        made.model_copy(update={"passes": ()}),
+        made.model_copy(update={"state": ("aws_vpc.this",)}),
+    ):
+        path = tmp_path / "zero.json"
+        path.write_text(forged.model_copy(update={"sha256": forged.checksum}).model_dump_json())
+        with pytest.raises(Problem, match="was not issued"):
+            zero.verify(path)
+
+
+def test_what_is_no_certificate_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "zero.json").write_text("{}")
+    for name in ("zero.json", "absent.json"):
+        with pytest.raises(Problem, match="is not a zero certificate"):
+            zero.verify(tmp_path / name)
+
+
+def test_a_state_that_is_not_empty_refuses_it(run: Run, aws: Double) -> None:
+    made = certify(run, aws, state=["aws_vpc.this"])
+    assert made.refused == ("Terraform's state still holds 1 resources, aws_vpc.this among them.",)
+
+
+def test_a_doubt_refuses_it_though_every_look_is_clean(run: Run, aws: Double) -> None:
+    made = certify(run, aws, doubt="The emulator has ended.")
+    assert not made.issued and made.refused == ("The emulator has ended.",)
+    assert all(one.is_clean for one in made.passes)
+
+
+def test_a_kind_that_may_not_be_listed_refuses_it_at_once(run: Run, aws: Double) -> None:
+    aws.faults.add(Fault(kind="denied", service="kms", operation="ListKeys"))
+    made = certify(run, aws)
+    assert made.looks == 1 and not made.issued
+    assert "KMS key: ListKeys: AccessDeniedException" in made.refused[0]
+    with pytest.raises(Problem, match="was not issued"):
+        zero.verify(run.folder / Zero.path())
+
+
+def test_what_goes_meanwhile_is_waited_for(run: Run, aws: Double) -> None:
+    own = Seeds(Caller.of(aws.account), {"run": run.run_id}, "plain")
+    name = own.make("log group")
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 1:
+            own.client("logs").delete_log_group(logGroupName=name)
+
+    made = zero.certify(run, aws.account, pause_s=7, sleep=sleep)
+    assert made.issued and made.looks == 3 and waited == [7, 7]
+    assert [one.is_clean for one in made.passes] == [True, True]
+
+
+def test_what_stays_refuses_it_and_is_named(run: Run, aws: Double) -> None:
+    own = Seeds(Caller.of(aws.account), {"run": run.run_id}, "plain")
+    name = own.make("log group")
+    try:
+        made = certify(run, aws, looks=2)
+    finally:
+        own.client("logs").delete_log_group(logGroupName=name)
+    assert made.refused == ("1 resources are left (log group).",)
+    assert [one.id for one in made.last.left] == [name]
+
+
+def test_what_comes_back_between_two_looks_refuses_it(run: Run, aws: Double) -> None:
+    """EKS re-creates its log group after a destroy (terraform-aws-eks#920)."""
+    own = Seeds(Caller.of(aws.account), {}, "gpu-e2e")
+
+    def sleep(_: float) -> None:
+        own.make("log group")
+
+    made = zero.certify(run, aws.account, looks=2, sleep=sleep)
+    own.client("logs").delete_log_group(logGroupName="/aws/eks/gpu-e2e-1/cluster")
+    assert [one.is_clean for one in made.passes] == [True, False]
+    assert not made.issued
