@@ -86,10 +86,20 @@ def status(run_id: RunId = "") -> None:
 
 
 @app.command()
-def down(run_id: Annotated[str, typer.Argument(metavar="[RUN]")] = "") -> None:
-    """Stop every process of a run, or of all runs; nothing it measured is lost."""
+def down(
+    run_id: Annotated[str, typer.Argument(metavar="[RUN]")] = "",
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="First remove what carries RUN's tag in its account.")
+    ] = False,
+) -> None:
+    """Stop every process of a run, or of all runs; nothing it measured is lost.
+
+    Cloud resources stay: stage 06 destroys them, and --sweep removes what it has left.
+    """
     from helpers import load
 
+    if sweep:
+        _sweep(run_id)
     runs = [_run(run_id)] if run_id else [_run(folder.name) for folder in run_folders()]
     stopped = [f"{run.run_id}: {name}" for run in runs for name in services.down(run)]
     for run in runs:
@@ -206,6 +216,19 @@ def _run(run_id: str) -> Run:
     if not folders:
         raise Problem("There is no run yet.", "Begin one with: workbook run")
     return Run.open(folders[-1].name)
+
+
+def _sweep(run_id: str) -> None:
+    from helpers.cloud import leftovers, sweep
+    from helpers.rehearsal import emulator
+
+    if not run_id:
+        raise Problem("--sweep removes the leftovers of one run.", "Name it: down RUN --sweep")
+    run = _run(run_id)
+    account = emulator.account(run)
+    swept = sweep.remove(run, account, leftovers.scan(run, account).found)
+    print(sweep.frame(swept).to_string(index=False) if swept.swept else "Nothing was left.")
+    print(swept.summary)
 
 
 def _finish(run: Run, outcome: "Outcome") -> None:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import pandas as pd
 
+from helpers.cloud.costs import CostReport
 from helpers.evidence import numbers
 from helpers.load.report import LoadReport, ScenarioReport
 from helpers.run import Record, Run
@@ -123,11 +124,22 @@ def _kpis(run: Run) -> Iterator[Kpi]:
         telemetry.gpu_utilisation_pct if telemetry else None, absent or "mean under load", False,
         at_least=True,
     )  # fmt: skip
-    yield _judged(
-        "cost_usd", "Cost of the session", "US$", targets.cost_usd, None,
-        "a rehearsal creates nothing that is billed"
-        if run.profile.target == "rehearsal" else "no cost report in this run", False,
-    )  # fmt: skip
+    yield _cost(run)
+
+
+def _cost(run: Run) -> Kpi:
+    """What the session has cost; what an emulator counted was never spent."""
+    report = run.readable(CostReport)
+    spent = report.total_usd if report and not report.emulated else None
+    if report is None:
+        note = "no cost report in this run"
+    elif report.emulated:
+        note = f"a rehearsal creates nothing that is billed; {report.summary}"
+    else:
+        note = report.summary
+    return _judged(
+        "cost_usd", "Cost of the session", "US$", run.profile.kpis.cost_usd, spent, note, False
+    )
 
 
 def _latency(
