@@ -11,7 +11,7 @@ import boto3
 import psutil
 import pytest
 import requests
-from botocore.auth import SigV4QueryAuth
+from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -152,3 +152,17 @@ def test_a_bucket_that_demands_tls_takes_objects_all_the_same(server: Emulator) 
     s3.put_object(Bucket="gpu-e2e-models", Key="models/a", Body=b"weights")
     assert s3.get_object(Bucket="gpu-e2e-models", Key="models/a")["Body"].read() == b"weights"
     assert s3.get_bucket_policy(Bucket="gpu-e2e-models")["Policy"] == statement
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_object_arrives_whole_however_it_is_sent(server: Emulator, chunked: bool) -> None:
+    s3 = server.account.client("s3")
+    s3.create_bucket(Bucket="gpu-e2e-models")
+    parts = [b"a" * 70_000, b"b" * 70_000]
+    url = f"{server.account.endpoint}/gpu-e2e-models/models/weights"
+    request = AWSRequest("PUT", url, headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"})
+    SigV4Auth(Credentials("emulated", "emulated"), "s3", "us-east-1").add_auth(request)
+    body = iter(parts) if chunked else b"".join(parts)
+    requests.put(url, data=body, headers=dict(request.headers), timeout=10).raise_for_status()
+    found = s3.get_object(Bucket="gpu-e2e-models", Key="models/weights")["Body"].read()
+    assert found == b"".join(parts)

@@ -44,12 +44,11 @@ class Application:
         response = self._answer(request, body)
         return response(environ, start_response)
 
-    def _answer(self, request: Request, body: bytes | None) -> Response:
+    def _answer(self, request: Request, body: bytes) -> Response:
         asked, answer = self._gate.pass_through(request)
         if answer is not None:
             return _response(answer)
-        if body is not None:
-            request.environ["wsgi.input"] = io.BytesIO(body)
+        request.environ["wsgi.input"] = io.BytesIO(body)  # the gate may have read it
         try:
             response = Response.from_app(self._moto, request.environ, buffered=True)
         except NotImplementedError:
@@ -62,12 +61,14 @@ class Application:
         return response
 
 
-def _take_body(environ: dict[str, Any]) -> bytes | None:
-    """The body, read once and put back; None where it has no length and is left to moto."""
-    length = environ.get("CONTENT_LENGTH")
-    if not length:
-        return None
-    body: bytes = environ["wsgi.input"].read(int(length))
+def _take_body(environ: dict[str, Any]) -> bytes:
+    """The body, read once and put back; one that came in chunks is put back whole."""
+    if environ.pop("HTTP_TRANSFER_ENCODING", "") == "chunked":
+        body: bytes = environ["wsgi.input"].read()
+        environ.pop("wsgi.input_terminated", None)
+        environ["CONTENT_LENGTH"] = str(len(body))
+    else:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(body)
     return body
 
