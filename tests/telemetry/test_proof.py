@@ -111,4 +111,6 @@ def test_what_was_not_measured_ends_with_the_proof(busy: Busy) -> None:
     # the Prometheus that measures is another one: it never scrapes documented text
     assert services.find(busy.run, "prometheus") is None
     assert services.find(busy.run, proof.PLACE.service) is not None
+    # and this one keeps no GPU series of this machine, should it have a GPU
+    assert set(busy.server.query("gpu_e2e_gpu_info")["job"]) == {proof.DCGM}
     assert exposition.DCGM.read_text().startswith("# Documented exposition, not measured")
