@@ -10,8 +10,9 @@ RETRY_SPOT = (
 CAPACITY = (
     rule(
         "spot-price",
-        r"SpotMaxPriceTooLow|Your Spot request price of (?P<offered>[\d.]+) is lower than the "
-        r"minimum required Spot request fulfillment price of (?P<needed>[\d.]+)",
+        r"(?:SpotMaxPriceTooLow\W*)?Your Spot request price of (?P<offered>[\d.]+) is lower than "
+        r"the minimum required Spot request fulfillment price of (?P<needed>\d[\d.]*\d)|"
+        r"SpotMaxPriceTooLow",
         "The spot price is above the cap of infrastructure.gpu.max_price_usd ({offered} $/h is "
         "offered, {needed} $/h is asked).",
         "Raise infrastructure.gpu.max_price_usd and apply stage 01 again, or wait for the price.",

@@ -1,0 +1,45 @@
+"""A scripted API server for each test, and a cluster that is reached as EKS is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.cloud.account import Account
+from helpers.cluster import client
+from helpers.cluster.client import Cluster
+from helpers.profile import Profile
+from helpers.run import Run
+
+from . import api_server, scenes
+from .api_server import Server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """An API server that has the namespaces of the contract, and nothing in them."""
+    with api_server.serving(tmp_path / "tls") as found:
+        found.put(*map(scenes.namespace, ("triton", "kube-system", "monitoring")))
+        yield found
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Account:
+    """An account whose keys sign tokens and open nothing."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    return Account("us-east-1")
+
+
+@pytest.fixture
+def cluster(server: Server, account: Account, tmp_path: Path) -> Cluster:
+    return client.of_eks(tmp_path / "access", account, server.eks())
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Run:
+    """A run that waits for nothing longer than a third of a second."""
+    names = ("nodes", "gpu", "release", "rollout", "balancer", "scan")
+    waits = ",".join(f"cluster.{name}_s=0.3" for name in names)
+    profile = Profile.load_named("quick", f"{waits},cluster.poll_s=0.05")
+    return Run.create(profile, tmp_path / "outputs")
