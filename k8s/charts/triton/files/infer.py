@@ -87,7 +87,7 @@ def close(left, right):
     if len(left) != len(right):
         return False
     scale = max(1.0, max(abs(value) for value in left))
-    return all(abs(a - b) <= TOLERANCE * scale for a, b in zip(left, right))
+    return all(abs(a - b) <= TOLERANCE * scale for a, b in zip(left, right, strict=True))
 
 
 def call(opener, url, body=None):
