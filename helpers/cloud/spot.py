@@ -106,20 +106,10 @@ def history(
     Raises:
         Problem: AWS does not answer.
     """
-    end = datetime.now(UTC)
+    end, types = datetime.now(UTC), sorted(set(instance_types))
     begin = start or end - timedelta(days=DAYS)
-    pages = account.client("ec2").get_paginator("describe_spot_price_history")
-    with asking("the spot price history"):
-        found: list[dict[str, Any]] = [
-            item
-            for page in pages.paginate(
-                InstanceTypes=sorted(set(instance_types)),
-                ProductDescriptions=[PRODUCT],
-                StartTime=begin,
-                EndTime=end,
-            )
-            for item in page["SpotPriceHistory"]
-        ]
+    # an empty list would ask for every type there is
+    found = _asked(account, types, begin, end) if types else []
     return SpotHistory(
         region=account.region,
         asked=now(),
@@ -173,6 +163,20 @@ def frame(run: Run) -> pd.DataFrame:
     if prices is None:
         return pd.DataFrame({"spot price": ["not known: see the readiness report"]})
     return by_zone(prices, run.profile.infrastructure.gpu.max_price_usd)
+
+
+def _asked(
+    account: Account, types: list[str], begin: datetime, end: datetime
+) -> list[dict[str, Any]]:
+    pages = account.client("ec2").get_paginator("describe_spot_price_history")
+    with asking("the spot price history"):
+        return [
+            item
+            for page in pages.paginate(
+                InstanceTypes=types, ProductDescriptions=[PRODUCT], StartTime=begin, EndTime=end
+            )
+            for item in page["SpotPriceHistory"]
+        ]
 
 
 def _point(item: dict[str, Any]) -> SpotPoint:

@@ -54,6 +54,8 @@ def run(command: Command, each_line: Callable[[str], None]) -> int:
         KeyboardInterrupt: The caller was interrupted; Terraform has stopped in good order before,
             unless a second interrupt came: then it goes on alone, and `settle` waits for it.
     """
+    command.log.unlink(missing_ok=True)
+    command.log.touch(mode=0o600)
     with command.log.open("wb") as output:
         process = subprocess.Popen(
             [str(part) for part in command.line],

@@ -1,0 +1,63 @@
+"""A small stack in a run of its own, and an emulated account behind a server to make it in."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.cloud.terraform import Workspace, providers, workspace
+from helpers.errors import Unavailable
+from helpers.profile import Profile
+from helpers.rehearsal import emulator
+from helpers.rehearsal.emulator import Emulator
+from helpers.run import Run
+
+SMALL = Path(__file__).parent / "small"
+MakeWorkspace = Callable[..., Workspace]
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with emulator.serving(tmp_path_factory.mktemp("aws")) as aws:
+        yield aws
+
+
+@pytest.fixture(scope="session")
+def mirror() -> str:
+    """Where the provider is on this machine, asked once."""
+    try:
+        route = providers.find()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    return str(route.folder or "")
+
+
+@pytest.fixture
+def make(
+    tmp_path: Path, served: Emulator, mirror: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeWorkspace]:
+    """Makes the workspace of a new run, whose code is a small stack's: `bare`, or in `aws`."""
+    if mirror:
+        monkeypatch.setenv(providers.MIRROR, mirror)
+    small = tmp_path / "checkout"
+    (small / "k8s").mkdir(parents=True)
+    (small / "k8s" / "contract.yaml").write_text("{}\n")
+    monkeypatch.setattr(workspace, "ROOT", small)
+
+    def new(
+        stack: str = "bare",
+        settings: str = "infrastructure.override_readiness=true",
+        zones: int = 2,
+    ) -> Workspace:
+        for part in ("common", stack):
+            shutil.copytree(SMALL / part, small / "infra", dirs_exist_ok=True)
+        profile = Profile.load_named("quick", settings)
+        chosen = profile.infrastructure.model_copy(update={"zones": zones})
+        run = Run.create(
+            profile.model_copy(update={"infrastructure": chosen}), tmp_path / "outputs"
+        )
+        return Workspace.of(run, served.account)
+
+    yield new
+    served.clear_faults()

@@ -1,0 +1,112 @@
+"""The dead man's switch is read, renewed from anywhere, and changes nothing but its hour."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from helpers.cloud import dead_man
+from helpers.cloud.reports import Stack
+from helpers.errors import Problem
+from helpers.rehearsal import double
+from helpers.rehearsal.double import Double
+from helpers.run import Run
+
+TARGET = "arn:aws:scheduler:::aws-sdk:autoscaling:updateAutoScalingGroup"
+WORDS = dict.fromkeys(
+    ("region", "stack_name", "vpc_id", "cluster_name", "cluster_endpoint",
+     "cluster_certificate_authority", "cluster_version", "oidc_provider_arn", "gpu_asg_name",
+     "ecr_repository_url", "ecr_repository_name", "artifact_bucket", "model_prefix",
+     "certificate_arn", "dead_man_expires", "alerts_topic_arn", "api_cidr", "applied"),
+    "made-up",
+)  # fmt: skip
+
+
+@pytest.fixture
+def aws(run: Run) -> Iterator[Double]:
+    """An account in which a run's switch fires in an hour."""
+    run.save(
+        Stack.model_validate(
+            WORDS
+            | {
+                "emulated": False, "gpu_capacity": "spot-capped", "gpu_max_price": 0.3,
+                "gpu_instance_types": ("g4dn.xlarge",), "private_subnet_ids": (),
+                "public_subnet_ids": (), "role_arns": {}, "tags": {},
+                "dead_man_schedule": "gpu-e2e-dead-man", "dead_man_schedule_group": "gpu-e2e",
+            }
+        )
+    )  # fmt: skip
+    with double.installed() as aws:
+        arm(aws, datetime.now(UTC) + timedelta(hours=1))
+        yield aws
+
+
+def arm(aws: Double, fires: datetime) -> None:
+    client = aws.account.client("scheduler")
+    client.create_schedule_group(Name="gpu-e2e")
+    client.create_schedule(
+        GroupName="gpu-e2e",
+        Name="gpu-e2e-dead-man",
+        Description="kept",
+        ScheduleExpression=f"at({fires:%Y-%m-%dT%H:%M:%S})",
+        ScheduleExpressionTimezone="UTC",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": TARGET, "RoleArn": "arn:aws:iam::123456789012:role/x", "Input": "{}"},
+    )
+
+
+def stored(aws: Double) -> dict[str, object]:
+    found: dict[str, object] = aws.account.client("scheduler").get_schedule(
+        GroupName="gpu-e2e", Name="gpu-e2e-dead-man"
+    )
+    return found
+
+
+def test_it_is_read_with_its_hour_and_its_target(run: Run, aws: Double) -> None:
+    switch = dead_man.look(run, aws.account)
+    assert switch.armed and switch.target == TARGET and "fires at" in switch.summary
+    assert run.load(dead_man.DeadMan) == switch
+
+
+def test_renewing_moves_its_hour_and_nothing_else(run: Run, aws: Double) -> None:
+    before = stored(aws)
+    switch = dead_man.renew(run, aws.account, hours=3.5)
+    late = switch.fires - (datetime.now(UTC) + timedelta(hours=3.5))
+    assert abs(late) < timedelta(minutes=1)
+    after = stored(aws)
+    changing = {"ScheduleExpression", "LastModificationDate", "ResponseMetadata"}
+    assert {k: v for k, v in before.items() if k not in changing} == {
+        k: v for k, v in after.items() if k not in changing
+    }
+    (event,) = run.events("dead-man-renewed")
+    assert event["expires"] == switch.expires
+
+
+def test_without_hours_it_takes_those_of_the_profile(run: Run, aws: Double) -> None:
+    switch = dead_man.renew(run, aws.account)
+    wanted = datetime.now(UTC) + timedelta(hours=run.profile.infrastructure.ttl_hours)
+    assert abs(switch.fires - wanted) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("hours", [0, -1, 24.5])
+def test_it_cannot_be_set_aside_for_days(run: Run, aws: Double, hours: float) -> None:
+    with pytest.raises(Problem, match="at most 24"):
+        dead_man.renew(run, aws.account, hours)
+
+
+def test_one_that_has_fired_is_armed_again_and_says_what_it_did(
+    run: Run, aws: Double, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = aws.account.client("scheduler")
+    client.delete_schedule(GroupName="gpu-e2e", Name="gpu-e2e-dead-man")
+    client.delete_schedule_group(Name="gpu-e2e")
+    arm(aws, datetime.now(UTC) - timedelta(hours=1))
+    assert not dead_man.look(run, aws.account).armed
+    assert dead_man.renew(run, aws.account).armed
+    assert "stays at zero until 01 runs again" in capsys.readouterr().out
+
+
+def test_one_that_is_gone_is_a_sentence(run: Run, aws: Double) -> None:
+    aws.account.client("scheduler").delete_schedule(GroupName="gpu-e2e", Name="gpu-e2e-dead-man")
+    with pytest.raises(Problem, match=r"is gone.*Run 01 again"):
+        dead_man.renew(run, aws.account)
