@@ -1,9 +1,11 @@
 """What stood, times its price: one item for each kind of resource that costs something."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import yaml
@@ -155,8 +157,8 @@ def _nodes(basis: Basis, group: NodeGroup, used: Usage) -> Iterator[Item]:
     name = f"{'GPU' if group.spot else 'CPU'} nodes, {' or '.join(group.types)}"
     listed = basis.table.instance(group.types[0])
     if group.spot:
-        usd = sum(_spot_price(basis, group, one) * one.hours * one.count for one in spans)
-        now = _spot_price(basis, group, Span(used.until, used.until))
+        usd = sum(_spot_cost(basis, group, one) for one in spans)
+        now = _spot_price(basis, group, used.until)
         source = basis.market.source if basis.market else "price cap"
         yield Item(
             what=f"{name} (spot)", service=COMPUTE, quantity=hours, unit="hours", usd=usd,
@@ -177,12 +179,21 @@ def _nodes(basis: Basis, group: NodeGroup, used: Usage) -> Iterator[Item]:
     )  # fmt: skip
 
 
-def _spot_price(basis: Basis, group: NodeGroup, span: Span) -> float:
-    """The mean over the span, weighted by time; never above the cap that AWS enforces."""
+def _spot_cost(basis: Basis, group: NodeGroup, span: Span) -> float:
+    """Piece by piece, from one change of the price to the next."""
+    points = basis.market.points if basis.market else ()
+    changes = {one.moment for one in points if one.instance_type == group.types[0]}
+    edges = [span.start, *sorted(one for one in changes if span.start < one < span.end), span.end]
+    pieces = (Span(start, end, span.count) for start, end in itertools.pairwise(edges))
+    return sum(_spot_price(basis, group, one.start) * one.hours * one.count for one in pieces)
+
+
+def _spot_price(basis: Basis, group: NodeGroup, moment: datetime) -> float:
+    """The price that held at a moment; never above the cap, which AWS enforces."""
     most = group.cap_usd
     if most is None:
         most = basis.table.instance(group.types[0]).usd
-    seen = basis.market.mean(span.start, span.end, group.types[0]) if basis.market else None
+    seen = basis.market.at(moment, group.types[0]) if basis.market else None
     return most if seen is None else min(seen, most)
 
 
