@@ -10,13 +10,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from typing import Any
+from urllib.request import OpenerDirector
 
 PATIENCE_S = 60.0
 TIMEOUT_S = 15.0
 TOLERANCE = 1e-3  # of the largest value: a batch may take other kernels than a single image
 
 
-def main(base, models):
+def main(base: str, models: list[str]) -> None:
     """Check every model; the sentence of the first failure ends the program."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     wait_ready(opener, base)
@@ -24,19 +26,20 @@ def main(base, models):
         check(opener, base, model)
 
 
-def wait_ready(opener, base):
+def wait_ready(opener: OpenerDirector, base: str) -> None:
     """The release may have been installed a second ago."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return opener.open(base + "/v2/health/ready", timeout=TIMEOUT_S).close()
+            opener.open(base + "/v2/health/ready", timeout=TIMEOUT_S).close()
+            return
         except OSError as error:
             if time.monotonic() > deadline:
                 sys.exit(f"{base} did not get ready in {PATIENCE_S:.0f} s: {error}")
             time.sleep(1)
 
 
-def check(opener, base, model):
+def check(opener: OpenerDirector, base: str, model: str) -> None:
     """Two images, alone and together: finite, not constant, different, and each time the same."""
     described = call(opener, f"{base}/v2/models/{model}")
     if len(described["inputs"]) != 1:
@@ -58,19 +61,26 @@ def check(opener, base, model):
     print(f"{model}: {len(first)} values an image, from {min(first):.3f} to {max(first):.3f}")
 
 
-def image(signature, seed):
+def image(signature: dict[str, Any], seed: int) -> list[float]:
     """Random values for one image."""
     chance = random.Random(seed)
     return [chance.uniform(-2, 2) for _ in range(math.prod(shape(signature, 1)))]
 
 
-def shape(signature, batch):
+def shape(signature: dict[str, Any], batch: int) -> list[int]:
     """The input's shape with every free dimension set: the first is the batch."""
     first, *rest = signature["shape"]
     return [batch if first == -1 else first, *(1 if size == -1 else size for size in rest)]
 
 
-def infer(opener, base, model, signature, values, batch=1):
+def infer(
+    opener: OpenerDirector,
+    base: str,
+    model: str,
+    signature: dict[str, Any],
+    values: list[float],
+    batch: int = 1,
+) -> list[float]:
     """Values of the first output."""
     tensor = {
         "name": signature["name"],
@@ -79,10 +89,11 @@ def infer(opener, base, model, signature, values, batch=1):
         "data": values,
     }
     answer = call(opener, f"{base}/v2/models/{model}/infer", {"inputs": [tensor]})
-    return answer["outputs"][0]["data"]
+    data: list[float] = answer["outputs"][0]["data"]
+    return data
 
 
-def close(left, right):
+def close(left: list[float], right: list[float]) -> bool:
     """Whether two answers are the same but for rounding."""
     if len(left) != len(right):
         return False
@@ -90,7 +101,7 @@ def close(left, right):
     return all(abs(a - b) <= TOLERANCE * scale for a, b in zip(left, right, strict=True))
 
 
-def call(opener, url, body=None):
+def call(opener: OpenerDirector, url: str, body: dict[str, Any] | None = None) -> Any:
     """An answer as JSON."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
