@@ -22,6 +22,7 @@ def faults(objects: Objects, cluster: Cluster, contract: Contract) -> Iterator[F
             yield from _most(pod, objects, cluster, gpus)
             if pod.owner.kind == "Deployment":
                 yield from _surge(pod, objects, cluster, gpus)
+                yield from _unavailable(pod, objects)
     for budget in objects.of_kind("PodDisruptionBudget"):
         for pod in objects.pods:
             selector = budget["spec"]["selector"]
@@ -86,6 +87,14 @@ def _surge(pod: Pod, objects: Objects, cluster: Cluster, gpus: int) -> Iterator[
     yield pod.owner.fault(field, wrong, "maxSurge 0 and maxUnavailable 1")
 
 
+def _unavailable(pod: Pod, objects: Objects) -> Iterator[Finding]:
+    """A rollout that may take away more pods than there ever are was meant otherwise."""
+    field = pod.owner["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"]
+    most = max([placement.replicas(pod, objects), *(m for _, m in placement.scaling(pod, objects))])
+    if field.integer is not None and field.integer > max(most, 1):
+        yield pod.owner.fault(field, f"there are never more than {most} pods", f"at most {most}")
+
+
 def _drain(spec: Field, pod: Pod, objects: Objects, name: str) -> Iterator[Finding]:
     """A budget that lets no pod go blocks every drain of its node, and so the spot notice."""
     count = placement.replicas(pod, objects)
@@ -96,6 +105,10 @@ def _drain(spec: Field, pod: Pod, objects: Objects, name: str) -> Iterator[Findi
     else:
         field = spec["minAvailable"]
         may_go = count - share(field, count, up=True) if field.given else 1
+    most = max([count, *(most for _, most in placement.scaling(pod, objects))])
+    if (spec["maxUnavailable"].integer or 0) > max(most, 1):
+        wrong = f"there are never more than {most} pods"
+        yield Finding(object=name, field=field.path, wrong=wrong, right=f"at most {most}")
     if may_go < 1:
         wrong = f"of {count} pods of {pod.owner.id} none may go: a drain waits for ever"
         yield Finding(object=name, field=field.path, wrong=wrong, right="maxUnavailable: 1")

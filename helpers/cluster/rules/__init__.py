@@ -28,6 +28,7 @@ from helpers.cluster.rules import (
     security,
     services,
     triton,
+    unused,
     workloads,
 )
 from helpers.cluster.rules.scope import Rule, Scope
@@ -53,6 +54,8 @@ HOUSE: tuple[Rule, ...] = (
     *images.RULES,
     *security.RULES,
     *alb_sense.RULES,
+    *policies.HOUSE,
+    *unused.RULES,
     *triton.RULES,
 )
 SELECTION: tuple[Rule, ...] = (*selectors.RULES, *references.RULES)

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from helpers.cluster.findings import Finding
 from helpers.cluster.objects import Field, Resource
-from helpers.cluster.rules.alb import listeners, settings
+from helpers.cluster.rules.alb import PREFIX, listeners, settings
 from helpers.cluster.rules.scope import Rule, Scope
 
 # of the load balancer itself: every Ingress of a group must say the same
 SHARED = ("scheme", "load-balancer-name", "ip-address-type", "ssl-policy", "inbound-cidrs",
-          "load-balancer-attributes", "ssl-redirect")  # fmt: skip
+          "load-balancer-attributes", "ssl-redirect", "certificate-arn", "tags")  # fmt: skip
 HTTP_HEALTH = ("/v2/health/ready",)
 GRPC_HEALTH = ("/grpc.health.v1.Health/Check", "/inference.GRPCInferenceService/ServerReady")
 NONE = Field(None)
@@ -70,9 +70,26 @@ def groups(scope: Scope) -> Iterator[Finding]:
         leader, theirs = first.setdefault(name, (one, found))
         for key in SHARED:
             mine, other = found.get(key, NONE), theirs.get(key, NONE)
-            if mine.given and other.given and mine.value != other.value:
+            if mine.value != other.value:
+                place = mine if mine.given else one["metadata"]["annotations"][PREFIX + key]
                 wrong = f"'{mine.value}', but {leader.id} of the same group has '{other.value}'"
-                yield one.fault(mine, wrong, str(other.value))
+                yield one.fault(place, wrong, f"the same on every Ingress of the group {name}")
+
+
+def openness(scope: Scope) -> Iterator[Finding]:
+    """Who may call is said, and the load balancer carries the run's tags."""
+    for one, found in settings(scope):
+        annotations = one["metadata"]["annotations"]
+        if "inbound-cidrs" not in found and "security-groups" not in found:
+            wrong = "nothing says who may call, so everybody may"
+            yield one.fault(annotations[f"{PREFIX}inbound-cidrs"], wrong, "the caller's address")
+        if "tags" not in found:
+            wrong = "the load balancer carries no tags; teardown looks for them"
+            yield one.fault(annotations[f"{PREFIX}tags"], wrong, "project, owner and run")
+        grpc = found.get("backend-protocol-version", NONE).text == "GRPC"
+        if grpc and "success-codes" not in found:
+            wrong = "the controller's default for gRPC is 12, unimplemented"
+            yield one.fault(annotations[f"{PREFIX}success-codes"], wrong, '"0"')
 
 
 def together(scope: Scope) -> Iterator[Finding]:
@@ -123,4 +140,4 @@ def _protocol(scope: Scope, one: Resource, backend: Field, grpc: bool) -> Iterat
                 yield one.fault(backend["port"], wrong, f"the Service's port of {right}")
 
 
-RULES: tuple[Rule, ...] = (secure, health, groups, together, targets)
+RULES: tuple[Rule, ...] = (secure, health, groups, openness, together, targets)

@@ -14,6 +14,7 @@ FIELD_PATHS = frozenset({
     "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
     "metadata.labels", "metadata.annotations",
 })  # fmt: skip
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 SHORTEST_TOKEN_S = 600  # pkg/apis/core/validation: expirationSeconds of a projected token
 
 
@@ -163,10 +164,22 @@ def _empty_dir(pod: Pod, one: Field) -> Iterator[Finding]:
     size = quantities.parse(limit.value)
     if limit.given and (size is None or size < 0):
         yield pod.fault(limit, f"'{limit.value}' is no quantity", "a size such as 1Gi")
+    if one.given and not limit.given:
+        yield pod.fault(limit, "the volume may fill the node", "a size such as 1Gi")
     memory = [quantities.parse(c["resources"]["limits"]["memory"].value) for c in pod.running]
     if medium == "Memory" and size and all(memory) and size >= sum(m for m in memory if m):
         wrong = f"the volume may take {limit.value} of memory, as much as the pod has"
         yield pod.fault(limit, wrong, "less than the containers' memory limit: it counts there")
+
+
+def default_containers(scope: Scope) -> Iterator[Finding]:
+    """The container that kubectl shows first exists."""
+    for pod in scope.objects.pods:
+        field = pod.template["metadata"]["annotations"][DEFAULT_CONTAINER]
+        names = {one["name"].text for one in pod.all_containers}
+        if field.given and field.text not in names:
+            wrong = f"the pod has no container '{field.value}'"
+            yield pod.fault(field, wrong, meant(field.text, names))
 
 
 def init_containers(scope: Scope) -> Iterator[Finding]:
@@ -179,4 +192,12 @@ def init_containers(scope: Scope) -> Iterator[Finding]:
                     yield pod.fault(one[key], wrong, "restartPolicy: Always, or none")
 
 
-RULES: tuple[Rule, ...] = (names, ports, environment, mounts, volumes, init_containers)
+RULES: tuple[Rule, ...] = (
+    names,
+    ports,
+    environment,
+    mounts,
+    volumes,
+    default_containers,
+    init_containers,
+)

@@ -41,7 +41,7 @@ def restart_policies(scope: Scope) -> Iterator[Finding]:
         if (policy.given or "Always" not in allowed) and policy.text not in allowed:
             wrong = f"a {pod.owner.kind} cannot have '{policy.value}'"
             yield pod.fault(policy, wrong, " or ".join(allowed))
-        if policy.text == "Always" and "test" in pod.owner.hooks:
+        if policy.text in ("", "Always") and "test" in pod.owner.hooks:
             yield pod.fault(policy, "a test that restarts for ever never ends", "Never")
         for one in pod.spec["initContainers"]:
             if one["restartPolicy"].given and not is_sidecar(one):

@@ -22,7 +22,7 @@ def types(scope: Scope) -> Iterator[Finding]:
                 right = meant(field.text, ("Ingress", "Egress"))
                 yield one.fault(field, f"there is no direction '{field.value}'", right)
         for key, name in (("ingress", "Ingress"), ("egress", "Egress")):
-            if given and one["spec"][key].value and name not in given:
+            if given and one["spec"][key].given and name not in given:
                 wrong = f"these rules do nothing: policyTypes lacks {name}"
                 yield one.fault(one["spec"][key], wrong, f"policyTypes with {name}")
 
@@ -76,4 +76,24 @@ def _port(one: Resource, port: Field) -> Iterator[Finding]:
         yield one.fault(protocol, f"there is no protocol '{protocol.value}'", right)
 
 
+def openings(scope: Scope) -> Iterator[Finding]:
+    """What is let in is named: whence, and to which port."""
+    for one in scope.objects.of_kind("NetworkPolicy"):
+        for rule in one["spec"]["ingress"]:
+            if not list(rule["from"]):
+                yield one.fault(rule["from"], "everybody is let in", "peers")
+            for peer in rule["from"]:
+                space = peer["namespaceSelector"]
+                if (
+                    space.given
+                    and not space["matchLabels"].entries
+                    and not list(space["matchExpressions"])
+                ):
+                    yield one.fault(space, "every namespace is let in", "a namespace's label")
+            for port in rule["ports"]:
+                if not port["port"].given:
+                    yield one.fault(port["port"], "every port is open", "a port's name or number")
+
+
 RULES: tuple[Rule, ...] = (types, rules)
+HOUSE: tuple[Rule, ...] = (openings,)

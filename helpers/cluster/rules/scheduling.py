@@ -11,6 +11,15 @@ from helpers.cluster.rules.scope import Rule, Scope
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+# that controllers put on pods, and that tell revisions apart
+REVISIONS = ("pod-template-hash", "controller-revision-hash")
+# kubernetes.io/docs/reference/labels-annotations-taints: those that nodes on EKS have
+NODE_LABELS = frozenset({
+    "kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os",
+    "topology.kubernetes.io/zone", "topology.kubernetes.io/region", "topology.k8s.aws/zone-id",
+    "node.kubernetes.io/instance-type", "eks.amazonaws.com/nodegroup",
+    "eks.amazonaws.com/capacityType",
+})  # fmt: skip
 HIGHEST_PRIORITY = 1_000_000_000  # pkg/apis/scheduling: HighestUserDefinablePriority
 
 
@@ -117,12 +126,16 @@ def _constraint(pod: Pod, one: Field) -> Iterator[Finding]:
     when, policies = one["whenUnsatisfiable"].text, ("Honor", "Ignore")
     if (one["maxSkew"].integer or 0) < 1:
         yield pod.fault(one["maxSkew"], f"{one['maxSkew'].value} is no skew", "at least 1")
-    if not syntax.is_qualified(one["topologyKey"].text):
-        right = "a node's label, such as topology.kubernetes.io/zone"
-        yield pod.fault(one["topologyKey"], "no topology is named", right)
+    if one["topologyKey"].text not in NODE_LABELS:
+        wrong = f"nodes have no label '{one['topologyKey'].value}' to spread over"
+        yield pod.fault(one["topologyKey"], wrong, meant(one["topologyKey"].text, NODE_LABELS))
     if when not in ("DoNotSchedule", "ScheduleAnyway"):
         right = meant(when, ("DoNotSchedule", "ScheduleAnyway"))
         yield pod.fault(one["whenUnsatisfiable"], f"there is no '{when}'", right)
+    for label in one["matchLabelKeys"]:
+        if label.text not in {*pod.labels, *REVISIONS}:
+            right = meant(label.text, {*pod.labels, *REVISIONS})
+            yield pod.fault(label, f"the pods have no label '{label.value}'", right)
     least = one["minDomains"]
     if least.given and (when != "DoNotSchedule" or (least.integer or 0) < 1):
         yield pod.fault(least, "minDomains needs DoNotSchedule and 1 or more", "leave it out")

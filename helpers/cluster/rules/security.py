@@ -47,6 +47,10 @@ def users(scope: Scope) -> Iterator[Finding]:
             if must.value is not True:
                 field = one["securityContext"]["runAsNonRoot"]
                 yield pod.fault(field, "the container may run as root", "true")
+            elif not _effective(pod, one, "runAsUser").given:
+                field = one["securityContext"]["runAsUser"]
+                wrong = "the kubelet cannot tell that the image's user is not root, and refuses"
+                yield pod.fault(field, wrong, "the number of a user above 0")
         contexts = [
             pod.spec["securityContext"],
             *(c["securityContext"] for c in pod.all_containers),

@@ -16,6 +16,7 @@ from helpers.cluster.rules.triton_flags import BOOLEAN, FLAGS, NUMBER, REPEATABL
 LIVE, READY = "/v2/health/live", "/v2/health/ready"
 PATHS = {"livenessProbe": (LIVE,), "readinessProbe": (READY,), "startupProbe": (LIVE, READY)}
 DEFAULT_EXIT_S = 30
+LONGEST_NOTICE_S = 120  # a dead server is noticed within so long
 LEAST_START_S = 60  # CUDA's start and loading the models take about that on a g4dn.xlarge
 Container = tuple[Pod, Field, dict[str, list[Field]]]
 
@@ -69,6 +70,17 @@ def flags(scope: Scope) -> Iterator[Finding]:
                     yield pod.fault(one, f"'{one.text}' is neither true nor false", "true or false")
                 if name in NUMBER and not re.fullmatch(r"-?\d+", one.text):
                     yield pod.fault(one, f"'{one.text}' is no number", "a whole number")
+
+
+def arguments(scope: Scope) -> Iterator[Finding]:
+    """Every argument is a flag, or the value of the flag before it."""
+    for pod, one, _ in tritons(scope):
+        previous = ""
+        for word in one["args"]:
+            follows = previous.startswith("--") and "=" not in previous
+            if not word.text.startswith("--") and not follows:
+                yield pod.fault(word, f"'{word.text}' is no flag and no value", "--name=value")
+            previous = word.text
 
 
 def models(scope: Scope) -> Iterator[Finding]:
@@ -131,6 +143,11 @@ def health(scope: Scope) -> Iterator[Finding]:
                 yield pod.fault(field, f"'{field.value}' is not for the {name}", known[0])
             elif not probe["httpGet"].given:
                 yield pod.fault(probe, "the probe does not ask Triton", f"httpGet {known[0]}")
+        for name in ("livenessProbe", "readinessProbe"):
+            noticed = probes.budget_s(one[name])
+            if one[name].given and noticed > LONGEST_NOTICE_S:
+                wrong = f"a server that is gone is noticed after {noticed} s"
+                yield pod.fault(one[name], wrong, f"periods and tries within {LONGEST_NOTICE_S} s")
         start = one["startupProbe"]
         if start.given and probes.budget_s(start) < LEAST_START_S:
             wrong = f"Triton has {probes.budget_s(start)} s to start"
@@ -189,5 +206,5 @@ def ending(scope: Scope) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    served, flags, models, repository, health, ports, metrics, ending,
+    served, flags, arguments, models, repository, health, ports, metrics, ending,
 )  # fmt: skip
