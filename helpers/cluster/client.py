@@ -1,5 +1,8 @@
 """The cluster a run works in, through the official client; its errors as sentences."""
 
+# the client's modules are large and load when first named: annotations must not name them
+from __future__ import annotations
+
 import base64
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
