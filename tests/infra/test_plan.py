@@ -4,13 +4,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from helpers.cloud.account import Account
 from tests.infra.iam import Policies, many
-from tests.infra.terraform import EXAMPLE, Terraform
+from tests.infra.terraform import EXAMPLE
 
 TAGS = {"project": "gpu-e2e", "owner": "Nancy", "run": EXAMPLE["run_id"]}
 # Actions, resources and conditions of docs/install/iam_policy.json at controller 3.5.0, one line
@@ -121,15 +118,3 @@ def test_the_dead_mans_role_may_touch_its_group_and_nothing_else(planned: dict[s
     assert policies.actions() == {"autoscaling:UpdateAutoScalingGroup"}
     assert policies.allow("autoscaling:UpdateAutoScalingGroup", f"{groups}/gpu-e2e-gpu")
     assert not policies.allow("autoscaling:UpdateAutoScalingGroup", f"{groups}/gpu-e2e-gpu-2")
-
-
-def test_the_managed_alternative_plans_too(
-    stack: Terraform, account: Account, tmp_path: Path
-) -> None:
-    chosen = {"capacity": "managed-spot", "max_price_usd": 0.3, "min_nodes": 0}
-    chosen |= {"desired_nodes": 1, "max_nodes": 2, "disk_gib": 100}
-    emulated = replace(stack, extra=account.environment)
-    planned = emulated.plan(EXAMPLE | {"zones": "3", "gpu": json.dumps(chosen)}, tmp_path)
-    assert list(untagged(planned)) == []
-    kinds = Counter(one["type"] for one in resources(planned))
-    assert kinds["aws_eks_node_group"] == 2 and "aws_autoscaling_group" not in kinds
