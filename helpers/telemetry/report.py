@@ -108,7 +108,8 @@ class Dashboards(Record, stage="04", name="dashboards"):
         answered = sum(one.answered for one in self.boards)
         return (
             f"{answered} of {queries} queries of {len(self.boards)} dashboards answered by "
-            f"Prometheus {self.prometheus}{f'; {self.note}' if self.note else ''}"
+            f"Prometheus {self.prometheus}, drawn from their JSON, not by Grafana"
+            f"{f'; {self.note}' if self.note else ''}"
         )
 
 
