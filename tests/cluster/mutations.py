@@ -71,7 +71,7 @@ def table() -> list[Fault]:
 def _fault(row: dict[str, Any]) -> Fault:
     kind = "" if "add" in row else row.get("of", "Deployment")
     put = row.get("put")
-    named = put if row.get("at") == "kind" else kind
+    named = str(put) if row.get("at") == "kind" else kind
     return Fault(
         title=row["fault"],
         kind=kind,
