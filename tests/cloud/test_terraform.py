@@ -134,11 +134,6 @@ def test_nothing_is_created_above_the_budget(make: MakeWorkspace) -> None:
 FAULTS = (
     (Fault(kind="expired", service="sns"), "expired", "aws sso login"),
     (Fault(kind="denied", service="sns", operation="Create*"), "not authorized", "deployer"),
-    (
-        Fault(kind="error", code="LimitExceeded", service="sns", operation="Create*"),
-        "LimitExceeded",
-        "quota is too small",
-    ),
 )
 
 
