@@ -134,3 +134,9 @@ def test_a_policy_that_a_role_has_is_not_deleted(aws: double.Double) -> None:
     iam.detach_role_policy(RoleName="gpu-e2e-node", PolicyArn=arn)
     iam.delete_policy(PolicyArn=arn)
     assert iam.list_policies(Scope="Local")["Policies"] == []
+
+
+def test_an_error_of_moto_reaches_the_caller_as_that_error(account: Any) -> None:
+    EXAMPLES["budgets"](account)
+    with pytest.raises(ClientError, match="DuplicateRecord"):
+        EXAMPLES["budgets"](account)

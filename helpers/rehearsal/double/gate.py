@@ -9,6 +9,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.request import Request
 from moto.core.responses import BaseResponse
 from moto.core.utils import camelcase_to_underscores
+from werkzeug.exceptions import HTTPException
 
 from helpers.rehearsal.double import table
 from helpers.rehearsal.double.call import Call, Refusal
@@ -95,6 +96,9 @@ class Gate:
                 return refuse(asked, refusal.code, refusal.message, refusal.status)
             except ServiceException as error:
                 return refuse(asked, error.code, error.message, 400)
+            except HTTPException as error:  # moto's older errors
+                code = getattr(error, "error_type", type(error).__name__)
+                return refuse(asked, code, getattr(error, "message", ""), error.code or 400)
         if result is not None:
             return serialise(asked, result)
         return None if _moto_knows(asked.service, asked.operation) else not_emulated(asked)
