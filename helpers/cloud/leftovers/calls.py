@@ -17,6 +17,7 @@ from helpers.scenario import Settings
 # after botocore's own tries; a scan lists more in a minute than a person does in a day
 PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 UNTAGGED = "NoSuchTagSet"
+EXAMPLE_ACCOUNT = "123456789012"  # of AWS's own documentation
 
 
 class Ask(Settings):
@@ -58,9 +59,8 @@ class Caller:
         Raises:
             Problem: The credentials are missing or have expired, or AWS cannot be reached.
         """
-        with asking("the caller's identity"):
-            said = account.client("sts").get_caller_identity()
-        return cls(account, said["Account"], said["Arn"], sleep)
+        found = accounts.identity(account)
+        return cls(account, found.account_id, found.arn, sleep)
 
     @property
     def masked_arn(self) -> str:
@@ -210,7 +210,4 @@ def tags_of(said: Any) -> dict[str, str]:
 
 def mask(text: str, account_id: str) -> str:
     """A text without the account's number; AWS's own example number may be read by anyone."""
-    return text if account_id == EXAMPLE_ACCOUNT else text.replace(account_id, MASK)
-
-
-EXAMPLE_ACCOUNT, MASK = "123456789012", "************"
+    return text if account_id == EXAMPLE_ACCOUNT else text.replace(account_id, accounts.MASK)
