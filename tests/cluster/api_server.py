@@ -165,7 +165,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do  # noqa: N815
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
 
     return Handler
 
@@ -228,7 +228,8 @@ def _stored(
     if method == "DELETE":
         if not dry:
             del server.objects[key]
-        return 200, {"apiVersion": "v1", "kind": "Status", "status": "Success"}
+        gone = {"apiVersion": "v1", "kind": "Status", "status": "Success"}
+        return 200, (found or gone) if kind == "Pod" else gone
     made = deepcopy(_merged(found or {}, body)) if method == "PATCH" else deepcopy(body)
     made |= {"apiVersion": version, "kind": kind}
     made["metadata"] = made.get("metadata", {}) | {"name": name, "resourceVersion": "1"}

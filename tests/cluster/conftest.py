@@ -38,8 +38,18 @@ def cluster(server: Server, account: Account, tmp_path: Path) -> Cluster:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Run:
-    """A run that waits for nothing longer than a third of a second."""
+    """A run whose waits are in vain at once: for what never comes about."""
+    return _run(tmp_path, 0.05)
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Run:
+    """A run that waits as long as a test may take: for what does come about."""
+    return _run(tmp_path, 60)
+
+
+def _run(folder: Path, seconds: float) -> Run:
     names = ("nodes", "gpu", "release", "rollout", "balancer", "scan")
-    waits = ",".join(f"cluster.{name}_s=0.3" for name in names)
+    waits = ",".join(f"cluster.{name}_s={seconds}" for name in names)
     profile = Profile.load_named("quick", f"{waits},cluster.poll_s=0.05")
-    return Run.create(profile, tmp_path / "outputs")
+    return Run.create(profile, folder / "outputs")

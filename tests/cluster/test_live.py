@@ -1,0 +1,213 @@
+"""Waits on a living cluster: they end when it is so, and say why when it never will be."""
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from helpers.cluster import diagnose, gpus, rollout_wait, waits
+from helpers.cluster.client import Cluster
+from helpers.cluster.explain import Passing
+from helpers.cluster.waits import Pace, Seen
+from helpers.errors import Problem
+from helpers.run import Run
+
+from . import scenes
+from .api_server import Server
+
+GPU_NODES = "/api/v1/nodes"
+PODS = "/api/v1/namespaces/triton/pods"
+
+
+class Ticks:
+    """A clock that goes only where it is told to sleep."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def _pace(lines: list[str], timeout_s: float = 90) -> Pace:
+    return Pace(timeout_s, 1.0, lines.append, Ticks())
+
+
+def test_a_wait_shows_every_change_and_a_sign_of_life_in_between() -> None:
+    looks = iter([Seen(False, "none"), *[Seen(False, "one")] * 40, Seen(True, "two")])
+    lines: list[str] = []
+    waits.until("nodes", lambda: next(looks), lambda: "", _pace(lines))
+    assert [line.split(": ")[1] for line in lines] == ["none", "one", "one", "two"]
+
+
+def test_a_wait_in_vain_gives_the_reason_and_one_that_is_hopeless_ends_at_once() -> None:
+    lines: list[str] = []
+    with pytest.raises(Problem, match=r"not after 5 s \(none\)\. no capacity"):
+        waits.until("x", lambda: Seen(False, "none"), lambda: "no capacity", _pace(lines, 5))
+    with pytest.raises(Problem, match="it crashed"):
+        waits.until("x", lambda: Seen(False, "bad", "it crashed"), lambda: "", _pace(lines))
+
+
+def test_an_error_that_may_pass_is_waited_out() -> None:
+    looks = [Passing("The API is busy."), Seen(True, "there")]
+
+    def look() -> Seen:
+        found = looks.pop(0)
+        if isinstance(found, Passing):
+            raise found
+        return found
+
+    lines: list[str] = []
+    assert waits.until("x", look, lambda: "", _pace(lines)).done
+    assert "The API is busy" in lines[0]
+
+
+def test_gpus_are_waited_for_at_the_node(patient: Run, server: Server, cluster: Cluster) -> None:
+    server.put(scenes.node("system"), scenes.node("gpu", gpu=True))
+    server.on(GPU_NODES, 2, scenes.node("gpu", gpu=True, gpus=1))
+    found = gpus.wait_allocatable(patient, cluster)
+    assert found.allocatable and found.tainted and found.labelled
+    assert [one.name for one in found.nodes] == ["gpu"]
+    assert patient.load(gpus.Gpus) == found
+
+
+def test_a_device_plugin_that_wants_no_pod_is_the_reason(
+    hasty: Run, server: Server, cluster: Cluster
+) -> None:
+    server.put(scenes.node("gpu", gpu=True), _plugin(wanted=0))
+    with pytest.raises(Problem, match=r"on 0 of 1 nodes.*wants no pod at all: no node fits"):
+        gpus.wait_allocatable(hasty, cluster)
+
+
+def test_without_gpu_nodes_or_plugin_the_reason_is_that(
+    hasty: Run, server: Server, cluster: Cluster
+) -> None:
+    with pytest.raises(Problem, match="No node carries the label accelerator=nvidia"):
+        gpus.wait_allocatable(hasty, cluster)
+    server.put(scenes.node("gpu", gpu=True))
+    with pytest.raises(Problem, match="device plugin is not installed"):
+        gpus.wait_allocatable(hasty, cluster)
+
+
+def _plugin(wanted: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {
+            "name": "nvidia-device-plugin", "namespace": "kube-system",
+            "labels": {"app.kubernetes.io/name": "nvidia-device-plugin"},
+        },
+        "spec": {
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}},
+                         "spec": {"containers": [{"name": "c", "image": "i"}]}},
+        },
+        "status": {
+            "desiredNumberScheduled": wanted, "currentNumberScheduled": 0, "numberMisscheduled": 0,
+            "numberReady": 0,
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ["untolerated taint {gpu: true}", "untolerated taint(s)"])
+def test_the_taint_is_proved_by_two_pods_that_differ_in_one_toleration(
+    patient: Run, server: Server, cluster: Cluster, words: str
+) -> None:
+    message = f"0/2 nodes are available: 1 node(s) had {words}. preemption: 0/2 nodes"
+    server.on(f"{PODS}/taint-proof-without", 1, _proof("without", unschedulable=message))
+    server.on(f"{PODS}/taint-proof-with", 1, _proof("with", node="gpu"))
+    proof = gpus.prove_taint(patient, cluster)
+    assert proof.holds and words in proof.message and proof.let_in == "gpu"
+    assert server.get("Pod", "taint-proof-without") is None
+    assert server.get("Pod", "taint-proof-with") is None
+
+
+def test_a_pod_that_gets_onto_the_node_disproves_the_taint(
+    patient: Run, server: Server, cluster: Cluster
+) -> None:
+    server.on(f"{PODS}/taint-proof-without", 1, _proof("without", node="gpu"))
+    with pytest.raises(Problem, match=r"given to gpu.*do not carry the taint"):
+        gpus.prove_taint(patient, cluster)
+    assert server.get("Pod", "taint-proof-without") is None
+
+
+def _proof(name: str, *, node: str = "", unschedulable: str = "") -> dict[str, Any]:
+    body = scenes.pod("x", unschedulable=unschedulable)
+    body["metadata"] = {"name": f"taint-proof-{name}", "namespace": "triton"}
+    body["spec"] = gpus.pod(scenes.AGREED, tolerant=name == "with")
+    body["spec"] |= {"nodeName": node} if node else {}
+    return body
+
+
+def test_a_rollout_is_watched_until_its_pods_serve(server: Server, cluster: Cluster) -> None:
+    path = "/apis/apps/v1/namespaces/triton/deployments/triton"
+    server.put(scenes.deployment(seen=0), scenes.replica_set("new", 2))
+    server.on(path, 2, scenes.deployment(updated=1, available=0, replicas=2))
+    server.on(path, 3, scenes.deployment())
+    lines: list[str] = []
+    assert rollout_wait.wait(cluster, "triton", "triton", _pace(lines)) == 1
+    assert ["not been seen" in lines[0], "1 old ones left" in lines[1]] == [True, True]
+
+
+CRASH = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed"}}
+ENDED = {"terminated": {"exitCode": 1, "reason": "Error"}}
+PULL = {"waiting": {"reason": "ImagePullBackOff",
+                    "message": 'Back-off pulling image "r/x": r/x: not found'}}  # fmt: skip
+
+
+def test_a_crash_ends_the_wait_with_its_last_lines(server: Server, cluster: Cluster) -> None:
+    server.put(
+        scenes.deployment(available=0), scenes.replica_set("new", 2), scenes.replica_set("old", 1),
+        scenes.pod("new", state=CRASH, last=ENDED),
+    )  # fmt: skip
+    server.logs[("triton-new-x", "triton")] = (
+        "E1125 error: creating server: failed to load all models"
+    )
+    with pytest.raises(Problem, match=r"(?s)Triton does not load its models.*creating server"):
+        rollout_wait.wait(cluster, "triton", "triton", _pace([]))
+
+
+def test_a_missing_image_ends_the_wait_and_old_pods_are_not_blamed(
+    server: Server, cluster: Cluster
+) -> None:
+    server.put(
+        scenes.deployment(available=0), scenes.replica_set("new", 2), scenes.replica_set("old", 1),
+        scenes.pod("old", state=CRASH, last=ENDED), scenes.pod("new", state=PULL),
+    )  # fmt: skip
+    with pytest.raises(Problem, match="is not in its registry") as told:
+        rollout_wait.wait(cluster, "triton", "triton", _pace([]))
+    assert "triton-old" not in str(told.value)
+
+
+def test_a_pod_without_a_gpu_waits_and_the_time_out_names_the_scheduler(
+    server: Server, cluster: Cluster
+) -> None:
+    message = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu. preemption: 0/2 nodes"
+    server.put(
+        scenes.deployment(available=0), scenes.replica_set("new", 1),
+        scenes.pod("new", unschedulable=message),
+    )  # fmt: skip
+    with pytest.raises(Problem, match=r"not after 5 s.*No node has a free GPU: 0/2 nodes"):
+        rollout_wait.wait(cluster, "triton", "triton", _pace([], 5))
+
+
+def test_events_are_told_newest_first_and_once(server: Server, cluster: Cluster) -> None:
+    words = "Failed build model due to couldn't auto-discover subnets"
+    server.put(scenes.event("triton", "FailedBuildModel", words))
+    (found,) = diagnose.of_events(cluster, "triton", "triton")
+    assert found.explanation is not None and found.explanation.rule == "no-subnets"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        scenes.node("n", gpu=True, gpus=1), scenes.deployment(), scenes.replica_set("a", 1),
+        scenes.pod("a", state=CRASH, last=ENDED), scenes.pod("a", unschedulable="x"),
+        scenes.event("a", "b", "c"), scenes.ingress("a", "h.example.org"), _plugin(1),
+        _proof("with", node="n"),
+    ],
+)  # fmt: skip
+def test_what_the_scripted_server_serves_has_the_shape_of_the_api(body: dict[str, Any]) -> None:
+    kubernetes_validate.validate(body, "1.35", strict=True)
