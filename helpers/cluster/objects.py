@@ -66,6 +66,11 @@ class Field:
         return self.value if isinstance(self.value, str) else ""
 
     @property
+    def scalar(self) -> str | int | float | None:
+        """The value where it is no mapping and no list: what may be a member of a set."""
+        return self.value if isinstance(self.value, str | int | float) else None
+
+    @property
     def integer(self) -> int | None:
         """The value where it is a whole number."""
         is_number = isinstance(self.value, int) and not isinstance(self.value, bool)

@@ -48,8 +48,8 @@ def _target(one: Resource, pod: Pod, port: Field) -> Iterator[Finding]:
     target = port["targetPort"] if port["targetPort"].given else port["port"]
     protocol = port["protocol"].text or "TCP"
     names = {each["name"].text: each for each in pod.ports}
-    numbers = {each["containerPort"].value: each for each in pod.ports}
-    found = names.get(target.text) if isinstance(target.value, str) else numbers.get(target.value)
+    numbers = {each["containerPort"].scalar: each for each in pod.ports}
+    found = names.get(target.text) if isinstance(target.value, str) else numbers.get(target.scalar)
     if found is None and (isinstance(target.value, str) or numbers):
         right = ", ".join(sorted(name for name in names if name)) or "a port of the pod"
         yield one.fault(target, f"{pod.owner.id} opens no port '{target.value}'", right)
@@ -251,11 +251,11 @@ def _backend(scope: Scope, one: Resource, backend: Field) -> Iterator[Finding]:
         yield one.fault(port, "a port is given by name or by number", "exactly one of both")
         return
     names = {p["name"].text for p in service["spec"]["ports"]}
-    numbers = {p["port"].value for p in service["spec"]["ports"]}
+    numbers = {p["port"].scalar for p in service["spec"]["ports"]}
     if port["name"].given and port["name"].text not in names:
         wrong = f"{service.id} has no port '{port['name'].value}'"
         yield one.fault(port["name"], wrong, meant(port["name"].text, names))
-    if port["number"].given and port["number"].value not in numbers:
+    if port["number"].given and port["number"].scalar not in numbers:
         right = f"one of {', '.join(sorted(map(str, numbers)))}"
         yield one.fault(port["number"], f"{service.id} has no port {port['number'].value}", right)
 

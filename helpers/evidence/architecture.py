@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from helpers.cluster import contract
+
 WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
-GPU = "nvidia.com/gpu"
 # type in the plan → what a reader calls it, and what it is there for
 BESIDE = {
     "aws_ecr_repository": ("ECR", "images"),
@@ -130,13 +131,14 @@ def _nodes(
 
 def _placed(objects: list[Mapping[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the workloads meant for GPU nodes, and of the others."""
+    gpu = contract.load().gpu.resource
     on_gpu: list[str] = []
     elsewhere: list[str] = []
     for one in objects:
         if one.get("kind") in WORKLOADS:
             spec = one["spec"]["template"]["spec"]
             asks = any(
-                GPU in (container.get("resources", {}).get("limits") or {})
+                gpu in (container.get("resources", {}).get("limits") or {})
                 for container in spec.get("containers", [])
             )
             selected = spec.get("nodeSelector") and spec.get("tolerations")

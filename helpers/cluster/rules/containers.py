@@ -22,7 +22,7 @@ def repeated(fields: list[Field], key: str = "name") -> Iterator[Field]:
     """The fields whose `key` an earlier one has."""
     seen = set()
     for one in fields:
-        value = one[key].value
+        value = one[key].scalar
         if value in seen and value is not None:
             yield one[key]
         seen.add(value)
@@ -47,7 +47,7 @@ def ports(scope: Scope) -> Iterator[Finding]:
         taken: dict[tuple[object, str], str] = {}
         for port in pod.ports:
             yield from _port(pod, port)
-            key = (port["containerPort"].value, port["protocol"].text or "TCP")
+            key = (port["containerPort"].scalar, port["protocol"].text or "TCP")
             if key in taken:
                 wrong = f"port {key[0]}/{key[1]} is taken by {taken[key]}"
                 yield pod.fault(port["containerPort"], wrong, "a port of its own")

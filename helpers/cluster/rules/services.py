@@ -54,7 +54,7 @@ def ports(scope: Scope) -> Iterator[Finding]:
         seen = set()
         for port in found:
             yield from _port(one, port, named=len(found) > 1)
-            key = (port["port"].value, port["protocol"].text or "TCP")
+            key = (port["port"].scalar, port["protocol"].text or "TCP")
             if key in seen:
                 yield one.fault(port["port"], f"{key[0]}/{key[1]} stands twice", "other ports")
             seen.add(key)
