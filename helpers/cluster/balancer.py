@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from helpers.cloud.account import Account, asking
 from helpers.cluster import client, diagnose, waits
 from helpers.cluster.client import Cluster
@@ -10,6 +12,7 @@ from helpers.cluster.live_reports import Balancer
 from helpers.cluster.waits import Pace, Seen
 
 CLUSTER_TAG = "elbv2.k8s.aws/cluster"
+NO_GROUP = ("TargetGroupNotFound", "LoadBalancerNotFound")
 TAGS_AT_ONCE = 20  # DescribeTags takes no more ARNs
 
 
@@ -55,11 +58,7 @@ def health(account: Account, host: str) -> dict[str, list[str]]:
         arns = [
             one["LoadBalancerArn"] for one in balancers_of(elb) if one["DNSName"] == host.lower()
         ]
-        groups = [
-            group
-            for arn in arns
-            for group in elb.describe_target_groups(LoadBalancerArn=arn)["TargetGroups"]
-        ]
+        groups = [group for arn in arns for group in _groups(elb, arn)]
         return {
             one["TargetGroupName"]: [
                 _state(each["TargetHealth"])
@@ -112,6 +111,19 @@ def balancers_of(elb: Any) -> list[dict[str, Any]]:
     """Every load balancer of the region, from all pages."""
     pages = elb.get_paginator("describe_load_balancers").paginate()
     return [one for page in pages for one in page["LoadBalancers"]]
+
+
+def _groups(elb: Any, arn: str) -> list[dict[str, Any]]:
+    """Target groups of a load balancer; one that has just been made may have none yet."""
+    try:
+        found: list[dict[str, Any]] = elb.describe_target_groups(LoadBalancerArn=arn)[
+            "TargetGroups"
+        ]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in NO_GROUP:
+            return []
+        raise
+    return found
 
 
 def _tagged(elb: Any, arns: list[str], cluster: str) -> set[str]:

@@ -8,6 +8,7 @@ import pytest
 from helpers.cluster import diagnose, gpus, rollout_wait, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.explain import Passing
+from helpers.cluster.live_reports import Gpus
 from helpers.cluster.waits import Pace, Seen
 from helpers.errors import Problem
 from helpers.run import Run
@@ -51,7 +52,7 @@ def test_a_wait_in_vain_gives_the_reason_and_one_that_is_hopeless_ends_at_once()
 
 
 def test_an_error_that_may_pass_is_waited_out() -> None:
-    looks = [Passing("The API is busy."), Seen(True, "there")]
+    looks: list[Passing | Seen] = [Passing("The API is busy."), Seen(True, "there")]
 
     def look() -> Seen:
         found = looks.pop(0)
@@ -70,7 +71,7 @@ def test_gpus_are_waited_for_at_the_node(patient: Run, server: Server, cluster: 
     found = gpus.wait_allocatable(patient, cluster)
     assert found.allocatable and found.tainted and found.labelled
     assert [one.name for one in found.nodes] == ["gpu"]
-    assert patient.load(gpus.Gpus) == found
+    assert patient.load(Gpus) == found
 
 
 def test_a_device_plugin_that_wants_no_pod_is_the_reason(

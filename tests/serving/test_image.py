@@ -13,6 +13,7 @@ from helpers.errors import Problem, Unavailable
 from helpers.rehearsal import registry
 from helpers.run import Run
 from helpers.serving import builders, image
+from helpers.serving.image_report import Published
 
 HERE = Account("us-east-1", "http://127.0.0.1:1")
 QUICK = Pace(0.0, 0.01, lambda line: None)
@@ -41,7 +42,7 @@ def test_the_real_dockerfile_is_built_on_nothing_pushed_and_read_back(
     found = image.publish(run, HERE, folder, registry.serve)
     assert (found.builder, found.files, found.agrees) == ("buildah", 2, True)
     assert found.reference.endswith(f"gpu-e2e/triton@{found.digest}")
-    assert run.load(image.Published) == found
+    assert run.load(Published) == found
     assert run.manifest()["images"] == {"triton": found.digest}
 
 
