@@ -1,8 +1,8 @@
 """Just enough of Kubernetes' protobuf to read the Secrets in which Helm keeps its releases.
 
 Field numbers: k8s.io/apimachinery/pkg/runtime/generated.proto (Unknown),
-k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto (ObjectMeta), k8s.io/api/core/v1/generated.proto
-(Secret).
+k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto (ObjectMeta),
+k8s.io/api/core/v1/generated.proto (Secret).
 """
 
 import base64
