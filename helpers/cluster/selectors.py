@@ -162,7 +162,7 @@ def scalers(scope: Scope) -> Iterator[Finding]:
         elif target["apiVersion"].text not in ("", found.owner.api_version):
             field = target["apiVersion"]
             wrong = f"{found.owner.id} is of {found.owner.api_version}"
-            yield one.fault(field, wrong, found.owner.api_version)
+            yield one.fault(field, wrong, found.owner.api_version or "leave it out")
 
 
 def metrics(scope: Scope) -> Iterator[Finding]:

@@ -132,7 +132,7 @@ def _protocol(scope: Scope, one: Resource, backend: Field, grpc: bool) -> Iterat
         if (name and name == port["name"].text) or (number and number == port["port"].value):
             target = port["targetPort"].scalar
             by_name = {"http": ports.http, "grpc": ports.grpc, "metrics": ports.metrics}
-            reached = by_name.get(target, None) if isinstance(target, str) else target
+            reached = by_name.get(target) if isinstance(target, str) else target
             if isinstance(reached, int) and reached != right:
                 spoken = "gRPC" if grpc else "HTTP"
                 wrong = f"{spoken} is sent to port {reached}"
