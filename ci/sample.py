@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from helpers.cloud import audit
 from helpers.errors import Problem
 from helpers.evidence import kpis, masking, page, write_up
 from helpers.evidence.kpis import Kpi
@@ -18,7 +19,6 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 SAMPLE = DOCS / "evidence"
 KEPT = ("results.json", "results.csv", "case-study.pdf")
-AUDIT = "evidence/cost-audit.md"
 README = ROOT / "README.md"
 BLOCK = re.compile(
     r"(?<=<!-- figures: made by `make sample` -->\n).*?(?=<!-- figures end -->)", re.S
@@ -39,7 +39,7 @@ def main() -> None:
     (SAMPLE / "ledger.json").write_text(ledger)
     (SAMPLE / "index.html").write_text(page.render(run, pages=[]))
     shutil.copy(run.folder / write_up.PATH, DOCS / "write-up.md")
-    shutil.copy(run.folder / AUDIT, DOCS / "cost-audit.md")
+    audit.publish(run)
     (DOCS / "results.schema.json").write_text(schema())
     results = json.loads((SAMPLE / "results.json").read_text())
     README.write_text(BLOCK.sub(lambda _: block(results), README.read_text()))

@@ -7,6 +7,7 @@ and ends the service when its owner is gone, its time is over, or it is told to.
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ MARK = "GPU_E2E_RUN"
 OWNER = "GPU_E2E_OWNER"
 STOP_GRACE_S = 15.0
 KILL_GRACE_S = 5.0
+WRITES_STATE, STATE_GRACE_S = "terraform", 120.0
 POLL_S = 0.05
 LOG_TAIL_LINES = 12
 CLOCK_SLACK_S = 2.0  # the kernel's boot time, and with it every start time, moves with the clock
@@ -179,10 +181,11 @@ def down(run: Run) -> list[str]:
     Returns:
         The names of what was stopped; processes that no record names appear by their command.
     """
+    finished = _let_finish(marked(run.mark))
     stopped = _stop(run, recorded(run))
     strays = marked(run.mark)
     _end(strays.values())
-    return stopped + list(strays)
+    return finished + stopped + list(strays)
 
 
 def marked(mark: str) -> dict[str, psutil.Process]:
@@ -254,6 +257,16 @@ def _wait_for_end(processes: list[psutil.Process], timeout_s: float) -> list[psu
             break
         time.sleep(POLL_S)
     return living
+
+
+def _let_finish(living: dict[str, psutil.Process]) -> list[str]:
+    """Interrupt Terraform and wait while it writes its state: it needs its providers for that."""
+    found = {name: one for name, one in living.items() if name.startswith(f"{WRITES_STATE} (")}
+    for process in found.values():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT)
+    _wait_for_end(list(found.values()), STATE_GRACE_S)
+    return list(found)
 
 
 def _has_ended(process: psutil.Process) -> bool:

@@ -175,3 +175,26 @@ def test_a_taken_port_is_one_sentence() -> None:
         with pytest.raises(Problem, match=f"Port {port} on 127.0.0.1 is taken"):
             services.free_port(port)
     assert services.free_port() > 1023
+
+
+def test_terraform_is_interrupted_and_waited_for_before_anything_else_ends(run: Run) -> None:
+    script = (
+        "import signal, sys, time, pathlib\n"
+        "def write(*_):\n"
+        "    time.sleep(1); pathlib.Path(sys.argv[1]).write_text('state'); sys.exit(0)\n"
+        "signal.signal(signal.SIGINT, write)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    program = run.folder / "terraform"
+    program.write_text(f"#!{sys.executable}\n{script}")
+    program.chmod(0o755)
+    state = run.folder / "state"
+    process = subprocess.Popen(
+        [program, state], stdout=subprocess.PIPE, env=os.environ | {services.MARK: run.mark}
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    assert services.down(run) == [f"terraform ({process.pid})"]
+    assert process.wait() == 0
+    assert state.read_text() == "state"

@@ -29,6 +29,8 @@ from helpers.errors import Problem, Unavailable
 
 # The emulator takes any key; these can never be somebody's.
 EMULATED_KEYS = {"AWS_ACCESS_KEY_ID": "emulated", "AWS_SECRET_ACCESS_KEY": "emulated"}
+# the profile and files of the user play no part in a rehearsal
+NOBODYS = {"profile": (None, None, None, None), "config_file": (None, None, "/dev/null", None)}
 LOG_IN = "Log in again ('aws sso login', or new keys), and repeat the step; nothing was lost."
 ROLE = "Use the deployer role of infra/bootstrap, or have an admin apply it again."
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
@@ -73,14 +75,14 @@ class Account:
         rehearsal nothing of the user's AWS settings may be reached, so each is overridden.
         """
         if not self.emulated:
-            return {"AWS_REGION": self.region}
+            return {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
         return {
             **EMULATED_KEYS,
             "AWS_SESSION_TOKEN": "",
-            "AWS_PROFILE": "",
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,  # boto3 reads no other
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_MAX_ATTEMPTS": "2",
@@ -114,19 +116,21 @@ class Account:
                 read_timeout=READ_S,
             )
             with asking("AWS"):
-                return _session(region).client(service, config=tries)
+                session = botocore.session.get_session()
+                return _shared(session, region).client(service, config=tries)
         # an emulator on this machine is never behind a proxy
         tries = Config(retries={"mode": "standard", "max_attempts": 2}, proxies={})
-        return _session(
+        session = botocore.session.Session(session_vars=NOBODYS)
+        return _shared(
+            session,
             region,
             aws_access_key_id=EMULATED_KEYS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=EMULATED_KEYS["AWS_SECRET_ACCESS_KEY"],
         ).client(service, endpoint_url=self.endpoint, config=tries)
 
 
-def _session(region: str, **keys: str) -> boto3.Session:
+def _shared(session: Any, region: str, **keys: str) -> boto3.Session:
     """A session of its own, so that a new login counts at once; what never changes is shared."""
-    session = botocore.session.get_session()
     session.register_component("data_loader", _models())
     return boto3.Session(region_name=region, botocore_session=session, **keys)
 

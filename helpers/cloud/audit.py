@@ -17,13 +17,12 @@ from helpers.run import Run, write_atomically
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = "cost-audit.md"
 PUBLISHED = ROOT / "docs" / NAME
-OWN_RUNS = ROOT / "outputs"
 
 
 def write(run: Run, published: Path = PUBLISHED) -> Path:
-    """Write the audit into the run, and beside the docs for a run of this checkout.
+    """Write the audit into the run, and on AWS beside the docs.
 
-    A run whose folder lies elsewhere (GPU_E2E_OUTPUTS, a test) does not touch the docs.
+    A rehearsal does not touch the docs: `make sample` publishes the one that is committed.
 
     Args:
         run: Whose records are read; it needs a cost report.
@@ -37,7 +36,7 @@ def write(run: Run, published: Path = PUBLISHED) -> Path:
     """
     text = render(run)
     path = run.write(NAME, text)
-    if run.folder.resolve().is_relative_to(OWN_RUNS):
+    if run.profile.target == "aws":
         publish(run, published)
     return path
 

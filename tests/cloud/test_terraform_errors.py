@@ -67,7 +67,7 @@ def test_a_stale_lock_is_explained_with_its_holder_and_how_to_remove_it() -> Non
 
 def test_more_errors_are_counted_and_account_ids_masked() -> None:
     progress = Progress()
-    progress.read(line("creating", "arn:aws:iam::210987654321:role/x is odd"))
+    progress.read(line("creating", "arn:aws:iam::" + "210987654321:role/x is odd"))
     progress.read(line("another"))
     problem = errors.problem("apply the plan", progress, "terraform/apply.log")
     assert "(1 more errors in terraform/apply.log)" in problem.what

@@ -162,6 +162,7 @@ class Workspace:
         """
         if not self.exists:
             return ()
+        self.terraform.settle()
         pulled = self.terraform.ask("read the state", ["state", "pull"]).strip()
         held = json.loads(pulled)["resources"] if pulled else []
         return tuple(
