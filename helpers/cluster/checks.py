@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from helpers.cluster import around, contract, placement, planned, rendering, rollout, rules, schema
 from helpers.cluster.contract import Contract
 from helpers.cluster.findings import Finding, Line
@@ -24,6 +26,7 @@ from helpers.run import Run
 RELEASE = "triton"
 # Sends rendered objects to a real API server and returns what it refuses.
 DryRun = Callable[[Sequence[Mapping[str, Any]]], Sequence[Finding]]
+RENDERED = "cluster/rendered/triton.yaml"
 NO_SERVER = "no kubeconfig was given: no API server has seen the objects"
 NOT_RENDERED = "helm did not render the chart"
 
@@ -82,6 +85,8 @@ def run(
             lines += _checked(made.objects, setting, name, dry_run)
             if name == "gpu" and made.objects:
                 placements = placement.place(made.objects, setting.cluster.nodes)
+                bodies = [dict(one.body) for one in made.objects]
+                run.write(RENDERED, yaml.safe_dump_all(bodies, sort_keys=False))
     except Unavailable as reason:
         absent = str(reason)
     record = ChartChecks(

@@ -14,7 +14,7 @@ from helpers.errors import Problem
 from helpers.evidence.architecture import Architecture, Nodes, read
 from helpers.run import Run
 
-PLAN, RENDERED = "terraform/plan.json", "k8s"
+PLAN, RENDERED = "terraform/plan.json", "cluster/rendered"
 WIDTH, HEIGHT = 100.0, 58.0  # of the drawing's own plane
 TINT = {"region": "#f7f7f5", "vpc": "#eef4fa", "public": "#e6f4ee", "private": "#fdf3e3",
         "box": "#ffffff"}  # fmt: skip

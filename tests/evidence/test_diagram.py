@@ -91,7 +91,7 @@ def test_what_is_removed_from_the_plan_leaves_the_picture(run: Run, kind: str) -
 
 def test_the_picture_is_drawn_from_the_run(run: Run) -> None:
     run.write("terraform/plan.json", json.dumps(plan()))
-    run.write("k8s/triton.yaml", yaml.safe_dump_all(CHARTS))
+    run.write("cluster/rendered/triton.yaml", yaml.safe_dump_all(CHARTS))
     diagram.architecture(run)
     picture = (run.folder / "evidence/figures/architecture.svg").read_text()
     for word in ("triton", "grafana", "NAT gateway", "EKS 1.35", "REHEARSAL", "Scheduler"):
