@@ -60,7 +60,7 @@ def ask(cluster: Cluster, bodies: Sequence[Mapping[str, Any]]) -> tuple[Finding,
 
 
 def install(run: Run, cluster: Cluster, image: str, models: Sequence[str]) -> str:
-    """Install the chart with its CPU values, wait for it, and run `helm test`; what Helm says of it.
+    """Install the chart with its CPU values, wait, and run `helm test`; what Helm says of it.
 
     Args:
         run: Whose patience is used.
