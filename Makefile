@@ -1,6 +1,6 @@
 # The front door: every verb is one line. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse test check bench lab doctor status down sample lock clean
+.PHONY: help setup rehearse aws test check browser bench lab doctor status down sample lock clean
 WORKBOOK := .venv/bin/workbook
 PYTHON ?= python3
 
@@ -10,6 +10,9 @@ help:  ## List what can be made
 ##@ Use
 rehearse: setup  ## Run the whole workbook on this machine; ends with the path of the evidence
 	@$(WORKBOOK) run --profile rehearsal
+
+aws: setup  ## Run the whole workbook on AWS: real resources, real money, removed at the end
+	@$(WORKBOOK) run --profile aws
 
 lab: setup  ## Open the notebooks in JupyterLab
 	@.venv/bin/jupyter lab notebooks
@@ -33,6 +36,9 @@ test: setup check  ## Run every check and every test
 
 check: setup  ## Lint, types, order of the rooms, rules for notebooks and words
 	@.venv/bin/python ci/check.py
+
+browser: setup  ## Open the newest evidence in a real browser: phone, desktop, print
+	@.venv/bin/python ci/browser.py
 
 bench: setup  ## Measure engine and serving against their peers, into benchmarks/results
 	@.venv/bin/python -m benchmarks

@@ -8,6 +8,7 @@ from pathlib import Path
 import leaks
 
 import notebooks
+from helpers.telemetry.dashboards import building
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPED = ("helpers", "model", "ci", "tests", "benchmarks")
@@ -27,6 +28,7 @@ def main() -> int:
     results += [
         report("notebooks", notebooks.faults(ROOT / "notebooks")),
         report("leaks", leaks.faults(ROOT)),
+        report("dashboards", building.differences()),
     ]
     return results.count(False)
 

@@ -84,7 +84,11 @@ def asks_nobody(run: Run) -> bool:
 
 def gives_nothing_away(run: Run) -> bool:
     """Whether a scanner for secrets finds nothing in anything that is exported."""
-    exported = [*(run.folder / "evidence").rglob("*"), *(run.folder / "html").glob("*.html")]
+    exported = [
+        path
+        for name in ("evidence", "html", "snapshots")
+        for path in (run.folder / name).rglob("*")
+    ]
     texts = [path for path in exported if path.suffix in (".html", ".json", ".csv", ".md", ".svg")]
     return not any(masking.findings(path.read_text()) for path in texts)
 
@@ -112,6 +116,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "cost_label": costs.label(run),
         "zero_table": costs.zero_table(run),
         "ledger": run.readable(Ledger) or ledger.write(run),
+        "snapshots": sorted(path.stem for path in (run.folder / "snapshots").glob("*.html")),
         "figures": {path.stem: _figure(path) for path in figures(run)},
         "failures": run.events("stage-failed"),
         "has_case_study": (run.folder / case_study.PDF).is_file(),

@@ -1,6 +1,7 @@
 """The figures of a run; each answers one question and says the answer in its title."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import cycle, groupby
 
 import numpy as np
@@ -12,7 +13,8 @@ from helpers import style
 from helpers.evidence.curve import capacity_curve
 from helpers.load.report import LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
-from helpers.telemetry import series
+from helpers.telemetry import marks, series
+from helpers.telemetry.marks import Mark
 from helpers.telemetry.report import SeriesFacts, Telemetry
 
 Floats = npt.NDArray[np.floating]
@@ -23,6 +25,7 @@ MARKERS = "osD^vPX"
 CROWDED = 2_000  # dots of a crowd are drawn fainter
 MOST_DOTS = 60_000  # of a larger crowd every n-th is drawn; no eye could tell
 MOST_STEPS = 4_000  # of a distribution, more than the picture has pixels
+OF_LOAD = ("load-start", "load-stop", "phase-start")  # drawn as windows
 OVER_TIME = ["intended_s", "latency_ms", "outcome"]
 
 
@@ -78,7 +81,8 @@ def latency_over_time(run: Run) -> None:
     with style.look():
         figure, panels = style.panels(len(report.scenarios), height=SCENARIO_IN, share_x=False)
         for axes, one in zip(panels, report.scenarios, strict=True):
-            _scenario_over_time(axes, one, run.load_table(f"requests-{one.name}", OVER_TIME))
+            rows = run.load_table(f"requests-{one.name}", OVER_TIME)
+            _scenario_over_time(axes, one, rows, _happened(run, one))
         worst = max(report.scenarios, key=lambda one: one.measured.max_ms or 0.0)
         slowest = f"{worst.measured.max_ms:,.0f} ms" if worst.measured.max_ms else "unknown"
         figure.suptitle(
@@ -200,7 +204,16 @@ def _distribution_sentence(report: LoadReport, scenario: str) -> str:
     return "How long answers took, by scenario"
 
 
-def _scenario_over_time(axes: Axes, one: ScenarioReport, table: pd.DataFrame) -> None:
+def _happened(run: Run, one: ScenarioReport) -> list[Mark]:
+    """What else happened during a scenario: scaling, alerts, restarts, notices, errors."""
+    start = pd.Timestamp(one.started).to_pydatetime()
+    end = start + timedelta(seconds=one.phases[-1].end_s)
+    return [mark for mark in marks.of_run(run, start, end) if mark.kind not in OF_LOAD]
+
+
+def _scenario_over_time(
+    axes: Axes, one: ScenarioReport, table: pd.DataFrame, happened: list[Mark]
+) -> None:
     good = table[table["outcome"] == "ok"]
     bad = table[table["outcome"] != "ok"]
     faint = 0.12 if len(good) > CROWDED else 0.35
@@ -222,6 +235,9 @@ def _scenario_over_time(axes: Axes, one: ScenarioReport, table: pd.DataFrame) ->
         text = f"Load Test Start · {name}" if number == 0 else name
         style.vertical(axes, phase.start_s, text, row=number % 2)
     style.vertical(axes, one.phases[-1].end_s, "Stop")
+    started = pd.Timestamp(one.started)
+    for mark in happened:
+        style.vertical(axes, (mark.at - started).total_seconds(), mark.text, row=2)
     errors = f", {len(bad):,} errors" if len(bad) else ", no error"
     drawn = f", {len(dots):,} of them drawn" if len(dots) < len(good) else ""
     axes.set_title(f"{one.name}: {len(table):,} requests{errors}{drawn}", fontsize=10)
@@ -265,3 +281,7 @@ def _load_windows(run: Run, axes: Axes, begin: pd.Timestamp, *, named: bool) -> 
         axes.axvspan(low, high, color=style.SKY, alpha=0.12, linewidth=0)
         style.vertical(axes, low, f"Start {one.scenario}" if named else "")
         style.vertical(axes, high, "Stop" if named else "", row=1)
+    for mark in marks.of_run(run):
+        if mark.kind not in OF_LOAD:
+            at = (mark.at - begin).total_seconds()
+            style.vertical(axes, at, mark.text if named else "", row=2)
