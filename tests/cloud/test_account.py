@@ -110,4 +110,5 @@ def test_no_setting_of_the_user_leads_out_of_a_rehearsal() -> None:
 
 def test_on_aws_the_users_settings_stay() -> None:
     surroundings = Account("eu-west-1").surroundings({"AWS_PROFILE": "mine"})
-    assert surroundings == {"AWS_PROFILE": "mine", "AWS_REGION": "eu-west-1"}
+    region = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"}
+    assert surroundings == {"AWS_PROFILE": "mine", **region}
