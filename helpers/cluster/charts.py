@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,17 +57,38 @@ def check(release: Release, archive: Path) -> Chart:
         Problem: It is another one. It is removed from the cache, so that it is not taken again.
     """
     digest = f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
-    if release.digest is None:
+    if release.digest is None and not release.contents:
         return Chart(archive, digest, f"digest {digest[:19]}… not compared: {release.unproven}")
-    if digest != release.digest:
+    what, locked = ("digest", release.digest) if release.digest else ("contents", release.contents)
+    found = digest if release.digest else contents(archive)
+    if found != locked:
         if archive.parent == FOLDER:
             archive.unlink()
         raise Problem(
-            f"The chart {release.label} is not the locked one: its digest is {digest}, "
-            f"k8s/releases.yaml says {release.digest}.",
+            f"The chart {release.label} is not the locked one: its {what} is {found}, "
+            f"k8s/releases.yaml says {locked}.",
             "Do not install it. Find out who republished the version, then correct the lock file.",
         )
-    return Chart(archive, digest, f"digest {digest[:19]}… as locked")
+    return Chart(archive, digest, f"{what} {found[:19]}… as locked")
+
+
+def contents(archive: Path) -> str:
+    """SHA-256 over every file of a packaged chart but `Chart.yaml`, which packaging rewrites.
+
+    Equal for archives of one source, whoever packaged it and when: an archive holds the time.
+    """
+    with tarfile.open(archive) as packed:
+        files = {
+            one.name.partition("/")[2]: packed.extractfile(one)
+            for one in packed.getmembers()
+            if one.isfile()
+        }
+        lines = [
+            f"{name} {hashlib.sha256(file.read()).hexdigest()}\n"
+            for name, file in sorted(files.items())
+            if file is not None and name != "Chart.yaml"
+        ]
+    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
 def _local(release: Release, name: str) -> Path | None:

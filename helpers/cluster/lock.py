@@ -56,6 +56,7 @@ class Release(Settings):
         version: Of the chart; empty for our own.
         repository: URL (`https://` or `oci://`); empty for our own.
         digest: `sha256:…` of the packaged chart; None where it is not known.
+        contents: `sha256:…` of what is in it (`charts.contents`), where the archive's is not known.
         unproven: Why it is not known.
         namespace: Where it goes.
         reason: What it is for.
@@ -68,6 +69,7 @@ class Release(Settings):
     version: str = ""
     repository: str = ""
     digest: str | None = None
+    contents: str = ""
     unproven: str = ""
     namespace: str
     reason: str

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -114,6 +115,29 @@ def _release(**changes: str | None) -> Release:
     given = {"name": "c", "stage": "02", "chart": "c", "version": "1.0.0", "namespace": "n",
              "repository": "https://charts.invalid", "reason": "r", "digest": None}  # fmt: skip
     return Release.model_validate(given | changes)
+
+
+def test_a_chart_may_be_locked_by_its_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source" / "some"
+    (source / "templates").mkdir(parents=True)
+    (source / "Chart.yaml").write_text("apiVersion: v2\nname: some\nversion: 1.0.0\n")
+    (source / "templates" / "one.yaml").write_text("kind: ConfigMap\n")
+    first, second = tmp_path / "first", tmp_path / "second"
+    Helm()("Packaging", "package", str(source), "--destination", str(first))
+    (source / "Chart.yaml").write_text("name: some\nversion: 1.0.0\napiVersion: v2\n")
+    os.utime(source / "templates" / "one.yaml", (1, 1))
+    Helm()("Packaging", "package", str(source), "--destination", str(second))
+    archives = [folder / "some-1.0.0.tgz" for folder in (first, second)]
+    assert archives[0].read_bytes() != archives[1].read_bytes()
+    locked = charts.contents(archives[0])
+    assert charts.contents(archives[1]) == locked
+    monkeypatch.setenv(charts.LOCAL, str(second))
+    release = _release(chart="some", version="1.0.0", contents=locked)
+    assert charts.fetch(release).compared.endswith("as locked")
+    with pytest.raises(Problem, match=r"is not the locked one: its contents is"):
+        charts.fetch(_release(chart="some", version="1.0.0", contents="sha256:" + "0" * 64))
 
 
 def test_a_chart_with_another_digest_is_not_installed(

@@ -32,6 +32,7 @@ def test_an_upstream_release_is_pinned(name: str) -> None:
     assert re.match(r"https://|oci://", release["repository"])
     if release["digest"] is None:
         assert release["unproven"]
+        assert re.fullmatch(r"sha256:[0-9a-f]{64}", release["contents"])
     else:
         assert re.fullmatch(r"sha256:[0-9a-f]{64}", release["digest"])
 
