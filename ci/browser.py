@@ -112,11 +112,12 @@ def leads(driver: Any, path: Path, href: str) -> bool:
     """Whether a link leads to a file beside the page, or to a place on it; the web is not asked."""
     if "://" in href or href.startswith("mailto:"):
         return True
-    target, fragment = (unquote(part) for part in urldefrag(href))
+    target, fragment = urldefrag(href)
     if target:
-        return (path.parent / target).is_file()
-    script = "return document.getElementById(arguments[0]) !== null"
-    return not fragment or bool(driver.execute_script(script, fragment))
+        return (path.parent / unquote(target)).is_file()
+    # as a browser does: the name as it is written, then decoded
+    script = "return [...arguments].some(name => document.getElementById(name) !== null)"
+    return not fragment or bool(driver.execute_script(script, fragment, unquote(fragment)))
 
 
 def accessibility(driver: Any, axe: str) -> Iterator[str]:

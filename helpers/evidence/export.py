@@ -10,7 +10,7 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from helpers import checklist
-from helpers.evidence import masking
+from helpers.evidence import masking, pictures
 from helpers.profile import LABEL
 from helpers.run import Run
 
@@ -50,6 +50,7 @@ def to_html(source: Path, title: str, run: Run, *, code: bool = True) -> str:
     own = masking.own_words(run)
     # before colours split words apart, and once more after
     notebook = nbformat.from_dict(masking.masked(nbformat.read(source, as_version=4), own))
+    pictures.shrink(notebook)
     notebook.metadata["title"] = f"{title} · {run.run_id}"
     exporter = HTMLExporter(
         template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], embed_images=True,

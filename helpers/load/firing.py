@@ -65,12 +65,12 @@ async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
     (run.folder / Capacity.path()).unlink(missing_ok=True)
     kpis = run.profile.kpis
     scenario = next(one for one in run.profile.load.scenarios if one.name == kpis.scenario)
-    run.event("capacity-search-start", STAGE, scenario=scenario.name)
+    run.event("capacity-search-start", STAGE, like=scenario.name)
     found = await find_capacity(
         scenario, endpoint, kpis.p99_ms, rate=search.rate, max_rate=search.max_rate,
         precision=search.precision, mark=run.mark,
     )  # fmt: skip
-    run.event("capacity-search-stop", STAGE, scenario=scenario.name, found=found.sentence)
+    run.event("capacity-search-stop", STAGE, like=scenario.name, found=found.sentence)
     run.save(found)
     return found
 
