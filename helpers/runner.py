@@ -69,13 +69,17 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
 
 
 def unfinished(run: Run) -> list[Stage]:
-    """The stages from the first one on that has not ended well in this run."""
+    """The stages from the first on that has begun and not ended well; all, where none has begun.
+
+    Stages that the run was told to leave out before (`--from`) are not caught up on.
+    """
     ended: dict[str, bool] = {}
     for event in run.events():
         if event["kind"] in ("stage-start", "stage-failed", "stage-end"):
             ended[event["stage"]] = event["kind"] == "stage-end"
     written = [one for one in checklist.STAGES if one.exists]
-    for place, one in enumerate(written):
+    first = next((place for place, one in enumerate(written) if one.number in ended), 0)
+    for place, one in enumerate(written[first:], first):
         if not ended.get(one.number, False):
             return written[place:]
     return []

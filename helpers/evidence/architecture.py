@@ -6,6 +6,7 @@ from typing import Any
 
 from helpers.cluster import contract
 
+PUBLIC = "kubernetes.io/role/elb"  # where the controller puts internet-facing load balancers
 WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
 # type in the plan → what a reader calls it, and what it is there for
 BESIDE = {
@@ -76,7 +77,7 @@ def read(plan: Mapping[str, Any], objects: Iterable[Mapping[str, Any]]) -> Archi
         found.setdefault(one["type"], []).append(one.get("values") or {})
     rendered = list(objects)
     subnets = found.get("aws_subnet", [])
-    public = [one for one in subnets if one.get("map_public_ip_on_launch")]
+    public = [one for one in subnets if PUBLIC in (one.get("tags") or {})]
     return Architecture(
         network=next((_size(one["cidr_block"]) for one in found.get("aws_vpc", [])), ""),
         zones=tuple(sorted({str(one.get("availability_zone")) for one in subnets})),

@@ -29,6 +29,7 @@ _CODE = re.compile(r"```.*?```|`[^`]*`", re.S)
 STANDING = {
     ("share", "95"): "confidence of every interval, and a percentile",
     ("share", "99"): "a percentile",
+    ("money", "0.01"): "what Cost Explorer takes for a question",
     ("ms", "15"): "MLPerf's limit for ResNet50 in its Server scenario",
 }
 
@@ -77,7 +78,7 @@ def _ways(claim: Claim) -> Iterator[str]:
     """The ways in which a value may be written: as shown, or with fewer digits."""
     yield numbers.measured(claim.value)
     yield numbers.chosen(claim.value)
-    yield from (f"{abs(claim.value):,.{digits}f}" for digits in range(4))
+    yield from (f"{abs(claim.value):,.{digits}f}" for digits in range(5))
 
 
 def _figures(text: str) -> Iterator[tuple[str, str, str]]:

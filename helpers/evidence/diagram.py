@@ -121,8 +121,9 @@ def _group(axes: Axes, group: Nodes, where: tuple[float, float, float, float]) -
     _patch(axes, where, TINT["box"], style.GREEN if group.gpu else style.GREY)
     axes.text(x + width / 2, y + height - 1, group.title, ha="center", va="top", fontsize=9,
               fontweight="bold")  # fmt: skip
-    axes.text(x + width / 2, y + height - 3.4, textwrap.fill(group.about, 34), ha="center",
-              va="top", fontsize=7, color=style.GREY)  # fmt: skip
+    about = "\n".join(textwrap.fill(line, 34) for line in group.about.splitlines())
+    axes.text(x + width / 2, y + height - 3.4, about, ha="center", va="top",
+              fontsize=7, color=style.GREY)  # fmt: skip
     axes.text(x + width / 2, y + 1.2, "\n".join(group.workloads), ha="center", va="bottom",
               fontsize=8, linespacing=1.35)  # fmt: skip
 

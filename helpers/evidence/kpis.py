@@ -57,10 +57,14 @@ class Verdicts(Record, stage="07", name="verdicts"):
         kpis: One for each target of the profile.
         split_ms: Where the mean latency of the judged scenario was spent, milliseconds; empty
             where Triton's counters could not be read.
+        cost_usd: Sums of the cost report, US dollars; empty without one.
+        saved_pct: What spot saved against on demand, per cent; None without a GPU hour.
     """
 
     kpis: tuple[Kpi, ...]
     split_ms: dict[str, float]
+    cost_usd: dict[str, float]
+    saved_pct: float | None
 
     @property
     def summary(self) -> str:
@@ -73,7 +77,13 @@ class Verdicts(Record, stage="07", name="verdicts"):
 def judge(run: Run) -> Verdicts:
     """Hold what was measured against the targets, and keep the verdicts."""
     scenario = judged_scenario(run)
-    verdicts = Verdicts(kpis=tuple(_kpis(run)), split_ms=split(scenario) if scenario else {})
+    report = run.readable(CostReport)
+    verdicts = Verdicts(
+        kpis=tuple(_kpis(run)),
+        split_ms=split(scenario) if scenario else {},
+        cost_usd=_sums(report) if report else {},
+        saved_pct=report.savings_pct if report else None,
+    )
     run.save(verdicts)
     return verdicts
 
@@ -160,6 +170,17 @@ def _latency(
         note = f"{kpi.note}; the interval crosses the target" if crosses else kpi.note
         return kpi.model_copy(update={"low": found.low_ms, "high": found.high_ms, "note": note})
     return kpi
+
+
+def _sums(report: CostReport) -> dict[str, float]:
+    sums = {
+        "total": report.total_usd,
+        "spot": report.spot_usd,
+        "on demand": report.on_demand_usd,
+        "saved": report.savings_usd,
+        "per 1,000 inferences": report.per_1000_usd,
+    }
+    return {name: value for name, value in sums.items() if value is not None}
 
 
 def judged_scenario(run: Run) -> ScenarioReport | None:

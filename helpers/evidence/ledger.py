@@ -147,6 +147,10 @@ def _places(run: Run) -> Iterator[tuple[str, str, str, str]]:
             name = f"calibration.{calibration.wire}.{key}"
             yield name, unit, LOAD, f"/calibrations/{number}/{key}"
     yield from _capacity(run)
+    yield "cap", "US$", PROFILE, "/infrastructure/gpu/max_price_usd"
+    yield "cost.saved", "%", Verdicts.path(), "/saved_pct"
+    for part in ("total", "spot", "on demand", "saved", "per 1,000 inferences"):
+        yield f"cost.{part}", "US$", Verdicts.path(), f"/cost_usd/{part}"
     for part in ("queue", "compute", "network and client"):
         yield f"split.{part}", "ms", Verdicts.path(), f"/split_ms/{part}"
 

@@ -238,9 +238,11 @@ def _scenario_over_time(
     started = pd.Timestamp(one.started)
     for mark in happened:
         style.vertical(axes, (mark.at - started).total_seconds(), mark.text, row=2)
-    errors = f", {len(bad):,} errors" if len(bad) else ", no error"
+    wrong = one.measured.requests - one.measured.ok
+    errors = f", {wrong:,} errors" if wrong else ", no error"
     drawn = f", {len(dots):,} of them drawn" if len(dots) < len(good) else ""
-    axes.set_title(f"{one.name}: {len(table):,} requests{errors}{drawn}", fontsize=10)
+    count = f"{one.measured.requests:,} measured requests"
+    axes.set_title(f"{one.name}: {count}{errors}{drawn}", fontsize=10)
     axes.set(yscale="log", ylabel="latency, ms")
     style.plain_log(axes.yaxis)
     axes.set_xlim(left=0)

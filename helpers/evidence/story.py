@@ -131,7 +131,7 @@ def _small_print(run: Run, scenario: ScenarioReport | None) -> Iterator[str]:
             f"{scenario.name}: {length:.0f} s measured, {scenario.measured.requests:,} requests, "
             f"seed {scenario.seed}, {scenario.engine}"
         )
-        yield f"counts: {scenario.agreement}"
+        yield f"counts: {scenario.agreement.rstrip('.')}"
     report = run.readable(LoadReport)
     for one in report.scenarios if report else ():
         doubts = [*one.invalid, *(f"{p.name}: overloaded" for p in one.phases if p.overloaded)]

@@ -39,7 +39,7 @@ def test_the_readme_is_in_its_order() -> None:
 
 def test_the_pictures_of_the_readme_are_of_the_sample() -> None:
     text = (ROOT / "README.md").read_text()
-    for name in ("latency-over-time", "latency-distribution"):
+    for name in ("architecture", "latency-over-time", "capacity-curve", "telemetry"):
         assert f"docs/evidence/figures/{name}.png" in text
         assert (SAMPLE / "figures" / f"{name}.png").is_file()
 
@@ -57,7 +57,9 @@ def held() -> Ledger:
     return Ledger.model_validate_json((SAMPLE / "ledger.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/write-up.md", "docs/README.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/write-up.md", "docs/README.md", "docs/cost-audit.md"]
+)
 def test_no_text_holds_a_figure_that_no_record_holds(
     name: str, held: Ledger, results: dict[str, Any]
 ) -> None:

@@ -18,7 +18,11 @@ def resource(kind: str, **values: object) -> dict[str, Any]:
 
 def subnets() -> list[dict[str, Any]]:
     return [
-        resource("aws_subnet", availability_zone=f"us-east-1{zone}", map_public_ip_on_launch=public)
+        resource(
+            "aws_subnet",
+            availability_zone=f"us-east-1{zone}",
+            tags={"kubernetes.io/role/elb": "1"} if public else {},
+        )
         for zone in "ab"
         for public in (True, False)
     ]
