@@ -110,7 +110,9 @@ def _told(run: Run, promise: str, otherwise: str) -> Told:
     tick = next(one for key, one in checklist.ticks(run).items() if key.id == promise)
     if tick.status in (Status.NOT_REHEARSED, Status.FAILED):
         return Told(f"{otherwise}: {tick.note}.", tick.status)
-    return Told(f"{tick.note[:1].upper()}{tick.note[1:]}.", tick.status)
+    unsaid = tick.status is Status.REHEARSED and "EMULATED" not in tick.note
+    where = " (EMULATED account)" if unsaid else ""
+    return Told(f"{tick.note[:1].upper()}{tick.note[1:]}{where}.", tick.status)
 
 
 def _machine(run: Run) -> str:
