@@ -76,11 +76,10 @@ def open_run(profile: str, run_id: str = "", settings: str = "", *, new: bool = 
         new: Make a new run where `run_id` is empty.
 
     Raises:
-        Problem: The run does not exist or has another profile, settings are given for a run
-            that has begun, or the target cannot be run yet.
+        Problem: The run does not exist or has another profile, or settings are given for a run
+            that has begun.
     """
     chosen = Profile.load_named(profile, settings)
-    _refuse_unfinished_target(chosen)
     run = Run.open(run_id) if run_id else (None if new else Run.newest_open(profile))
     if run is None:
         if not new:
@@ -131,15 +130,6 @@ def _row(promise: Promise, tick: Tick) -> str:
         f'<td style="text-align:left">{html.escape(tick.note)}</td>',
     )
     return f"<tr>{''.join(cells)}</tr>"
-
-
-def _refuse_unfinished_target(profile: Profile) -> None:
-    missing = [one.number for one in checklist.STAGES if not one.exists]
-    if profile.target == "aws" and missing:
-        raise Problem(
-            f"Target aws cannot be run yet: stages {', '.join(missing)} are not written.",
-            "Nothing was created. Use the profile 'rehearsal'.",
-        )
 
 
 def _refuse_unknown_parameters(known: set[str]) -> None:

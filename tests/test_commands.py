@@ -12,14 +12,15 @@ import pytest
     ("arguments", "sentence"),
     [
         (["run", "--profile", "moon"], "Profile 'moon' does not exist"),
-        (["run", "--profile", "aws"], "Target aws cannot be run yet"),
         (["run", "-p", "load.colour=red"], "load.colour: unknown key"),
         (["run", "--from", "03", "--only", "05"], "exclude each other"),
-        (["run", "--only", "01"], "Stage 01 has no notebook yet"),
         (["run", "--from", "9"], "Stage '9' does not exist"),
         (["resume", "nope"], "Run 'nope' does not exist"),
         (["status", "nope"], "Run 'nope' does not exist"),
         (["down", "nope"], "Run 'nope' does not exist"),
+        (["down", "--sweep"], "--sweep removes the leftovers of one run"),
+        (["verify", "nope"], "Run 'nope' does not exist"),
+        (["compare", "nope", "nope"], "Run 'nope' does not exist"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:

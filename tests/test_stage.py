@@ -59,7 +59,6 @@ def test_a_bad_parameter_of_papermill_stops_before_anything_starts(
         ({"settings": "load.scenarios.soak.phases.steady.rate=-1"}, "greater than 0"),
         ({"settings": "load.colour=red"}, "load.colour: unknown key"),
         ({"profile": 7}, "Parameter profile must be text"),
-        ({"profile": "aws"}, "Target aws cannot be run yet"),
     ],
 )
 def test_a_bad_parameter_is_one_sentence(

@@ -74,6 +74,12 @@ class Readiness(Record, stage="00", name="readiness"):
         found = self.about(prefix)
         return bool(found) and all(one.verdict is not Verdict.BLOCKS for one in found)
 
+    def told(self, prefix: str) -> str:
+        """What was found of it, one clause; where it was not even asked for, why."""
+        asked = "; ".join(f"{one.title}: {one.found}" for one in self.about(prefix))
+        why = "; ".join(f"{one.title}: {one.found}" for one in self.blocking)
+        return asked or f"not asked for ({why})"
+
     def about(self, prefix: str) -> tuple[Finding, ...]:
         """The findings whose name begins so."""
         return tuple(one for one in self.findings if one.name.startswith(prefix))

@@ -85,7 +85,8 @@ def remove(run: Run, account: Account) -> Removal:
     """
     stack = run.find(Stack)
     if run.profile.target != "aws" or stack is None:
-        return _removal(run, (), (), 0.0, "no load balancer: a rehearsal has no cluster")
+        why = "this run has no stack" if stack is None else "a rehearsal has no cluster"
+        return _removal(run, (), (), 0.0, f"no load balancer: {why}")
     before = balancer.of_cluster(account, stack.cluster_name, stack.vpc_id)
     try:
         cluster = client.of_stack(run, account, stack)

@@ -1,0 +1,34 @@
+"""On AWS without a login: the report says what to do, and nothing is created."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers import checklist
+from helpers.checklist import Status
+from helpers.cloud.readiness import Readiness
+from helpers.run import Run
+
+NOWHERE = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+}
+
+
+def test_without_a_login_the_report_says_so_and_nothing_is_created(tmp_path: Path) -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    subprocess.run(
+        [sys.executable, "-m", "helpers.workbook", "run", "--profile", "aws", "--only", "00"],
+        check=True,
+        env=inherited | NOWHERE | {"GPU_E2E_OUTPUTS": str(tmp_path)},
+        timeout=200,
+    )
+    run = Run.open(next(tmp_path.iterdir()).name, tmp_path)
+    report = run.load(Readiness)
+    assert not report.green
+    assert any("credentials" in one.found and "Log in" in one.command for one in report.blocking)
+    quota = next(tick for one, tick in checklist.ticks(run).items() if one.id == "00.quota")
+    assert quota.status is Status.FAILED and "credentials" in quota.note
+    assert not run.events("stack-apply-start")
