@@ -28,7 +28,8 @@ def test_without_a_login_the_report_says_so_and_nothing_is_created(tmp_path: Pat
     run = Run.open(next(tmp_path.iterdir()).name, tmp_path)
     report = run.load(Readiness)
     assert not report.green
-    assert any("credentials" in one.found and "Log in" in one.command for one in report.blocking)
+    (login,) = report.blocking
+    assert "no AWS credentials" in login.found and login.command == "aws sso login"
     quota = next(tick for one, tick in checklist.ticks(run).items() if one.id == "00.quota")
     assert quota.status is Status.FAILED and "credentials" in quota.note
     assert not run.events("stack-apply-start")
