@@ -149,3 +149,19 @@ def test_a_group_without_capacity_gives_auto_scalings_reason() -> None:
 
 def test_the_vpcs_addresses_are_asked_for(aws: Account, stack: Stack) -> None:
     assert values._vpc_cidr(aws, stack.vpc_id) == "10.0.0.0/16"
+
+
+def test_nodes_are_waited_for_until_as_many_are_ready_as_the_groups_want(
+    aws: Account, stack: Stack, cluster: Cluster, server: Server, patient: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(client, "connect", lambda run, account: cluster)
+    monkeypatch.setattr(Run, "load", lambda run, kind: stack)
+    monkeypatch.setattr(nodes, "system_nodes", lambda account, stack: 1)
+    server.put(scenes.node("system-1"), scenes.node("gpu-1", ready=False, gpu=True))
+    server.on("/api/v1/nodes", 3, scenes.node("gpu-1", gpu=True))
+    found = nodes.wait_ready(patient, aws)
+    assert {one.name for one in found.nodes} == {"system-1", "gpu-1"} and found.wanted == 2
+    assert server.asked[("GET", "/api/v1/nodes")] >= 3
+    assert [event["node"] for event in patient.events("node-added")] == ["gpu-1", "system-1"]
+    assert patient.events("gpu-nodes")[-1]["count"] == 1

@@ -48,7 +48,7 @@ def test_a_secret_is_masked_and_its_neighbours_stay(name: str) -> None:
     assert masking.findings(text) == []
 
 
-@pytest.mark.parametrize("name", set(SECRETS) - {"path"})
+@pytest.mark.parametrize("name", [one for one in SECRETS if one != "path"])
 def test_the_scanner_finds_what_was_not_masked(name: str) -> None:
     assert masking.findings(f"before {SECRETS[name]} after")
 

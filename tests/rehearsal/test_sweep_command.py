@@ -1,0 +1,40 @@
+"""`workbook down RUN --sweep` removes what carries the run's tag, and nothing else."""
+
+import os
+import subprocess
+import sys
+
+from helpers import services
+from helpers.cloud.account import Account
+from helpers.cloud.sweep import Sweep
+from helpers.rehearsal import emulator
+from helpers.run import Run
+
+
+def volume(account: Account, **tags: str) -> str:
+    made = account.client("ec2").create_volume(
+        AvailabilityZone="us-east-1a",
+        Size=1,
+        TagSpecifications=[
+            {"ResourceType": "volume", "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}
+        ],
+    )
+    return str(made["VolumeId"])
+
+
+def test_the_runs_own_leftover_goes_and_anothers_stays(run: Run) -> None:
+    account = emulator.account(run)
+    own = volume(account, project="gpu-e2e", run=run.run_id)
+    other = volume(account, project="gpu-e2e", run="20200101T0000Z-aws")
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers.workbook", "down", run.run_id, "--sweep"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"GPU_E2E_OUTPUTS": str(run.folder.parent)},
+        timeout=120,
+        check=True,
+    )
+    swept = {one.id: one.outcome for one in run.load(Sweep).swept}
+    assert swept == {own: "removed", other: "untouched"}
+    assert "1 removed, 1 untouched" in done.stdout
+    assert not any(one.running for one in services.recorded(run))
