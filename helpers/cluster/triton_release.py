@@ -85,7 +85,8 @@ def remove(run: Run, account: Account) -> Removal:
     """
     stack = run.find(Stack)
     if run.profile.target != "aws" or stack is None:
-        why = "this run has no stack" if stack is None else "a rehearsal has no cluster"
+        rehearsed = run.profile.target != "aws"
+        why = "a rehearsal has no cluster" if rehearsed else "this run has no stack"
         return _removal(run, (), (), 0.0, f"no load balancer: {why}")
     before = balancer.of_cluster(account, stack.cluster_name, stack.vpc_id)
     try:
