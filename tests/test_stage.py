@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from helpers import checklist, stage
+from helpers import checklist, services, stage
 from helpers.errors import Problem
 from helpers.paths import NOTEBOOKS
 from helpers.run import Run
@@ -80,6 +80,8 @@ def test_setup_by_plain_papermill_makes_a_run_and_ticks_it(tmp_path: Path) -> No
     code, said = papermill(tmp_path / "outputs", SETUP, "-p", "profile", "quick")
     assert code == 0, said
     (manifest,) = runs(tmp_path / "outputs")
+    # the emulated account stays for the next notebook, until somebody says that there is none
+    assert services.down(Run.open(manifest.parent.name, tmp_path / "outputs")) == ["aws"]
     ticked = json.loads((manifest.parent / "checklist.json").read_text())
     assert ticked["00.scaffold"]["status"] == "REHEARSED"
     assert ticked["00.kpis"]["status"] == "REHEARSED"
