@@ -23,6 +23,7 @@ from gevent.event import AsyncResult
 from locust import User, constant, events, task
 from locust.env import Environment
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
+from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from helpers.load import recorder
 from helpers.load.arrivals import Shard
@@ -122,6 +123,7 @@ class Master:
         self._ready: set[int] = set()
         self._seconds: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, dict[str, Any]] = {}
+        self._counted = 0  # requests that the workers gave to Locust's table
 
     def listen(self) -> None:
         """Hear what the workers tell."""
@@ -151,6 +153,7 @@ class Master:
                 self._end()
         elif kind == "progress":
             self._seconds[shard] = msg.data
+            self._counted += sum(msg.data["latency"].values())
             if len(self._seconds) == ORDER.scenario.workers:
                 say(**summed(list(self._seconds.values())))
                 self._seconds.clear()
@@ -166,8 +169,15 @@ class Master:
                 interrupted=any(one["interrupted"] for one in ends),
                 cpu_share=max(one["cpu_share"] for one in ends),
             )
-        # workers report to Locust's own table every so often; the last report is still to come
-        gevent.spawn_later(WORKER_REPORT_INTERVAL + 1, self._runner.quit)
+        gevent.spawn(self._close_table)
+
+    def _close_table(self) -> None:
+        """Quit once Locust's table holds every request: its workers report every few seconds."""
+        with gevent.Timeout(3 * WORKER_REPORT_INTERVAL, False):
+            while self._runner.stats.total.num_requests < self._counted:
+                gevent.sleep(0.1)
+        gevent.sleep(2 * CSV_STATS_INTERVAL_SEC)
+        self._runner.quit()
 
 
 def summed(seconds: list[dict[str, Any]]) -> dict[str, Any]:
