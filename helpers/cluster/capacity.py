@@ -6,7 +6,8 @@ from fractions import Fraction
 from typing import Any
 
 from helpers.cluster import quantities
-from helpers.cluster.objects import Field, Pod, is_sidecar
+from helpers.cluster.fields import Field
+from helpers.cluster.objects import Pod, is_sidecar
 
 Amounts = Mapping[str, Fraction]
 NONE = Fraction(0)

@@ -14,7 +14,8 @@ import yaml
 from helpers.cluster import around, contract, placement, planned, rendering, rollout, rules, schema
 from helpers.cluster.contract import Contract
 from helpers.cluster.findings import Finding, Line
-from helpers.cluster.objects import Objects, parse
+from helpers.cluster.manifest import parse
+from helpers.cluster.objects import Objects
 from helpers.cluster.planned import Cluster
 from helpers.cluster.rendering import CHART
 from helpers.cluster.reports import ChartChecks

@@ -10,7 +10,8 @@ from fractions import Fraction
 
 from helpers.cluster import match
 from helpers.cluster.capacity import NONE, Node, host_ports, of_pod, total
-from helpers.cluster.objects import Field, Pod
+from helpers.cluster.fields import Field
+from helpers.cluster.objects import Pod
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 KEEPS_OUT = ("NoSchedule", "NoExecute")

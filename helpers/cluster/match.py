@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from helpers.cluster.objects import Field, Pod, Resource
+from helpers.cluster.fields import Field
+from helpers.cluster.objects import Pod, Resource
 
 Labels = Mapping[str, str]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from helpers.cluster.capacity import Node
 from helpers.cluster.contract import Contract
+from helpers.cluster.fields import Field
 from helpers.cluster.machines import MIB, machine
-from helpers.cluster.objects import Field
 from helpers.errors import Problem
 from helpers.profile import Infrastructure
 

@@ -9,8 +9,8 @@ import sh
 import yaml
 
 from helpers import tools
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field
 from helpers.errors import Problem
 from helpers.paths import ROOT
 

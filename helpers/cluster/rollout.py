@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from helpers.cluster import match, placement, quantities
 from helpers.cluster.contract import Contract
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding
-from helpers.cluster.objects import Field, Objects, Pod
+from helpers.cluster.objects import Objects, Pod
 from helpers.cluster.planned import Cluster
 
 # apps/v1 defaults of a rolling update

@@ -16,8 +16,9 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from helpers.cluster import objects
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Objects
+from helpers.cluster.objects import Objects
 from helpers.cluster.rules.custom import is_custom
 
 _FOLDER = "kubernetes-json-schema/v{version}-local-strict/{name}.json"

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from helpers.cluster import match
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Pod, Resource
+from helpers.cluster.objects import Pod, Resource
 from helpers.cluster.rules.scope import Rule, Scope
 
 MONITORED = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}

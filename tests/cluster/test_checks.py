@@ -13,7 +13,7 @@ from helpers import tools
 from helpers.cluster import checks, contract, planned, rendering
 from helpers.cluster.findings import Finding
 from helpers.cluster.machines import MACHINES
-from helpers.cluster.objects import parse
+from helpers.cluster.manifest import parse
 from helpers.cluster.planned import TEMPLATE
 from helpers.cluster.reports import ChartChecks
 from helpers.errors import Problem

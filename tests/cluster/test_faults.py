@@ -10,7 +10,7 @@ from helpers import tools
 from helpers.cluster import checks, contract, rendering
 from helpers.cluster.checks import Setting
 from helpers.cluster.findings import Finding
-from helpers.cluster.objects import parse
+from helpers.cluster.manifest import parse
 from helpers.profile import Profile
 from helpers.run import Run
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from helpers.cluster import contract, placement, planned
 from helpers.cluster.capacity import Node
+from helpers.cluster.fields import Field
 from helpers.cluster.filters import Candidate, State
 from helpers.cluster.machines import GIB, machine
-from helpers.cluster.objects import Field, Objects, Pod, Resource
+from helpers.cluster.objects import Objects, Pod, Resource
 from helpers.profile import Profile
 
 GPU = contract.load().gpu

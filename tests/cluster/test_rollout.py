@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from helpers.cluster import contract, planned, rollout
-from helpers.cluster.objects import Field, Objects
+from helpers.cluster.fields import Field
+from helpers.cluster.objects import Objects
 from helpers.cluster.planned import Cluster
 from helpers.profile import Profile
 

@@ -8,8 +8,9 @@ import json
 import re
 from collections.abc import Callable, Iterator
 
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Resource
+from helpers.cluster.objects import Resource
 from helpers.cluster.rules import syntax
 from helpers.cluster.rules.scope import Rule, Scope
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding
-from helpers.cluster.objects import Field, Resource
+from helpers.cluster.objects import Resource
 from helpers.cluster.rules.alb import PREFIX, listeners, settings
 from helpers.cluster.rules.scope import Rule, Scope
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 
 from helpers.cluster import quantities
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Resource
+from helpers.cluster.objects import Resource
 from helpers.cluster.rules.scope import Rule, Scope
 
 SOURCES = {"Resource": "resource", "ContainerResource": "containerResource", "Pods": "pods",

@@ -6,8 +6,9 @@ Source: `pkg/apis/networking/validation/validation.go`, ValidateIngress.
 import ipaddress
 from collections.abc import Iterator
 
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Resource
+from helpers.cluster.objects import Resource
 from helpers.cluster.rules import syntax
 from helpers.cluster.rules.scope import Rule, Scope
 

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import CLUSTER_SCOPED, Field, Resource
+from helpers.cluster.objects import CLUSTER_SCOPED, Resource
 from helpers.cluster.rules import syntax
 from helpers.cluster.rules.scope import Rule, Scope
 

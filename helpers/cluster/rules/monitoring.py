@@ -5,8 +5,9 @@ Source: https://prometheus-operator.dev/docs/api-reference/api/
 
 from collections.abc import Iterator
 
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Resource
+from helpers.cluster.objects import Resource
 from helpers.cluster.rules import syntax
 from helpers.cluster.rules.containers import repeated
 from helpers.cluster.rules.scope import Rule, Scope

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Pod
+from helpers.cluster.objects import Pod
 from helpers.cluster.rules import syntax
 from helpers.cluster.rules.scope import Rule, Scope
 

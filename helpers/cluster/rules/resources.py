@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from helpers.cluster import quantities
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Pod
+from helpers.cluster.objects import Pod
 from helpers.cluster.rules.scope import Rule, Scope
 
 NATIVE = frozenset({"cpu", "memory", "ephemeral-storage"})

@@ -5,8 +5,9 @@ Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
 
 from collections.abc import Iterator
 
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Pod
+from helpers.cluster.objects import Pod
 from helpers.cluster.rules.access import ROLE_ANNOTATION
 from helpers.cluster.rules.scope import Rule, Scope
 

@@ -6,8 +6,9 @@ Source: `tritonserver --help`; docs/protocol/extension_* and the KServe protocol
 import re
 from collections.abc import Iterator
 
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Pod
+from helpers.cluster.objects import Pod
 from helpers.cluster.rules import lifecycle, probes
 from helpers.cluster.rules.access import ROLE_ANNOTATION
 from helpers.cluster.rules.scope import Rule, Scope

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 
 from helpers.cluster import match
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
-from helpers.cluster.objects import Field, Resource
+from helpers.cluster.objects import Resource
 from helpers.cluster.rules import probes, syntax
 from helpers.cluster.rules.scope import Rule, Scope
 
