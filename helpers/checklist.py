@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from helpers.errors import Problem
-from helpers.paths import NOTEBOOKS
 from helpers.run import Run, now
 
 
@@ -51,11 +50,6 @@ class Stage:
         """File name of the stage's notebook."""
         return f"{self.number}-{self.name}.ipynb"
 
-    @property
-    def exists(self) -> bool:
-        """Whether the notebook has been written."""
-        return (NOTEBOOKS / self.notebook).is_file()
-
 
 @dataclass(frozen=True)
 class Promise:
@@ -64,12 +58,10 @@ class Promise:
     Attributes:
         id: Starts with the stage's number.
         wording: What people read.
-        lacks: What has to be written before anything can show it; empty where that exists.
     """
 
     id: str
     wording: str
-    lacks: str = ""
 
     @property
     def stage(self) -> str:
@@ -244,11 +236,6 @@ def overall(ticked: Iterable[Tick]) -> Status:
 
 
 def _untried(promise: Promise) -> Tick:
-    its_stage = stage(promise.stage)
-    if not its_stage.exists:
-        return Tick(Status.NOT_REHEARSED, note=f"notebook {its_stage.notebook} is not written yet")
-    if promise.lacks:
-        return Tick(Status.NOT_REHEARSED, note=f"not written yet: {promise.lacks}")
     return Tick(Status.NOT_REHEARSED, note=f"stage {promise.stage} has not shown it in this run")
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any
 
 import papermill
@@ -45,13 +46,13 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
 
     Args:
         run: The run they add to.
-        stages: Which, in order; those without a notebook are passed over.
+        stages: Which, in order.
         keep: Leave services running and the run open.
 
     Returns:
         How it ended; the first failure counts.
     """
-    work = [one for one in stages if one.exists and one.number not in (TEARDOWN, EVIDENCE)]
+    work = [one for one in stages if one.number not in (TEARDOWN, EVIDENCE)]
     ending = {one.number: one for one in stages if one.number in (TEARDOWN, EVIDENCE)}
     with _owned(run, keep=keep):
         outcome = _sequence(run, work)
@@ -77,12 +78,8 @@ def unfinished(run: Run) -> list[Stage]:
     for event in run.events():
         if event["kind"] in ("stage-start", "stage-failed", "stage-end"):
             ended[event["stage"]] = event["kind"] == "stage-end"
-    written = [one for one in checklist.STAGES if one.exists]
-    first = next((place for place, one in enumerate(written) if one.number in ended), 0)
-    for place, one in enumerate(written[first:], first):
-        if not ended.get(one.number, False):
-            return written[place:]
-    return []
+    begun = dropwhile(lambda one: ended and one.number not in ended, checklist.STAGES)
+    return list(dropwhile(lambda one: ended.get(one.number, False), begun))
 
 
 def _sequence(run: Run, stages: list[Stage]) -> Outcome:
@@ -94,7 +91,7 @@ def _sequence(run: Run, stages: list[Stage]) -> Outcome:
 
 
 def _attempt(run: Run, one: Stage | None, earlier: Outcome) -> Outcome:
-    if one is None or not one.exists:
+    if one is None:
         return earlier
     print(f"\n── {one.number} {one.title} ──", flush=True)
     try:

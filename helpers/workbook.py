@@ -248,7 +248,7 @@ def _stage_state(run: Run, one: Stage) -> str:
     known = [event for event in last if event["kind"] in words]
     if known:
         return words[known[-1]["kind"]](known[-1])
-    return "not run" if one.exists else "not written yet"
+    return "not run"
 
 
 if __name__ == "__main__":

@@ -48,6 +48,24 @@ def test_what_this_machine_cannot_have_is_not_rehearsed_and_the_run_goes_on(
     assert [event["stage"] for event in run.events("stage-end")] == ["04"]
 
 
+@pytest.mark.parametrize(
+    ("events", "rest"),
+    [
+        ([], ["00", "01", "02", "03", "04", "05", "06", "07"]),
+        (["stage-start 03", "stage-failed 03"], ["03", "04", "05", "06", "07"]),
+        (["stage-end 03", "stage-start 04", "stage-end 06"], ["04", "05", "06", "07"]),
+        ([f"stage-end {number:02d}" for number in range(3, 8)], []),
+    ],
+)
+def test_what_is_unfinished_begins_with_the_first_stage_that_did_not_end_well(
+    run: Run, events: list[str], rest: list[str]
+) -> None:
+    for event in events:
+        kind, stage = event.split()
+        run.event(kind, stage=stage)
+    assert [one.number for one in runner.unfinished(run)] == rest
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_polite_signal_interrupts_and_leaves_no_process(run: Run, how: signal.Signals) -> None:
     folder = run.folder.parent
