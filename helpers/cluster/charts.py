@@ -69,7 +69,8 @@ def check(release: Release, archive: Path) -> Chart:
             f"k8s/releases.yaml says {locked}.",
             "Do not install it. Find out who republished the version, then correct the lock file.",
         )
-    return Chart(archive, digest, f"{what} {found[:19]}… as locked")
+    origin = f" ({release.digest_from})" if release.digest_from else ""
+    return Chart(archive, digest, f"{what} {found[:19]}…{origin} as locked")
 
 
 def contents(archive: Path) -> str:

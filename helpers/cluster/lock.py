@@ -56,6 +56,7 @@ class Release(Settings):
         version: Of the chart; empty for our own.
         repository: URL (`https://` or `oci://`); empty for our own.
         digest: `sha256:…` of the packaged chart; None where it is not known.
+        digest_from: Where the digest was had; empty where there is none.
         contents: `sha256:…` of what is in it (`charts.contents`), where the archive's is not known.
         unproven: Why it is not known.
         namespace: Where it goes.
@@ -69,6 +70,7 @@ class Release(Settings):
     version: str = ""
     repository: str = ""
     digest: str | None = None
+    digest_from: Literal["", "computed", "its repository's index", "other projects' locks"] = ""
     contents: str = ""
     unproven: str = ""
     namespace: str

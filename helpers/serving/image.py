@@ -20,13 +20,12 @@ from helpers.cloud.reports import Stack
 from helpers.cluster import waits
 from helpers.cluster.waits import Pace, Seen
 from helpers.errors import Problem, Unavailable
-from helpers.paths import MODEL
 from helpers.run import Run
 from helpers.serving import builders, oci
 from helpers.serving.builders import Builder
+from helpers.serving.dockerfile import DOCKERFILE, base_of
 from helpers.serving.image_report import Published
 
-DOCKERFILE = MODEL / "Dockerfile"
 EMPTY = "scratch"
 FOLDER = "models"
 REPOSITORY = "gpu-e2e/triton"
@@ -121,7 +120,7 @@ def _to_loopback(run: Run, folder: Path, local: Callable[[Run], str]) -> Publish
 
 def _to_ecr(run: Run, account: Account, folder: Path) -> Published:
     stack, ecr = run.load(Stack), account.client("ecr")
-    base = base_of(DOCKERFILE)
+    base = base_of()
     tag, told, by = tag_of(folder, base), "", "an earlier run (same models, same base)"
     found = _pushed(ecr, stack.ecr_repository_name, tag)
     if not found:
@@ -141,21 +140,6 @@ def _to_ecr(run: Run, account: Account, folder: Path) -> Published:
         agrees=bool(found) and told in ("", found),
         findings=findings,
         scan_note=note,
-    )
-
-
-def base_of(dockerfile: Path) -> str:
-    """The base image that a Dockerfile names as its default.
-
-    Raises:
-        Problem: It names none by digest.
-    """
-    for line in dockerfile.read_text().splitlines() if dockerfile.is_file() else ():
-        if line.startswith("ARG BASE=") and "@sha256:" in line:
-            return line.removeprefix("ARG BASE=").strip().strip('"')
-    raise Problem(
-        f"{dockerfile.name} names no base image by digest.",
-        "Write 'ARG BASE=nvcr.io/nvidia/tritonserver:…@sha256:…' into it.",
     )
 
 

@@ -12,12 +12,11 @@ from helpers.errors import Problem, Unavailable
 from helpers.paths import TOOLS
 from helpers.run import Run
 from helpers.services import Service
-from helpers.serving import repository
+from helpers.serving import dockerfile, repository
 from helpers.serving.endpoint import Endpoint
 from helpers.serving.reports import Models
 
 SERVICE = "triton"
-IMAGE = "nvcr.io/nvidia/tritonserver:24.10-py3"  # the release of the wheel's tritonserver 2.51
 SHARED_MEMORY_BYTES = 8 << 20
 PROBE_TIMEOUT_S = 2.0
 SHM = Path("/dev/shm")
@@ -91,20 +90,24 @@ def serve_folder(run: Run, folder: Path, models: list[str], ports: dict[str, int
 def container_command(
     run_id: str, folder: Path, models: list[str], ports: dict[str, int]
 ) -> list[str]:
-    """Docker's command line: NVIDIA's image, reachable from this machine alone.
+    """Docker's command line: the image that the cluster's stands on, for this machine alone.
 
     Args:
         run_id: Names the container.
         folder: The model repository, mounted read-only.
         models: Names of the models to load.
         ports: Of this machine, by API.
+
+    Raises:
+        Problem: The Dockerfile names no image by digest.
     """
     inside = {"http": 8000, "grpc": 8001, "metrics": 8002}
     published = [f"--publish=127.0.0.1:{ports[name]}:{inner}" for name, inner in inside.items()]
     name = f"--name=gpu-e2e-{run_id.lower()}"
     mount = f"--volume={folder.resolve()}:/models:ro"
-    start = ["docker", "run", "--rm", "--init", name, *published, mount, IMAGE, "tritonserver"]
-    return start + _common_flags(Path("/models"), models)
+    start = ["docker", "run", "--rm", "--init", name, *published, mount]
+    image = [dockerfile.base_of(), "tritonserver"]
+    return start + image + _common_flags(Path("/models"), models)
 
 
 def _common_flags(folder: Path, models: list[str]) -> list[str]:
@@ -150,7 +153,7 @@ def _start_container(run: Run, exported: Models, ports: dict[str, int]) -> Servi
         ports=ports,
         ready=lambda: _is_ready(_http(ports), _served(run)),
         timeout_s=run.profile.serving.start_timeout_s,
-        program=IMAGE,
+        program=dockerfile.base_of(),
     )
 
 

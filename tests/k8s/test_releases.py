@@ -12,6 +12,11 @@ from tests.k8s.charts import Object
 VALUES = charts.K8S / "values"
 OURS = ("triton", "observability")
 UPSTREAM = [name for name in charts.releases() if name not in OURS]
+# where a digest that nobody computed comes from → how k8s/README.md says it
+NOT_COMPUTED = {
+    "its repository's index": "repository's index",
+    "other projects' locks": "not computed here",
+}
 WAITS = {
     ("Deployment", "available"),
     ("Deployment", "rolled out"),
@@ -33,8 +38,19 @@ def test_an_upstream_release_is_pinned(name: str) -> None:
     if release["digest"] is None:
         assert release["unproven"]
         assert re.fullmatch(r"sha256:[0-9a-f]{64}", release["contents"])
+        assert "digest_from" not in release
     else:
         assert re.fullmatch(r"sha256:[0-9a-f]{64}", release["digest"])
+        assert release["digest_from"] in ("computed", *NOT_COMPUTED)
+
+
+def test_the_readme_says_which_digests_were_not_computed() -> None:
+    readme = (charts.K8S / "README.md").read_text()
+    (said,) = (line for line in readme.splitlines() if line.startswith("Digests are"))
+    for name in UPSTREAM:
+        origin = charts.releases()[name].get("digest_from", "none")
+        told = {"computed": "computed from", "none": "has none", **NOT_COMPUTED}[origin]
+        assert any(name in part and told in part for part in re.split(r"[.;] ", said)), name
 
 
 @pytest.mark.parametrize("name", charts.releases())

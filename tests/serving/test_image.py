@@ -12,7 +12,7 @@ from helpers.cluster.waits import Pace
 from helpers.errors import Problem, Unavailable
 from helpers.rehearsal import registry
 from helpers.run import Run
-from helpers.serving import builders, image
+from helpers.serving import builders, dockerfile, image
 from helpers.serving.image_report import Published
 
 HERE = Account("us-east-1", "http://127.0.0.1:1")
@@ -71,11 +71,11 @@ def test_equal_models_have_an_equal_tag_and_others_another(folder: Path) -> None
 
 
 def test_the_base_is_named_by_digest_or_refused(tmp_path: Path) -> None:
-    assert "@sha256:" in image.base_of(image.DOCKERFILE)
+    assert "@sha256:" in dockerfile.base_of()
     loose = tmp_path / "Dockerfile"
     loose.write_text("ARG BASE=nvcr.io/nvidia/tritonserver:25.06-py3\nFROM ${BASE}\n")
     with pytest.raises(Problem, match="no base image by digest"):
-        image.base_of(loose)
+        dockerfile.base_of(loose)
 
 
 class Ecr:

@@ -17,7 +17,7 @@ from helpers import services, tools
 from helpers.errors import Problem, Unavailable
 from helpers.profile import Profile
 from helpers.run import Run
-from helpers.serving import repository, smoke, triton
+from helpers.serving import dockerfile, repository, smoke, triton
 from helpers.serving.endpoint import Endpoint
 from helpers.serving.reports import Models, Smoke
 
@@ -160,5 +160,5 @@ def test_the_container_is_reachable_from_this_machine_alone(tmp_path: Path) -> N
         "--publish=127.0.0.1:2:8001",
         "--publish=127.0.0.1:3:8002",
     ]
-    assert command.index(triton.IMAGE) < command.index("tritonserver")
+    assert command.index(dockerfile.base_of()) < command.index("tritonserver")
     assert {"--model-repository=/models", "--load-model=m"} <= set(command)
