@@ -1,12 +1,14 @@
 """A profile is checked as a whole before anything starts, and says what is wrong in a sentence."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 from helpers import profile as profiles
 from helpers.errors import Problem
 from helpers.paths import PROFILES
-from helpers.profile import Profile
+from helpers.profile import Profile, files
 
 STEADY = "load.scenarios.soak.phases.steady"
 
@@ -64,6 +66,26 @@ def test_a_list_item_may_be_named_by_its_number() -> None:
 def test_what_is_wrong_is_said_in_one_sentence(name: str, settings: str, sentence: str) -> None:
     with pytest.raises(Problem) as caught:
         Profile.load_named(name, settings)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "sentence"),
+    [
+        ("a: b: c", "", "Profile 'mine' is not valid YAML: mapping values are not allowed here"),
+        ("- a", "", "Profile 'mine' is empty or not a mapping"),
+        ("zones: [a, b]", "zones.c.d=1", "nothing is called 'c'"),
+        ("zones: [a, b]", "zones.0.d=1", "nothing is called '0'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, settings: str, sentence: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.setattr(files, "PROFILES", tmp_path)
+    with pytest.raises(Problem) as caught:
+        Profile.load_named("mine", settings)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
