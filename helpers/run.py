@@ -182,15 +182,14 @@ class Run:
         except Problem:
             return None
 
-    def save_table(self, name: str, frame: "pd.DataFrame", *, csv: bool = True) -> Path:
+    def save_table(self, name: str, frame: "pd.DataFrame") -> Path:
         """Store a table as `tables/<name>.parquet`, and as CSV beside it."""
         path = self.folder / "tables" / f"{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
         frame.to_parquet(temporary, index=False)
         temporary.replace(path)
-        if csv:
-            self.write(f"tables/{name}.csv", frame.to_csv(index=False))
+        self.write(f"tables/{name}.csv", frame.to_csv(index=False))
         return path
 
     def load_table(self, name: str, columns: list[str] | None = None) -> "pd.DataFrame":

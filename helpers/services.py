@@ -199,12 +199,12 @@ def marked(mark: str) -> dict[str, psutil.Process]:
     return found
 
 
-def log_tail(path: Path, lines: int = LOG_TAIL_LINES) -> str:
+def log_tail(path: Path) -> str:
     """The last lines of a log, or a word that there is none."""
     if not path.is_file():
         return "(no log)"
     text = path.read_text(errors="replace").strip()
-    return "\n".join(text.splitlines()[-lines:]) or "(the log is empty)"
+    return "\n".join(text.splitlines()[-LOG_TAIL_LINES:]) or "(the log is empty)"
 
 
 def _wait(

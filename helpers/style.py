@@ -22,7 +22,7 @@ from helpers.run import Run
 
 # Okabe and Ito (2008): told apart by readers with any colour vision
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 GREY = "#6b6b6b"
 WIDTH_IN = 9.0

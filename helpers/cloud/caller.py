@@ -15,13 +15,12 @@ EMULATED = "203.0.113.7"  # RFC 5737: reserved for documentation, never anybody'
 STORED = "terraform/caller.json"  # not a record: it is nobody's business where the user sits
 
 
-def address(run: Run, account: Account, *, service: str = SERVICE, anew: bool = False) -> str:
+def address(run: Run, account: Account, *, anew: bool = False) -> str:
     """The public IPv4 address of this machine; in a rehearsal the one of the documentation.
 
     Args:
         run: It remembers the answer.
         account: Tells whether AWS is real.
-        service: Who is asked.
         anew: Ask again, for a machine that has moved.
 
     Raises:
@@ -32,7 +31,7 @@ def address(run: Run, account: Account, *, service: str = SERVICE, anew: bool = 
     stored = run.folder / STORED
     if stored.is_file() and not anew:
         return str(json.loads(stored.read_text())["address"])
-    found = _ask(service)
+    found = _ask()
     stored.parent.mkdir(mode=0o700, exist_ok=True)
     run.write(STORED, json.dumps({"address": found}) + "\n").chmod(0o600)
     return found
@@ -56,20 +55,20 @@ def shown(found: str) -> str:
     return f"{found.rpartition('.')[0]}.x"
 
 
-def _ask(service: str) -> str:
+def _ask() -> str:
     next_step = "Set infrastructure.api_cidr in the profile to your address, such as x.x.x.x/32."
     try:
-        answer = requests.get(service, timeout=TIMEOUT_S)
+        answer = requests.get(SERVICE, timeout=TIMEOUT_S)
         answer.raise_for_status()
         return str(ipaddress.IPv4Address(answer.text.strip()))
     except requests.RequestException as error:
         raise Problem(
-            f"This machine's public address cannot be found: {service} does not answer "
+            f"This machine's public address cannot be found: {SERVICE} does not answer "
             f"({type(error).__name__}).",
             next_step,
         ) from error
     except ValueError as error:
         raise Problem(
-            f"This machine's public address cannot be found: {service} answers no IPv4 address.",
+            f"This machine's public address cannot be found: {SERVICE} answers no IPv4 address.",
             next_step,
         ) from error

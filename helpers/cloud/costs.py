@@ -101,7 +101,7 @@ def report(
     moment = datetime.now(UTC)
     used = usage.of(run, moment)
     if account is not None and used.gpu_nodes:
-        _record_market(run, account, used)
+        _record_market(run, account)
     basis = Basis.of(run)
     spans = used.stack
     emulated = basis.emulated if basis else run.profile.target == "rehearsal"
@@ -164,7 +164,7 @@ def figures(made: CostReport) -> pd.DataFrame:
     return pd.DataFrame({"What": list(facts), "Figure": list(facts.values())})
 
 
-def _record_market(run: Run, account: Account, used: usage.Usage) -> None:
+def _record_market(run: Run, account: Account) -> None:
     """Prices up to now: those recorded before the GPU ran cannot know what came later."""
     known = run.find(SpotHistory)
     types = {one.instance_type for one in known.points} if known else set()

@@ -68,7 +68,6 @@ def remove(
     *,
     controller: bool = False,
     rounds: int = ROUNDS,
-    pause_s: float = PAUSE_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> LoadBalancersGone:
     """Wait until the run's load balancers are gone; remove those that nobody removes.
@@ -78,8 +77,7 @@ def remove(
         account: Where.
         controller: Whether a controller is at work that removes them, its Ingress being gone.
         rounds: How often to look.
-        pause_s: How long to wait in between, seconds.
-        sleep: How that is waited out.
+        sleep: How the pause in between is waited out.
 
     Raises:
         Problem: One is left that does not carry the run's tag, or does not go.
@@ -87,16 +85,16 @@ def remove(
     left = look(run, account)
     seen = _balancers(left)
     for _ in range(rounds if controller and left else 0):
-        sleep(pause_s)
+        sleep(PAUSE_S)
         left = look(run, account)
         if not left:
             break
     by_controller, swept = seen - _balancers(left), 0
     if left:
-        made = sweep.attempt(run, account, left, rounds=rounds, pause_s=pause_s, sleep=sleep)
+        made = sweep.attempt(run, account, left, rounds=rounds, sleep=sleep)
         swept = made.count("removed")
         _refuse(look(run, account))
-    _await_interfaces(run, account, rounds, pause_s, sleep)
+    _await_interfaces(run, account, rounds, sleep)
     gone = LoadBalancersGone(at=now(), seen=seen, by_controller=by_controller, swept=swept)
     run.save(gone)
     return gone
@@ -117,7 +115,7 @@ def _refuse(left: tuple[Found, ...]) -> None:
 
 
 def _await_interfaces(
-    run: Run, account: Account, rounds: int, pause_s: float, sleep: Callable[[float], None]
+    run: Run, account: Account, rounds: int, sleep: Callable[[float], None]
 ) -> None:
     """A load balancer's network interfaces outlive it by minutes, and hold subnets."""
     stack = run.find(Stack)
@@ -129,7 +127,7 @@ def _await_interfaces(
             return
         if number == 0:
             print(f"Waiting for {len(names)} network interfaces of load balancers to go.")
-        sleep(pause_s)
+        sleep(PAUSE_S)
     raise Problem(
         f"Network interfaces of a load balancer are still there: {', '.join(names)}.",
         "AWS removes them on its own, which can take 15 minutes; then run 06 again.",

@@ -93,27 +93,25 @@ class SpotHistory(Record, stage="00", name="spot-prices"):
         return self.at(end, instance_type, zone)
 
 
-def history(
-    account: Account, instance_types: Iterable[str], start: datetime | None = None
-) -> SpotHistory:
-    """Ask AWS for the price history.
+def history(account: Account, instance_types: Iterable[str]) -> SpotHistory:
+    """Ask AWS for the price history of the last week.
+
+    It begins with the price that held at that moment.
 
     Args:
         account: Whom to ask.
         instance_types: Of which types.
-        start: Since when; None looks back a week. AWS adds the price that held at that moment.
 
     Raises:
         Problem: AWS does not answer.
     """
     end, types = datetime.now(UTC), sorted(set(instance_types))
-    begin = start or end - timedelta(days=DAYS)
     # an empty list would ask for every type there is
-    found = _asked(account, types, begin, end) if types else []
+    found = _asked(account, types, end - timedelta(days=DAYS), end) if types else []
     return SpotHistory(
         region=account.region,
         asked=now(),
-        days=(end - begin).total_seconds() / 86_400,
+        days=DAYS,
         emulated=account.emulated,
         points=tuple(sorted(map(_point, found), key=lambda point: point.moment)),
     )

@@ -67,11 +67,10 @@ def remove(
     found: Iterable[Found],
     *,
     rounds: int = ROUNDS,
-    pause_s: float = PAUSE_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sweep:
     """Sweep, and store what became of each leftover. Arguments and errors as of `attempt`."""
-    made = attempt(run, account, found, rounds=rounds, pause_s=pause_s, sleep=sleep)
+    made = attempt(run, account, found, rounds=rounds, sleep=sleep)
     run.save(made)
     return made
 
@@ -82,7 +81,6 @@ def attempt(
     found: Iterable[Found],
     *,
     rounds: int = ROUNDS,
-    pause_s: float = PAUSE_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sweep:
     """Remove what carries this run's tag, in the order in which things depend on each other.
@@ -95,8 +93,7 @@ def attempt(
         account: Where they are.
         found: What a scan found; whatever is not this run's own is left alone.
         rounds: How often to go over what is not settled.
-        pause_s: How long to wait between two rounds, seconds.
-        sleep: How that is waited out.
+        sleep: How the pause between two rounds is waited out.
 
     Raises:
         Problem: The credentials are missing or have expired, or AWS cannot be reached.
@@ -105,7 +102,7 @@ def attempt(
     idle = 0
     for number in range(rounds):
         if number:
-            sleep(pause_s)
+            sleep(PAUSE_S)
         idle = 0 if sweeping.round() else idle + 1
         if sweeping.is_settled or idle == IDLE_ROUNDS:
             break

@@ -60,13 +60,12 @@ def of(run: Run, endpoint: Endpoint, access: Access) -> Dashboards:
     return record(run, access.server, Window(begin, datetime.now(UTC), interval), requests=asked)
 
 
-def prove(run: Run, endpoint: Endpoint, *, load_s: float = LOAD_S) -> Dashboards:
+def prove(run: Run, endpoint: Endpoint) -> Dashboards:
     """Ask every query of every dashboard while Triton answers, draw them, and record it.
 
     Args:
         run: The run.
         endpoint: Its Triton.
-        load_s: How long Triton is asked, seconds.
 
     Raises:
         Unavailable: There is no Prometheus here.
@@ -74,7 +73,7 @@ def prove(run: Run, endpoint: Endpoint, *, load_s: float = LOAD_S) -> Dashboards
     """
     with watching(run, endpoint) as server:
         begin = datetime.now(UTC)
-        asked = keep_busy(run, endpoint, load_s)
+        asked = keep_busy(run, endpoint, LOAD_S)
         time.sleep(max(SETTLE_S, 2 * run.profile.telemetry.scrape_interval_s))
         window = Window(begin, datetime.now(UTC), run.profile.telemetry.scrape_interval_s)
         note = exposition.NOT_MEASURED

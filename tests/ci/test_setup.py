@@ -13,8 +13,6 @@ from packaging.requirements import Requirement
 
 from helpers.paths import ROOT
 
-PROGRAMS_OF_CONDA = {"python", "pip", "git", "kubernetes-helm", "kubernetes-client", "prometheus"}
-
 
 @pytest.fixture
 def setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:

@@ -118,7 +118,7 @@ def test_ten_million_requests(measured: Run) -> None:
             "outcome": _all("ok"),
         }
     )
-    measured.save_table("requests-soak", table, csv=False)
+    table.to_parquet(measured.folder / "tables/requests-soak.parquet", index=False)
     found = phase("steady", MANY, latency=statistics.latency(latency), mean_ms=10.0, max_ms=99.0)
     whole = found.model_copy(update={"name": "measured"})
     measured.save(LoadReport(scenarios=(scenario("soak", phases=(found,), measured=whole),)))

@@ -78,13 +78,3 @@ def kinds() -> tuple[Kind, ...]:
 def kind(name: str) -> Kind:
     """The kind of this name."""
     return next(one for one in kinds() if one.kind == name)
-
-
-def operations() -> set[tuple[str, str]]:
-    """Every call that scanning and removing may make, as (service, boto3 method)."""
-    found = {("sts", "get_caller_identity")}
-    for one in kinds():
-        asks = [one.list, one.detail, one.tags, *(step.each for step in one.remove)]
-        found |= {(one.service, ask.call) for ask in asks if isinstance(ask, Ask)}
-        found |= {(one.service, step.call) for step in one.remove}
-    return found

@@ -81,7 +81,7 @@ def run(command: Command, each_line: Callable[[str], None]) -> int:
     return process.returncode
 
 
-def settle(record: Path, timeout_s: float = SETTLE_S) -> bool:
+def settle(record: Path) -> bool:
     """Bring a Terraform to its end whose notebook was killed; True where there was one.
 
     Raises:
@@ -98,10 +98,10 @@ def settle(record: Path, timeout_s: float = SETTLE_S) -> bool:
         )
     print(f"A Terraform without notebook (process {orphan.pid}) is asked to write its state.")
     orphan.send_signal(signal.SIGINT)
-    _, living = psutil.wait_procs([orphan], timeout=timeout_s)
+    _, living = psutil.wait_procs([orphan], timeout=SETTLE_S)
     if living:
         raise Problem(
-            f"An earlier Terraform (process {orphan.pid}) has not ended within {timeout_s:g} s.",
+            f"An earlier Terraform (process {orphan.pid}) has not ended within {SETTLE_S:g} s.",
             "Wait for it, and repeat the step; its log is in the run's folder terraform/.",
         )
     record.unlink(missing_ok=True)

@@ -39,14 +39,10 @@ class Double:
 
 
 @contextmanager
-def installed(region: str = "us-east-1") -> Iterator[Double]:
-    """An empty emulated account for the length of a `with`.
-
-    Args:
-        region: Region of its stack.
-    """
+def installed() -> Iterator[Double]:
+    """An empty emulated account in us-east-1 for the length of a `with`."""
     mend()
-    double = Double(Account(region), World(), Faults())
+    double = Double(Account("us-east-1"), World(), Faults())
     gate = Gate(double.world, double.faults, lambda asked: double.calls.append(line_of(asked)))
     ask_moto = BotocoreStubber.process_request
 

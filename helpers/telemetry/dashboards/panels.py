@@ -128,15 +128,12 @@ def over_time(
     return made
 
 
-def figure(
-    series: Series, *, target: Target | None = None, span: int = SMALL, decimals: int = 1
-) -> stat.Panel:
+def figure(series: Series, *, target: Target | None = None, decimals: int = 1) -> stat.Panel:
     """One figure in large digits: the last value, coloured by its target.
 
     Args:
         series: What is shown.
         target: The limit that colours it.
-        span: Width, of 24 columns.
         decimals: Digits behind the point.
     """
     return (
@@ -146,7 +143,7 @@ def figure(
         .datasource(SOURCE)
         .unit(units.to_grafana(series.unit))
         .decimals(decimals)
-        .span(span)
+        .span(SMALL)
         .height(FLAT)
         .no_value("no value")
         .color_mode(common_models.BigValueColorMode.VALUE)
