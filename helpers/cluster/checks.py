@@ -11,11 +11,22 @@ from typing import Any
 
 import yaml
 
-from helpers.cluster import around, contract, placement, planned, rendering, rollout, rules, schema
+from helpers.cluster import (
+    around,
+    contract,
+    daemons,
+    placement,
+    planned,
+    rendering,
+    rollout,
+    rules,
+    schema,
+)
 from helpers.cluster.contract import Contract
+from helpers.cluster.daemons import Standing
 from helpers.cluster.findings import Finding, Line
 from helpers.cluster.manifest import parse
-from helpers.cluster.objects import Objects
+from helpers.cluster.objects import Objects, Pod
 from helpers.cluster.planned import Cluster
 from helpers.cluster.rendering import CHART
 from helpers.cluster.reports import ChartChecks
@@ -41,6 +52,7 @@ class Setting:
         cluster: The planned nodes.
         kubernetes: Version of the control plane, such as `1.35`.
         around: What stands in the cluster before.
+        standing: DaemonSets of the other releases, which take room of the nodes.
         house: Whether this project's own rules apply too, as for its own charts.
     """
 
@@ -48,7 +60,13 @@ class Setting:
     cluster: Cluster
     kubernetes: str
     around: Around = field(default_factory=Around)
+    standing: tuple[Standing, ...] = ()
     house: bool = True
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        """The templates of the standing DaemonSets."""
+        return tuple(one.pod for one in self.standing)
 
 
 def run(
@@ -76,7 +94,7 @@ def run(
         "gpu": tuple(gpu_values) or (chart / "ci" / "gpu-values.yaml",),
         "cpu": tuple(cpu_values) or (chart / "values-cpu.yaml",),
     }
-    absent, helm, lines = "", "", [agreement(setting)]
+    absent, helm, lines = "", "", [agreement(setting), room(setting)]
     placements: tuple[placement.Placement, ...] = ()
     try:
         for name, values in variants.items():
@@ -85,7 +103,7 @@ def run(
             helm = made.helm
             lines += _checked(made.objects, setting, name, dry_run)
             if name == "gpu" and made.objects:
-                placements = placement.place(made.objects, setting.cluster.nodes)
+                placements = placement.place(made.objects, setting.cluster.nodes, setting.pods)
                 bodies = [dict(one.body) for one in made.objects]
                 run.write(RENDERED, yaml.safe_dump_all(bodies, sort_keys=False))
     except Unavailable as reason:
@@ -116,8 +134,8 @@ def of_run(run: Run) -> Setting:
         if plan.is_file()
         else planned.from_contract(agreed, chosen, run.profile.region)
     )
-    before = around.before(RELEASE)
-    return Setting(agreed, cluster, chosen.kubernetes_version, before)
+    before, standing = around.before(RELEASE), daemons.of_run(run, RELEASE, agreed)
+    return Setting(agreed, cluster, chosen.kubernetes_version, before, standing)
 
 
 def agreement(setting: Setting) -> Line:
@@ -130,6 +148,11 @@ def agreement(setting: Setting) -> Line:
     count = len(setting.cluster.nodes)
     seen = f"{count} nodes from {setting.cluster.source}, {setting.cluster.free_gpus} GPUs"
     return Line(check="nodes", values="", label="STATIC", seen=seen, findings=findings)
+
+
+def room(setting: Setting) -> Line:
+    """What others take of a planned GPU node before Triton comes, and what is left."""
+    return daemons.line(setting.standing, setting.cluster, setting.contract)
 
 
 @dataclass(frozen=True)
@@ -196,17 +219,19 @@ def examine(found: Objects, setting: Setting, name: str = "") -> tuple[Line, ...
     scope = Scope(found, setting.contract, setting.around)
     ours = (*rules.API, *rules.HOUSE) if setting.house else rules.API
     nodes = setting.cluster.nodes
-    pods = placement.place(found, nodes)
+    pods = placement.place(found, nodes, setting.pods)
     placed = sum(bool(one.node) for one in pods)
     gpus = f"{setting.cluster.free_gpus} GPUs now, {setting.cluster.most_gpus} at most"
+    others = f", beside {len(setting.standing)} other DaemonSets" if setting.standing else ""
     custom = schema.unchecked(found)
     beside = f"; {', '.join(custom)}: no schema, rules alone" if custom else ""
     results = {
         "schema": (f"Kubernetes {setting.kubernetes}, strict{beside}",
                    tuple(schema.faults(found, setting.kubernetes))),
         "rules": (f"{len(ours)} rules over {len(found.all)} objects", rules.judge(scope, ours)),
-        "placement": (f"{placed} of {len(pods)} pods find one of {len(nodes)} planned nodes",
-                      tuple(placement.faults(found, nodes))),
+        "placement": (f"{placed} of {len(pods)} pods find one of {len(nodes)} planned nodes"
+                      f"{others}",
+                      tuple(placement.faults(found, nodes, setting.pods))),
         "rollout": (gpus, tuple(rollout.faults(found, setting.cluster, setting.contract))),
         "selection": (f"{len(rules.SELECTION)} kinds of reference",
                       rules.judge(scope, rules.SELECTION)),

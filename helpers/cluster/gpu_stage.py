@@ -1,5 +1,6 @@
 """Stage 02 for both targets: what is installed or rendered, and which promises hold."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pandas as pd
 from helpers import checklist
 from helpers.checklist import Status
 from helpers.cloud.account import Account
-from helpers.cluster import checks, client, contract, gpus, node_group, placement, releases
+from helpers.cluster import checks, client, contract, daemons, gpus, node_group, placement, releases
 from helpers.cluster.checks import Setting
 from helpers.cluster.live_reports import NodeGroup, Releases
 from helpers.cluster.lock import Lock
@@ -108,15 +109,14 @@ def observe(run: Run, account: Account) -> str:
 
 def _checking(setting: Setting) -> releases.Check:
     """Schema, API rules and placement of an upstream release's objects; not our house rules."""
-    foreign = Setting(
-        setting.contract, setting.cluster, setting.kubernetes, setting.around, house=False
-    )
 
-    def check(_: Run, name: str, namespace: str, bodies: list[dict[str, Any]]) -> str:
+    def check(run: Run, name: str, namespace: str, bodies: list[dict[str, Any]]) -> str:
+        beside = daemons.of_run(run, name, setting.contract)
+        foreign = replace(setting, standing=beside, house=False)
         objects = Objects.of(bodies, namespace)
         lines = checks.examine(objects, foreign, name)
         faults = [str(one) for line in lines for one in line.findings]
-        faults += _missing_on_gpu_nodes(name, objects, setting)
+        faults += _missing_on_gpu_nodes(name, objects, foreign)
         if faults:
             raise Problem(f"{len(faults)} faults, first: {faults[0]}.")
         return "; ".join(line.seen for line in lines if line.check in ("schema", "placement"))
@@ -131,7 +131,7 @@ def _missing_on_gpu_nodes(name: str, objects: Objects, setting: Setting) -> list
     gpu_nodes = {
         one.name for one in setting.cluster.nodes if one.labels.get(label.key) == label.value
     }
-    placed = placement.place(objects, setting.cluster.nodes)
+    placed = placement.place(objects, setting.cluster.nodes, setting.pods)
     return [
         f"DaemonSet {each} gets no pod on {node}"
         for each in wanted

@@ -31,6 +31,20 @@ class Wait(Settings):
     until: str
 
 
+class Daemon(Settings):
+    """A DaemonSet that a release brings.
+
+    Attributes:
+        name: Its name.
+        nodes: Where it runs: `gpu` (the contract's label) or `every`.
+        resources: Path to its resources in our values file.
+    """
+
+    name: str
+    nodes: Literal["gpu", "every"]
+    resources: str = "resources"
+
+
 class Namespace(Settings):
     """A namespace and its labels."""
 
@@ -62,6 +76,7 @@ class Release(Settings):
         namespace: Where it goes.
         reason: What it is for.
         waits: What has to come about before the next one.
+        daemons: The DaemonSets that take room of the nodes.
     """
 
     name: str
@@ -76,6 +91,7 @@ class Release(Settings):
     namespace: str
     reason: str
     waits: tuple[Wait, ...] = ()
+    daemons: tuple[Daemon, ...] = ()
 
     @property
     def own(self) -> bool:

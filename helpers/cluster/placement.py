@@ -1,8 +1,9 @@
 """Where the scheduler would put each pod, worked out without a cluster.
 
-DaemonSets come first, then pods by priority, each against what the earlier ones left. A pod that
-fits on several nodes goes where least is taken, as the default scoring prefers. Not modelled:
-volumes and their zones, preemption, scheduling gates, dynamic resource allocation.
+DaemonSets come first, those of other releases before ours, then pods by priority, each against
+what the earlier ones left. A pod that fits on several nodes goes where least is taken, as the
+default scoring prefers. Not modelled: volumes and their zones, preemption, scheduling gates,
+dynamic resource allocation.
 """
 
 from collections import Counter
@@ -46,12 +47,19 @@ class Placement(Settings):
     why: str = ""
 
 
-def place(objects: Objects, nodes: Sequence[Node]) -> tuple[Placement, ...]:
+def place(
+    objects: Objects, nodes: Sequence[Node], standing: Sequence[Pod] = ()
+) -> tuple[Placement, ...]:
     """Place every pod of a rendering, in the scheduler's order.
 
     Helm hooks run alone, one after the other, beside everything else.
+
+    Args:
+        objects: The rendering.
+        nodes: Where.
+        standing: Templates of DaemonSets of other releases, which are there before.
     """
-    state = State(tuple(nodes))
+    state, _ = stand(standing, nodes)
     placements: list[Placement] = []
     daemons = [pod for pod in objects.pods if pod.owner.kind == "DaemonSet"]
     for pod in daemons:
@@ -62,9 +70,32 @@ def place(objects: Objects, nodes: Sequence[Node]) -> tuple[Placement, ...]:
         for candidate in _copies(pod, objects):
             placement, state = schedule(candidate, state)
             placements.append(placement)
+            if not placement.node:
+                break  # the copies after it are like it, and may be millions
     hooks = (one for one in rest if one.owner.hooks)
     placements += [schedule(Candidate(pod.owner.id, pod), state)[0] for pod in hooks]
     return tuple(placements)
+
+
+def stand(
+    daemons: Sequence[Pod], nodes: Sequence[Node]
+) -> tuple[State, tuple[tuple[Pod, str], ...]]:
+    """DaemonSets on empty nodes, and those that have no room where they should run, with why.
+
+    One that should run nowhere is not told: that it wants a node is its own release's business.
+    """
+    state, failed = State(tuple(nodes)), []
+    for pod in daemons:
+        placements: list[Placement] = []
+        state = _place_daemon(pod, state, placements)
+        failed += [(pod, one.why) for one in placements if "#" in one.pod and not one.node]
+    return state, tuple(failed)
+
+
+def left(state: State, node: Node) -> dict[str, Fraction]:
+    """What is left of a node, resource by resource."""
+    taken = state.taken(node)
+    return {name: amount - taken.get(name, NONE) for name, amount in node.allocatable.items()}
 
 
 def schedule(candidate: Candidate, state: State) -> tuple[Placement, State]:
@@ -78,10 +109,12 @@ def schedule(candidate: Candidate, state: State) -> tuple[Placement, State]:
     return Placement(pod=candidate.name, node=best.name), after
 
 
-def faults(objects: Objects, nodes: Sequence[Node]) -> Iterator[Finding]:
-    """The pods that would stay pending, as findings."""
+def faults(
+    objects: Objects, nodes: Sequence[Node], standing: Sequence[Pod] = ()
+) -> Iterator[Finding]:
+    """The pods that would stay pending, as findings; arguments as for `place`."""
     owners = {one.id: one for one in objects}
-    for placement in place(objects, nodes):
+    for placement in place(objects, nodes, standing):
         if not placement.node:
             owner = owners[placement.pod.split(" #")[0]]
             yield _fault(owner, objects, placement)
@@ -117,11 +150,13 @@ def _place_daemon(pod: Pod, state: State, placements: list[Placement]) -> State:
     return state
 
 
-def _copies(pod: Pod, objects: Objects) -> list[Candidate]:
+def _copies(pod: Pod, objects: Objects) -> Iterator[Candidate]:
     count = replicas(pod, objects)
     if count == 1:
-        return [Candidate(pod.owner.id, pod)]
-    return [Candidate(f"{pod.owner.id} #{number}", pod) for number in range(1, count + 1)]
+        yield Candidate(pod.owner.id, pod)
+        return
+    for number in range(1, count + 1):
+        yield Candidate(f"{pod.owner.id} #{number}", pod)
 
 
 def replicas(pod: Pod, objects: Objects) -> int:

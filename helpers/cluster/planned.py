@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from helpers.cluster.capacity import Node
 from helpers.cluster.contract import Contract
 from helpers.cluster.fields import Field
-from helpers.cluster.machines import MIB, machine
+from helpers.cluster.machines import machine
 from helpers.errors import Problem
 from helpers.profile import Infrastructure
 
@@ -215,11 +214,3 @@ def disagreements(cluster: Cluster, contract: Contract) -> list[str]:
         if one.gpus_each != contract.gpu.per_node:
             found.append(f"{one.name} has {one.gpus_each} GPUs a node, not {contract.gpu.per_node}")
     return found
-
-
-def reserve(node: Node) -> dict[str, Any]:
-    """A node's amounts for people: cores, GiB, GPUs."""
-    amounts = node.allocatable
-    return {name: float(amount) if name == "cpu" else
-            int(amount / MIB) if name in ("memory", "ephemeral-storage") else int(amount)
-            for name, amount in amounts.items()}  # fmt: skip
