@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from helpers.cloud import caller, gates, preflight, readiness, spot
+from helpers.cloud.account import Account
 from helpers.cloud.preflight import CHECKS
 from helpers.cloud.readiness import Readiness, Verdict
 from helpers.cloud.reports import PlanCost, PlanFacts, PlannedResource
@@ -21,7 +22,7 @@ BY_NAME = {check.name: check for check in CHECKS}
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
     """An account that is asked as AWS would be; the address is nobody's."""
-    monkeypatch.setattr(caller, "_ask", lambda _service: "198.51.100.7")
+    monkeypatch.setattr(caller, "_ask", lambda: "198.51.100.7")
     with double.installed() as aws:
         yield aws
 
@@ -175,15 +176,18 @@ def test_the_address_is_asked_once_and_again_only_by_stage_00(
     run: Run, aws: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert caller.cidr(run, aws.account) == "198.51.100.7/32"
-    monkeypatch.setattr(caller, "_ask", lambda _service: "198.51.100.8")
+    monkeypatch.setattr(caller, "_ask", lambda: "198.51.100.8")
     assert caller.cidr(run, aws.account) == "198.51.100.7/32"
     ask(run, aws, "caller")
     assert caller.cidr(run, aws.account) == "198.51.100.8/32"
 
 
-def test_an_address_service_that_is_away_is_a_sentence(run: Run) -> None:
+def test_an_address_service_that_is_away_is_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caller, "SERVICE", "http://127.0.0.1:1")
     with pytest.raises(Problem, match=r"does not answer.*infrastructure.api_cidr"):
-        caller._ask("http://127.0.0.1:1")
+        caller.cidr(run, Account(run.profile.region))
 
 
 def plan_of(
