@@ -1,8 +1,7 @@
-"""The run's events as annotations in Grafana, and their removal."""
+"""The run's events as annotations in Grafana."""
 
 from typing import Any
 
-from helpers.errors import Problem
 from helpers.run import Run
 from helpers.telemetry import marks
 from helpers.telemetry.grafana import Annotation, Grafana
@@ -41,25 +40,6 @@ def publish(run: Run, grafana: Grafana) -> int:
         grafana.annotate(one)
         made += 1
     return made
-
-
-def delete(run: Run, grafana: Grafana) -> int:
-    """Delete every annotation of the run; returns how many there were.
-
-    Raises:
-        Problem: Grafana refuses, cannot be reached, or keeps what it was told to delete.
-    """
-    gone: set[int] = set()
-    while found := {int(one["id"]) for one in grafana.annotations([TAG, run_tag(run)])}:
-        if kept := found & gone:
-            raise Problem(
-                f"Grafana keeps {len(kept)} annotations that it was told to delete.",
-                "Repeat the step; if it stays, look at Grafana's log.",
-            )
-        for number in found:
-            grafana.delete_annotation(number)
-        gone |= found
-    return len(gone)
 
 
 def _annotation(run: Run, mark: Mark) -> Annotation:

@@ -45,21 +45,6 @@ class Health:
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """A snapshot that Grafana keeps.
-
-    Attributes:
-        key: Its name in Grafana.
-        url: Where it is seen.
-        delete_key: What deletes it.
-    """
-
-    key: str
-    url: str
-    delete_key: str = field(repr=False)
-
-
-@dataclass(frozen=True)
 class Annotation:
     """A mark on Grafana's time axes.
 
@@ -68,14 +53,12 @@ class Annotation:
         text: What people read.
         tags: What it is found by.
         end: When it was over; None makes a line instead of a region.
-        id: Grafana's number of it; 0 before it has one.
     """
 
     start: datetime
     text: str
     tags: tuple[str, ...]
     end: datetime | None = None
-    id: int = 0
 
     @property
     def body(self) -> dict[str, Any]:
@@ -121,16 +104,6 @@ class Grafana:
             )
         return found
 
-    def import_dashboard(self, content: dict[str, Any], message: str = "") -> str:
-        """Save a dashboard, over an earlier one of the same uid; returns its address.
-
-        Raises:
-            Problem: Grafana refuses, or cannot be reached.
-        """
-        body = {"dashboard": content | {"id": None}, "overwrite": True, "message": message}
-        what = f"the dashboard {content.get('uid', '')}"
-        return self.url + str(self._json("POST", "/api/dashboards/db", what, body)["url"])
-
     def annotate(self, annotation: Annotation) -> int:
         """Make an annotation of the organisation, which every dashboard with its tag shows.
 
@@ -164,7 +137,7 @@ class Grafana:
         """
         self._ask("DELETE", f"/api/annotations/{number}", "annotations", fine=(404,))
 
-    def snapshot(self, content: dict[str, Any], name: str, expires_s: int) -> Snapshot:
+    def snapshot(self, content: dict[str, Any], name: str, expires_s: int) -> str:
         """Keep a dashboard with the data inside it.
 
         Args:
@@ -172,21 +145,14 @@ class Grafana:
             name: What it is called.
             expires_s: After so long Grafana deletes it, seconds; 0 means never.
 
+        Returns:
+            Where it is seen.
+
         Raises:
             Problem: Grafana refuses, or cannot be reached.
         """
         body = {"dashboard": content, "name": name, "expires": expires_s, "external": False}
-        made = self._json("POST", "/api/snapshots", "snapshots", body)
-        return Snapshot(str(made["key"]), str(made["url"]), str(made["deleteKey"]))
-
-    def delete_snapshot(self, snapshot: Snapshot) -> None:
-        """Delete a snapshot; one that is gone already is no error.
-
-        Raises:
-            Problem: Grafana refuses, or cannot be reached.
-        """
-        path = f"/api/snapshots-delete/{quote(snapshot.delete_key, safe='')}"
-        self._ask("GET", path, "snapshots", fine=(404,))
+        return str(self._json("POST", "/api/snapshots", "snapshots", body)["url"])
 
     def render(self, uid: str, start: datetime, end: datetime, size: tuple[int, int]) -> bytes:
         """Grafana's own picture of a dashboard, as PNG.

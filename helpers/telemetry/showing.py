@@ -56,9 +56,7 @@ def keep(run: Run, taken: Snapshots, grafana: Grafana | None) -> Snapshots:
     seconds = SNAPSHOT_DAYS * 24 * 3600
     boards = tuple(
         one.model_copy(
-            update={
-                "url": grafana.snapshot(of_file(run, one), f"{run.run_id} {one.name}", seconds).url
-            }
+            update={"url": grafana.snapshot(of_file(run, one), f"{run.run_id} {one.name}", seconds)}
         )
         for one in taken.boards
     )

@@ -22,10 +22,6 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "dashboard": dict, "name": str, "expires": int, "external": bool, "key": str,
         "deleteKey": str, "apiVersion": str, "kind": str,
     },
-    "/api/dashboards/db": {
-        "dashboard": dict, "folderId": int, "folderUid": str, "message": str, "overwrite": bool,
-        "isFolder": bool, "userId": int, "UpdatedAt": str,
-    },
     "/api/serviceaccounts": {"name": str, "role": str, "isDisabled": bool},
     "tokens": {"name": str, "role": str, "secondsToLive": int},
 }  # fmt: skip
@@ -35,12 +31,12 @@ QUERY = {"from", "to", "userId", "alertId", "alertUID", "dashboardId", "dashboar
 
 
 class GrafanaServer(ThreadingHTTPServer):
-    """Keeps annotations, dashboards and snapshots.
+    """Keeps annotations and snapshots.
 
     Attributes:
         faults: Statuses that the next requests are answered with, first first.
         headers: Of those answers.
-        stuck: Forgets nothing that it is told to delete.
+        dashboards: Uids of those that it has.
         renderer: Whether it has an image renderer.
     """
 
@@ -50,7 +46,6 @@ class GrafanaServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.faults: list[int] = []
         self.headers: dict[str, str] = {}
-        self.stuck = False
         self.renderer = False
         self.delay = threading.Event()
         self.slow_s = 0.0
@@ -58,7 +53,7 @@ class GrafanaServer(ThreadingHTTPServer):
         self.admin = ""
         self.database = "ok"
         self.annotations: dict[int, dict[str, Any]] = {}
-        self.dashboards: dict[str, dict[str, Any]] = {}
+        self.dashboards: set[str] = set()
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, str]] = []
 
@@ -130,22 +125,13 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET", ["api", "annotations"]:
                 return _listed(server, query)
             case "DELETE", ["api", "annotations", number]:
-                if server.stuck:
-                    return 200, {"message": "Annotation deleted"}
                 gone = server.annotations.pop(int(number), None)
                 return (200, {"message": "Annotation deleted"}) if gone else (404, {"message": ""})
-            case "POST", ["api", "dashboards", "db"]:
-                uid = body["dashboard"]["uid"]
-                server.dashboards[uid] = body["dashboard"]
-                return 200, {"uid": uid, "url": f"/d/{uid}/x", "status": "success", "id": 1}
             case "POST", ["api", "snapshots"]:
                 key = f"key{len(server.snapshots)}"
                 server.snapshots[key] = body
                 made = {"key": key, "deleteKey": f"d{key}", "id": 1}
                 return 200, {**made, "url": f"{server.url}/dashboard/snapshot/{key}"}
-            case "GET", ["api", "snapshots-delete", key]:
-                gone = server.snapshots.pop(key.removeprefix("d"), None)
-                return (200, {"message": "deleted", "id": 1}) if gone else (404, {"message": ""})
             case "POST", ["api", "serviceaccounts"]:
                 return 201, {"id": 7, "name": body["name"], "role": body["role"]}
             case "POST", ["api", "serviceaccounts", "7", "tokens"]:

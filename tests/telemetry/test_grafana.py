@@ -55,24 +55,16 @@ def test_a_region_and_a_line_are_made_found_and_deleted(
     assert [one["text"] for one in server.annotations.values()] == ["alert"]
 
 
-def test_dashboards_are_imported_over_earlier_ones(grafana: Grafana, server: GrafanaServer) -> None:
-    for title in ("first", "second"):
-        address = grafana.import_dashboard({"uid": "gpu-e2e-x", "title": title, "id": 12})
-    assert address == f"{server.url}/d/gpu-e2e-x/x"
-    assert server.dashboards["gpu-e2e-x"]["title"] == "second"
-    assert server.dashboards["gpu-e2e-x"]["id"] is None
-
-
-def test_a_snapshot_is_kept_and_deleted(grafana: Grafana, server: GrafanaServer) -> None:
-    made = grafana.snapshot({"title": "x"}, "soak", 3600)
-    assert server.snapshots[made.key]["dashboard"] == {"title": "x"}
-    assert made.delete_key not in repr(made)
-    grafana.delete_snapshot(made)
-    assert server.snapshots == {}
+def test_a_snapshot_is_kept_for_its_time(grafana: Grafana, server: GrafanaServer) -> None:
+    address = grafana.snapshot({"title": "x"}, "soak", 3600)
+    ((key, kept),) = server.snapshots.items()
+    assert address == f"{server.url}/dashboard/snapshot/{key}"
+    assert (kept["dashboard"], kept["name"], kept["expires"]) == ({"title": "x"}, "soak", 3600)
+    assert kept["external"] is False
 
 
 def test_grafana_renders_where_it_has_a_renderer(grafana: Grafana, server: GrafanaServer) -> None:
-    grafana.import_dashboard({"uid": "gpu-e2e-gpu"})
+    server.dashboards.add("gpu-e2e-gpu")
     with pytest.raises(Unavailable, match="no image renderer"):
         grafana.render("gpu-e2e-gpu", NOON, LATER, (800, 600))
     server.renderer = True
@@ -163,7 +155,7 @@ def test_the_stand_in_refuses_what_the_description_does_not_know(server: Grafana
 # ── the run's events ──────────────────────────────────────────────────────────────────────────
 
 
-def test_a_runs_events_are_annotated_once_and_deleted_with_it(
+def test_a_runs_events_are_annotated_once(
     run: Run, grafana: Grafana, server: GrafanaServer
 ) -> None:
     run.event("load-start", "05", scenario="soak", at="2026-11-23T12:00:00.000Z")
@@ -180,17 +172,6 @@ def test_a_runs_events_are_annotated_once_and_deleted_with_it(
     assert set(found["alert GpuHot"]["tags"]) == {
         "gpu-e2e", f"run:{run.run_id}", "alert", "source:Prometheus",
     }  # fmt: skip
-    grafana.annotate(Annotation(NOON, "another run's", ("gpu-e2e", "run:other")))
-    assert annotations.delete(run, grafana) == 3
-    assert [one["text"] for one in server.annotations.values()] == ["another run's"]
-
-
-def test_annotations_that_stay_are_said(run: Run, grafana: Grafana, server: GrafanaServer) -> None:
-    run.event("load-start", "05", scenario="soak")
-    annotations.publish(run, grafana)
-    server.stuck = True
-    with pytest.raises(Problem, match="keeps 1 annotations that it was told to delete"):
-        annotations.delete(run, grafana)
 
 
 # ── the token ─────────────────────────────────────────────────────────────────────────────────
