@@ -23,7 +23,6 @@ from helpers.services import MARK, log_tail
 from helpers.serving.endpoint import Endpoint
 
 HEAD_START_S = 0.2  # for the word to reach every worker
-STOP_S = 10.0  # for the requests that are not on disk yet
 
 Told = Callable[[str, Any], None]
 """Called with `load-start`, `phase-start`, `phase-stop`, `load-stop` and what they are about (the
@@ -39,6 +38,8 @@ class Crew:
         log: What they say on standard error.
         helpers: Processes that say nothing here, and end with the others.
     """
+
+    stop_s = 10.0  # for the requests that are not on disk yet
 
     def __init__(
         self,
@@ -105,11 +106,13 @@ class Crew:
                 ready = [await anext(one, {}) for one in lines]
                 if all(one.get("kind") == "ready" for one in ready):
                     self._begin()
+                else:
+                    self._close_words()  # or the others would wait for the word
                 ends = await asyncio.gather(
                     *(self._hear(number, one, told) for number, one in enumerate(lines))
                 )
             except BaseException:
-                self._terminate()  # or the threads would wait for another line
+                self._end_processes()  # or the threads would wait for another line
                 raise
             codes = [await loop.run_in_executor(threads, one.wait) for one in self._workers]
         self._raise_failure(codes, ends)
@@ -122,29 +125,37 @@ class Crew:
 
     def stop(self) -> None:
         """End every worker; what it has recorded is on disk then."""
-        self._terminate()
-        deadline = time.monotonic() + STOP_S
-        for one in (*self._workers, *self._helpers):
-            try:
-                one.wait(max(deadline - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                one.kill()
-                one.wait()
-            for pipe in (one.stdin, one.stdout):
-                if pipe:
-                    pipe.close()
+        self._end_processes()
+
+    def _end_processes(self) -> None:
+        self._ask_to_end()
+        deadline = time.monotonic() + self.stop_s
+        for one in self._workers:
+            _await_end(one, deadline)
+        for one in self._helpers:
+            one.terminate()
+        for one in self._helpers:
+            _await_end(one, deadline)
 
     def _begin(self) -> None:
-        zero = time.monotonic() + HEAD_START_S  # the clock is the machine's, the same for all
+        word = f"{self._zero()!r}\n"
         for one in self._workers:
             assert one.stdin is not None
-            one.stdin.write(f"{zero!r}\n")
+            one.stdin.write(word)
             one.stdin.flush()
 
-    def _terminate(self) -> None:
-        for one in (*self._workers, *self._helpers):
-            if one.poll() is None:
-                one.terminate()
+    def _zero(self) -> float:
+        """When the load begins: the clock is the machine's, the same for all."""
+        return time.monotonic() + HEAD_START_S
+
+    def _ask_to_end(self) -> None:
+        for one in self._workers:
+            one.terminate()
+
+    def _close_words(self) -> None:
+        for one in self._workers:
+            assert one.stdin is not None
+            one.stdin.close()
 
     async def _hear(self, number: int, lines: "Lines", told: Told) -> dict[str, Any]:
         known: dict[str, Any] = {}
@@ -169,7 +180,7 @@ class Crew:
         why = statistics.reason_to_stop(self._scenario.stop, second)
         if why and not self._stopped:
             self._stopped = f"stopped after {second.elapsed_s:.0f} s: {why}"
-            self._terminate()
+            self._ask_to_end()
 
     def _raise_failure(self, codes: list[int], ends: list[dict[str, Any]]) -> None:
         name = self._scenario.name
@@ -183,6 +194,17 @@ class Crew:
                     f"The load '{name}' was stopped from outside.",
                     f"The requests so far are in table {tables.table_name(name)}.",
                 )
+
+
+def _await_end(one: "subprocess.Popen[str]", deadline: float) -> None:
+    try:
+        one.wait(max(deadline - time.monotonic(), 0.1))
+    except subprocess.TimeoutExpired:
+        one.kill()
+        one.wait()
+    for pipe in (one.stdin, one.stdout):
+        if pipe:
+            pipe.close()
 
 
 class Lines:

@@ -5,11 +5,13 @@
 Locust's own users would synchronise, and its statistics round; so a worker has one user, whose
 only task is to run the embedded engine's worker on its shard. The master tells on standard output
 what a single worker of the engine would (`helpers.load.worker`), and gathers the shards' records:
-those are the source of truth, Locust's table is for looking at.
+those are the source of truth, Locust's table is for looking at. A line on its standard input says
+in how many seconds to begin; the end of it stops the firing, and the records come all the same.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
+from gevent.fileobject import FileObjectPosix
 from locust import User, constant, events, task
 from locust.env import Environment
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
@@ -31,8 +34,10 @@ from helpers.load.progress import bucket_ms
 from helpers.load.worker import Order, Work, say
 
 ORDER = Order.model_validate_json(os.environ["GPU_E2E_ORDER"])
-READY, BEGIN, SAID, PART = "load-ready", "load-begin", "load-said", "load-part"
-BEGUN_AT = AsyncResult()  # seconds since 1970; a process takes part once
+READY, BEGIN, STOP = "load-ready", "load-begin", "load-stop"
+SAID, PART = "load-said", "load-part"
+BEGUN_AT, STOPPED = AsyncResult(), Event()  # seconds since 1970; a process takes part once
+LOST_S = 10  # without a sign of life, after which a worker does not come back
 FAILED = {"kind": "failed"}
 SUMS = ("sent", "ok", "in_flight", "memory_mib")
 
@@ -42,6 +47,7 @@ def take_part(environment: Environment, **_: Any) -> None:
     match environment.runner:
         case WorkerRunner() as runner:
             runner.register_message(BEGIN, lambda msg, **_: BEGUN_AT.set(msg.data["at"]))
+            runner.register_message(STOP, lambda **_: STOPPED.set())
         case MasterRunner() as runner:
             Master(runner).listen()
 
@@ -68,6 +74,7 @@ class ShardUser(User):
                 text=True,
             )
             last = FAILED
+            STOPPED.rawlink(lambda _: worker.terminate())
             try:
                 last = self._follow(worker, shard)
             finally:
@@ -123,34 +130,51 @@ class Master:
         self._ready: set[int] = set()
         self._seconds: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, dict[str, Any]] = {}
+        self._lost: set[int] = set()
+        self._begun = False
         self._counted = 0  # requests that the workers gave to Locust's table
 
     def listen(self) -> None:
-        """Hear what the workers tell."""
+        """Hear what the workers tell, and what the parent says."""
         self._runner.register_message(READY, self._on_ready)
         self._runner.register_message(SAID, self._on_said)
         self._runner.register_message(PART, _keep)
+        gevent.spawn(self._obey)
+        gevent.spawn(self._miss)
 
     def _on_ready(self, msg: Any, **_: Any) -> None:
         self._ready.add(msg.data["shard"])
         if len(self._ready) == ORDER.scenario.workers:
-            gevent.spawn(self._begin)
+            say("ready")
 
-    def _begin(self) -> None:
-        say("ready")
-        line = gevent.get_hub().threadpool.apply(sys.stdin.readline)
-        if not line:  # the parent is gone
-            self._runner.quit()
-            return
-        at = time.time() + float(line) - time.monotonic()
-        self._runner.send_message(BEGIN, {"at": at})
+    def _obey(self) -> None:
+        with FileObjectPosix(sys.stdin.fileno(), "r", closefd=False) as words:
+            line = words.readline()
+            if not line:  # the parent is gone; Locust may still wait for workers, but hears this
+                signal.raise_signal(signal.SIGTERM)
+                return
+            self._begun = True
+            self._runner.send_message(BEGIN, {"at": time.time() + float(line)})
+            words.read()
+        self._runner.send_message(STOP)
+
+    def _miss(self) -> None:
+        """Where a worker is gone its share is not fired: the others stop, and nothing is true."""
+        while True:
+            gevent.sleep(1)
+            silent = [one.id for one in self._runner.clients.all if one.heartbeat < -LOST_S]
+            gone = {self._runner.get_worker_index(name) for name in silent} - self._ends.keys()
+            for shard in gone - self._lost:
+                print(f"The worker of shard {shard} is gone.", file=sys.stderr, flush=True)
+                self._lost.add(shard)
+                self._runner.send_message(STOP)
+                self._end_with_last()
 
     def _on_said(self, msg: Any, **_: Any) -> None:
         shard, kind = msg.data.pop("shard"), msg.data["kind"]
         if kind in ("end", "failed"):
             self._ends[shard] = msg.data
-            if len(self._ends) == ORDER.scenario.workers:
-                self._end()
+            self._end_with_last()
         elif kind == "progress":
             self._seconds[shard] = msg.data
             self._counted += sum(msg.data["latency"].values())
@@ -160,15 +184,21 @@ class Master:
         elif shard == 0:
             print(json.dumps(msg.data), flush=True)
 
-    def _end(self) -> None:
+    def _end_with_last(self) -> None:
         ends = list(self._ends.values())
-        if all(one["kind"] == "end" for one in ends):
-            say(
-                "end",
-                engine=f"{ends[0]['engine']}, {len(ends)} Locust workers",
-                interrupted=any(one["interrupted"] for one in ends),
-                cpu_share=max(one["cpu_share"] for one in ends),
-            )
+        failed = bool(self._lost) or any(one["kind"] != "end" for one in ends)
+        everybody = len(ends) + len(self._lost) == ORDER.scenario.workers
+        if failed and (everybody or not self._begun):
+            self._runner.environment.process_exit_code = 1
+            gevent.spawn(self._runner.quit)
+        if failed or not everybody:
+            return
+        say(
+            "end",
+            engine=f"{ends[0]['engine']}, {len(ends)} Locust workers",
+            interrupted=any(one["interrupted"] for one in ends),
+            cpu_share=max(one["cpu_share"] for one in ends),
+        )
         gevent.spawn(self._close_table)
 
     def _close_table(self) -> None:

@@ -11,12 +11,13 @@ import psutil
 import pytest
 
 from helpers import load
-from helpers.load import Result
+from helpers.errors import Problem
+from helpers.load import Result, swarm
 from helpers.load.arrivals import schedule
 from helpers.scenario import Scenario
 
 from .conftest import scenario
-from .known_server import KnownServer, known_server
+from .known_server import SHAPE, KnownServer, known_server
 
 MARK = "a swarm under test"
 STEADY = {"arrivals": "poisson", "rate": 300, "duration_s": 4}
@@ -37,6 +38,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Result, Res
             fire(chosen, server, tmp_path_factory.mktemp("own"), "embedded"),
             fire(chosen, server, tmp_path_factory.mktemp("swarm"), "locust"),
         )
+
+
+async def refusing(_: KnownServer, __: int, writer: asyncio.StreamWriter) -> bool:
+    writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+    return True
 
 
 def test_the_records_of_all_shards_come_together(both: tuple[Result, Result]) -> None:
@@ -74,3 +80,36 @@ def test_nothing_is_left_running(both: tuple[Result, Result]) -> None:
         if any("locustfile.py" in part for part in process.info["cmdline"] or ())
     ]
     assert left == []
+
+
+def test_a_load_that_stops_early_keeps_the_records_of_every_shard(
+    server: KnownServer, tmp_path: Path
+) -> None:
+    server.behaviour = refusing
+    chosen = scenario(
+        {"arrivals": "constant", "rate": 200, "duration_s": 60}, workers=2,
+        stop={"errors_pct": 50},
+    )  # fmt: skip
+    result = fire(chosen, server, tmp_path, "locust")
+    assert result.report.stopped.startswith("stopped after")
+    table = result.requests()
+    times = table["intended_s"].to_numpy()
+    assert set(table["outcome"]) != {"ok"} and 1 < times.max() < 30
+    # of constant arrivals one shard has the even ones and the other the odd ones
+    first = np.rint(times[times < 1] * 200).astype(int)
+    assert sorted(first) == list(range(200))
+
+
+def test_a_worker_that_cannot_begin_ends_the_load_with_its_reason(
+    server: KnownServer, tmp_path: Path
+) -> None:
+    chosen = scenario(STEADY, workers=2)
+    untrusted = {"http": "https://127.0.0.1:9", "certificate": str(tmp_path / "nowhere.pem")}
+    wrong = server.endpoint.model_copy(update=untrusted)
+    crew = swarm.start(chosen, wrong, SHAPE, tmp_path, 8, MARK)
+    try:
+        with pytest.raises(Problem, match=r"failed \(exit status 1\)") as told:
+            asyncio.run(crew.follow(lambda kind, what: None))
+    finally:
+        crew.stop()
+    assert "FileNotFoundError" in told.value.next_step
