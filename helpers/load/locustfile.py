@@ -95,6 +95,7 @@ class ShardUser(User):
                     worker.stdin.write(f"{zero!r}\n")
                     worker.stdin.flush()
                 case "end":
+                    self._count(said)
                     return said
                 case "progress":
                     self._count(said)
@@ -104,7 +105,7 @@ class ShardUser(User):
         return FAILED
 
     def _count(self, said: dict[str, Any]) -> None:
-        """Show a second in Locust's table."""
+        """Show in Locust's table what was answered since the last time."""
         scenario = ORDER.scenario
         for bucket, count in said["latency"].items():
             for _ in range(count):
@@ -163,8 +164,9 @@ class Master:
         while True:
             gevent.sleep(1)
             silent = [one.id for one in self._runner.clients.all if one.heartbeat < -LOST_S]
-            gone = {self._runner.get_worker_index(name) for name in silent} - self._ends.keys()
-            for shard in gone - self._lost:
+            index = self._runner.get_worker_index
+            gone = {index(name) for name in silent}  # type: ignore[no-untyped-call]
+            for shard in gone - self._lost - self._ends.keys():
                 print(f"The worker of shard {shard} is gone.", file=sys.stderr, flush=True)
                 self._lost.add(shard)
                 self._runner.send_message(STOP)
@@ -172,12 +174,12 @@ class Master:
 
     def _on_said(self, msg: Any, **_: Any) -> None:
         shard, kind = msg.data.pop("shard"), msg.data["kind"]
+        self._counted += sum(msg.data.get("latency", {}).values())
         if kind in ("end", "failed"):
             self._ends[shard] = msg.data
             self._end_with_last()
         elif kind == "progress":
             self._seconds[shard] = msg.data
-            self._counted += sum(msg.data["latency"].values())
             if len(self._seconds) == ORDER.scenario.workers:
                 say(**summed(list(self._seconds.values())))
                 self._seconds.clear()

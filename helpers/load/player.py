@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic, process_time
 from typing import Any
@@ -67,6 +67,11 @@ class Player:
         self._zero = 0.0
         self.interrupted = False
         self.cpu_share = 0.0
+
+    @property
+    def untold(self) -> "Counter[int]":
+        """The latencies of good answers after the last whole second; told once."""
+        return self._progress.latencies()
 
     @property
     def connections(self) -> int:

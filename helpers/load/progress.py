@@ -43,17 +43,21 @@ class Progress:
             self.errors[outcome] += 1
 
     def facts(self, elapsed_s: float) -> dict[str, Any]:
-        """The state `elapsed_s` after the start; latencies are those since the last call."""
-        latencies, self._latencies = self._latencies, []
+        """The state `elapsed_s` after the start; latencies are those since they were told last."""
         return {
             "elapsed_s": round(elapsed_s, 3),
             "sent": self.sent,
             "ok": self._ok,
             "in_flight": self.in_flight,
             "errors": dict(self.errors),
-            "latency": Counter(int(math.log(max(one, 1e-6)) // STEP) for one in latencies),
+            "latency": self.latencies(),
             "memory_mib": self._memory.memory_info().rss / 2**20,
         }
+
+    def latencies(self) -> "Counter[int]":
+        """How many good answers each bucket has got since the last call."""
+        latencies, self._latencies = self._latencies, []
+        return Counter(int(math.log(max(one, 1e-6)) // STEP) for one in latencies)
 
 
 @dataclass(frozen=True)

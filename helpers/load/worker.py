@@ -95,7 +95,10 @@ async def fire(work: Work) -> None:
         watch.cancel()
         await client.close()
     engine = f"embedded {work.scenario.protocol} client, {loops.__name__}"
-    say("end", engine=engine, interrupted=player.interrupted, cpu_share=player.cpu_share)
+    say(
+        "end", engine=engine, interrupted=player.interrupted, cpu_share=player.cpu_share,
+        latency=player.untold,
+    )  # fmt: skip
 
 
 async def _stop_with_parent(
