@@ -17,6 +17,7 @@ from helpers import services
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.run import Run
+from helpers.services import lifecycle
 
 SLEEP = [sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(300)"]
 
@@ -88,7 +89,7 @@ def test_a_service_that_is_never_ready_is_stopped(run: Run) -> None:
 def test_a_service_that_ignores_sigterm_is_killed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "STOP_GRACE_S", 7.0)
+    monkeypatch.setattr(lifecycle, "STOP_GRACE_S", 7.0)
     stubborn = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "print('awake', flush=True); time.sleep(300)"

@@ -27,6 +27,7 @@ from helpers.cloud.account import Account
 from helpers.errors import Problem
 from helpers.rehearsal.double import Fault, recording
 from helpers.run import Run
+from helpers.services.loopback import answers
 
 NAME = "aws"
 CALLS_FILE = "services/aws-calls.jsonl"
@@ -133,7 +134,7 @@ def _start(run: Run) -> services.Service:
         NAME,
         _command(port, run.folder / CALLS_FILE),
         ports={"http": port},
-        ready=lambda: _answers(port),
+        ready=lambda: answers(_health(port)),
         timeout_s=START_TIMEOUT_S,
         program=MODULE,
     )
@@ -145,7 +146,7 @@ def _command(port: int, calls: Path) -> list[str | Path]:
 
 def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not _answers(port):
+    while not answers(_health(port)):
         if process.poll() is not None or time.monotonic() > deadline:
             raise Problem("The AWS emulator does not start.", services.log_tail(log))
         time.sleep(POLL_S)
@@ -155,11 +156,8 @@ def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _answers(port: int) -> bool:
-    try:
-        return _http("GET", f"{_url(port)}/rehearsal-api/health").ok
-    except requests.RequestException:
-        return False
+def _health(port: int) -> str:
+    return f"{_url(port)}/rehearsal-api/health"
 
 
 def _http(method: str, url: str, body: Any = None) -> requests.Response:

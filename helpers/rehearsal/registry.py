@@ -2,16 +2,14 @@
 
 import json
 
-import requests
-
 from helpers import services, tools
 from helpers.errors import Unavailable
 from helpers.run import Run
+from helpers.services.loopback import answers
 
 NAME = "registry"
 PROGRAM = "docker-registry"
 START_TIMEOUT_S = 20.0
-PROBE_TIMEOUT_S = 2.0
 
 
 def serve(run: Run) -> str:
@@ -44,7 +42,7 @@ def serve(run: Run) -> str:
         NAME,
         [tools.need(PROGRAM), "serve", configuration],
         ports={"http": port},
-        ready=lambda: _answers(port),
+        ready=lambda: answers(f"{_url(port)}/v2/"),
         timeout_s=START_TIMEOUT_S,
         env={"OTEL_TRACES_EXPORTER": "none"},
         program=PROGRAM,
@@ -54,12 +52,3 @@ def serve(run: Run) -> str:
 
 def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
-
-
-def _answers(port: int) -> bool:
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            return session.get(f"{_url(port)}/v2/", timeout=PROBE_TIMEOUT_S).ok
-        except requests.RequestException:
-            return False

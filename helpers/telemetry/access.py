@@ -21,6 +21,7 @@ from helpers.cluster import contract
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem, Unavailable
 from helpers.run import Run
+from helpers.services.loopback import answers
 from helpers.serving.endpoint import Endpoint
 from helpers.telemetry import prometheus
 from helpers.telemetry.grafana import Grafana
@@ -114,7 +115,7 @@ def forward(run: Run, cluster: Cluster, namespace: str, service: str, port: int,
         "port-forward", "--address=127.0.0.1", f"service/{service}", f"{local}:{port}",
     ]  # fmt: skip
     services.start(
-        run, name, command, ports={"http": local}, ready=lambda: prometheus.answers(url + path),
+        run, name, command, ports={"http": local}, ready=lambda: answers(url + path),
         timeout_s=TIMEOUT_S, program="kubectl port-forward",
     )  # fmt: skip
     return url

@@ -10,13 +10,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pandas as pd
-import requests
 import yaml
 
 from helpers import services, tools
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.services import Service
+from helpers.services.loopback import answers
 from helpers.serving.endpoint import Endpoint
 from helpers.telemetry import rules
 from helpers.telemetry.catalogue import duration
@@ -287,13 +287,3 @@ def _gpu(server: Server) -> str:
 
 def _url(service: Service) -> str:
     return f"http://127.0.0.1:{service.ports['http']}"
-
-
-def answers(url: str) -> bool:
-    """Whether something on this machine answers well at an address."""
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            return session.get(url, timeout=2).ok
-        except requests.RequestException:
-            return False

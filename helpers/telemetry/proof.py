@@ -19,6 +19,7 @@ from tritonclient.utils import InferenceServerException
 from helpers import services, tools
 from helpers.errors import Problem
 from helpers.run import Run
+from helpers.services import loopback
 from helpers.serving import smoke
 from helpers.serving.endpoint import Endpoint
 from helpers.telemetry import answers, board, dashboards, exposition, pictures, prometheus
@@ -192,7 +193,7 @@ def _expose(run: Run) -> str:
         EXPOSITION,
         [sys.executable, "-m", module, "--port", str(port), exposition.DCGM],
         ports={"http": port},
-        ready=lambda: prometheus.answers(url),
+        ready=lambda: loopback.answers(url),
         timeout_s=prometheus.START_TIMEOUT_S,
         program=module,
     )

@@ -19,6 +19,7 @@ from helpers import services, tools
 from helpers.paths import TOOLS
 from helpers.profile import Profile
 from helpers.run import Run
+from helpers.services.loopback import answers
 from helpers.serving import models, repository
 from tests.k8s import charts
 
@@ -81,7 +82,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterat
         "chart",
         [program, *objects.server()["args"]],
         ports=ports,
-        ready=lambda: _answers(f"{http}{ready}"),
+        ready=lambda: answers(f"{http}{ready}"),
         timeout_s=60,
         env={
             "LD_LIBRARY_PATH": f"{program.parents[3] / 'nvidia_pytriton.libs'}:{TOOLS / 'lib'}",
@@ -94,13 +95,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterat
     services.down(run)
 
 
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=2).ok
-    except requests.RequestException:
-        return False
-
-
 def infer(url: str, *served: str) -> "subprocess.CompletedProcess[str]":
     """The chart's test, run as its pod runs it."""
     command = [sys.executable, "-I", "-c", INFER.read_text(), url, *served]
@@ -110,9 +104,9 @@ def infer(url: str, *served: str) -> "subprocess.CompletedProcess[str]":
 def test_triton_takes_the_charts_command_line_and_answers_each_probe(server: Server) -> None:
     container = charts.triton(values=(charts.CONTRACT, charts.CPU)).server()
     for kind in ("startup", "liveness", "readiness"):
-        assert _answers(f"{server.http}{container[f'{kind}Probe']['httpGet']['path']}")
+        assert answers(f"{server.http}{container[f'{kind}Probe']['httpGet']['path']}")
     for name in server.served:
-        assert _answers(f"{server.http}/v2/models/{name}/ready")
+        assert answers(f"{server.http}/v2/models/{name}/ready")
 
 
 def test_the_metrics_hold_what_scaling_and_dashboards_read(server: Server) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helpers import services, tools
 from helpers.run import Run
-from helpers.telemetry import prometheus
+from helpers.services.loopback import answers
 from helpers.telemetry.answers import Window
 from helpers.telemetry.server import Server
 
@@ -94,7 +94,7 @@ def _start(run: Run, folder: Path) -> Server:
          f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
          "--storage.tsdb.retention.time=100y"],
         ports={"http": port},
-        ready=lambda: prometheus.answers(f"{url}/-/ready"),
+        ready=lambda: answers(f"{url}/-/ready"),
         timeout_s=60,
     )  # fmt: skip
     return Server(url)

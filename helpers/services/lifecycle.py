@@ -1,8 +1,4 @@
-"""Local processes of a run: started, watched, logged, and stopped whatever happens.
-
-Each service runs under a small watcher (`helpers.watcher`) that outlives the notebook's kernel
-and ends the service when its owner is gone, its time is over, or it is told to.
-"""
+"""The life of a service: started under its watcher, awaited, found again, stopped."""
 
 import contextlib
 import json
@@ -12,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,15 +16,12 @@ import psutil
 
 from helpers.errors import Problem
 from helpers.run import Run, now, write_atomically
+from helpers.services import processes
+from helpers.services.processes import MARK, OWNER, POLL_S
 
-MARK = "GPU_E2E_RUN"
-OWNER = "GPU_E2E_OWNER"
 STOP_GRACE_S = 15.0
-KILL_GRACE_S = 5.0
 WRITES_STATE, STATE_GRACE_S = "terraform", 120.0
-POLL_S = 0.05
 LOG_TAIL_LINES = 12
-CLOCK_SLACK_S = 2.0  # the kernel's boot time, and with it every start time, moves with the clock
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class Service:
     @property
     def process(self) -> psutil.Process | None:
         """The watcher, while this very process still lives."""
-        return _living(self.pid, self.born)
+        return processes.living(self.pid, self.born)
 
     @property
     def running(self) -> bool:
@@ -81,17 +74,6 @@ def free_port(wanted: int = 0) -> int:
             ) from error
         port: int = probe.getsockname()[1]
         return port
-
-
-def owner_mark(pid: int) -> str:
-    """The value of the OWNER variable that ties services to a process."""
-    return f"{pid}:{psutil.Process(pid).create_time()}"
-
-
-def owner_lives(mark: str) -> bool:
-    """Whether the process behind such a value still lives."""
-    pid, _, born = mark.partition(":")
-    return _living(int(pid), float(born)) is not None
 
 
 def start(
@@ -181,22 +163,11 @@ def down(run: Run) -> list[str]:
     Returns:
         The names of what was stopped; processes that no record names appear by their command.
     """
-    finished = _let_finish(marked(run.mark))
+    finished = _let_finish(processes.marked(run.mark))
     stopped = _stop(run, recorded(run))
-    strays = marked(run.mark)
-    _end(strays.values())
+    strays = processes.marked(run.mark)
+    processes.end(strays.values(), STOP_GRACE_S)
     return finished + stopped + list(strays)
-
-
-def marked(mark: str) -> dict[str, psutil.Process]:
-    """Living processes that carry the run's mark, but for this one and its ancestors."""
-    family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    found: dict[str, psutil.Process] = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.pid not in family and process.environ().get(MARK) == mark:
-                found[f"{process.name()} ({process.pid})"] = process
-    return found
 
 
 def log_tail(path: Path) -> str:
@@ -232,31 +203,10 @@ def _wait(
 
 def _stop(run: Run, services: list[Service]) -> list[str]:
     living = {one.name: process for one in services if (process := one.process)}
-    _end(living.values())
+    processes.end(living.values(), STOP_GRACE_S)
     for name in living:
         run.event("service-stopped", service=name)
     return list(living)
-
-
-def _end(processes: Iterable[psutil.Process]) -> None:
-    waiting = list(processes)
-    for process in waiting:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    for process in _wait_for_end(waiting, STOP_GRACE_S):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    _wait_for_end(waiting, KILL_GRACE_S)
-
-
-def _wait_for_end(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Those that still live after that long; one that nobody has reaped yet has ended."""
-    deadline = time.monotonic() + timeout_s
-    while living := [one for one in processes if not _has_ended(one)]:
-        if time.monotonic() > deadline:
-            break
-        time.sleep(POLL_S)
-    return living
 
 
 def _let_finish(living: dict[str, psutil.Process]) -> list[str]:
@@ -265,21 +215,5 @@ def _let_finish(living: dict[str, psutil.Process]) -> list[str]:
     for process in found.values():
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGINT)
-    _wait_for_end(list(found.values()), STATE_GRACE_S)
+    processes.wait_for_end(list(found.values()), STATE_GRACE_S)
     return list(found)
-
-
-def _has_ended(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE or not process.is_running()
-    except psutil.NoSuchProcess:
-        return True
-
-
-def _living(pid: int, born: float) -> psutil.Process | None:
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - born) < CLOCK_SLACK_S
-    except psutil.NoSuchProcess:
-        return None
-    return process if same and not _has_ended(process) else None
