@@ -4,7 +4,6 @@ import http.server
 import socket
 import ssl
 import stat
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from helpers.cloud import certificate
 from helpers.cloud.certificate import Certificate
 from helpers.errors import Problem
 from helpers.run import Run
+from tests.listening import listening
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,8 @@ def https(made: Certificate) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.certificate, made.key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"https://localhost:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(server):
+        yield f"https://localhost:{server.server_port}"
 
 
 def test_a_client_that_trusts_the_file_verifies_the_server(made: Certificate, https: str) -> None:

@@ -3,7 +3,6 @@
 import http.server
 import json
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from helpers.cloud.terraform.progress import Progress
 from helpers.errors import Unavailable
 from helpers.paths import ROOT
 from helpers.run import Run
+from tests.listening import listening
 
 # Texts as Terraform 1.11 and the provider 5.100 write them.
 SAID = {
@@ -97,13 +97,9 @@ def test_one_line_a_resource_and_one_in_thirty_seconds_for_a_slow_one() -> None:
 
 @pytest.fixture
 def registry() -> Iterator[str]:
-    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    made = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    with listening(made) as server:
+        yield f"http://127.0.0.1:{server.server_port}/"
 
 
 NOWHERE = "http://127.0.0.1:1/"

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +21,7 @@ from helpers.run import Run
 from helpers.services.loopback import answers
 from helpers.serving import models, repository
 from tests.k8s import charts
+from tests.listening import listening
 
 INFER = charts.TRITON / "files/infer.py"
 
@@ -163,29 +163,22 @@ LIES = {
 }
 
 
+def infer_from(answer: Any, model: str) -> "subprocess.CompletedProcess[str]":
+    """The chart's test against a server that gives this answer."""
+    handler = type("Handler", (Liar,), {"answer": staticmethod(answer)})
+    with listening(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        return infer(f"http://127.0.0.1:{server.server_port}", model)
+
+
 @pytest.mark.parametrize(("sentence", "answer"), LIES.items())
 def test_the_charts_test_looks_at_the_answers_not_at_the_status(sentence: str, answer: Any) -> None:
-    handler = type("Handler", (Liar,), {"answer": staticmethod(answer)})
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    try:
-        done = infer(f"http://127.0.0.1:{listening.server_port}", "liar")
-    finally:
-        listening.shutdown()
-        listening.server_close()
+    done = infer_from(answer, "liar")
     assert done.returncode == 1
     assert sentence in done.stderr
 
 
 def test_an_honest_server_passes() -> None:
-    handler = type("Handler", (Liar,), {"answer": staticmethod(lambda data, batch: data)})
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    try:
-        done = infer(f"http://127.0.0.1:{listening.server_port}", "honest")
-    finally:
-        listening.shutdown()
-        listening.server_close()
+    done = infer_from(lambda data, batch: data, "honest")
     assert done.returncode == 0, done.stderr
 
 

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.listening import listening
+
 TOKEN = "_".join(["glsa", "x" * 32, "01234567"])  # of the shape that Grafana's tokens have
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 TAGGED = {"dashboardId": int, "dashboardUID": str, "panelId": int, "data": dict}
@@ -176,10 +178,6 @@ def _listed(server: GrafanaServer, query: dict[str, list[str]]) -> tuple[int, An
 @contextlib.contextmanager
 def serving() -> Iterator[GrafanaServer]:
     """A Grafana on a port of its own."""
-    with GrafanaServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with listening(GrafanaServer()) as server:
         yield server
         server.delay.set()
-        server.shutdown()
-        thread.join()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import pytest
 from helpers import services
 from helpers.errors import Problem
 from helpers.telemetry.server import Server
+from tests.listening import listening
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -54,12 +54,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def stub() -> Iterator[Stub]:
-    with Stub() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with listening(Stub()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_a_matrix_becomes_a_table(stub: Stub) -> None:
