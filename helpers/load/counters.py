@@ -1,9 +1,9 @@
 """Triton's own counters, and whether they agree with the client's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
-import pandas as pd
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -72,25 +72,32 @@ def read(url: str, model: str) -> Counters | None:
         return None
 
 
-def expected(table: pd.DataFrame) -> tuple[int, int]:
-    """The fewest and the most successes that the server should have counted."""
-    outcomes = table["outcome"].value_counts()
-    good = int(outcomes.get(OK, 0))
-    return good, good + sum(int(outcomes.get(one, 0)) for one in UNSEEN)
+def expected(outcomes: Mapping[str, int]) -> tuple[int, int]:
+    """The fewest and the most successes that the server should have counted.
+
+    Args:
+        outcomes: How many requests had each outcome.
+    """
+    good = outcomes.get(OK, 0)
+    return good, good + sum(outcomes.get(one, 0) for one in UNSEEN)
 
 
-def compare(table: pd.DataFrame, server: ServerSide | None) -> tuple[str, bool]:
+def compare(outcomes: Mapping[str, int], server: ServerSide | None) -> tuple[str, bool]:
     """How the client's counts compare with the server's.
 
     Triton does not count requests that its queue rejects, so only successes are compared. A
     request whose client gave up may have succeeded all the same.
+
+    Args:
+        outcomes: How many requests had each outcome, by the client.
+        server: What the server counted; None where that could not be read.
 
     Returns:
         One sentence, and whether the counts contradict each other.
     """
     if server is None:
         return "Triton's counters could not be read, so the counts were not compared.", False
-    fewest, most = expected(table)
+    fewest, most = expected(outcomes)
     range_ = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
     if fewest <= server.requests <= most:
         return f"Triton counted {server.requests:,} successes; the client {range_}.", False

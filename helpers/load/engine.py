@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from pyarrow.dataset import Dataset
 
-from helpers.load import counters, preflight, statistics, swarm, tables
+from helpers.load import counters, figures, preflight, swarm, tables
 from helpers.load.counters import Counters
 from helpers.load.crew import Crew, Told
 from helpers.load.live import printed
@@ -118,17 +119,18 @@ def _new_folder(name: str) -> Path:
     return folder
 
 
-def assemble(folder: Path, scenario: Scenario) -> pd.DataFrame:
-    """Make the tables from what the workers recorded."""
-    table = pd.read_parquet(tables.assemble(folder, scenario))
-    tables.write_seconds(folder, scenario.name, statistics.seconds(table))
+def assemble(folder: Path, scenario: Scenario) -> Dataset:
+    """Make the tables from what the workers recorded; the requests are read where needed."""
+    tables.assemble(folder, scenario)
+    table = tables.opened(folder, scenario.name)
+    tables.write_seconds(folder, scenario.name, tables.seconds(table))
     return table
 
 
-def _settled(url: str, model: str, before: Counters | None, table: pd.DataFrame) -> Counters | None:
+def _settled(url: str, model: str, before: Counters | None, table: Dataset) -> Counters | None:
     """The counters once they hold every good answer, or after a while."""
     deadline = time.monotonic() + SETTLE_S
-    fewest, _ = counters.expected(table)
+    fewest, _ = counters.expected(figures.outcomes(table))
     while True:
         after = counters.read(url, model)
         complete = before and after and after.since(before).requests >= fewest
@@ -139,7 +141,7 @@ def _settled(url: str, model: str, before: Counters | None, table: pd.DataFrame)
 
 def _report(
     scenario: Scenario,
-    table: pd.DataFrame,
+    table: Dataset,
     end: dict[str, Any],
     before: Counters | None,
     after: Counters | None,
@@ -147,12 +149,12 @@ def _report(
     objective_ms: float | None,
 ) -> ScenarioReport:
     server = after.since(before) if before and after else None
-    agreement, contradiction = counters.compare(table, server)
-    phases, measured = statistics.reports(table, scenario, objective_ms)
+    agreement, contradiction = counters.compare(figures.outcomes(table), server)
+    phases, measured = figures.reports(table, scenario, objective_ms)
     doubts = list(measured.invalid)
     if contradiction:
         doubts.append(agreement)
-    if end["cpu_share"] > statistics.CPU_LIMIT:
+    if end["cpu_share"] > figures.CPU_LIMIT:
         doubts.append(f"the client used {end['cpu_share']:.2f} of a core and was the bottleneck")
     return ScenarioReport(
         name=scenario.name,
@@ -169,7 +171,7 @@ def _report(
         measured=measured,
         server=server,
         agreement=agreement,
-        drift=statistics.drift(table),
+        drift=figures.drift(table),
         memory=memory,
         client_cpu_share=end["cpu_share"],
         invalid=tuple(doubts),

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from helpers import services
-from helpers.load import calibration, engine, live, preflight, recorder, statistics, tables
+from helpers.load import calibration, engine, live, preflight, recorder, tables
 from helpers.load.capacity import find_capacity
 from helpers.load.report import Capacity, LoadReport, ScenarioReport
 from helpers.run import Run
@@ -140,10 +140,10 @@ def _is_exported(run: Run, one: ScenarioReport) -> bool:
     seconds = tables.seconds_path(run.folder, one.name)
     if not (requests.is_file() and seconds.is_file()):
         return False
-    table = pd.read_parquet(requests)
+    table = tables.opened(run.folder, one.name)
     counted = sum(phase.requests for phase in one.phases)
-    whole = len(table) == counted or bool(one.stopped)
-    return whole and statistics.seconds(table).equals(pd.read_csv(seconds))
+    whole = table.count_rows() == counted or bool(one.stopped)
+    return whole and tables.seconds(table).equals(pd.read_csv(seconds))
 
 
 def is_announced(run: Run, report: LoadReport) -> bool:

@@ -1,7 +1,9 @@
 """The tables of a load: every request, put together from the parts there are, and every second."""
 
 import json
+import math
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.dataset import (
+    Dataset,
+    Expression,
+    ParquetFileFormat,
+    ParquetFragmentScanOptions,
+    dataset,
+    field,
+)
 
+from helpers.load import figures, statistics
+from helpers.load.figures import GOOD
 from helpers.load.recorder import OUTCOMES, TIMES, parts_folder
 from helpers.run import write_atomically
 from helpers.scenario import Scenario
@@ -43,6 +55,52 @@ def table_path(folder: Path, scenario: str) -> Path:
 def seconds_path(folder: Path, scenario: str) -> Path:
     """The CSV file of a scenario's seconds."""
     return folder / "tables" / f"seconds-{scenario}.csv"
+
+
+def opened(folder: Path, scenario: str) -> Dataset:
+    """A scenario's requests, to be read as far as they are needed."""
+    # buffering ahead would hold the columns of the whole file
+    options = ParquetFragmentScanOptions(pre_buffer=False)
+    wanted = ParquetFileFormat(default_fragment_scan_options=options)
+    return dataset(table_path(folder, scenario), format=wanted)
+
+
+def seconds(table: Dataset) -> pd.DataFrame:
+    """One row a second, as `helpers.load.report` describes."""
+    good = table.filter(GOOD)
+    rows = pd.DataFrame(
+        {
+            "due": _counted(table, "intended_s"),
+            "released": _counted(table, "released_s"),
+            "ok": _counted(good, "done_s"),
+            "errors": _counted(table.filter(~GOOD), "intended_s"),
+        }
+    )
+    rows = rows.fillna(0).astype(int).sort_index()
+    latency = figures.column(good, field("latency_ms"))
+    due = figures.column(good, field("intended_s")).astype(np.int32)
+    found = dict(statistics.grouped(due, latency))
+    for values in found.values():
+        values.sort()
+    for name in ("p50", "p95", "p99"):
+        share = statistics.PERCENTILES[name]
+        at = {one: values[math.ceil(share * (len(values) - 1))] for one, values in found.items()}
+        rows[f"{name}_ms"] = pd.Series(at, dtype=float).round(3)
+    return rows.rename_axis("second").reset_index()
+
+
+def _counted(table: Dataset, time: str) -> "pd.Series[int]":
+    """Second → how many requests had that time in it."""
+    counted: Counter[int] = Counter()
+    known = field(time).is_valid() & ~field(time).is_nan()
+    for batch in table.to_batches(columns={"second": _second(time)}, filter=known):
+        values, counts = np.unique(batch["second"].to_numpy(), return_counts=True)
+        counted.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    return pd.Series(counted).astype(int)
+
+
+def _second(time: str) -> Expression:
+    return field(time).cast(pa.int32(), safe=False)
 
 
 def write_seconds(folder: Path, scenario: str, seconds: pd.DataFrame) -> None:

@@ -2,12 +2,14 @@
 
 import json
 
+import pyarrow as pa
 import pytest
+from pyarrow.dataset import dataset
 
 from helpers.errors import Problem
 from helpers.evidence import claims, ledger, page, verify
 from helpers.evidence.ledger import Ledger
-from helpers.load import statistics
+from helpers.load import figures
 from helpers.load.arrivals import schedule
 from helpers.load.report import LoadReport
 from helpers.run import Run
@@ -27,7 +29,7 @@ def true(run: Run) -> Run:
     played = Scenario(name="soak", model="mobilenetv2", phases=(phase,), seed=3)
     count = schedule(played).count(0)
     table = requests(count)
-    phases, measured = statistics.reports(table, played)
+    phases, measured = figures.reports(dataset(pa.Table.from_pandas(table)), played)
     run.save(LoadReport(scenarios=(made_up("soak", phases=phases, measured=measured),)))
     run.save_table("requests-soak", table)
     page.pack(run)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from helpers.load.counters import Counters, compare, read
@@ -37,9 +36,8 @@ nv_cpu_utilization 0.5
 """
 
 
-def outcomes(**counts: int) -> pd.DataFrame:
-    names = [name.replace("_", "-") for name, count in counts.items() for _ in range(count)]
-    return pd.DataFrame({"outcome": names})
+def outcomes(**counts: int) -> dict[str, int]:
+    return {name.replace("_", "-"): count for name, count in counts.items()}
 
 
 def server_side(successes: int) -> ServerSide:

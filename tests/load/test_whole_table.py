@@ -1,0 +1,196 @@
+"""What is read column by column gives the figures that plain pandas finds in the whole table."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+from helpers.load import figures, tables
+from helpers.load.arrivals import Shard, Span, schedule, spans
+from helpers.load.client import Request
+from helpers.load.recorder import Recorder, parts_folder
+from helpers.load.report import PhaseReport
+from helpers.scenario import Scenario
+
+from .conftest import scenario
+
+OBJECTIVE_MS = 12.0
+WARM = {"name": "warm-up", "arrivals": "constant", "rate": 100, "duration_s": 5, "warmup": True}
+EVEN = {"name": "even", "arrivals": "poisson", "rate": 80, "duration_s": 70}
+RISING = {"name": "rising", "arrivals": "ramp", "rate": 50, "to_rate": 200, "duration_s": 20}
+LATE = {"name": "late", "arrivals": "constant", "rate": 100, "duration_s": 10}
+PLAYED = scenario(WARM, EVEN, RISING, LATE, workers=3)
+FAILURES = ("timeout", "http-503", "refused", "disconnected")
+
+
+def answered(phase: int, intended: float, generator: np.random.Generator) -> tuple[Request, str]:
+    """A request with an outcome; the last phase waits ever longer, and its client is late."""
+    late = phase == 3
+    one = Request(phase, intended, 0, intended + generator.exponential(0.02 if late else 2e-4))
+    one.sent = one.released + generator.exponential(1e-4)
+    queue = (intended - 95) / 2 if late else 0.0
+    one.done = one.sent + generator.gamma(2, 0.005) + queue
+    outcome = str(generator.choice(["ok", *FAILURES], p=[0.96, *[0.01] * len(FAILURES)]))
+    if outcome == "refused":
+        one.sent = np.nan
+    if outcome in ("refused", "timeout"):
+        one.done = np.nan
+    return one, outcome
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The recorded shares of three workers, in parts, assembled to several row groups."""
+    made = tmp_path_factory.mktemp("load")
+    generator = np.random.default_rng(5)
+    for number in range(PLAYED.workers):
+        plan = schedule(PLAYED, Shard(number, PLAYED.workers))
+        store = Recorder(parts_folder(made, PLAYED.name), number)
+        rows = zip(plan.phases.tolist(), plan.times_s.tolist(), strict=True)
+        for count, (phase, intended) in enumerate(rows, 1):
+            request, outcome = answered(phase, intended, generator)
+            store.add(request, 0.0, outcome, 4000)
+            if count % 400 == 0:
+                store.write(store.take())
+        store.write(store.take())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "ROWS_AT_ONCE", 1500)
+        tables.assemble(made, PLAYED)
+    yield made
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> pd.DataFrame:
+    """The whole table, as pandas reads it."""
+    return pd.read_parquet(tables.table_path(folder, PLAYED.name))
+
+
+@pytest.fixture(scope="module")
+def reports(folder: Path) -> tuple[tuple[PhaseReport, ...], PhaseReport]:
+    return figures.reports(tables.opened(folder, PLAYED.name), PLAYED, OBJECTIVE_MS)
+
+
+def nearest_rank(values: "pd.Series[float]", share: float) -> float:
+    return float(np.percentile(values.dropna(), 100 * share, method="inverted_cdf"))
+
+
+def counted(rows: pd.DataFrame, places: list[Span], played: Scenario) -> dict[str, Any]:
+    """The figures of some phases, each from the whole table by the shortest way there is."""
+    names = [one.phase.name for one in places]
+    numbers = [[one.name for one in played.phases].index(name) for name in names]
+    rows = rows[rows["phase"].isin(names)]
+    end_s = rows["phase"].astype(str).map({one.phase.name: one.end_s for one in places})
+    good = rows[rows["outcome"] == "ok"]
+    in_time = rows["outcome"].eq("ok") & (rows["done_s"] <= end_s)
+    length_s = sum(one.end_s - one.start_s for one in places)
+    scheduled = int(np.isin(schedule(played).phases, numbers).sum())
+    late_ms = (rows["released_s"] - rows["intended_s"]) * 1000
+    return {
+        "requested_rps": scheduled / length_s,
+        "offered_rps": (rows["sent_s"] <= end_s).sum() / length_s,
+        "throughput_rps": in_time.sum() / length_s,
+        "goodput_rps": (in_time & (rows["latency_ms"] <= OBJECTIVE_MS)).sum() / length_s,
+        "start_s": places[0].start_s,
+        "end_s": places[-1].end_s,
+        "requests": scheduled,
+        "delivered": rows["sent_s"].count(),
+        "ok": len(good),
+        "error_rate_pct": 100 * (1 - len(good) / scheduled),
+        "mean_ms": good["latency_ms"].mean(),
+        "max_ms": good["latency_ms"].max(),
+        "service_p50_ms": nearest_rank(good["service_ms"], 0.5),
+        "send_error_p50_ms": nearest_rank(late_ms, 0.5),
+        "send_error_p99_ms": nearest_rank(late_ms, 0.99),
+        "errors": rows["outcome"].astype(str).value_counts().drop("ok").to_dict(),
+        "latency": {
+            "p50": nearest_rank(good["latency_ms"], 0.5),
+            "p90": nearest_rank(good["latency_ms"], 0.9),
+            "p95": nearest_rank(good["latency_ms"], 0.95),
+            "p99": nearest_rank(good["latency_ms"], 0.99),
+        },
+    }
+
+
+def agree(report: PhaseReport, expected: dict[str, Any]) -> None:
+    told = report.model_dump(exclude={"name", "warmup", "overloaded", "invalid"})
+    latency = told.pop("latency")
+    for name, value in expected.pop("latency").items():
+        if name in latency or name != "p99":  # a percentile of too few is left out
+            assert latency[name]["ms"] == value, name
+    assert told.pop("errors") == expected.pop("errors")
+    assert told == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_table_is_as_the_test_wants_it(folder: Path, rows: pd.DataFrame) -> None:
+    assert pq.ParquetFile(tables.table_path(folder, PLAYED.name)).num_row_groups >= 5
+    assert set(rows["outcome"]) == {"ok", *FAILURES} and rows["warmup"].any()
+    assert len(rows) == len(schedule(PLAYED).times_s)
+    assert not rows["intended_s"].is_monotonic_increasing  # in order only within a row group
+
+
+def test_each_phase_is_as_pandas_counts_it(
+    rows: pd.DataFrame, reports: tuple[tuple[PhaseReport, ...], PhaseReport]
+) -> None:
+    phases, _ = reports
+    for report, place in zip(phases, spans(PLAYED), strict=True):
+        assert report.name == place.phase.name and report.warmup == place.phase.warmup
+        agree(report, counted(rows, [place], PLAYED))
+
+
+def test_measured_phases_together_are_as_pandas_counts_them(
+    rows: pd.DataFrame, reports: tuple[tuple[PhaseReport, ...], PhaseReport]
+) -> None:
+    _, measured = reports
+    assert (measured.name, measured.warmup) == ("measured", False)
+    assert "p99" in measured.latency
+    agree(measured, counted(rows, [one for one in spans(PLAYED) if not one.phase.warmup], PLAYED))
+
+
+def test_what_must_not_be_believed_is_said_of_the_phase_alone(
+    reports: tuple[tuple[PhaseReport, ...], PhaseReport],
+) -> None:
+    phases, measured = reports
+    assert [one.overloaded for one in phases] == [False, False, False, True]
+    assert [bool(one.invalid) for one in phases] == [False, False, False, True]
+    assert measured.overloaded
+    assert measured.invalid == tuple(f"phase late: {one}" for one in phases[-1].invalid)
+
+
+def test_every_second_is_as_pandas_groups_it(folder: Path, rows: pd.DataFrame) -> None:
+    found = tables.seconds(tables.opened(folder, PLAYED.name))
+    good = rows[rows["outcome"] == "ok"]
+    due = rows["intended_s"].astype(int)
+    latency = good.groupby(due)["latency_ms"]
+    expected = pd.DataFrame(
+        {
+            "due": rows.groupby(due).size(),
+            "released": rows.groupby(rows["released_s"].astype(int)).size(),
+            "ok": good.groupby(good["done_s"].astype(int)).size(),
+            "errors": rows[rows["outcome"] != "ok"].groupby(due).size(),
+        }
+    )
+    expected = expected.fillna(0).astype(int)
+    for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        expected[f"{name}_ms"] = latency.quantile(share, interpolation="higher").round(3)
+    pd.testing.assert_frame_equal(found, expected.rename_axis("second").reset_index())
+    tables.write_seconds(folder, PLAYED.name, found)
+    assert found.equals(pd.read_csv(tables.seconds_path(folder, PLAYED.name)))
+
+
+def test_drift_is_the_slope_that_scipy_finds(folder: Path, rows: pd.DataFrame) -> None:
+    found = figures.drift(tables.opened(folder, PLAYED.name))
+    good = rows[(rows["outcome"] == "ok") & ~rows["warmup"]]
+    medians = good.groupby(good["intended_s"] // 5)["latency_ms"].median()
+    slope, _, low, high = stats.theilslopes(medians, medians.index * 5 / 60, 0.95)
+    assert found is not None
+    assert (found.per_minute, found.low, found.high) == pytest.approx((slope, low, high), rel=1e-12)
+
+
+def test_outcomes_are_counted(folder: Path, rows: pd.DataFrame) -> None:
+    expected = rows["outcome"].astype(str).value_counts().to_dict()
+    assert figures.outcomes(tables.opened(folder, PLAYED.name)) == expected
