@@ -18,6 +18,7 @@ from helpers.cluster.rules import (
     images,
     ingress,
     lifecycle,
+    load,
     metadata,
     monitoring,
     policies,
@@ -57,6 +58,7 @@ HOUSE: tuple[Rule, ...] = (
     *policies.HOUSE,
     *unused.RULES,
     *triton.RULES,
+    *load.RULES,
 )
 SELECTION: tuple[Rule, ...] = (*selectors.RULES, *references.RULES)
 
