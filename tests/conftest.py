@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers import services
+from helpers import services, tools
 from helpers.profile import Profile
+from helpers.rehearsal import registry
 from helpers.run import Run
 
 # A shell ignores Ctrl-C in what it starts in the background, and children inherit that; here
@@ -27,3 +28,20 @@ def run(tmp_path: Path, profile: Profile) -> Iterator[Run]:
     made = Run.create(profile, tmp_path / "outputs")
     yield made
     services.down(made)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A small model repository."""
+    version = tmp_path / "repository/m/1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(b"\x00weights" * 1000)
+    (version.parent / "config.pbtxt").write_text("name: 'm'\n")
+    return tmp_path / "repository"
+
+
+@pytest.fixture
+def needs_registry() -> None:
+    """For tests that push an image."""
+    if tools.find(registry.PROGRAM) is None:
+        pytest.skip("no docker-registry: 'make setup' brings Debian's")

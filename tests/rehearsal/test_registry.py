@@ -11,25 +11,11 @@ from helpers.rehearsal import registry
 from helpers.run import Run
 from helpers.serving import oci
 
-needs_registry = pytest.mark.skipif(
-    tools.find(registry.PROGRAM) is None, reason="no docker-registry: 'make setup' brings Debian's"
-)
 
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A small model repository."""
-    version = tmp_path / "repository/m/1"
-    version.mkdir(parents=True)
-    (version / "model.onnx").write_bytes(b"\x00weights" * 1000)
-    (version.parent / "config.pbtxt").write_text("name: 'm'\n")
-    return tmp_path / "repository"
-
-
-@needs_registry
-def test_an_image_comes_back_with_the_digest_it_was_pushed_with(run: Run, folder: Path) -> None:
+@pytest.mark.usefixtures("needs_registry")
+def test_an_image_comes_back_with_the_digest_it_was_pushed_with(run: Run, repository: Path) -> None:
     url = registry.serve(run)
-    image = oci.build(folder, "models", {"a": "b"})
+    image = oci.build(repository, "models", {"a": "b"})
     oci.push(image, url, "gpu-e2e/triton", "t")
     assert oci.read_back(url, "gpu-e2e/triton", "t") == (
         image.digest,
@@ -39,7 +25,7 @@ def test_an_image_comes_back_with_the_digest_it_was_pushed_with(run: Run, folder
     assert by_digest[0] == image.digest
 
 
-@needs_registry
+@pytest.mark.usefixtures("needs_registry")
 def test_the_registry_is_found_again_and_listens_on_loopback_alone(run: Run) -> None:
     url = registry.serve(run)
     assert registry.serve(run) == url
@@ -65,10 +51,10 @@ def test_without_a_registry_program_it_is_said_how_to_get_one(
         registry.serve(run)
 
 
-def test_equal_content_has_an_equal_digest_whenever_it_was_written(folder: Path) -> None:
-    first = oci.build(folder, "models", {}).digest
-    path = folder / "m/config.pbtxt"
+def test_equal_content_has_an_equal_digest_whenever_it_was_written(repository: Path) -> None:
+    first = oci.build(repository, "models", {}).digest
+    path = repository / "m/config.pbtxt"
     path.write_text(path.read_text())
-    assert oci.build(folder, "models", {}).digest == first
+    assert oci.build(repository, "models", {}).digest == first
     path.write_text("name: 'n'\n")
-    assert oci.build(folder, "models", {}).digest != first
+    assert oci.build(repository, "models", {}).digest != first

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from helpers import tools
 from helpers.cloud.account import Account
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem, Unavailable
@@ -17,57 +16,44 @@ from helpers.serving.image_report import Published
 
 HERE = Account("us-east-1", "http://127.0.0.1:1")
 QUICK = Pace(0.0, 0.01, lambda line: None)
-needs_registry = pytest.mark.skipif(
-    tools.find(registry.PROGRAM) is None, reason="no docker-registry: 'make setup' brings Debian's"
-)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A small model repository."""
-    version = tmp_path / "repository/m/1"
-    version.mkdir(parents=True)
-    (version / "model.onnx").write_bytes(b"\x00weights" * 1000)
-    (version.parent / "config.pbtxt").write_text("name: 'm'\n")
-    return tmp_path / "repository"
-
-
-@needs_registry
+@pytest.mark.usefixtures("needs_registry")
 def test_the_real_dockerfile_is_built_on_nothing_pushed_and_read_back(
-    run: Run, folder: Path
+    run: Run, repository: Path
 ) -> None:
     builder = builders.working()
     if builder is None or builder.name != "buildah":
         pytest.skip("no buildah works here: it needs root, or user namespaces")
-    found = image.publish(run, HERE, folder, registry.serve)
+    found = image.publish(run, HERE, repository, registry.serve)
     assert (found.builder, found.files, found.agrees) == ("buildah", 2, True)
     assert found.reference.endswith(f"gpu-e2e/triton@{found.digest}")
     assert run.load(Published) == found
     assert run.manifest()["images"] == {"triton": found.digest}
 
 
-@needs_registry
+@pytest.mark.usefixtures("needs_registry")
 def test_without_a_builder_the_layer_is_written_by_hand(
-    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builders, "working", lambda: None)
-    found = image.publish(run, HERE, folder, registry.serve)
+    found = image.publish(run, HERE, repository, registry.serve)
     assert found.agrees and found.files == 2 and "no builder" in found.builder
 
 
-def test_without_a_registry_nothing_is_claimed(run: Run, folder: Path) -> None:
+def test_without_a_registry_nothing_is_claimed(run: Run, repository: Path) -> None:
     def none(_: Run) -> str:
         raise Unavailable("There is no docker-registry on this machine.")
 
-    found = image.publish(run, HERE, folder, none)
+    found = image.publish(run, HERE, repository, none)
     assert not found.agrees and "no docker-registry" in found.absent and not found.reference
 
 
-def test_equal_models_have_an_equal_tag_and_others_another(folder: Path) -> None:
-    first = image.tag_of(folder, "base")
-    assert image.tag_of(folder, "base") == first != image.tag_of(folder, "other")
-    (folder / "m/config.pbtxt").write_text("name: 'n'\n")
-    assert image.tag_of(folder, "base") != first
+def test_equal_models_have_an_equal_tag_and_others_another(repository: Path) -> None:
+    first = image.tag_of(repository, "base")
+    assert image.tag_of(repository, "base") == first != image.tag_of(repository, "other")
+    (repository / "m/config.pbtxt").write_text("name: 'n'\n")
+    assert image.tag_of(repository, "base") != first
 
 
 def test_the_base_is_named_by_digest_or_refused(tmp_path: Path) -> None:
