@@ -53,7 +53,7 @@ def look(run: Run, account: Account) -> tuple[Found, ...]:
     if seen.not_scanned:
         raise Problem(
             f"The load balancers cannot be listed: {seen.not_scanned[0].problem}.",
-            "Destroying before they are gone would fail half-way: they block the VPC's removal.",
+            "They cost by the hour and block the VPC's removal: allow what is refused, and repeat.",
         )
     count = _balancers(seen.found)
     before = run.events("load-balancers")

@@ -98,9 +98,9 @@ def wait_gone(account: Account, cluster: str, vpc: str, pace: Pace) -> float:
         "load balancers gone",
         lambda: _gone(of_cluster(account, cluster, vpc)),
         lambda: (
-            "Its controller has not removed it: look at the log of aws-load-balancer-controller, "
-            "or delete it in the EC2 console, and repeat the step. Destroying before would fail: "
-            "it blocks the VPC's removal."
+            "Its controller has not removed it (the log of aws-load-balancer-controller says why). "
+            "It blocks the VPC's removal: it has to be removed in AWS itself before Terraform "
+            "destroys the rest."
         ),
         pace,
     )

@@ -187,6 +187,26 @@ def refusal(error: ApiException) -> str:
     return f"{said} ({error.reason}, HTTP {error.status})".strip()
 
 
+def delete(call: Any, *place: str) -> None:
+    """Delete an object; one that is gone already is as good.
+
+    What is answered is not read: while a finalizer holds the object, the API answers with the
+    object itself, where the official client expects a `Status`, and falls over.
+
+    Args:
+        call: The official client's method, such as `core.delete_namespaced_service`.
+        place: Its name, and its namespace where it has one.
+
+    Raises:
+        ApiException: The cluster refuses; to be called inside `asking`.
+    """
+    try:
+        call(*place, _preload_content=False).read()
+    except ApiException as error:
+        if error.status != 404:
+            raise
+
+
 def ensure_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> None:
     """Make a namespace, or give the one that exists its labels.
 

@@ -276,19 +276,3 @@ class Balancer(Record, stage="03", name="load-balancer"):
         return (
             f"{scheme}, {sum(self.healthy.values())} healthy targets in {len(self.healthy)} groups"
         )
-
-
-class Removal(Record, stage="06", name="load-balancer-removal"):
-    """The load balancer's end: it belongs to its controller, and would block the VPC's removal.
-
-    Attributes:
-        ingresses: What was deleted, as `namespace/name`.
-        balancers: Load balancers that were there.
-        seconds: Until the last was gone.
-        note: What was found.
-    """
-
-    ingresses: tuple[str, ...]
-    balancers: tuple[str, ...]
-    seconds: float
-    note: str

@@ -7,6 +7,7 @@ values, and its objects placed on the nodes that the plan describes.
 import base64
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -72,17 +73,30 @@ def rehearse(run: Run, account: Account, check: Check, stage: str = "02") -> Rel
     return found
 
 
-def uninstall(
-    run: Run, cluster: Cluster, stages: tuple[str, ...] = ("04", "03", "02")
-) -> list[str]:
-    """Remove the releases from the bottom of the lock file up; the names of what was there.
+@dataclass(frozen=True)
+class Uninstalled:
+    """What became of the releases.
 
-    Raises:
-        Problem: Helm failed.
+    Attributes:
+        removed: Names of those that were there and are gone, in order.
+        failed: A sentence for each that Helm could not remove.
     """
-    helm = Helm.of(cluster, run.mark)
-    order = [one for one in reversed(Lock.load().releases) if one.stage in stages]
-    return [one.name for one in order if helm.remove(one.name, one.namespace)]
+
+    removed: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+def uninstall(run: Run, cluster: Cluster) -> Uninstalled:
+    """Remove the releases from the bottom of the lock file up; one that fails holds up no other."""
+    helm, removed, failed = Helm.of(cluster, run.mark), [], []
+    for one in reversed(Lock.load().releases):
+        try:
+            if helm.remove(one.name, one.namespace):
+                removed.append(one.name)
+                print(f"{one.name}: removed", flush=True)
+        except Problem as reason:
+            failed.append(str(reason))
+    return Uninstalled(tuple(removed), tuple(failed))
 
 
 def prepare(cluster: Cluster, lock: Lock) -> None:

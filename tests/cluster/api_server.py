@@ -2,8 +2,9 @@
 
 It speaks what kubectl, Helm and the official client need of the API's conventions: discovery,
 list (with label and field selectors), get, create, replace, the three kinds of patch (all merged),
-delete, dry run, and errors as `Status`. Nothing in it schedules, runs or reconciles: tests say with
-`on` what a controller would have done by the n-th look, and with `refuse` what goes wrong.
+delete (held up by finalizers), dry run, and errors as `Status`. Nothing in it schedules, runs or
+reconciles: tests say with `on` what a controller would have done by the n-th look, and with
+`refuse` what goes wrong.
 """
 
 import base64
@@ -38,6 +39,8 @@ KINDS = {
     ("v1", "services"): ("Service", True),
     ("v1", "serviceaccounts"): ("ServiceAccount", True),
     ("v1", "configmaps"): ("ConfigMap", True),
+    ("v1", "persistentvolumeclaims"): ("PersistentVolumeClaim", True),
+    ("v1", "persistentvolumes"): ("PersistentVolume", False),
     ("apps/v1", "deployments"): ("Deployment", True),
     ("apps/v1", "daemonsets"): ("DaemonSet", True),
     ("apps/v1", "replicasets"): ("ReplicaSet", True),
@@ -52,6 +55,8 @@ KINDS = {
     ("apiregistration.k8s.io/v1", "apiservices"): ("APIService", False),
     ("monitoring.coreos.com/v1", "servicemonitors"): ("ServiceMonitor", True),
 }
+# kinds whose deletion is answered with the object even when it is gone (ReturnDeletedObject)
+DELETED_ARE_TOLD = ("Pod", "Service", "PersistentVolumeClaim", "PersistentVolume", "ServiceAccount")
 PATH = re.compile(
     r"^/(?:api/(?P<core>v1)|apis/(?P<version>[^/]+/[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?"
@@ -106,6 +111,12 @@ class Server:
         """A stored object."""
         found = (b for b in self.objects.values() if b["kind"] == kind)
         return next((one for one in found if one["metadata"]["name"] == name), None)
+
+    def drop(self, kind: str, name: str) -> None:
+        """Take a stored object away, as a controller does that has done its work."""
+        key = next(key for key, one in self.objects.items()
+                   if (one["kind"], one["metadata"]["name"]) == (kind, name))  # fmt: skip
+        del self.objects[key]
 
     def eks(self, name: str = "gpu-e2e") -> Eks:
         """The server as an EKS cluster."""
@@ -226,10 +237,13 @@ def _stored(
         assert found
         return 200, found
     if method == "DELETE":
+        if found and found["metadata"].get("finalizers"):
+            found["metadata"].setdefault("deletionTimestamp", "2026-11-25T00:00:00Z")
+            return 200, found
         if not dry:
             del server.objects[key]
         gone = {"apiVersion": "v1", "kind": "Status", "status": "Success"}
-        return 200, (found or gone) if kind == "Pod" else gone
+        return 200, (found or gone) if kind in DELETED_ARE_TOLD else gone
     made = deepcopy(_merged(found or {}, body)) if method == "PATCH" else deepcopy(body)
     made |= {"apiVersion": version, "kind": kind}
     made["metadata"] = made.get("metadata", {}) | {"name": name, "resourceVersion": "1"}

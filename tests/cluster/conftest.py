@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from helpers.cloud.account import Account
+from helpers.cloud.reports import Stack
 from helpers.cluster import client
 from helpers.cluster.client import Cluster
 from helpers.profile import Profile
+from helpers.rehearsal import double
 from helpers.run import Run
 
 from . import api_server, scenes
@@ -34,6 +36,33 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Account:
 @pytest.fixture
 def cluster(server: Server, account: Account, tmp_path: Path) -> Cluster:
     return client.of_eks(tmp_path / "access", account, server.eks())
+
+
+@pytest.fixture
+def aws() -> Iterator[Account]:
+    """An emulated account, empty."""
+    with double.installed() as found:
+        yield found.account
+
+
+@pytest.fixture
+def stack(aws: Account, server: Server) -> Stack:
+    """A stack of which network, names and the cluster's API are real."""
+    ec2 = aws.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    zones = zip("ab", ("10.0.0.0/24", "10.0.1.0/24"), strict=True)
+    subnets = tuple(
+        ec2.create_subnet(VpcId=vpc, CidrBlock=cidr, AvailabilityZone=f"us-east-1{zone}")["Subnet"][
+            "SubnetId"
+        ]
+        for zone, cidr in zones
+    )
+    eks = server.eks()
+    return Stack.model_construct(
+        cluster_name=eks.name, vpc_id=vpc, public_subnet_ids=subnets, gpu_asg_name="gpu-e2e-gpu",
+        stack_name="gpu-e2e", cluster_endpoint=eks.endpoint,
+        cluster_certificate_authority=eks.authority,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -3,11 +3,23 @@
 from copy import deepcopy
 from typing import Any
 
-from helpers.cluster import contract
+from helpers.cloud.account import Account
+from helpers.cloud.reports import Stack
+from helpers.cluster import balancer, contract
 
 Body = dict[str, Any]
 AGREED = contract.load().gpu
 OWNED = {"app.kubernetes.io/instance": "triton", "app.kubernetes.io/name": "triton"}
+
+
+def load_balancer(aws: Account, stack: Stack, **tags: str) -> tuple[str, str]:
+    """A load balancer in AWS as its controller makes one; its ARN and its host."""
+    marks = {balancer.CLUSTER_TAG: stack.cluster_name} | tags
+    made = aws.client("elbv2").create_load_balancer(
+        Name="gpu-e2e-triton", Subnets=list(stack.public_subnet_ids), Type="application",
+        Tags=[{"Key": key, "Value": value} for key, value in marks.items()],
+    )["LoadBalancers"][0]  # fmt: skip
+    return made["LoadBalancerArn"], made["DNSName"]
 
 
 def namespace(name: str) -> Body:

@@ -1,6 +1,5 @@
 """The cluster's side of AWS: nodes that do not come, a load balancer that comes and goes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,52 +10,16 @@ from helpers.cluster import balancer, client, diagnose, nodes, triton_release, v
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
-from helpers.profile import Profile
-from helpers.rehearsal import double
 from helpers.run import Run
 
 from . import scenes
 from .api_server import Server
 
 QUICK = Pace(0.05, 0.01, lambda line: None)
-INGRESSES = "/apis/networking.k8s.io/v1/namespaces/triton/ingresses"
-
-
-@pytest.fixture
-def aws() -> Iterator[Account]:
-    with double.installed() as found:
-        yield found.account
-
-
-@pytest.fixture
-def stack(aws: Account) -> Stack:
-    """A stack of which only network and names are real."""
-    ec2 = aws.client("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    zones = zip("ab", ("10.0.0.0/24", "10.0.1.0/24"), strict=True)
-    subnets = tuple(
-        ec2.create_subnet(VpcId=vpc, CidrBlock=cidr, AvailabilityZone=f"us-east-1{zone}")["Subnet"][
-            "SubnetId"
-        ]
-        for zone, cidr in zones
-    )
-    return Stack.model_construct(
-        cluster_name="gpu-e2e", vpc_id=vpc, public_subnet_ids=subnets, gpu_asg_name="gpu-e2e-gpu",
-        stack_name="gpu-e2e",
-    )  # fmt: skip
-
-
-def _balancer(aws: Account, stack: Stack) -> tuple[str, str]:
-    """A load balancer as its controller makes one; its ARN and its host."""
-    made = aws.client("elbv2").create_load_balancer(
-        Name="gpu-e2e-triton", Subnets=list(stack.public_subnet_ids), Type="application",
-        Tags=[{"Key": balancer.CLUSTER_TAG, "Value": "gpu-e2e"}],
-    )["LoadBalancers"][0]  # fmt: skip
-    return made["LoadBalancerArn"], made["DNSName"]
 
 
 def test_a_load_balancer_is_found_by_its_cluster_and_seen_gone(aws: Account, stack: Stack) -> None:
-    arn, _ = _balancer(aws, stack)
+    arn, _ = scenes.load_balancer(aws, stack)
     assert balancer.of_cluster(aws, "gpu-e2e", "vpc-other") == ("gpu-e2e-triton",)
     assert balancer.of_cluster(aws, "other", "vpc-other") == ()
     with pytest.raises(Problem, match=r"gpu-e2e-triton still there.*blocks the VPC's removal"):
@@ -79,44 +42,55 @@ def test_an_address_that_does_not_come_is_explained_by_the_controller(
 def test_an_address_without_targets_says_what_is_missing(
     aws: Account, stack: Stack, server: Server, cluster: Cluster
 ) -> None:
-    _, host = _balancer(aws, stack)
+    _, host = scenes.load_balancer(aws, stack)
     server.put(scenes.ingress("triton", host))
     with pytest.raises(Problem, match=r"no target group yet.*No pod is registered"):
         balancer.wait(cluster, aws, "triton", QUICK)
 
 
-def test_removal_deletes_the_ingress_and_waits_for_the_load_balancer(
-    aws: Account, stack: Stack, server: Server, cluster: Cluster, patient: Run,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    arn, host = _balancer(aws, stack)
+def _serving(aws: Account, stack: Stack, server: Server, run: Run) -> Run:
+    """A run on AWS with a load balancer, its target group, and an Ingress with its address."""
+    arn, host = scenes.load_balancer(aws, stack, run=run.run_id)
+    elb = aws.client("elbv2")
+    group = elb.create_target_group(
+        Name="http", Protocol="HTTP", Port=8000, VpcId=stack.vpc_id, TargetType="ip"
+    )["TargetGroups"][0]["TargetGroupArn"]
+    elb.create_listener(
+        LoadBalancerArn=arn, Protocol="HTTP", Port=80,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
+    )  # fmt: skip
+    elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "10.0.0.5", "Port": 8000}])
     server.put(scenes.ingress("triton", host))
-    run = Run(patient.folder, _aws_profile(patient.profile))
+    return Run(run.folder, run.profile.model_copy(update={"target": "aws"}))
+
+
+def test_a_load_balancer_that_serves_is_counted_from_then_on(
+    aws: Account, stack: Stack, server: Server, patient: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _serving(aws, stack, server, patient)
     monkeypatch.setattr(Run, "find", lambda self, kind: stack)
-    monkeypatch.setattr(client, "of_stack", lambda *_: cluster)
-    looks = iter([balancer.of_cluster])
-    original = balancer.of_cluster
-
-    def controller(account: Account, name: str, vpc: str) -> tuple[str, ...]:
-        if next(looks, None) is None and server.get("Ingress", "triton") is None:
-            aws.client("elbv2").delete_load_balancer(LoadBalancerArn=arn)
-        return original(account, name, vpc)
-
-    monkeypatch.setattr(balancer, "of_cluster", controller)
-    found = triton_release.remove(run, aws)
-    assert (found.ingresses, found.balancers) == (("triton/triton",), ("gpu-e2e-triton",))
-    assert server.get("Ingress", "triton") is None
+    monkeypatch.setattr(Run, "load", lambda self, kind: stack)
+    assert triton_release.address(run, aws).holds
+    assert [one["count"] for one in run.events("load-balancers")] == [1]
+    triton_release.address(run, aws)
+    assert len(run.events("load-balancers")) == 1
 
 
-def test_a_rehearsal_removes_nothing_and_says_so(aws: Account, patient: Run) -> None:
-    found = triton_release.remove(patient, aws)
-    assert not found.ingresses and "rehearsal has no cluster" in found.note
+def test_a_load_balancer_that_never_serves_costs_the_same(
+    aws: Account, stack: Stack, server: Server, hasty: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _serving(aws, stack, server, hasty)
+    monkeypatch.setattr(Run, "find", lambda self, kind: stack)
+    monkeypatch.setattr(Run, "load", lambda self, kind: stack)
+    monkeypatch.setattr(balancer, "health", lambda *_: {"http": ["Target.Timeout"]})
+    with pytest.raises(Problem, match=r"Target\.Timeout"):
+        triton_release.address(run, aws)
+    assert [one["count"] for one in run.events("load-balancers")] == [1]
+
+
+def test_a_rehearsal_installs_nothing_and_says_so(aws: Account, patient: Run) -> None:
     assert "no cluster of its own" in triton_release.deploy(patient, aws, "r@sha256:1").absent
     assert not triton_release.address(patient, aws).holds
-
-
-def _aws_profile(profile: Profile) -> Profile:
-    return profile.model_copy(update={"target": "aws"})
 
 
 def test_nodes_that_are_not_ready_give_the_kubelets_reason(

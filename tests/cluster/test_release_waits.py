@@ -183,7 +183,7 @@ def test_a_release_is_installed_with_its_values_then_waited_for_and_removed(
     assert patient.load(type(found)) == found
     made = server.get("ConfigMap", "shown")
     assert made and "accelerator" in made["data"]["selector"]
-    assert releases.uninstall(patient, cluster) == [PLUGIN]
+    assert releases.uninstall(patient, cluster).removed == (PLUGIN,)
     assert server.get("ConfigMap", "shown") is None
 
 

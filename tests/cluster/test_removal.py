@@ -1,0 +1,219 @@
+"""The end of a cluster's own: in the right order, and never in Terraform's way."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import tools
+from helpers.cloud import load_balancers
+from helpers.cloud.account import Account
+from helpers.cloud.reports import Stack
+from helpers.cluster import balancer, client, removal, volumes
+from helpers.cluster.client import Cluster
+from helpers.cluster.helm import Helm
+from helpers.cluster.lock import Lock
+from helpers.cluster.removal import Removal
+from helpers.cluster.waits import Pace
+from helpers.errors import Problem
+from helpers.run import Run
+
+from . import scenes
+from .api_server import Server
+
+FINALIZER = "ingress.k8s.aws/resources"
+needs_helm = pytest.mark.skipif(tools.find("helm") is None, reason="no helm: 'make setup'")
+SOON, NEVER = Pace(30, 0.05, lambda _: None), Pace(0.05, 0.01, lambda _: None)
+
+
+@pytest.fixture
+def on_aws(aws: Account, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[Run], Run]:
+    """Makes a run one on AWS, whose stack stands and whose cluster EKS knows."""
+    aws.client("eks").create_cluster(
+        name=stack.cluster_name, roleArn="arn:aws:iam::123456789012:role/eks",
+        resourcesVpcConfig={"subnetIds": list(stack.public_subnet_ids)},
+    )  # fmt: skip
+    monkeypatch.setattr(Run, "find", lambda self, kind: stack)
+
+    def of(run: Run) -> Run:
+        return Run(run.folder, run.profile.model_copy(update={"target": "aws"}))
+
+    return of
+
+
+@contextmanager
+def controller(server: Server, ends: Callable[[], Any]) -> Iterator[None]:
+    """What a controller does: once an object is to go, it acts, and takes its finalizer off."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(0.02):
+            held = [one for one in list(server.objects.values())
+                    if one["kind"] in ("Ingress", "Service")
+                    and FINALIZER in one["metadata"].get("finalizers", [])]  # fmt: skip
+            if held and all(one["metadata"].get("deletionTimestamp") for one in held):
+                ends()
+                for one in held:
+                    server.drop(one["kind"], one["metadata"]["name"])
+                return
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def service(kind: str, name: str = "triton") -> dict[str, Any]:
+    spec = {"type": kind, "ports": [{"port": 80}], "selector": {"a": "b"}}
+    return {"apiVersion": "v1", "kind": "Service", "spec": spec,
+            "metadata": {"name": name, "namespace": "triton"}}  # fmt: skip
+
+
+def held(body: dict[str, Any]) -> dict[str, Any]:
+    """An object that its controller has taken in hand."""
+    body["metadata"]["finalizers"] = [FINALIZER]
+    return body
+
+
+def claim(name: str, volume: str) -> dict[str, Any]:
+    spec = {"accessModes": ["ReadWriteOnce"], "volumeName": volume,
+            "resources": {"requests": {"storage": "1Gi"}}}  # fmt: skip
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": spec,
+            "metadata": {"name": name, "namespace": "monitoring"}}  # fmt: skip
+
+
+def volume(name: str, policy: str) -> dict[str, Any]:
+    csi = {"driver": "ebs.csi.aws.com", "volumeHandle": f"vol-{name}"}
+    spec = {"persistentVolumeReclaimPolicy": policy, "csi": csi, "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "1Gi"}}  # fmt: skip
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "spec": spec,
+        "metadata": {"name": name},
+    }
+
+
+def _chart(folder: Path, name: str) -> Path:
+    """A chart of one ConfigMap that bears the release's name."""
+    (folder / name / "templates").mkdir(parents=True)
+    (folder / name / "Chart.yaml").write_text(f"apiVersion: v2\nname: {name}\nversion: 1.0.0\n")
+    body = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}'}\n"
+    (folder / name / "templates" / "one.yaml").write_text(body)
+    return folder / name
+
+
+@pytest.fixture
+def installed(server: Server, cluster: Cluster, tmp_path: Path) -> tuple[str, ...]:
+    """Three releases of the lock file, in its order, as real Helm installs them."""
+    names = ("aws-load-balancer-controller", "nvidia-device-plugin", "triton")
+    chart, helm = _chart(tmp_path, "some"), Helm.of(cluster)
+    for name in names:
+        helm.apply(name, chart, Lock.load().named(name).namespace, [])
+    return names
+
+
+@needs_helm
+def test_load_balancers_go_first_then_releases_from_the_last_to_the_first(
+    aws: Account, stack: Stack, server: Server, patient: Run, on_aws: Callable[[Run], Run],
+    installed: tuple[str, ...],
+) -> None:  # fmt: skip
+    arn, host = scenes.load_balancer(aws, stack)
+    server.put(held(scenes.ingress("triton", host)), held(service("LoadBalancer")))
+    server.put(service("ClusterIP", "in"))
+    server.put(claim("data", "pv-1"), volume("pv-1", "Delete"))
+    volumes_api = "/api/v1/persistentvolumes"
+    server.changes[(volumes_api, 2)] = lambda: server.drop("PersistentVolume", "pv-1")
+    run = on_aws(patient)
+    with controller(server, lambda: aws.client("elbv2").delete_load_balancer(LoadBalancerArn=arn)):
+        found = removal.remove(run, aws)
+    assert (found.ingresses, found.services) == (("triton/triton",), ("triton/triton",))
+    assert (found.balancers, found.standing) == (("gpu-e2e-triton",), ())
+    assert found.releases == tuple(reversed(installed))
+    assert (found.claims, found.faults) == (("monitoring/data",), ())
+    assert "1 of 1 load balancers gone" in found.summary and "NOT DONE" not in found.summary
+    assert run.load(Removal) == found
+    assert server.get("Service", "in") and not server.get("Ingress", "triton")
+    deleted = [path for method, path in server.asked if method == "DELETE"]
+    kinds = [path.split("/")[-2] for path in deleted]
+    assert kinds.index("ingresses") < kinds.index("services") < kinds.index("configmaps")
+    assert kinds.index("configmaps") < kinds.index("persistentvolumeclaims")
+
+
+@needs_helm
+def test_what_the_controller_does_not_remove_is_said_and_then_removed_in_aws(
+    aws: Account, stack: Stack, server: Server, hasty: Run, on_aws: Callable[[Run], Run],
+    installed: tuple[str, ...],
+) -> None:  # fmt: skip
+    run = on_aws(hasty)
+    _, host = scenes.load_balancer(aws, stack, run=run.run_id)
+    server.put(held(scenes.ingress("triton", host)))
+    found = removal.remove(run, aws)
+    assert found.standing == ("gpu-e2e-triton",) and found.releases == tuple(reversed(installed))
+    assert "NOT DONE, and the teardown goes on" in found.summary
+    assert "gpu-e2e-triton still there" in found.summary
+    gone = load_balancers.remove(run, aws, rounds=3, sleep=lambda _: None)
+    assert gone.swept == 1
+    assert balancer.of_cluster(aws, stack.cluster_name, stack.vpc_id) == ()
+
+
+@needs_helm
+def test_a_release_that_cannot_be_removed_holds_up_no_other(
+    aws: Account, server: Server, patient: Run, on_aws: Callable[[Run], Run],
+    installed: tuple[str, ...],
+) -> None:  # fmt: skip
+    server.refuse("DELETE", "/configmaps/nvidia-device-plugin$", 403, "configmaps is forbidden")
+    server.refuse("DELETE", "/persistentvolumeclaims/data$", 403, "claims are forbidden")
+    server.put(claim("data", "pv-1"), volume("pv-1", "Delete"))
+    found = removal.remove(on_aws(patient), aws)
+    assert found.releases == ("triton", "aws-load-balancer-controller")
+    release, claims = found.faults
+    assert release.startswith("The removal of nvidia-device-plugin failed")
+    assert "claims of volumes" in claims and found.claims == ()
+
+
+def test_a_cluster_that_does_not_answer_is_said_and_blocks_nothing(
+    aws: Account, stack: Stack, hasty: Run, on_aws: Callable[[Run], Run],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    scenes.load_balancer(aws, stack)
+    away = stack.model_copy(update={"cluster_endpoint": "https://127.0.0.1:9"})
+    monkeypatch.setattr(Run, "find", lambda self, kind: away)
+    monkeypatch.setattr(client, "RETRIES", 0)
+    found = removal.remove(on_aws(hasty), aws)
+    assert found.summary.startswith("NOT DONE: the cluster does not answer")
+    assert "looked for in AWS itself" in found.summary and found.unreached
+    assert found.standing == ("gpu-e2e-triton",)
+
+
+def test_a_cluster_that_is_gone_is_no_fault(
+    aws: Account, stack: Stack, hasty: Run, on_aws: Callable[[Run], Run]
+) -> None:
+    run = on_aws(hasty)
+    aws.client("eks").delete_cluster(name=stack.cluster_name)
+    found = removal.remove(run, aws)
+    assert "gone already" in found.summary and not found.unreached
+
+
+def test_a_rehearsal_removes_nothing_and_says_so(aws: Account, patient: Run) -> None:
+    assert "a rehearsal has no cluster" in removal.remove(patient, aws).summary
+
+
+def test_a_volume_that_stays_is_named_as_aws_names_it(server: Server, cluster: Cluster) -> None:
+    server.put(claim("a", "pv-1"), volume("pv-1", "Delete"))
+    server.put(claim("b", "pv-2"), volume("pv-2", "Retain"), volume("pv-3", "Delete"))
+    freed = volumes.release(cluster)
+    assert freed.claims == ("monitoring/a", "monitoring/b")
+    assert freed.going == {"pv-1"}  # nobody claims pv-3: it is not ours to judge
+    (kept,) = freed.kept
+    assert "vol-pv-2 stays: its reclaim policy is Retain" in kept
+    with pytest.raises(Problem, match=r"pv-1 still there.*has not removed vol-pv-1"):
+        volumes.wait_gone(cluster, freed.going, NEVER)
+    server.drop("PersistentVolume", "pv-1")
+    volumes.wait_gone(cluster, freed.going, SOON)
