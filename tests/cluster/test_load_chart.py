@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,10 @@ def test_without_rules_such_a_pod_would_be_placed_on_a_gpu_node(
 def test_no_node_takes_it_but_one_without_the_label(good: list[Body], setting: Setting) -> None:
     """The taint is gone, as an administrator may take it away: the label still keeps it off."""
     (gpu,) = [one for one in setting.cluster.nodes if one.name == "x-gpu-1"]
-    bare = type(gpu)(gpu.name, gpu.labels, (), gpu.allocatable, gpu.taken)
+    bare = replace(gpu, taints=())
     assert {one.node for one in placement.place(Objects.of(good), [bare])} == {""}
+    unmarked = replace(bare, labels={})
+    assert {one.node for one in placement.place(Objects.of(good), [unmarked])} == {"x-gpu-1"}
 
 
 def test_nothing_is_left_running(good: list[Body]) -> None:
