@@ -5,7 +5,6 @@ Dockerfile on an empty base (or the same layer without a builder), pushed to a r
 machine and read back byte by byte.
 """
 
-import base64
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -21,15 +20,13 @@ from helpers.cluster import waits
 from helpers.cluster.waits import Pace, Seen
 from helpers.errors import Problem, Unavailable
 from helpers.run import Run
-from helpers.serving import builders, oci
-from helpers.serving.builders import Builder
+from helpers.serving import builders, ecr, oci
 from helpers.serving.dockerfile import DOCKERFILE, base_of
 from helpers.serving.image_report import Published
 
 EMPTY = "scratch"
 FOLDER = "models"
 REPOSITORY = "gpu-e2e/triton"
-UNKNOWN = ("ImageNotFoundException", "ScanNotFoundException")
 SCANNED = ("COMPLETE", "ACTIVE")
 
 
@@ -119,31 +116,26 @@ def _to_loopback(run: Run, folder: Path, local: Callable[[Run], str]) -> Publish
 
 
 def _to_ecr(run: Run, account: Account, folder: Path) -> Published:
-    stack, ecr = run.load(Stack), account.client("ecr")
-    base = base_of()
-    tag, told, by = tag_of(folder, base), "", "an earlier run (same models, same base)"
-    found = _pushed(ecr, stack.ecr_repository_name, tag)
-    if not found:
-        builder = _builder()
-        told, by = _build_and_push(run, ecr, stack, folder, builder, tag), builder.name
-        found = _pushed(ecr, stack.ecr_repository_name, tag)
+    stack, base = run.load(Stack), base_of()
+    tag = tag_of(folder, base)
+    pushed = ecr.push(stack, account, tag, DOCKERFILE, lambda: context(run, folder))
     pace = Pace(run.profile.cluster.scan_s, run.profile.cluster.poll_s)
-    note, findings = scan(ecr, stack.ecr_repository_name, found, pace)
+    note, findings = scan(account.client("ecr"), stack.ecr_repository_name, pushed.digest, pace)
     return Published(
-        reference=f"{stack.ecr_repository_url}@{found}",
-        digest=found,
+        reference=pushed.reference,
+        digest=pushed.digest,
         tag=tag,
-        builder=by,
+        builder=pushed.by or "an earlier run (same models, same base)",
         base=base,
         place=f"ECR {stack.ecr_repository_name}",
         files=sum(one.is_file() for one in folder.rglob("*")),
-        agrees=bool(found) and told in ("", found),
+        agrees=pushed.agrees,
         findings=findings,
         scan_note=note,
     )
 
 
-def scan(ecr: Any, repository: str, digest: str, pace: Pace) -> tuple[str, dict[str, int]]:
+def scan(client: Any, repository: str, digest: str, pace: Pace) -> tuple[str, dict[str, int]]:
     """What ECR's scan found: one sentence, and findings by severity.
 
     A scan that is late or not to be had is said to be; it stops nothing.
@@ -151,7 +143,7 @@ def scan(ecr: Any, repository: str, digest: str, pace: Pace) -> tuple[str, dict[
     answers: list[dict[str, Any]] = []
 
     def look() -> Seen:
-        status, answer = _scan_status(ecr, repository, digest)
+        status, answer = _scan_status(client, repository, digest)
         answers[:] = [answer]
         return Seen(status in (*SCANNED, "FAILED", "UNSUPPORTED_IMAGE"), status)
 
@@ -168,52 +160,14 @@ def scan(ecr: Any, repository: str, digest: str, pace: Pace) -> tuple[str, dict[
     return f"scanned by ECR: {told or 'no findings'}", counts
 
 
-def _builder() -> Builder:
-    found = builders.working()
-    if found is None:
-        raise Problem(
-            "Nothing here can build an image: neither docker nor podman nor buildah answers.",
-            "Start Docker, or install podman or buildah, and repeat stage 03.",
-        )
-    return found
-
-
-def _build_and_push(
-    run: Run, ecr: Any, stack: Stack, folder: Path, builder: Builder, tag: str
-) -> str:
-    name = f"{stack.ecr_repository_url}:{tag}"
-    builder.build(context(run, folder), DOCKERFILE, name, {})
-    with asking("a login for ECR"):
-        given = ecr.get_authorization_token()["authorizationData"][0]
-    user, _, password = base64.b64decode(given["authorizationToken"]).decode().partition(":")
-    registry = stack.ecr_repository_url.partition("/")[0]
-    builder.log_in(registry, user, password)
-    try:
-        return builder.push(name)
-    finally:
-        builder.log_out(registry)
-
-
-def _pushed(ecr: Any, repository: str, tag: str) -> str:
-    """The digest that ECR has under a tag; empty where it has none."""
-    with asking("the image in ECR"):
-        try:
-            answer = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])
-        except ClientError as error:
-            if error.response["Error"]["Code"] in UNKNOWN:
-                return ""
-            raise
-    return str(answer["imageDetails"][0]["imageDigest"])
-
-
-def _scan_status(ecr: Any, repository: str, digest: str) -> tuple[str, dict[str, Any]]:
+def _scan_status(client: Any, repository: str, digest: str) -> tuple[str, dict[str, Any]]:
     with asking("the scan of the image"):
         try:
-            answer: dict[str, Any] = ecr.describe_image_scan_findings(
+            answer: dict[str, Any] = client.describe_image_scan_findings(
                 repositoryName=repository, imageId={"imageDigest": digest}
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] in UNKNOWN:
+            if error.response["Error"]["Code"] in ecr.UNKNOWN:
                 return "not begun", {}
             raise
     return str(answer.get("imageScanStatus", {}).get("status", "not begun")), answer
