@@ -2,26 +2,20 @@
 
 import json
 import os
-import platform
-import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from helpers import sources
+from helpers import origin
 from helpers.errors import Problem
-from helpers.paths import OUTPUTS, ROOT
+from helpers.json_lines import append_line, read_lines
+from helpers.paths import OUTPUTS
 from helpers.profile import Profile
 
 if TYPE_CHECKING:  # slow to import, and a run without tables does without
     import pandas as pd
-
-VERSIONS_OF = ("torch", "onnx", "onnxruntime", "tritonclient", "numpy", "pandas", "papermill")
 
 
 class Record(BaseModel):
@@ -100,11 +94,7 @@ class Run:
                     "profile_sha256": profile.digest(),
                     "started": now(),
                     "ended": None,
-                    "git": _git_state(),
-                    "measured_by": sources.measuring(),
-                    "machine": _machine(),
-                    "python": platform.python_version(),
-                    "versions": {name: metadata.version(name) for name in VERSIONS_OF},
+                    **origin.facts(),
                 }
             ),
         )
@@ -222,34 +212,6 @@ class Run:
         self.note(ended=now())
 
 
-def append_line(path: Path, line: str) -> None:
-    """Append one line in a single write, mending a torn last line first."""
-    with path.open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        torn = False
-        if size:
-            file.seek(size - 1)
-            torn = file.read(1) != b"\n"
-        file.write(("\n" if torn else "").encode() + line.encode() + b"\n")
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a log of JSON lines; what a kill tore is left out."""
-    if not path.is_file():
-        return []
-    return list(_whole_lines(path.read_text(errors="replace").splitlines()))
-
-
-def _whole_lines(lines: list[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(value, dict):
-            yield value
-
-
 def run_folders(outputs: Path = OUTPUTS) -> list[Path]:
     """The folders of all runs, oldest first."""
     return sorted(path.parent for path in outputs.glob("*/manifest.json"))
@@ -265,36 +227,6 @@ def _new_folder(outputs: Path, stamp: str) -> Path:
             continue
         return folder
     raise Problem(f"{outputs} holds 99 runs of this minute.", "Remove some, or wait a minute.")
-
-
-def _git_state() -> dict[str, Any]:
-    def ask(*arguments: str) -> str:
-        command = ["git", "-C", str(ROOT), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {"commit": ask("rev-parse", "HEAD"), "clean": not ask("status", "--porcelain")}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "clean": None}
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": psutil.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30),
-    }
-
-
-def _processor() -> str:
-    """The processor's name; Linux tells it in a file only."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
 
 
 def _read_json(path: Path) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 
+from helpers.json_lines import read_lines
 from helpers.rehearsal.double.wire import Asked
 
 
@@ -47,5 +48,4 @@ class File:
 
 def read(path: Path) -> list[Line]:
     """The lines of such a file; what a kill tore is left out."""
-    whole = path.read_text().rpartition("\n")[0].splitlines()
-    return [Line(**json.loads(line)) for line in whole]
+    return [Line(**one) for one in read_lines(path)]
