@@ -1,4 +1,4 @@
-"""Why something in a cluster does not come about: pods, events, logs, Auto Scaling."""
+"""Why something in a cluster does not come about: pods, events, logs, Auto Scaling, EKS."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 
 from helpers.cloud.account import Account, asking
-from helpers.cluster import client, explain
+from helpers.cluster import client, explain, managed_groups
 from helpers.cluster.client import Cluster
 
 LAST_LINES = 8
@@ -107,6 +107,23 @@ def of_group(account: Account, group: str) -> list[Trouble]:
         if one["StatusCode"] in FAILED
     )
     return [Trouble(f"group {group}", said, explain.recognise(said)) for said in messages if said]
+
+
+def of_managed_groups(account: Account, cluster: str) -> list[Trouble]:
+    """What EKS says is wrong with the node groups that it manages: capacity, roles, subnets.
+
+    Args:
+        account: Whose.
+        cluster: The cluster's name.
+
+    Raises:
+        Problem: AWS refuses, or cannot be reached.
+    """
+    return [
+        Trouble(f"node group {group['nodegroupName']}", said, explain.recognise(said))
+        for group in managed_groups.read(account, cluster)
+        for said in managed_groups.issues(group)
+    ]
 
 
 def told(troubles: Iterable[Trouble]) -> str:

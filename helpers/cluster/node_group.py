@@ -9,7 +9,7 @@ import yaml
 
 from helpers.cloud.account import Account, asking
 from helpers.cloud.reports import Stack
-from helpers.cluster import contract
+from helpers.cluster import contract, managed_groups
 from helpers.cluster.live_reports import NodeGroup
 from helpers.errors import Problem
 from helpers.run import Run
@@ -110,12 +110,7 @@ def _template(account: Account, group: dict[str, Any]) -> dict[str, Any]:
 
 
 def _managed(account: Account, stack: Stack) -> dict[str, Any]:
-    eks = account.client("eks")
-    names = eks.list_nodegroups(clusterName=stack.cluster_name)["nodegroups"]
-    for name in names:
-        group: dict[str, Any] = eks.describe_nodegroup(
-            clusterName=stack.cluster_name, nodegroupName=name
-        )["nodegroup"]
+    for group in managed_groups.read(account, stack.cluster_name):
         scaling = group.get("resources", {}).get("autoScalingGroups", [])
         if stack.gpu_asg_name in [one["name"] for one in scaling]:
             return group

@@ -1,14 +1,17 @@
 """The cluster's nodes: read, and waited for until they are Ready."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
-from helpers.cloud.account import Account, asking
+from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
-from helpers.cluster import client, contract, diagnose, waits
+from helpers.cluster import client, contract, diagnose, managed_groups, waits
 from helpers.cluster.client import Cluster
+from helpers.cluster.diagnose import Trouble
 from helpers.cluster.live_reports import NodeFacts, Nodes
 from helpers.cluster.waits import Pace, Seen
+from helpers.errors import Problem
 from helpers.run import Run
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
@@ -88,13 +91,7 @@ def system_nodes(account: Account, stack: Stack) -> int:
     Raises:
         Problem: AWS refuses, or cannot be reached.
     """
-    eks = account.client("eks")
-    with asking("the node groups"):
-        names = eks.list_nodegroups(clusterName=stack.cluster_name)["nodegroups"]
-        groups = [
-            eks.describe_nodegroup(clusterName=stack.cluster_name, nodegroupName=name)["nodegroup"]
-            for name in names
-        ]
+    groups = managed_groups.read(account, stack.cluster_name)
     label = contract.load().gpu.label
     return sum(
         one["scalingConfig"]["desiredSize"]
@@ -104,18 +101,29 @@ def system_nodes(account: Account, stack: Stack) -> int:
 
 
 def reason(cluster: Cluster, account: Account, stack: Stack) -> str:
-    """Why nodes are missing or not Ready: Auto Scaling's failures, then the nodes' conditions."""
-    group = diagnose.told(diagnose.of_group(account, stack.gpu_asg_name))
+    """Why nodes are missing or not Ready: what Auto Scaling, EKS and the nodes themselves say."""
+    groups = (
+        _said(lambda: diagnose.of_group(account, stack.gpu_asg_name)),
+        _said(lambda: diagnose.of_managed_groups(account, stack.cluster_name)),
+    )
     with client.asking("The list of nodes"):
         nodes = cluster.plain(cluster.core.list_node())["items"]
     said = [_not_ready(node) for node in nodes]
-    if group or any(said):
-        return "\n".join(one for one in (group, *said) if one)
+    if any((*groups, *said)):
+        return "\n".join(one for one in (*groups, *said) if one)
     return (
         "No node has reported a fault: it has not registered. Its kubelet's log is in the system "
         "log of the instance ('aws ec2 get-console-output'); the access entry of its role and its "
         "way out of the private subnet (NAT) are the usual causes."
     )
+
+
+def _said(ask: Callable[[], list[Trouble]]) -> str:
+    """What one source says; that it cannot be asked must not hide what the others say."""
+    try:
+        return diagnose.told(ask())
+    except Problem as reason:
+        return str(reason)
 
 
 def _look(nodes: tuple[NodeFacts, ...], gpu: int, system: int) -> Seen:

@@ -97,8 +97,14 @@ def test_nodes_that_are_not_ready_give_the_kubelets_reason(
     aws: Account, stack: Stack, server: Server, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.put(scenes.node("late", ready=False))
-    monkeypatch.setattr(diagnose, "of_group", lambda *_: [])
-    assert "cni plugin not initialized" in nodes.reason(cluster, aws, stack)
+
+    def refused(*_: Any) -> list[diagnose.Trouble]:
+        raise Problem("AWS refuses to tell.")
+
+    monkeypatch.setattr(diagnose, "of_group", refused)
+    monkeypatch.setattr(diagnose, "of_managed_groups", lambda *_: [])
+    said = nodes.reason(cluster, aws, stack)
+    assert "cni plugin not initialized" in said and "AWS refuses to tell." in said
 
 
 def test_a_group_without_capacity_gives_auto_scalings_reason() -> None:

@@ -37,6 +37,19 @@ TEXTS = {
         "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity due "
         "to your request configuration. Please adjust your request and try again.",
     ],
+    "no-capacity-on-demand": [
+        "AsgInstanceLaunchFailures: Could not launch On-Demand Instances. "
+        "InsufficientInstanceCapacity - We currently do not have sufficient t3.large capacity in "
+        "the Availability Zone you requested (us-east-1e).",
+    ],
+    "node-group-broken": ["Ec2LaunchTemplateVersionMismatch: the version does not match",
+                          "AutoScalingGroupNotFound: we couldn't find it (eks-gpu-1)"],
+    "node-not-joined": ["NodeCreationFailure: Instances failed to join the kubernetes cluster "
+                        "(i-0123456789abcdef0)"],
+    "no-addresses": ["InsufficientFreeAddresses: One or more of the subnets associated with your "
+                     "managed node group does not have enough available IP addresses"],
+    "instance-limit": ["InstanceLimitExceeded: Your account is unable to launch any more instances "
+                       "of the specified instance type."],
     "spot-price": [
         "Could not launch Spot Instances. SpotMaxPriceTooLow - Your Spot request price of 0.1 is "
         "lower than the minimum required Spot request fulfillment price of 0.2104.",

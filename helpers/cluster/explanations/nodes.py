@@ -31,6 +31,12 @@ CAPACITY = (
         "the request.",
     ),
     rule(
+        "no-capacity-on-demand",
+        r"Could not launch On-Demand Instances\.\s*InsufficientInstanceCapacity",
+        "AWS has no capacity for these instance types in these zones now, not even on demand.",
+        "Wait and repeat the step, or choose other types, zones or another region.",
+    ),
+    rule(
         "no-spot-capacity",
         r"InsufficientInstanceCapacity|UnfulfillableCapacity|no Spot capacity available",
         "AWS has no spot capacity for these instance types in these zones now.",
@@ -55,6 +61,35 @@ CAPACITY = (
         "The account has no service-linked role for spot instances, and may not make it.",
         "Have an admin run: aws iam create-service-linked-role --aws-service-name "
         "spot.amazonaws.com",
+    ),
+    rule(
+        "node-group-broken",
+        r"AutoScalingGroupNotFound|Ec2LaunchTemplate(?:NotFound|VersionMismatch)|"
+        r"Iam(?:NodeRole|InstanceProfile)NotFound|Ec2S(?:ubnet|ecurityGroup)NotFound|AmiIdNotFound",
+        "Something that the managed node group stands on has been changed or removed since.",
+        "Apply stage 01 again.",
+    ),
+    rule(
+        "node-not-joined",
+        r"NodeCreationFailure|failed to join the kubernetes cluster",
+        "The instances run, and do not join the cluster.",
+        "The system log of one ('aws ec2 get-console-output') says why; the policies of the nodes' "
+        "role and the private subnets' way out (NAT) are the usual causes. Then apply stage 01 "
+        "again.",
+    ),
+    rule(
+        "no-addresses",
+        r"InsufficientFreeAddresses",
+        "The private subnets have no address left for another node.",
+        "Let fewer nodes run (infrastructure.gpu.max_nodes), or use more zones "
+        "(infrastructure.zones) and apply stage 01 again.",
+    ),
+    rule(
+        "instance-limit",
+        r"InstanceLimitExceeded",
+        "The account may not run more instances of this type.",
+        "Ask for more of quota L-3819A6DF (spot G and VT) or L-DB2E81BA (on demand), vCPUs; "
+        "notebook 00 prints the request.",
     ),
     rule(
         "launch-template",
