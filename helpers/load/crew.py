@@ -196,6 +196,10 @@ class Crew:
                 )
 
 
+Start = Callable[[Scenario, Endpoint, Shape, Path, int, str], Crew]
+"""Starts the workers of a scenario; arguments as `Crew.start` has them."""
+
+
 def _await_end(one: "subprocess.Popen[str]", deadline: float) -> None:
     try:
         one.wait(max(deadline - time.monotonic(), 0.1))

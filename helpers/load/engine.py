@@ -13,7 +13,7 @@ from pyarrow.dataset import Dataset
 
 from helpers.load import counters, figures, preflight, swarm, tables
 from helpers.load.counters import Counters
-from helpers.load.crew import Crew, Told
+from helpers.load.crew import Crew, Start, Told
 from helpers.load.live import printed
 from helpers.load.memory import MemoryLog
 from helpers.load.progress import Second
@@ -25,6 +25,7 @@ from helpers.serving.endpoint import Endpoint
 INTERRUPTED = "interrupted"
 SETTLE_S = 2.0  # Triton counts a request a little after it has answered it
 MAX_CONNECTIONS = 256
+STARTS: dict[str, Start] = {"embedded": Crew.start, "locust": swarm.start}
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ async def run(
     max_connections: int = MAX_CONNECTIONS,
     mark: str = "",
     watched: Mapping[str, int] | None = None,
-    control: Literal["embedded", "locust"] = "embedded",
+    control: Literal["embedded", "locust"] | Start = "embedded",
 ) -> Result:
     """Fire a scenario and wait until every request has its outcome.
 
@@ -74,8 +75,8 @@ async def run(
         max_connections: Most HTTP connections at a time, over all workers.
         mark: Put into the workers' environment, so that others recognise them.
         watched: Name → pid of processes whose memory is followed (each with its children).
-        control: Who starts the workers and gathers their records: this process, or Locust, as it
-            does where one machine is not enough.
+        control: Who starts the workers and gathers their records: this process, Locust as
+            processes here, or, where one machine is not enough, `in_cluster.InCluster.start`.
 
     Raises:
         Problem: The scenario cannot be sent to this server, a worker failed, or it was stopped
@@ -93,7 +94,7 @@ async def run(
             memory.take(what)
         told(kind, what)
 
-    start = swarm.start if control == "locust" else Crew.start
+    start = control if callable(control) else STARTS[control]
     crew = start(scenario, endpoint, shape, folder, max_connections, mark)
     outcome = INTERRUPTED
     try:

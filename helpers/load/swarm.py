@@ -44,17 +44,15 @@ def start(
 
     Locust's own table goes to `locust_*.csv` in the folder.
     """
-    order = Order(
-        scenario=scenario, endpoint=endpoint, shape=shape,
-        max_connections=max(max_connections // scenario.workers, 1),
-    )  # fmt: skip
+    chosen = order(scenario, endpoint, shape, max_connections).model_dump_json()
     environment = os.environ | {
-        MARK: mark, "GPU_E2E_ORDER": order.model_dump_json(), "GPU_E2E_FOLDER": str(folder),
+        MARK: mark, "GPU_E2E_ORDER": chosen, "GPU_E2E_FOLDER": str(folder),
     }  # fmt: skip
     log = folder / "services" / f"load-{scenario.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     port, count = str(free_port()), scenario.workers
-    as_master = [sys.executable, *master(count, folder, port), "--master-bind-host", "127.0.0.1"]
+    as_master = [sys.executable, *master(count, folder), "--master-bind-host", "127.0.0.1",
+                 "--master-bind-port", port]  # fmt: skip
     as_worker = [sys.executable, *LOCUST, "--worker", "--master-host", "127.0.0.1",
                  "--master-port", port]  # fmt: skip
     with log.open("w") as errors:
@@ -72,17 +70,22 @@ def start(
     return Swarm(scenario, [leader], log, helpers=workers)
 
 
-def master(workers: int, folder: Path, port: str) -> list[str]:
+def order(scenario: Scenario, endpoint: Endpoint, shape: Shape, max_connections: int) -> Order:
+    """What every worker is told; `max_connections` is over all of them."""
+    each = max(max_connections // scenario.workers, 1)
+    return Order(scenario=scenario, endpoint=endpoint, shape=shape, max_connections=each)
+
+
+def master(workers: int, folder: Path) -> list[str]:
     """Arguments of the Python that runs a master.
 
     Args:
         workers: How many are waited for.
         folder: Where Locust's own table goes.
-        port: Where the workers join.
     """
     count = str(workers)
     return [
-        *LOCUST, "--master", "--master-bind-port", port, "-u", count, "-r", count,
-        "--expect-workers", count, "--expect-workers-max-wait", str(PATIENCE_S),
-        "--csv", str(folder / "locust"), "--only-summary", "--exit-code-on-error", "0",
+        *LOCUST, "--master", "-u", count, "-r", count, "--expect-workers", count,
+        "--expect-workers-max-wait", str(PATIENCE_S), "--csv", str(folder / "locust"),
+        "--only-summary", "--exit-code-on-error", "0",
     ]  # fmt: skip
