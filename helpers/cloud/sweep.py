@@ -11,8 +11,9 @@ from botocore.exceptions import ClientError
 from helpers.cloud.account import Account
 from helpers.cloud.leftovers.calls import Caller, fill, is_denied, is_gone, mask, sentence
 from helpers.cloud.leftovers.claims import Marks
+from helpers.cloud.leftovers.findings import Found
+from helpers.cloud.leftovers.items import Item, listed
 from helpers.cloud.leftovers.kinds import kind, kinds
-from helpers.cloud.leftovers.scan import Found, Item, listed
 from helpers.run import Record, Run, now
 from helpers.scenario import Settings
 

@@ -9,9 +9,9 @@ from botocore import xform_name
 from helpers.cloud import leftovers, sweep
 from helpers.cloud.leftovers import Found, Scan
 from helpers.cloud.leftovers.calls import Ask, Caller
+from helpers.cloud.leftovers.items import listed
 from helpers.cloud.leftovers.kinds import Kind, kinds
 from helpers.cloud.leftovers.kinds import kind as kind_of
-from helpers.cloud.leftovers.scan import listed
 from helpers.cloud.sweep import Sweep
 from helpers.profile import Profile
 from helpers.rehearsal import double

@@ -18,7 +18,7 @@ import pytest
 
 from helpers import services, tools
 from helpers.cloud import dead_man, guardrails, leftovers, preflight, standing, zero
-from helpers.cloud.leftovers.scan import Scan
+from helpers.cloud.leftovers import Scan
 from helpers.cloud.readiness import Readiness
 from helpers.cloud.reports import PlanFacts, Replan, Stack
 from helpers.cloud.terraform import Workspace
