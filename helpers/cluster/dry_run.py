@@ -16,8 +16,10 @@ from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
 from helpers.cluster import client, contract, nodes, rollout_wait, waits
 from helpers.cluster.client import Cluster
+from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding
 from helpers.cluster.helm import Helm
+from helpers.cluster.objects import Resource
 from helpers.cluster.rendering import CHART
 from helpers.cluster.waits import Seen
 from helpers.errors import Unavailable
@@ -25,6 +27,9 @@ from helpers.run import Run
 
 CPU_VALUES = CHART / "values-cpu.yaml"
 MANAGER = "gpu-e2e-dry-run"
+REFUSALS = (400, 403, 404, 409, 422)
+# what a server-side apply says of values of a wrong form, with status 500
+WRONG_FORM = ("failed to create typed patch object", "failed to convert new object")
 
 
 def of_run(run: Run) -> Cluster:
@@ -51,7 +56,7 @@ def ask(cluster: Cluster, bodies: Sequence[Mapping[str, Any]]) -> tuple[Finding,
     Raises:
         Problem: The cluster cannot be reached.
     """
-    wanted = {str(one["metadata"].get("namespace", "")) for one in bodies} - {""}
+    wanted = {Field(one)["metadata"]["namespace"].text for one in bodies} - {""}
     with contextlib.ExitStack() as made:
         for name in sorted(wanted):
             made.enter_context(namespace(cluster, name))
@@ -135,15 +140,15 @@ def _gone(cluster: Cluster, name: str) -> Seen:
 
 
 def _apply(cluster: Cluster, body: Mapping[str, Any]) -> Finding | None:
-    meta = body["metadata"]
-    where = f"{meta.get('namespace', '')}/{meta['name']}".lstrip("/")
-    name = f"{body['kind']} {where}"
+    name, meta = Resource(body).id, Field(body)["metadata"]
+    if not meta["name"].text:
+        return Finding(object=name, field="metadata.name", wrong="there is none", right="a name")
     with client.asking(f"The dry run of {name}"):
         try:
             kinds = cluster.dynamic().resources
             resource = kinds.get(api_version=body["apiVersion"], kind=body["kind"])
             resource.server_side_apply(
-                body=dict(body), name=meta["name"], namespace=meta.get("namespace"),
+                body=dict(body), name=meta["name"].text, namespace=meta["namespace"].text or None,
                 field_manager=MANAGER, dry_run="All", query_params=[("fieldValidation", "Strict")],
                 force_conflicts=True,
             )  # fmt: skip
@@ -151,8 +156,8 @@ def _apply(cluster: Cluster, body: Mapping[str, Any]) -> Finding | None:
             known = "a kind that the cluster knows: install the release that brings its CRD first"
             return Finding(object=name, field="kind", wrong="no such kind", right=known)
         except ApiException as error:
-            if error.status in (400, 403, 404, 409, 422):
-                said = client.refusal(error)
+            said = client.refusal(error)
+            if error.status in REFUSALS or said.startswith(WRONG_FORM):
                 right = "an object that the API server takes"
                 return Finding(object=name, field=_field(said), wrong=said, right=right)
             raise

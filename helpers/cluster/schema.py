@@ -21,25 +21,48 @@ from helpers.cluster.findings import Finding, meant
 from helpers.cluster.objects import Objects
 from helpers.cluster.rules.custom import is_custom
 
+META = "https://kubernetes.io/api/_definitions.json#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1."
 _FOLDER = "kubernetes-json-schema/v{version}-local-strict/{name}.json"
+FORMATS = jsonschema.FormatChecker(formats=())
+
+
+@FORMATS.checks("int32")  # type: ignore[untyped-decorator]
+def _is_int32(value: object) -> bool:
+    """The API server wraps a larger number around, and then refuses or, worse, takes it."""
+    return not isinstance(value, int) or -(2**31) <= value < 2**31
 
 
 def faults(found: Objects, kubernetes: str) -> Iterator[Finding]:
     """What the schemas refuse.
 
     Args:
-        found: The objects; those of custom resources are passed over.
+        found: The objects; of custom resources only metadata and selector are looked at.
         kubernetes: Version of the control plane, such as `1.35`.
     """
     for one in found:
-        if is_custom(one) or not one.kind:
+        if not one.kind:
+            continue
+        if is_custom(one):
+            yield from _custom(one, _newest(kubernetes))
             continue
         validator = _validator(one.kind, one.api_version, _newest(kubernetes))
         if validator is None:
             yield _unknown(one, kubernetes)
-            continue
-        for error in validator.iter_errors(one.body):
-            yield _finding(one, _deepest(error))
+        else:
+            yield from _judged(one, Field(one.body), validator)
+
+
+def _custom(one: objects.Resource, version: str) -> Iterator[Finding]:
+    """The parts of a custom resource whose types are the API's own."""
+    yield from _judged(one, one["metadata"], _part("ObjectMeta", version))
+    if one.kind in ("ServiceMonitor", "PodMonitor"):
+        yield from _judged(one, one["spec"]["selector"], _part("LabelSelector", version))
+
+
+def _judged(one: objects.Resource, field: Field, validator: Any) -> Iterator[Finding]:
+    if field.given:
+        for error in validator.iter_errors(field.value):
+            yield _finding(one, field, _deepest(error))
 
 
 def unchecked(found: Objects) -> tuple[str, ...]:
@@ -73,7 +96,19 @@ def _validator(kind: str, api_version: str, version: str) -> Any:
         schema = utils.schema_contents(path, version)
     except (FileNotFoundError, kubernetes_validate.utils.VersionNotSupportedError):
         return None
-    return jsonschema.Draft202012Validator(schema, registry=_definitions(version))
+    return _of_schema(schema, version)
+
+
+@lru_cache
+def _part(name: str, version: str) -> Any:
+    """The validator of a type that custom resources share with the API's own kinds."""
+    return _of_schema({"$ref": META + name}, version)
+
+
+def _of_schema(schema: Any, version: str) -> Any:
+    return jsonschema.Draft202012Validator(
+        schema, registry=_definitions(version), format_checker=FORMATS
+    )
 
 
 @lru_cache(maxsize=2)
@@ -114,8 +149,7 @@ def _deepest(error: Any) -> Any:
     return error
 
 
-def _finding(one: objects.Resource, error: Any) -> Finding:
-    field = Field(one.body)
+def _finding(one: objects.Resource, field: Field, error: Any) -> Finding:
     for step in error.absolute_path:
         field = field[step]
     match error.validator:

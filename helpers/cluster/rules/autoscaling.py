@@ -15,6 +15,7 @@ from helpers.cluster.rules.scope import Rule, Scope
 SOURCES = {"Resource": "resource", "ContainerResource": "containerResource", "Pods": "pods",
            "Object": "object", "External": "external"}  # fmt: skip
 TARGETS = {"Utilization": "averageUtilization", "Value": "value", "AverageValue": "averageValue"}
+GROUPED = ("Deployment", "StatefulSet", "ReplicaSet")
 LONGEST_WINDOW_S, LONGEST_PERIOD_S = 3600, 1800
 
 
@@ -42,7 +43,11 @@ def _bounds(one: Resource, least: Field, most: Field, lowest: int) -> Iterator[F
 
 
 def targets(scope: Scope) -> Iterator[Finding]:
-    """No two autoscalers pull at one workload."""
+    """The target is named with its group, and no two autoscalers pull at one workload."""
+    for one in scope.objects.of_kind("HorizontalPodAutoscaler"):
+        version = one["spec"]["scaleTargetRef"]["apiVersion"]
+        if "/" not in version.text and one["spec"]["scaleTargetRef"]["kind"].text in GROUPED:
+            yield one.fault(version, f"'{version.value}' names no group", "apps/v1")
     seen: dict[tuple[str, str, str], str] = {}
     for one in scope.objects.of_kind("HorizontalPodAutoscaler", "ScaledObject"):
         target = one["spec"]["scaleTargetRef"]
@@ -115,6 +120,8 @@ def behaviour(scope: Scope) -> Iterator[Finding]:
             if select.given and select.text not in ("Max", "Min", "Disabled"):
                 right = meant(select.text, ("Max", "Min", "Disabled"))
                 yield one.fault(select, f"there is no '{select.value}'", right)
+            if isinstance(way["policies"].value, list) and not way["policies"].value:
+                yield one.fault(way["policies"], "there is no policy", "at least one, or no list")
             for policy in way["policies"]:
                 if policy["type"].text not in ("Pods", "Percent"):
                     right = meant(policy["type"].text, ("Pods", "Percent"))

@@ -16,6 +16,7 @@ FIELD_PATHS = frozenset({
     "metadata.labels", "metadata.annotations",
 })  # fmt: skip
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+IDENTITIES = range(2**31)  # apimachinery's IsValidUserID and IsValidGroupID
 SHORTEST_TOKEN_S = 600  # pkg/apis/core/validation: expirationSeconds of a projected token
 
 
@@ -193,8 +194,20 @@ def init_containers(scope: Scope) -> Iterator[Finding]:
                     yield pod.fault(one[key], wrong, "restartPolicy: Always, or none")
 
 
+def identities(scope: Scope) -> Iterator[Finding]:
+    """Numbers of users and groups that Linux has."""
+    for pod in scope.objects.pods:
+        for context in (pod.spec, *pod.all_containers):
+            own = context["securityContext"]
+            for field in (own["runAsUser"], own["runAsGroup"], own["fsGroup"],
+                          *own["supplementalGroups"]):  # fmt: skip
+                if field.given and field.integer not in IDENTITIES:
+                    yield pod.fault(field, f"{field.value} is no user or group", "0 to 2147483647")
+
+
 RULES: tuple[Rule, ...] = (
     names,
+    identities,
     ports,
     environment,
     mounts,

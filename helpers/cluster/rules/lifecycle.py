@@ -89,8 +89,8 @@ def deadlines(scope: Scope) -> Iterator[Finding]:
     """Only what is meant to end has a deadline."""
     for pod in scope.objects.pods:
         field = pod.spec["activeDeadlineSeconds"]
-        if field.given and (field.integer or 0) < 1:
-            yield pod.fault(field, f"{field.value} s is no deadline", "at least 1")
+        if field.given and not 1 <= (field.integer or 0) < 2**31:
+            yield pod.fault(field, f"{field.value} s is no deadline", "1 to 2147483647")
         elif field.given and pod.owner.kind not in ("Pod", "Job", "CronJob"):
             yield pod.fault(field, f"a pod of a {pod.owner.kind} has no deadline", "leave it out")
         policy = pod.spec["dnsPolicy"]

@@ -18,6 +18,9 @@ def types(scope: Scope) -> Iterator[Finding]:
     """Policy types exist, and what is written for a direction is not ignored."""
     for one in scope.objects.of_kind("NetworkPolicy"):
         given = [field.text for field in one["spec"]["policyTypes"]]
+        if len(given) > 2:
+            wrong = f"there are {len(given)} directions"
+            yield one.fault(one["spec"]["policyTypes"], wrong, "Ingress, Egress or both")
         for field in one["spec"]["policyTypes"]:
             if field.text not in ("Ingress", "Egress"):
                 right = meant(field.text, ("Ingress", "Egress"))

@@ -80,6 +80,10 @@ def _port(one: Resource, port: Field, *, named: bool) -> Iterator[Finding]:
     if protocol.given and protocol.text not in PROTOCOLS:
         right = meant(protocol.text, PROTOCOLS)
         yield one.fault(protocol, f"there is no protocol '{protocol.value}'", right)
+    application = port["appProtocol"]
+    if application.given and not syntax.is_qualified(application.text):
+        right = "a name such as http, or kubernetes.io/h2c"
+        yield one.fault(application, f"'{application.value}' is no protocol's name", right)
     node = port["nodePort"]
     if node.given and one["spec"]["type"].text not in ("NodePort", "LoadBalancer"):
         yield one.fault(node, "only NodePort and LoadBalancer have one", "leave it out")
