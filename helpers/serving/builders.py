@@ -3,7 +3,8 @@
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,22 @@ class Builder:
             *(*self._storage(), *verb, *self._policy(), "--platform", PLATFORM, "--file"),
             *(str(dockerfile), "--tag", tag, *arguments, str(context)),
         )
+
+    @contextmanager
+    def logged_in(self, registry: str, user: str, password: str) -> Iterator[None]:
+        """Logged in for the length of a `with`; an error inside is not hidden by the logout's.
+
+        Raises:
+            Problem: The registry refuses, or the login cannot be forgotten again.
+        """
+        self.log_in(registry, user, password)
+        try:
+            yield
+        except BaseException:
+            with suppress(Problem):
+                self.log_out(registry)
+            raise
+        self.log_out(registry)
 
     def log_in(self, registry: str, user: str, password: str) -> None:
         """Log in; the password goes through standard input, where no list of processes shows it.

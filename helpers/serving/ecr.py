@@ -58,7 +58,13 @@ def push(
     told, by, found = "", "", _digest(client, repository, tag)
     if not found:
         builder = _builder()
-        told, by = _build_and_push(client, stack, builder, tag, dockerfile, context()), builder.name
+        try:
+            told = _build_and_push(client, stack, builder, tag, dockerfile, context())
+            by = builder.name
+        except Problem:
+            # the tag names the content and cannot move: whoever was quicker has pushed the same
+            if not _digest(client, repository, tag):
+                raise
         found = _digest(client, repository, tag)
     return Pushed(f"{stack.ecr_repository_url}@{found}", found, told, by)
 
@@ -81,12 +87,8 @@ def _build_and_push(
     with asking("a login for ECR"):
         given = client.get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(given["authorizationToken"]).decode().partition(":")
-    registry = stack.ecr_repository_url.partition("/")[0]
-    builder.log_in(registry, user, password)
-    try:
+    with builder.logged_in(stack.ecr_repository_url.partition("/")[0], user, password):
         return builder.push(name)
-    finally:
-        builder.log_out(registry)
 
 
 def _digest(client: Any, repository: str, tag: str) -> str:

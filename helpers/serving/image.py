@@ -27,7 +27,9 @@ from helpers.serving.image_report import Published
 EMPTY = "scratch"
 FOLDER = "models"
 REPOSITORY = "gpu-e2e/triton"
-SCANNED = ("COMPLETE", "ACTIVE")
+SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: enhanced scanning, which never ends
+NOT_BEGUN = "not begun"
+UNDER_WAY = (NOT_BEGUN, "PENDING", "IN_PROGRESS")  # whatever else ECR says is its last word
 
 
 def publish(run: Run, account: Account, folder: Path, local: Callable[[Run], str]) -> Published:
@@ -145,7 +147,7 @@ def scan(client: Any, repository: str, digest: str, pace: Pace) -> tuple[str, di
     def look() -> Seen:
         status, answer = _scan_status(client, repository, digest)
         answers[:] = [answer]
-        return Seen(status in (*SCANNED, "FAILED", "UNSUPPORTED_IMAGE"), status)
+        return Seen(status not in UNDER_WAY, status)
 
     try:
         seen = waits.until("scan of the image", look, lambda: "ECR is still at it.", pace)
@@ -168,9 +170,9 @@ def _scan_status(client: Any, repository: str, digest: str) -> tuple[str, dict[s
             )
         except ClientError as error:
             if error.response["Error"]["Code"] in ecr.UNKNOWN:
-                return "not begun", {}
+                return NOT_BEGUN, {}
             raise
-    return str(answer.get("imageScanStatus", {}).get("status", "not begun")), answer
+    return str(answer.get("imageScanStatus", {}).get("status", NOT_BEGUN)), answer
 
 
 def _link(source: str, target: str) -> None:

@@ -68,6 +68,11 @@ TEXTS = {
                   "instance type is not eligible for Free Tier."],
     "no-linked-role": ["The provided credentials do not have permission to create the "
                        "service-linked role for EC2 Spot Instances."],
+    "no-buildkit": [
+        "the --chmod option requires BuildKit. Refer to https://docs.docker.com/go/buildkit/ to "
+        "learn how to build images with BuildKit enabled",
+        "ERROR: BuildKit is enabled but the buildx component is missing or broken.",
+    ],
     "image-back-off": ['ImagePullBackOff Back-off pulling image "r/x@sha256:1"',
                        'ErrImagePull: rpc error: code = Unknown desc = dial tcp: i/o timeout'],
     "image-missing": ['Failed to pull image "r/x@sha256:1": rpc error: code = NotFound desc = '

@@ -4,6 +4,13 @@ from helpers.cluster.explanations.rule import rule
 
 IMAGES = (
     rule(
+        "no-buildkit",
+        r"option requires BuildKit|buildx component is missing",
+        "Docker builds with its old builder here, which does not know COPY --chmod.",
+        "Install buildx (docker-buildx-plugin, or Debian's docker-buildx), or podman or buildah "
+        "instead of Docker, and repeat the stage.",
+    ),
+    rule(
         "image-denied",
         r"(?:Failed to pull image|ErrImagePull|ImagePullBackOff|pull access|pulling image).*"
         r"(?:no basic auth credentials|403 Forbidden|pull access denied|not authorized|"
