@@ -22,10 +22,10 @@ from helpers.run import Run
 from helpers.services import loopback
 from helpers.serving import smoke
 from helpers.serving.endpoint import Endpoint
-from helpers.telemetry import answers, board, dashboards, exposition, pictures, prometheus
+from helpers.telemetry import answers, board, dashboards, exposition, instance, pictures
 from helpers.telemetry.access import Access
 from helpers.telemetry.answers import Answers, Window
-from helpers.telemetry.prometheus import Place
+from helpers.telemetry.instance import Place
 from helpers.telemetry.report import BoardFacts, Dashboards
 from helpers.telemetry.server import Server
 
@@ -142,18 +142,18 @@ def watching(run: Run, endpoint: Endpoint) -> Iterator[Server]:
         Unavailable: There is no Prometheus here.
         Problem: Something does not start, or a target is not up.
     """
-    program = tools.need(prometheus.PROMETHEUS)
+    program = tools.need(instance.PROMETHEUS)
     try:
         wanted = {
-            prometheus.TRITON: (endpoint.metrics, POD),
-            prometheus.SAMPLER: (prometheus.sample(run), {}),
+            instance.TRITON: (endpoint.metrics, POD),
+            instance.SAMPLER: (instance.sample(run), {}),
             DCGM: (_expose(run), {}),
         }
-        prometheus.point(run, PLACE, wanted)
+        instance.point(run, PLACE, wanted)
         timer = time.time() + run.profile.infrastructure.ttl_hours * 3600
-        server = prometheus.launch(run, PLACE, program, expires=timer)
+        server = instance.launch(run, PLACE, program, expires=timer)
         addresses = {job: url for job, (url, _) in wanted.items()}
-        errors = prometheus.await_targets(server, addresses, prometheus.TARGETS_TIMEOUT_S)
+        errors = instance.await_targets(server, addresses, instance.TARGETS_TIMEOUT_S)
         if down := {job: error for job, error in errors.items() if error}:
             told = "; ".join(f"{job}: {error}" for job, error in down.items())
             raise Problem(f"The dashboards cannot be proved, a target is down: {told}.")
@@ -194,7 +194,7 @@ def _expose(run: Run) -> str:
         [sys.executable, "-m", module, "--port", str(port), exposition.DCGM],
         ports={"http": port},
         ready=lambda: loopback.answers(url),
-        timeout_s=prometheus.START_TIMEOUT_S,
+        timeout_s=instance.START_TIMEOUT_S,
         program=module,
     )
     return url
