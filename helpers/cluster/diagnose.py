@@ -65,9 +65,9 @@ def of_pod(cluster: Cluster, pod: dict[str, Any]) -> list[Trouble]:
     status = pod.get("status", {})
     where = f"pod {pod['metadata']['name']}"
     found = [
-        Trouble(where, one.get("message", ""), _unschedulable(one.get("message", "")))
+        Trouble(where, why_pending(one["message"]), _unschedulable(one["message"]))
         for one in status.get("conditions", [])
-        if one["type"] == "PodScheduled" and one["status"] == "False"
+        if one["type"] == "PodScheduled" and one["status"] == "False" and one.get("message")
     ]
     containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
     return found + [one for each in containers for one in _of_container(cluster, pod, each)]
@@ -165,8 +165,13 @@ def _of_container(cluster: Cluster, pod: dict[str, Any], status: dict[str, Any])
     return [Trouble(f"container {status['name']} of pod {meta['name']}", said, meaning, log)]
 
 
+def why_pending(message: str) -> str:
+    """The scheduler's reasons without what it says of preemption and resource claims."""
+    return message.partition(". ")[0].rstrip(".")
+
+
 def _unschedulable(message: str) -> explain.Explanation | None:
-    return explain.recognise(message, detail=message.partition(". preemption")[0])
+    return explain.recognise(message, detail=f"{why_pending(message)}.")
 
 
 def _moment(event: dict[str, Any]) -> str:

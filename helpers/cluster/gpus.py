@@ -3,9 +3,8 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
-
-from kubernetes.client.exceptions import ApiException
 
 from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
@@ -137,11 +136,8 @@ def _pod(cluster: Cluster, namespace: str, name: str, spec: dict[str, Any]) -> I
 
 
 def _remove(cluster: Cluster, namespace: str, name: str) -> None:
-    try:
-        cluster.core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
-    except ApiException as error:
-        if error.status != 404:
-            raise
+    at_once = partial(cluster.core.delete_namespaced_pod, grace_period_seconds=0)
+    client.delete(at_once, name, namespace)
 
 
 def _read(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:
@@ -155,7 +151,7 @@ def _kept_out(body: dict[str, Any]) -> Seen:
         return Seen(False, f"it was given to {node}", "The GPU nodes do not carry the taint.")
     for one in body.get("status", {}).get("conditions", []):
         if one["type"] == "PodScheduled" and one.get("reason") == "Unschedulable":
-            message = one.get("message", "").partition(" preemption:")[0].rstrip(" .")
+            message = diagnose.why_pending(one.get("message", ""))
             return Seen("untolerated taint" in message, message)
     return Seen(False, "the scheduler has not looked at it yet")
 

@@ -144,7 +144,7 @@ def _look(cluster: Cluster, wanted: int) -> Seen:
     running = phases.count("Running")
     met = diagnose.of_pods(cluster, namespace(), SELECTOR)
     text = f"{running} of {wanted} run"
-    text += f"; {met[0].where}: {met[0].said.partition(' preemption:')[0]}" if met else ""
+    text += f"; {met[0].where}: {met[0].said}" if met else ""
     fatal = diagnose.told(one for one in met if one.hopeless)
     if "Failed" in phases:
         fatal = diagnose.told(met) or "A pod has ended: it is not started again."

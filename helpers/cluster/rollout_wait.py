@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from helpers.cluster import client, diagnose, waits
+from helpers.cluster import client, diagnose, explain, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.diagnose import Trouble
 from helpers.cluster.waits import Pace, Seen
@@ -57,7 +57,7 @@ def _look(cluster: Cluster, namespace: str, name: str) -> Seen:
     if updated >= wanted and available >= wanted and not old:
         return Seen(True, text)
     met = troubles(cluster, namespace, found)
-    text += f"; {met[0].where}: {met[0].said.partition(' preemption:')[0]}" if met else ""
+    text += f"; {met[0].where}: {met[0].said}" if met else ""
     final = [one for one in met if one.hopeless]
     return Seen(False, text, diagnose.told(final))
 
@@ -68,10 +68,11 @@ def _why(cluster: Cluster, namespace: str, name: str) -> str:
     if not met:
         met = diagnose.of_events(cluster, namespace, name)
     conditions = [
-        Trouble(f"deployment {name}", f"{one.get('reason')}: {one.get('message')}")
+        Trouble(f"deployment {name}", f"{one.get('reason')}: {one.get('message')}",
+                explain.recognise(one.get("message", "")))
         for one in found.get("status", {}).get("conditions", [])
         if one["status"] == "False" or one["type"] == "ReplicaFailure"
-    ]
+    ]  # fmt: skip
     return diagnose.told([*met, *conditions]) or (
         f"Its pods run and do not get ready: kubectl -n {namespace} describe pods"
     )

@@ -49,6 +49,8 @@ pytestmark = pytest.mark.skipif(bool(control_plane.absent()), reason=control_pla
 VALUES = {"gpu": charts.GPU, "cpu": charts.CPU}
 MUTATIONS, SEED = 400, 20261125
 NOTICED_S = 20
+GPU_NODE = "gpu-e2e-gpu-1"
+OTHER = "sha256:" + "2" * 64  # an image that is not the example's
 RELEASE = "triton"
 
 
@@ -109,9 +111,9 @@ def test_a_new_image_replaces_the_old_one_on_a_single_gpu(
     with installed(cluster, tmp_path) as release:
         pace = nodes.pace(patient, NOTICED_S)
         assert rollout_wait.wait(cluster, RELEASE, RELEASE, pace) == 1
-        release.upgrade({"image": {"digest": "sha256:" + "2" * 64}})
+        release.upgrade({"image": {"digest": OTHER}})
         assert rollout_wait.wait(cluster, RELEASE, RELEASE, pace) == 1
-        assert [on for _, on in pods(cluster)] == ["gpu-e2e-gpu-1"]
+        assert [on for _, on in pods(cluster)] == [GPU_NODE]
         assert "Succeeded" in release.helm.test(RELEASE, RELEASE)
 
 
@@ -121,9 +123,45 @@ def test_a_surge_on_a_single_gpu_waits_for_ever_and_the_reason_is_told(
     with installed(cluster, tmp_path) as release:
         rollout_wait.wait(cluster, RELEASE, RELEASE, nodes.pace(patient, NOTICED_S))
         surge = {"maxSurge": 1, "maxUnavailable": 0}
-        release.upgrade({"image": {"digest": "sha256:" + "2" * 64}, "strategy": surge})
+        release.upgrade({"image": {"digest": OTHER}, "strategy": surge})
         with pytest.raises(Problem, match=r"Insufficient nvidia\.com/gpu"):
             rollout_wait.wait(cluster, RELEASE, RELEASE, nodes.pace(patient, 5))
+
+
+def test_a_cordoned_gpu_node_is_the_reason(
+    cluster: Cluster, joined: None, patient: Run, tmp_path: Path
+) -> None:
+    cluster.core.patch_node(GPU_NODE, {"spec": {"unschedulable": True}})
+    with (
+        installed(cluster, tmp_path),
+        pytest.raises(Problem, match=r"cordoned: 0/2 nodes are available.*kubectl uncordon"),
+    ):
+        rollout_wait.wait(cluster, RELEASE, RELEASE, nodes.pace(patient, 5))
+
+
+def test_pods_that_the_namespace_refuses_are_explained(
+    cluster: Cluster, joined: None, patient: Run, tmp_path: Path
+) -> None:
+    quota: Any = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    cluster.core.create_namespaced_resource_quota(RELEASE, quota)
+    try:
+        with installed(cluster, tmp_path), pytest.raises(Problem, match="quota none is used up"):
+            rollout_wait.wait(cluster, RELEASE, RELEASE, nodes.pace(patient, 5))
+    finally:
+        cluster.core.delete_namespaced_resource_quota("none", RELEASE)
+
+
+def test_a_change_by_hand_is_not_overwritten(
+    cluster: Cluster, joined: None, patient: Run, tmp_path: Path
+) -> None:
+    image = {"name": "triton", "image": "example.com/other"}
+    by_hand = {"spec": {"template": {"spec": {"containers": [image]}}}}
+    with installed(cluster, tmp_path) as release:
+        cluster.apps.patch_namespaced_deployment(
+            RELEASE, RELEASE, by_hand, field_manager="somebody"
+        )
+        with pytest.raises(Problem, match=r"'somebody' has set .*image"):
+            release.upgrade({"image": {"digest": OTHER}})
 
 
 def test_the_disruption_budget_lets_a_node_be_drained(
@@ -143,7 +181,7 @@ def test_the_taint_is_proved_by_the_real_scheduler(
 ) -> None:
     proof = gpus.prove_taint(patient, cluster)
     assert proof.holds
-    assert proof.let_in == "gpu-e2e-gpu-1"
+    assert proof.let_in == GPU_NODE
 
 
 def test_gpus_are_allocatable(cluster: Cluster, joined: None, patient: Run) -> None:

@@ -138,6 +138,10 @@ TEXTS = {
                           "untolerated taint(s)."],
     "no-node-matches": ["0/1 nodes are available: 1 node(s) didn't match Pod's node "
                         "affinity/selector. preemption: 0/1 nodes are available"],
+    "no-room": ["0/2 nodes are available: 1 Insufficient memory, 1 node(s) didn't match Pod's node "
+                "affinity/selector. no new claims to deallocate, preemption: 0/2 nodes"],
+    "cordoned": ["0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 "
+                 "node(s) were unschedulable. no new claims to deallocate, preemption: 0/2 nodes"],
     "no-subnets": ["FailedBuildModel: Failed build model due to couldn't auto-discover subnets: "
                    "unable to resolve at least one subnet"],
     "balancer-denied": ["Failed deploy model due to operation error Elastic Load Balancing v2: "

@@ -110,6 +110,13 @@ SCHEDULING = (
         passing=True,
     ),
     rule(
+        "cordoned",
+        r"nodes are available.*node\(s\) were unschedulable",
+        "A node that might take the pod is cordoned: {detail}",
+        "Uncordon it once it may work again (kubectl uncordon <node>), or wait for a new one.",
+        passing=True,
+    ),
+    rule(
         "untolerated-taint",
         r"nodes are available.*untolerated taint",
         "The pod does not tolerate a taint: {detail}",
@@ -117,17 +124,17 @@ SCHEDULING = (
         passing=True,
     ),
     rule(
-        "no-node-matches",
-        r"nodes are available.*(?:didn't match Pod's node affinity|node selector)",
-        "No node has the labels that the pod asks for: {detail}",
-        "Run notebook 02 (nodes, label), or correct nodeSelector in the values.",
-        passing=True,
-    ),
-    rule(
         "no-room",
         r"nodes are available.*(?:Insufficient (?P<resource>[\w./-]+)|Too many pods)",
         "No node has room: {detail}",
         "Lower the requests in the values, or add nodes.",
+        passing=True,
+    ),
+    rule(
+        "no-node-matches",
+        r"nodes are available.*(?:didn't match Pod's node affinity|node selector)",
+        "No node has the labels that the pod asks for: {detail}",
+        "Run notebook 02 (nodes, label), or correct nodeSelector in the values.",
         passing=True,
     ),
     rule(
