@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,9 @@ class Master:
             index = self._runner.get_worker_index
             gone = {index(name) for name in silent}  # type: ignore[no-untyped-call]
             for shard in gone - self._lost - self._ends.keys():
-                print(f"The worker of shard {shard} is gone.", file=sys.stderr, flush=True)
                 self._lost.add(shard)
+                tell = partial(_tell_loss, shard)
+                events.quit.add_listener(tell)  # type: ignore[no-untyped-call]
                 self._runner.send_message(STOP)
                 self._end_with_last()
 
@@ -227,6 +229,11 @@ def summed(seconds: list[dict[str, Any]]) -> dict[str, Any]:
         "latency": dict(latency),
         **{name: sum(one[name] for one in seconds) for name in SUMS},
     }
+
+
+def _tell_loss(shard: int, **_: Any) -> None:
+    """After Locust's table, so that it is the last word of the log."""
+    print(f"The worker of shard {shard} is gone.", file=sys.stderr, flush=True)
 
 
 def _keep(msg: Any, **_: Any) -> None:

@@ -45,6 +45,7 @@ KINDS = {
     ("apps/v1", "daemonsets"): ("DaemonSet", True),
     ("apps/v1", "replicasets"): ("ReplicaSet", True),
     ("apps/v1", "statefulsets"): ("StatefulSet", True),
+    ("batch/v1", "jobs"): ("Job", True),
     ("networking.k8s.io/v1", "ingresses"): ("Ingress", True),
     ("networking.k8s.io/v1", "networkpolicies"): ("NetworkPolicy", True),
     ("policy/v1", "poddisruptionbudgets"): ("PodDisruptionBudget", True),
@@ -242,6 +243,8 @@ def _stored(
             return 200, found
         if not dry:
             del server.objects[key]
+        if kind == "Namespace":
+            return 200, {**(found or {}), "status": {"phase": "Terminating"}}
         gone = {"apiVersion": "v1", "kind": "Status", "status": "Success"}
         return 200, (found or gone) if kind in DELETED_ARE_TOLD else gone
     made = deepcopy(_merged(found or {}, body)) if method == "PATCH" else deepcopy(body)

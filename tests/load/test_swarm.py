@@ -57,6 +57,8 @@ def test_the_records_of_all_shards_come_together(both: tuple[Result, Result]) ->
 def test_the_figures_are_the_engines_within_noise(both: tuple[Result, Result]) -> None:
     own, swarm = (one.report.measured for one in both)
     assert (swarm.requests, swarm.ok) == (own.requests, own.ok)
+    if doubts := (*own.invalid, *swarm.invalid):
+        pytest.skip(f"this machine is too busy for figures: {doubts[0]}")
     for name in ("p50", "p95"):
         assert abs(swarm.latency[name].ms - own.latency[name].ms) < FINEST_MS
 

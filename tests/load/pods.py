@@ -1,0 +1,196 @@
+"""A cluster of one machine: jobs of a scripted API server become processes here.
+
+Helm installs into the server, this module plays controller and kubelet of the load's namespace, and
+`kubectl` is a script that knows `exec`. Of a job's template its command, arguments and environment
+count, so what is run is what the chart says; names of hosts, ports and folders are mapped to this
+machine's. The processes load only what the image would have.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from helpers.load import image, swarm
+from helpers.load.payload import Shape
+from helpers.services import MARK
+from helpers.serving.endpoint import Endpoint
+from tests.cluster.api_server import Body, Server
+
+from .conftest import scenario
+
+LOOK_S = 0.05
+KUBECTL = """#!{python}
+import json, os, subprocess, sys
+head, asked = sys.argv[1:sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1:]
+with open("{folder}/asked", "a") as log:
+    print(" ".join([*(one for one in head if "=" not in one), asked[0]]), file=log)
+pod = json.load(open("{folder}/master.json"))
+if "--namespace=load" not in head or "job/load-master" not in head:
+    sys.exit("error: there is no such pod")
+if "--stdin" not in head:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+command = [pod["words"].get(one, one).replace("/records", pod["records"]) for one in asked]
+if asked[0] == "tar" and os.path.exists("{folder}/cut"):
+    whole = subprocess.run(command, stdout=subprocess.PIPE).stdout
+    os.write(1, whole[:1536])
+    sys.exit(0)
+os.chdir(pod["cwd"])
+os.execvpe(command[0], command, os.environ | pod["env"])
+"""
+LOADED = """
+from gevent import monkey
+monkey.patch_all()
+import importlib.util, json, sys
+import locust.main
+import helpers.load.grpc
+spec = importlib.util.spec_from_file_location("locustfile", "helpers/load/locustfile.py")
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+print(json.dumps({name: getattr(one, "__file__", None) for name, one in sys.modules.items()}))
+"""
+
+
+def loaded(context: Path) -> dict[str, str | None]:
+    """Every module that Locust's worker and its engine have loaded in the image, and its file."""
+    shape = Shape("m", 1, (1,), 1, "i", "o")
+    endpoint = Endpoint(http="http://h", grpc="h:1", metrics="", server="")
+    chosen = scenario({"arrivals": "constant", "rate": 1, "duration_s": 1})
+    order = swarm.order(chosen, endpoint, shape, 1).model_dump_json()
+    said = subprocess.check_output(
+        [sys.executable, "-c", LOADED], cwd=context, text=True,
+        env=os.environ | {"GPU_E2E_ORDER": order, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    found: dict[str, str | None] = json.loads(said)
+    return found
+
+
+@dataclass
+class Pods:
+    """The pods of the load's namespace.
+
+    Attributes:
+        server: Whose jobs they are of.
+        folder: For the image's files, the records, and the log of kubectl.
+        port: Of the master on this machine.
+        mark: That the processes carry.
+        waiting: Why no pod starts, as the kubelet would say; empty where all do.
+        workers: The workers' processes.
+    """
+
+    server: Server
+    folder: Path
+    port: int
+    mark: str
+    waiting: str = ""
+    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _running: set[str] = field(default_factory=set)
+
+    @property
+    def kubectl(self) -> Path:
+        """The script that stands for kubectl."""
+        return self.folder / "kubectl"
+
+    @property
+    def asked(self) -> list[str]:
+        """What kubectl was called for: its own arguments, and the program's name."""
+        return (self.folder / "asked").read_text().splitlines()
+
+    @contextlib.contextmanager
+    def playing(self) -> Iterator["Pods"]:
+        """Play until the block ends; every process is gone then."""
+        image.context(self.folder / "app")
+        (self.folder / "records").mkdir()
+        self.kubectl.write_text(KUBECTL.format(python=sys.executable, folder=self.folder))
+        self.kubectl.chmod(0o755)
+        ended = threading.Event()
+
+        def play() -> None:
+            while not ended.wait(LOOK_S):
+                self._look()
+
+        thread = threading.Thread(target=play)
+        thread.start()
+        try:
+            yield self
+        finally:
+            ended.set()
+            thread.join()
+            self._end()
+
+    def cut_streams(self) -> None:
+        """From now on `kubectl exec` ends early when records are fetched."""
+        (self.folder / "cut").touch()
+
+    def _look(self) -> None:
+        jobs = {one["metadata"]["name"]: one for one in list(self.server.objects.values())
+                if one["kind"] == "Job"}  # fmt: skip
+        for name in jobs.keys() - self._running:
+            self._start(name, deepcopy(jobs[name]))
+        for name in self._running - jobs.keys():
+            self._running.discard(name)
+            self._remove_pods(name)
+            if name.endswith("worker"):
+                self._end()
+
+    def _start(self, name: str, job: Body) -> None:
+        self._running.add(name)
+        template = job["spec"]["template"]
+        (container,) = template["spec"]["containers"]
+        variables = {one["name"]: self._here(one["value"]) for one in container["env"]}
+        variables |= {MARK: self.mark, "HOME": str(self.folder)}
+        if name.endswith("master"):
+            variables["LOCUST_MASTER_BIND_HOST"] = "127.0.0.1"
+            pod = {"env": variables, "cwd": str(self.folder / "app"),
+                   "records": str(self.folder / "records"),
+                   "words": {"python": sys.executable}}  # fmt: skip
+            (self.folder / "master.json").write_text(json.dumps(pod))
+        for number in range(job["spec"].get("completions", 1)):
+            if name.endswith("worker") and not self.waiting:
+                command = [self._here(one) for one in (*container["command"], *container["args"])]
+                self.workers.append(self._process(command, variables))
+            self.server.put(self._pod(f"{name}-{number}", template, container))
+
+    def _process(self, command: list[str], variables: dict[str, str]) -> "subprocess.Popen[bytes]":
+        with (self.folder / "workers.log").open("ab") as log:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.folder / "app", env=os.environ | variables,
+            )  # fmt: skip
+
+    def _here(self, text: str) -> str:
+        """A word of the cluster as one of this machine."""
+        known = {"python": sys.executable, "5557": str(self.port),
+                 "/records": str(self.folder / "records"),
+                 "--master-host=load-master": "--master-host=127.0.0.1",
+                 "--master-port=5557": f"--master-port={self.port}"}  # fmt: skip
+        return known.get(text, text)
+
+    def _pod(self, name: str, template: Body, container: Body) -> Body:
+        status: dict[str, Any] = {"phase": "Running"}
+        if self.waiting:
+            state = {"waiting": {"reason": self.waiting, "message": "no such image"}}
+            status = {"phase": "Pending", "containerStatuses": [
+                {"name": container["name"], "image": container["image"], "imageID": "",
+                 "ready": False, "restartCount": 0, "state": state}]}  # fmt: skip
+        meta = {"name": name, "namespace": "load", "labels": template["metadata"]["labels"]}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"],
+                "status": status}  # fmt: skip
+
+    def _remove_pods(self, job: str) -> None:
+        for key in [key for key in list(self.server.objects) if key[1] == "pods"]:
+            if key[3].startswith(job):
+                del self.server.objects[key]
+
+    def _end(self) -> None:
+        for one in self.workers:
+            one.terminate()
+        for one in self.workers:
+            one.wait(10)
+        self.workers.clear()
