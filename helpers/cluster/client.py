@@ -190,8 +190,7 @@ def refusal(error: ApiException) -> str:
 def delete(call: Any, *place: str) -> None:
     """Delete an object; one that is gone already is as good.
 
-    What is answered is not read: while a finalizer holds the object, the API answers with the
-    object itself, where the official client expects a `Status`, and falls over.
+    An object that a finalizer holds is there until its controller has acted.
 
     Args:
         call: The official client's method, such as `core.delete_namespaced_service`.
@@ -201,7 +200,7 @@ def delete(call: Any, *place: str) -> None:
         ApiException: The cluster refuses; to be called inside `asking`.
     """
     try:
-        call(*place, _preload_content=False).read()
+        call(*place)
     except ApiException as error:
         if error.status != 404:
             raise

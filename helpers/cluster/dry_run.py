@@ -19,6 +19,7 @@ from helpers.cluster.client import Cluster
 from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding
 from helpers.cluster.helm import Helm
+from helpers.cluster.lock import Lock
 from helpers.cluster.objects import Resource
 from helpers.cluster.rendering import CHART
 from helpers.cluster.waits import Seen
@@ -67,6 +68,8 @@ def ask(cluster: Cluster, bodies: Sequence[Mapping[str, Any]]) -> tuple[Finding,
 def install(run: Run, cluster: Cluster, image: str, models: Sequence[str]) -> str:
     """Install the chart with its CPU values, wait, and run `helm test`; what Helm says of it.
 
+    Its namespace is labelled as Triton's own is, so that Pod Security admission judges the pods.
+
     Args:
         run: Whose patience is used.
         cluster: Where.
@@ -83,9 +86,9 @@ def install(run: Run, cluster: Cluster, image: str, models: Sequence[str]) -> st
         f"image: {{repository: {repository}, digest: '{digest}'}}\n"
         f"modelRepository: {{load: {list(models)}}}\n",
     )
-    with namespace(cluster, release):
-        helm.apply(release, CHART, release, _values(chosen))
-        try:
+    with namespace(cluster, release, _labels()):
+        try:  # an installation that fails half-way leaves objects of the whole cluster, too
+            helm.apply(release, CHART, release, _values(chosen))
             pace = nodes.pace(run, run.profile.cluster.rollout_s)
             rollout_wait.wait(cluster, release, release, pace)
             return helm.test(release, release)
@@ -94,7 +97,9 @@ def install(run: Run, cluster: Cluster, image: str, models: Sequence[str]) -> st
 
 
 @contextlib.contextmanager
-def namespace(cluster: Cluster, name: str) -> Iterator[None]:
+def namespace(
+    cluster: Cluster, name: str, labels: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """A namespace that is removed again, unless it was there before.
 
     Raises:
@@ -105,13 +110,14 @@ def namespace(cluster: Cluster, name: str) -> Iterator[None]:
             one["metadata"]["name"] for one in cluster.plain(cluster.core.list_namespace())["items"]
         }
         if not before:
-            cluster.core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name)))
+            meta = V1ObjectMeta(name=name, labels=dict(labels or {}))
+            cluster.core.create_namespace(V1Namespace(metadata=meta))
     try:
         yield
     finally:
         if not before:
             with client.asking(f"The removal of namespace {name}", namespace=name):
-                cluster.core.delete_namespace(name)
+                client.delete(cluster.core.delete_namespace, name)
 
 
 def wait_gone(cluster: Cluster, name: str, run: Run) -> None:
@@ -126,6 +132,12 @@ def wait_gone(cluster: Cluster, name: str, run: Run) -> None:
         lambda: f"Something holds it: kubectl get namespace {name} -o yaml shows what.",
         nodes.pace(run, run.profile.cluster.release_s),
     )
+
+
+def _labels() -> dict[str, str]:
+    """Those of Triton's namespace in the lock file."""
+    name = contract.load().namespaces.triton
+    return next((one.labels for one in Lock.load().namespaces if one.name == name), {})
 
 
 def _values(chosen: Path) -> list[Path]:
