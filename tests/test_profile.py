@@ -113,3 +113,12 @@ def test_the_rehearsal_fires_about_three_minutes() -> None:
 def test_profile_files_hold_no_duplicate_truth() -> None:
     for path in PROFILES.glob("*.yaml"):
         assert set(yaml.safe_load(path.read_text())) == set(Profile.model_fields)
+
+
+def test_pods_fire_on_aws_alone_and_without_tls() -> None:
+    assert Profile.load_named("aws").load.control == "embedded"
+    assert Profile.load_named("aws", "load.control=cluster").load.control == "cluster"
+    with pytest.raises(Problem, match="only target aws has a cluster"):
+        Profile.load_named("rehearsal", "load.control=cluster")
+    with pytest.raises(Problem, match="wants https, which ends at the load balancer"):
+        Profile.load_named("aws", "load.control=cluster, load.scenarios.spike.protocol=https")

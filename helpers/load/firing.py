@@ -1,12 +1,13 @@
 """Fires the scenarios of a run, and reports what came of them."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from helpers import services
 from helpers.load import calibration, engine, live, preflight, recorder, tables
 from helpers.load.capacity import find_capacity
+from helpers.load.crew import Start
 from helpers.load.report import Capacity, LoadReport, ScenarioReport
 from helpers.run import Run
 from helpers.scenario import Scenario
@@ -24,7 +25,8 @@ async def fire(run: Run, endpoint: Endpoint, *, calibrate: bool = True) -> LoadR
     Args:
         run: The run it belongs to.
         endpoint: The server to fire at.
-        calibrate: Whether to measure first what the client itself adds.
+        calibrate: Whether to measure first what the client itself adds; never for pods, as it
+            would be said of this machine.
 
     Raises:
         Problem: A scenario cannot be sent to this server, or a worker process failed.
@@ -34,12 +36,14 @@ async def fire(run: Run, endpoint: Endpoint, *, calibrate: bool = True) -> LoadR
     for scenario in scenarios:
         tables.clear(run.folder, scenario.name)
         preflight.check(endpoint, scenario)
-    wires = sorted({_wire(one) for one in scenarios}) if calibrate else []
+    control = _control(run)
+    here = calibrate and control == "embedded"
+    wires = sorted({_wire(one) for one in scenarios}) if here else []
     report = LoadReport(
         calibrations=tuple([await calibration.measure(wire) for wire in wires]), scenarios=()
     )
     for scenario in scenarios:
-        played = await _fire_one(run, endpoint, scenario)
+        played = await _fire_one(run, endpoint, scenario, control)
         report = report.model_copy(update={"scenarios": (*report.scenarios, played)})
         run.save(report)
     return report
@@ -62,6 +66,8 @@ async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
     if search is None:
         print("The profile leaves the search for the capacity out.")
         return None
+    if run.profile.load.control == "cluster":
+        print("The capacity is searched from this machine, through the load balancer.")
     (run.folder / Capacity.path()).unlink(missing_ok=True)
     kpis = run.profile.kpis
     scenario = next(one for one in run.profile.load.scenarios if one.name == kpis.scenario)
@@ -75,7 +81,18 @@ async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
     return found
 
 
-async def _fire_one(run: Run, endpoint: Endpoint, scenario: Scenario) -> ScenarioReport:
+def _control(run: Run) -> Literal["embedded"] | Start:
+    """Who fires, as the profile says."""
+    if run.profile.load.control == "embedded":
+        return "embedded"
+    from helpers.load import in_cluster  # slow to import, as it knows the cluster's API
+
+    return in_cluster.of_run(run).start
+
+
+async def _fire_one(
+    run: Run, endpoint: Endpoint, scenario: Scenario, control: Literal["embedded"] | Start
+) -> ScenarioReport:
     watch = live.shown(scenario.name)
 
     def told(kind: str, what: Any) -> None:
@@ -98,6 +115,7 @@ async def _fire_one(run: Run, endpoint: Endpoint, scenario: Scenario) -> Scenari
         max_connections=run.profile.load.max_connections,
         mark=run.mark,
         watched={one.name: one.pid for one in services.recorded(run) if one.name == SERVER},
+        control=control,
     )
     return result.report
 

@@ -1,6 +1,6 @@
 """What is fired at the service, and what it is judged by."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -53,8 +53,11 @@ class Load(Settings):
         capacity: How the capacity is searched afterwards, with the model and protocol of the
             scenario that the targets are held against; None leaves it out.
         max_connections: Most HTTP connections at a time.
+        control: Where from is fired: `embedded` is this machine; `cluster` is pods on the
+            cluster's CPU nodes, one for each of a scenario's workers, straight at Triton's Service.
     """
 
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1)]
     capacity: CapacitySearch | None = None
     max_connections: Count = 256
+    control: Literal["embedded", "cluster"] = "embedded"

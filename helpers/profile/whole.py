@@ -65,6 +65,19 @@ class Profile(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _pods_have_a_cluster(self) -> Self:
+        if self.load.control == "cluster":
+            if self.target != "aws":
+                raise ValueError("load.control is 'cluster', and only target aws has a cluster")
+            for scenario in self.load.scenarios:
+                if scenario.protocol == "https":
+                    raise ValueError(
+                        f"scenario '{scenario.name}' wants https, which ends at the load balancer: "
+                        "with load.control 'cluster' give it http or grpc"
+                    )
+        return self
+
     @classmethod
     def load_named(cls, name: str, settings: str = "") -> Self:
         """Read `profiles/<name>.yaml`, change what `settings` says, and check the whole.

@@ -18,10 +18,12 @@ from helpers.cluster import client, load_release
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
-from helpers.load import Result
+from helpers.load import Result, in_cluster
 from helpers.load.arrivals import schedule
 from helpers.load.in_cluster import InCluster, inside
 from helpers.load.progress import Second
+from helpers.profile import Profile
+from helpers.run import Run
 from helpers.scenario import Scenario
 from helpers.services import free_port, marked
 from tests.cluster import api_server, scenes
@@ -196,6 +198,23 @@ def test_what_an_earlier_load_has_left_is_removed_first(here: Place) -> None:
     here.pods.waiting = ""
     found = here.fire(scenario({**STEADY, "duration_s": 1}, workers=1))
     assert found.report.measured.ok == found.report.measured.requests > 100
+    assert here.left == []
+
+
+def test_the_profile_chooses_pods(
+    here: Place, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = profile.model_dump() | {"target": "aws"}
+    chosen = scenario({**STEADY, "duration_s": 1}, workers=2)
+    data["load"] = {"scenarios": [chosen.model_dump()], "control": "cluster"}
+    data["kpis"]["scenario"] = chosen.name
+    run = Run.create(Profile.model_validate(data), here.folder)
+    place = InCluster(here.cluster, IMAGE, Pace(60, 0.05), here.known.endpoint)
+    monkeypatch.setattr(in_cluster, "of_run", lambda _: place)
+    report = asyncio.run(load.fire(run, here.known.endpoint))
+    (played,) = report.scenarios
+    assert played.engine.endswith("2 Locust workers") and report.calibrations == ()
+    assert load.is_exported(run, report) and load.is_announced(run, report)
     assert here.left == []
 
 
