@@ -11,15 +11,28 @@ import pytest
 import yaml
 
 from helpers import tools
-from helpers.cluster import checks, contract, placement, planned, rendering
+from helpers.cluster import (
+    checks,
+    client,
+    contract,
+    placement,
+    planned,
+    releases,
+    rendering,
+    waits,
+)  # fmt: skip
 from helpers.cluster.checks import Setting
 from helpers.cluster.findings import Finding
+from helpers.cluster.helm import Helm
+from helpers.cluster.lock import Lock
 from helpers.cluster.manifest import parse
 from helpers.cluster.objects import Objects
+from helpers.cluster.waits import Pace, Seen
 from helpers.load.worker import Order
 from helpers.paths import ROOT
 from helpers.run import Run
 
+from . import control_plane, kubelets
 from .test_checks import planned_group
 
 pytestmark = pytest.mark.skipif(tools.find("helm") is None, reason="there is no helm here")
@@ -205,3 +218,24 @@ def test_a_wrong_value_is_explained(
     assert any(one.field == field and right in f"{one.wrong} {one.right}" for one in made.faults), (
         made.faults
     )
+
+
+@pytest.mark.skipif(bool(control_plane.absent()), reason=control_plane.absent())
+def test_a_real_scheduler_spreads_it_over_cpu_nodes(tmp_path: Path, setting: Setting) -> None:
+    """Opt-in, as `tests.cluster.control_plane` says; one GPU node has lost its taint."""
+    (gpu,) = [one for one in setting.cluster.nodes if one.name == "x-gpu-1"]
+    nodes = (*setting.cluster.nodes, replace(gpu, name="x-untainted", taints=()))
+    with control_plane.running(tmp_path) as config:
+        cluster = client.of_context(control_plane.CONTEXT, str(config))
+        releases.prepare(cluster, Lock.load())
+        kubelets.join(cluster, nodes)
+        space = AGREED.namespaces.load
+        Helm.of(cluster).apply("load", CHART, space, [contract.CONTRACT, EXAMPLE])
+
+        def look() -> Seen:
+            pods = cluster.plain(cluster.core.list_namespaced_pod(space))["items"]
+            on = [one["spec"].get("nodeName", "") for one in pods]
+            return Seen(len(on) == 3 and all(on), ",".join(sorted(on)))
+
+        seen = waits.until("pods bound", look, lambda: "", Pace(30, 0.2))
+    assert set(seen.text.split(",")) == {"x-system-1", "x-system-2"}
