@@ -35,7 +35,10 @@ def services(scope: Scope) -> Iterator[Finding]:
     """A Service selects pods, and each of its ports is open on every one of them."""
     for one in scope.objects.of_kind("Service"):
         selector = one["spec"]["selector"]
-        if one["spec"]["type"].text == "ExternalName" or not selector.given:
+        if one["spec"]["type"].text == "ExternalName" or _served_otherwise(scope, one):
+            continue
+        if not selector.entries:
+            yield one.fault(selector, "without a selector it has no endpoints", "its pods' labels")
             continue
         pods = _chosen(scope, one, selector, plain=True)
         if not pods:
@@ -43,6 +46,15 @@ def services(scope: Scope) -> Iterator[Finding]:
         for pod in pods:
             for port in one["spec"]["ports"]:
                 yield from _target(one, pod, port)
+
+
+def _served_otherwise(scope: Scope, one: Resource) -> bool:
+    """Whether somebody lists the endpoints of a Service by hand."""
+    label = "kubernetes.io/service-name"
+    slices = scope.objects.of_kind("EndpointSlice")
+    return scope.objects.find("Endpoints", one.namespace, one.name) is not None or any(
+        each.labels.get(label) == one.name and each.namespace == one.namespace for each in slices
+    )
 
 
 def _target(one: Resource, pod: Pod, port: Field) -> Iterator[Finding]:
