@@ -74,6 +74,31 @@ def test_a_surplus_after_an_answer_is_not_taken_for_the_next_one(
     assert server.inferences == 20
 
 
+FORGED = (
+    WHOLE,
+    WHOLE.replace(str(len(TENSOR)).encode(), b"4" * len(str(len(TENSOR)))),  # declares other sizes
+    WHOLE.replace(b"200 OK", b"500 KO"),
+    WHOLE[:-1],
+    WHOLE + b"x",
+)
+
+
+def test_an_answer_as_long_as_a_good_one_is_judged_by_what_it_says(
+    make_run: MakeRun, server: KnownServer
+) -> None:
+    async def good_and_forged(
+        server: KnownServer, number: int, writer: asyncio.StreamWriter
+    ) -> bool:
+        said = FORGED[number % len(FORGED)]
+        writer.write(said)
+        return len(said) == len(WHOLE)
+
+    server.behaviour = good_and_forged
+    table = play_http(make_run(scenario(STEADY)), server)
+    counted = dict(table["outcome"].value_counts())
+    assert counted == {"ok": 8, "bad-output": 4, "http-500": 4, "disconnected": 4}
+
+
 def test_no_answer_is_a_time_out_and_a_late_one_is_credited_to_nothing(
     make_run: MakeRun, server: KnownServer
 ) -> None:
