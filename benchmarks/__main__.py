@@ -7,10 +7,16 @@ import os
 import sys
 import time
 
-from benchmarks import peak, serving, timing
+from benchmarks import live, peak, records, serving, timing
 from helpers.errors import Problem
 
-BENCHMARKS = {"peak": peak.measure, "timing": timing.measure, "serving": serving.measure}
+BENCHMARKS = {
+    "peak": peak.measure,
+    "timing": timing.measure,
+    "serving": serving.measure,
+    "records": records.measure,
+    "live": live.measure,
+}
 
 
 def main(names: list[str]) -> None:

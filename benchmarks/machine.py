@@ -2,12 +2,16 @@
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
+
+from helpers.errors import Problem
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,19 @@ def conditions(before: Snapshot, after: Snapshot) -> dict[str, float]:
         "others": round(max(others, 0.0) / seconds, 3),
         "steal": round((after.stolen - before.stolen) / seconds, 3),
     }
+
+
+def own_peak_mib() -> float:
+    """The most memory that this process has had resident.
+
+    Raises:
+        Problem: The system does not tell.
+    """
+    status = Path("/proc/self/status")  # `ru_maxrss` begins with what the parent had
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else "")
+    if found is None:
+        raise Problem("This system does not tell a process's peak of memory; Linux does.")
+    return int(found[1]) / 1024
 
 
 def described(manifest: dict[str, Any]) -> str:

@@ -29,6 +29,11 @@ GOALS = {
         "two processes at 10,000/s over HTTP: sent in time": ">= 98",
     },
     "serving": {"Triton over bare ONNX Runtime: resnet50 at 224 px": ">= 0.95"},
+    "records": {
+        "peak memory of a worker that fires 10,000,000 requests": "<= 1024",
+        "peak memory of assembling and reporting 10,000,000 requests": "<= 1024",
+    },
+    "live": {"CPU of the live chart": "<= 2"},
 }
 
 

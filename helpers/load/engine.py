@@ -110,8 +110,8 @@ async def run(
             told("load-stop", outcome)
         table = assemble(folder, scenario)
     after = await asyncio.to_thread(_settled, endpoint.metrics, scenario.model, before, table)
-    report = _report(scenario, table, end, before, after, memory.report(), objective_ms)
-    return Result(report, folder)
+    found = report(scenario, table, end, before, after, memory.report(), objective_ms)
+    return Result(found, folder)
 
 
 def _new_folder(name: str) -> Path:
@@ -140,7 +140,7 @@ def _settled(url: str, model: str, before: Counters | None, table: Dataset) -> C
         time.sleep(0.1)
 
 
-def _report(
+def report(
     scenario: Scenario,
     table: Dataset,
     end: dict[str, Any],
@@ -149,6 +149,17 @@ def _report(
     memory: dict[str, Memory],
     objective_ms: float | None,
 ) -> ScenarioReport:
+    """The figures of a scenario that was fired.
+
+    Args:
+        scenario: What was fired.
+        table: Every request of it.
+        end: What the workers told at their end.
+        before: Triton's counters before the first request; None where they could not be read.
+        after: Its counters after the last one.
+        memory: Resident memory by process.
+        objective_ms: Good answers within this count as goodput.
+    """
     server = after.since(before) if before and after else None
     agreement, contradiction = counters.compare(figures.outcomes(table), server)
     phases, measured = figures.reports(table, scenario, objective_ms)
