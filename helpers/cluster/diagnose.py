@@ -14,7 +14,6 @@ LAST_LINES = 8
 LAST_EVENTS = 5
 LAST_ACTIVITIES = 10
 FAILED = ("Failed", "Cancelled")
-BACK_OFF = ("CrashLoopBackOff", "RunContainerError", "StartError", "Error", "OOMKilled")
 
 
 @dataclass(frozen=True)

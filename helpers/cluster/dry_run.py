@@ -14,7 +14,7 @@ from kubernetes.client import V1Namespace, V1ObjectMeta
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
-from helpers.cluster import client, contract, nodes, rollout_wait, waits
+from helpers.cluster import client, contract, nodes, rollout_wait
 from helpers.cluster.client import Cluster
 from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding
@@ -22,7 +22,6 @@ from helpers.cluster.helm import Helm
 from helpers.cluster.lock import Lock
 from helpers.cluster.objects import Resource
 from helpers.cluster.rendering import CHART
-from helpers.cluster.waits import Seen
 from helpers.errors import Unavailable
 from helpers.run import Run
 
@@ -120,20 +119,6 @@ def namespace(
                 client.delete(cluster.core.delete_namespace, name)
 
 
-def wait_gone(cluster: Cluster, name: str, run: Run) -> None:
-    """Wait until a namespace, and all that was in it, is gone.
-
-    Raises:
-        Problem: It is still there when the time is over.
-    """
-    waits.until(
-        f"namespace {name} gone",
-        lambda: _gone(cluster, name),
-        lambda: f"Something holds it: kubectl get namespace {name} -o yaml shows what.",
-        nodes.pace(run, run.profile.cluster.release_s),
-    )
-
-
 def _labels() -> dict[str, str]:
     """Those of Triton's namespace in the lock file."""
     name = contract.load().namespaces.triton
@@ -142,13 +127,6 @@ def _labels() -> dict[str, str]:
 
 def _values(chosen: Path) -> list[Path]:
     return [contract.CONTRACT, CPU_VALUES, chosen]
-
-
-def _gone(cluster: Cluster, name: str) -> Seen:
-    with client.asking(f"The namespace {name}"):
-        found = cluster.plain(cluster.core.list_namespace())["items"]
-    left = any(one["metadata"]["name"] == name for one in found)
-    return Seen(not left, "still there" if left else "gone")
 
 
 def _apply(cluster: Cluster, body: Mapping[str, Any]) -> Finding | None:

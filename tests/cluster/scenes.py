@@ -9,7 +9,6 @@ from helpers.cluster import balancer, contract
 
 Body = dict[str, Any]
 AGREED = contract.load().gpu
-OWNED = {"app.kubernetes.io/instance": "triton", "app.kubernetes.io/name": "triton"}
 
 
 def load_balancer(aws: Account, stack: Stack, **tags: str) -> tuple[str, str]:

@@ -21,7 +21,6 @@ HELM_ANNOTATIONS = frozenset({
 POD_SECURITY = frozenset({"privileged", "baseline", "restricted"})
 # length limits shorter than the general one: names of what these make are longer
 SHORTER = {"CronJob": 52, "StatefulSet": 63, "Job": 63}
-LABEL_KINDS = ("Service", "Namespace")
 RBAC_KINDS = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 ANNOTATIONS_LIMIT = 256 * 1024
 _SELECTORS = ("matchLabels", "nodeSelector")
