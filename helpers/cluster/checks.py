@@ -26,7 +26,7 @@ from helpers.cluster.contract import Contract
 from helpers.cluster.daemons import Standing
 from helpers.cluster.findings import Finding, Line
 from helpers.cluster.manifest import parse
-from helpers.cluster.objects import Objects, Pod
+from helpers.cluster.objects import Objects, Pod, Resource
 from helpers.cluster.planned import Cluster
 from helpers.cluster.rendering import CHART
 from helpers.cluster.reports import ChartChecks
@@ -36,11 +36,26 @@ from helpers.paths import ROOT
 from helpers.run import Run
 
 RELEASE = "triton"
-# Sends rendered objects to a real API server and returns what it refuses.
-DryRun = Callable[[Sequence[Mapping[str, Any]]], Sequence[Finding]]
 RENDERED = "cluster/rendered/triton.yaml"
 NO_SERVER = "no kubeconfig was given: no API server has seen the objects"
 NOT_RENDERED = "helm did not render the chart"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a real API server says of objects that it is asked to take.
+
+    Attributes:
+        refused: What it does not take.
+        unknown: Objects whose kind it does not have.
+    """
+
+    refused: tuple[Finding, ...]
+    unknown: tuple[Resource, ...] = ()
+
+
+# Sends rendered objects to a real API server.
+DryRun = Callable[[Sequence[Mapping[str, Any]]], Answer]
 
 
 @dataclass(frozen=True)
@@ -200,9 +215,24 @@ def _checked(
     lines = list(examine(found, setting, name))
     if dry_run is None:
         return [*lines, Line(check="dry run", values=name, label="NOT CHECKED", seen=NO_SERVER)]
-    refused = tuple(dry_run([one.body for one in found]))
-    seen = "a real API server's answer to every object"
-    return [*lines, Line(check="dry run", values=name, label="REAL", seen=seen, findings=refused)]
+    return [*lines, _asked(found, setting, name, dry_run)]
+
+
+def _asked(found: Objects, setting: Setting, name: str, dry_run: DryRun) -> Line:
+    answer = dry_run([one.body for one in found])
+    to_come = [one for one in answer.unknown if one.group in setting.around.crd_groups]
+    missing = tuple(
+        one.fault(one["kind"], "the API server has no such kind", "a kind that it has")
+        for one in answer.unknown
+        if one not in to_come
+    )
+    seen = f"a real API server's answer to {len(found.all) - len(to_come)} objects"
+    seen += "".join(
+        f"; not {one.kind}, whose definition comes with {setting.around.crd_groups[one.group]}"
+        for one in to_come
+    )
+    findings = (*answer.refused, *missing)
+    return Line(check="dry run", values=name, label="REAL", seen=seen, findings=findings)
 
 
 _STATIC = ("schema", "rules", "placement", "rollout", "selection")

@@ -15,6 +15,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
 from helpers.cluster import client, contract, nodes, rollout_wait
+from helpers.cluster.checks import Answer
 from helpers.cluster.client import Cluster
 from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding
@@ -44,10 +45,11 @@ def of_run(run: Run) -> Cluster:
     return client.of_context(run.profile.cluster.context)
 
 
-def ask(cluster: Cluster, bodies: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
-    """Have the API server apply every object without storing it; what it refuses.
+def ask(cluster: Cluster, bodies: Sequence[Mapping[str, Any]]) -> Answer:
+    """Have the API server apply every object without storing it; what it says.
 
-    Namespaces that are not there are made for the time of the question.
+    Objects of a namespace that is not there are asked for in one that is made for the question,
+    under a name of its own: one that was used just before may still be on its way out.
 
     Args:
         cluster: Whose API server.
@@ -57,11 +59,17 @@ def ask(cluster: Cluster, bodies: Sequence[Mapping[str, Any]]) -> tuple[Finding,
         Problem: The cluster cannot be reached.
     """
     wanted = {Field(one)["metadata"]["namespace"].text for one in bodies} - {""}
+    refused: list[Finding] = []
+    unknown: list[Resource] = []
     with contextlib.ExitStack() as made:
-        for name in sorted(wanted):
-            made.enter_context(namespace(cluster, name))
-        found = [_apply(cluster, body) for body in bodies]
-    return tuple(one for one in found if one)
+        places = {name: made.enter_context(_place(cluster, name)) for name in sorted(wanted)}
+        kinds = cluster.dynamic().resources
+        for body in bodies:
+            try:
+                refused += _apply(kinds, body, places)
+            except ResourceNotFoundError:
+                unknown.append(Resource(body))
+    return Answer(tuple(refused), tuple(unknown))
 
 
 def install(run: Run, cluster: Cluster, image: str, models: Sequence[str]) -> str:
@@ -85,7 +93,7 @@ def install(run: Run, cluster: Cluster, image: str, models: Sequence[str]) -> st
         f"image: {{repository: {repository}, digest: '{digest}'}}\n"
         f"modelRepository: {{load: {list(models)}}}\n",
     )
-    with namespace(cluster, release, _labels()):
+    with namespace(cluster, release, _labels(contract.load().namespaces.triton)):
         try:  # an installation that fails half-way leaves objects of the whole cluster, too
             helm.apply(release, CHART, release, _values(chosen))
             pace = nodes.pace(run, run.profile.cluster.rollout_s)
@@ -104,12 +112,10 @@ def namespace(
     Raises:
         Problem: The cluster refuses, or cannot be reached.
     """
-    with client.asking(f"The namespace {name}", namespace=name):
-        before = name in {
-            one["metadata"]["name"] for one in cluster.plain(cluster.core.list_namespace())["items"]
-        }
-        if not before:
-            meta = V1ObjectMeta(name=name, labels=dict(labels or {}))
+    before = _stands(cluster, name)
+    if not before:
+        meta = V1ObjectMeta(name=name, labels=dict(labels or {}))
+        with client.asking(f"The namespace {name}", namespace=name):
             cluster.core.create_namespace(V1Namespace(metadata=meta))
     try:
         yield
@@ -119,9 +125,28 @@ def namespace(
                 client.delete(cluster.core.delete_namespace, name)
 
 
-def _labels() -> dict[str, str]:
-    """Those of Triton's namespace in the lock file."""
-    name = contract.load().namespaces.triton
+@contextlib.contextmanager
+def _place(cluster: Cluster, name: str) -> Iterator[str]:
+    """Where objects of a namespace can be asked for: there, or in one like it."""
+    if _stands(cluster, name):
+        yield name
+        return
+    other = f"{name}-{uuid.uuid4().hex[:6]}"
+    with namespace(cluster, other, _labels(name)):
+        yield other
+
+
+def _stands(cluster: Cluster, name: str) -> bool:
+    with client.asking(f"The namespace {name}", namespace=name):
+        found = cluster.plain(cluster.core.list_namespace())["items"]
+    return any(
+        one["metadata"]["name"] == name and one.get("status", {}).get("phase") != "Terminating"
+        for one in found
+    )
+
+
+def _labels(name: str) -> dict[str, str]:
+    """Those that a namespace has in the lock file."""
     return next((one.labels for one in Lock.load().namespaces if one.name == name), {})
 
 
@@ -129,29 +154,26 @@ def _values(chosen: Path) -> list[Path]:
     return [contract.CONTRACT, CPU_VALUES, chosen]
 
 
-def _apply(cluster: Cluster, body: Mapping[str, Any]) -> Finding | None:
-    name, meta = Resource(body).id, Field(body)["metadata"]
-    if not meta["name"].text:
-        return Finding(object=name, field="metadata.name", wrong="there is none", right="a name")
-    with client.asking(f"The dry run of {name}"):
+def _apply(kinds: Any, body: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[Finding]:
+    one = Resource(body)
+    if not one.name:
+        yield one.fault(one["metadata"]["name"], "there is none", "a name")
+        return
+    place = places.get(one["metadata"]["namespace"].text)
+    placed = {**body, "metadata": body["metadata"] | ({"namespace": place} if place else {})}
+    with client.asking(f"The dry run of {one.id}"):
         try:
-            kinds = cluster.dynamic().resources
-            resource = kinds.get(api_version=body["apiVersion"], kind=body["kind"])
+            resource = kinds.get(api_version=one.api_version, kind=one.kind)
             resource.server_side_apply(
-                body=dict(body), name=meta["name"].text, namespace=meta["namespace"].text or None,
-                field_manager=MANAGER, dry_run="All", query_params=[("fieldValidation", "Strict")],
-                force_conflicts=True,
+                body=placed, name=one.name, namespace=place, field_manager=MANAGER, dry_run="All",
+                query_params=[("fieldValidation", "Strict")], force_conflicts=True,
             )  # fmt: skip
-        except ResourceNotFoundError:
-            known = "a kind that the cluster knows: install the release that brings its CRD first"
-            return Finding(object=name, field="kind", wrong="no such kind", right=known)
         except ApiException as error:
             said = client.refusal(error)
-            if error.status in REFUSALS or said.startswith(WRONG_FORM):
-                right = "an object that the API server takes"
-                return Finding(object=name, field=_field(said), wrong=said, right=right)
-            raise
-    return None
+            if not (error.status in REFUSALS or said.startswith(WRONG_FORM)):
+                raise
+            right = "an object that the API server takes"
+            yield Finding(object=one.id, field=_field(said), wrong=said, right=right)
 
 
 def _field(said: str) -> str:

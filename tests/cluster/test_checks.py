@@ -11,9 +11,11 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from helpers import tools
 from helpers.cluster import checks, contract, planned, rendering
+from helpers.cluster.checks import Answer
 from helpers.cluster.findings import Finding
 from helpers.cluster.machines import MACHINES
 from helpers.cluster.manifest import parse
+from helpers.cluster.objects import Resource
 from helpers.cluster.planned import TEMPLATE
 from helpers.cluster.reports import ChartChecks
 from helpers.errors import Problem
@@ -58,15 +60,19 @@ def test_the_report_keeps_the_order_and_says_what_each_line_is_worth(run: Run) -
 def test_a_real_server_s_word_is_a_line_of_its_own(run: Run) -> None:
     asked: list[str] = []
 
-    def server(bodies: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    def server(bodies: Sequence[Mapping[str, Any]]) -> Answer:
         asked.extend(body["kind"] for body in bodies)
-        return [Finding(object="Deployment triton/triton", field="spec", wrong="no", right="yes")]
+        no = Finding(object="Deployment triton/triton", field="spec", wrong="no", right="yes")
+        unknown = [Resource(one) for one in bodies if one["kind"] in ("ServiceMonitor", "Pod")]
+        return Answer((no,), tuple(unknown))
 
     record = checks.run(run, dry_run=server)
     line = next(line for line in record.lines if line.check == "dry run")
     assert "Deployment" in asked
     assert (line.label, line.holds, record.holds) == ("REAL", False, False)
     assert record.faults[0].startswith("Deployment triton/triton: spec: no")
+    assert "ServiceMonitor, whose definition comes with kube-prometheus-stack" in line.seen
+    assert [one.object.split(" ")[0] for one in line.findings] == ["Deployment", "Pod"]
 
 
 @needs_helm

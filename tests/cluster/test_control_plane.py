@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,15 @@ def known_to_kubernetes(values: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("values", VALUES)
 def test_the_api_server_takes_every_object(cluster: Cluster, values: str) -> None:
-    assert dry_run.ask(cluster, known_to_kubernetes(values)) == ()
+    assert dry_run.ask(cluster, known_to_kubernetes(values)).refused == ()
+
+
+def test_a_run_s_checks_ask_it_again_and_again(cluster: Cluster, patient: Run) -> None:
+    for _ in range(2):  # each makes and removes a namespace
+        record = checks.run(patient, dry_run=partial(dry_run.ask, cluster))
+        asked = [line for line in record.lines if line.check == "dry run"]
+        assert [(line.label, line.findings) for line in asked] == [("REAL", ())] * 2
+        assert "kube-prometheus-stack" in asked[0].seen
 
 
 @pytest.mark.parametrize("values", VALUES)
@@ -96,11 +105,12 @@ def test_what_the_api_server_refuses_the_checks_find_without_it(
     good = known_to_kubernetes(values)
     refused, overlooked = 0, []
     for one in mutations(good, MUTATIONS, SEED):
-        said = dry_run.ask(cluster, [one.body])
+        answer = dry_run.ask(cluster, [one.body])
+        said = [*(each.wrong for each in answer.refused), *(each.id for each in answer.unknown)]
         refused += bool(said)
         bodies = [*good[: one.number], one.body, *good[one.number + 1 :]]
         if said and not checks.findings(bodies, setting):
-            overlooked.append(f"{one.what}: {said[0].wrong}")
+            overlooked.append(f"{one.what}: {said[0]}")
     assert refused > MUTATIONS / 4
     assert overlooked == []
 
