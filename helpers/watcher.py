@@ -28,6 +28,8 @@ def main() -> None:
     reasons: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: reasons.append("told to stop"))
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if spec["cores"]:
+        os.sched_setaffinity(0, spec["cores"])  # which the service inherits
     with Path(spec["log"]).open("ab") as log:
         child = subprocess.Popen(
             spec["command"],

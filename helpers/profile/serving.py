@@ -36,12 +36,18 @@ class Model(Settings):
 
 
 class Serving(Settings):
-    """How Triton serves: batching, instances, ports, patience."""
+    """How Triton serves: batching, instances, cores, ports, patience.
+
+    Attributes:
+        client_cores: Cores of this machine that a local server leaves to the load's client, which
+            would otherwise wait for one while a request is due; 0 for none.
+    """
 
     max_batch_size: Annotated[int, Field(ge=1, le=64)] = 32
     queue_delay_us: Annotated[int, Field(ge=0, le=100_000)] = 0
     instances: Annotated[int, Field(ge=1, le=16)] = 1
     threads: Annotated[int, Field(ge=1, le=64)] = 1
+    client_cores: Annotated[int, Field(ge=0, le=64)] = 1
     http_port: Port = 0
     grpc_port: Port = 0
     metrics_port: Port = 0

@@ -87,6 +87,7 @@ def start(
     env: dict[str, str] | None = None,
     program: str = "",
     leftovers: str = "",
+    cores: Sequence[int] = (),
 ) -> Service:
     """Start a service under its watcher and wait until it is ready.
 
@@ -100,6 +101,7 @@ def start(
         env: Variables added to the environment.
         program: Version or path shown to people.
         leftovers: Glob of files that it leaves when it is killed; removed when it has ended.
+        cores: Of this machine, the only ones it may use (Linux); empty for all.
 
     Raises:
         Problem: It ended or was not ready in time; the sentence quotes its log.
@@ -117,6 +119,7 @@ def start(
         "owner": os.environ.get(OWNER, ""),
         "grace_s": STOP_GRACE_S - 5,
         "leftovers": leftovers,
+        "cores": list(cores),
     }
     (folder / f"{name}.exit.json").unlink(missing_ok=True)
     log.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import requests
@@ -47,15 +48,27 @@ def serve(run: Run) -> Endpoint:
     }
     if tools.find("tritonserver"):
         folder = repository.build(run, exported, "python")
-        service = serve_folder(run, folder, _served(run), ports)
+        cores = _cores(wanted.client_cores)
+        service = serve_folder(run, folder, _served(run), ports, cores)
     else:
+        cores = []
         service = _start_container(run, exported, ports)
-    endpoint = _endpoint(service)
+    endpoint = _endpoint(service, cores)
     run.save(endpoint)
     return endpoint
 
 
-def serve_folder(run: Run, folder: Path, models: list[str], ports: dict[str, int]) -> Service:
+def _cores(left: int) -> list[int]:
+    """The cores of this machine without those that are left to the client; empty for all."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    mine = sorted(os.sched_getaffinity(0))
+    return mine[left:] if 0 < left < len(mine) else []
+
+
+def serve_folder(
+    run: Run, folder: Path, models: list[str], ports: dict[str, int], cores: Sequence[int] = ()
+) -> Service:
     """Start the wheel's server on a model repository, reachable from this machine alone.
 
     Args:
@@ -63,6 +76,7 @@ def serve_folder(run: Run, folder: Path, models: list[str], ports: dict[str, int
         folder: The model repository.
         models: Names of the models to load; it is waited for them.
         ports: By API: `http`, `grpc`, `metrics`.
+        cores: Of this machine, the only ones it may use; empty for all.
 
     Raises:
         Problem: There is no tritonserver, or it ended or did not get ready in time.
@@ -84,6 +98,7 @@ def serve_folder(run: Run, folder: Path, models: list[str], ports: dict[str, int
         },
         program="tritonserver",
         leftovers=str(SHM / f"{prefix}*"),
+        cores=cores,
     )
 
 
@@ -168,16 +183,17 @@ def _docker_runs() -> bool:
     return True
 
 
-def _endpoint(service: Service) -> Endpoint:
+def _endpoint(service: Service, cores: Sequence[int]) -> Endpoint:
     http = _http(service.ports)
     described = _get(f"{http}/v2")
     if described is None:
         raise Problem("Triton got ready and does not answer.", f"Its log is {service.log}.")
+    told = f", {len(cores)} of {os.cpu_count()} cores" if cores else ""
     return Endpoint(
         http=http,
         grpc=f"127.0.0.1:{service.ports['grpc']}",
         metrics=f"http://127.0.0.1:{service.ports['metrics']}/metrics",
-        server=f"tritonserver {described.json()['version']} (CPU)",
+        server=f"tritonserver {described.json()['version']} (CPU{told})",
     )
 
 

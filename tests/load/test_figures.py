@@ -116,8 +116,23 @@ def test_a_late_client_is_invalid() -> None:
     late[1500:1511] = 12.0
     phases, both = figures.reports(stored(table(played, 20.0, late)), played)
     assert phases[0].invalid == ()
-    assert "requests left 12.0 ms late (P99; the limit is 10 ms)" in phases[1].invalid[0]
+    assert "requests left 12.0 ms late (P99; the limit is 1 ms)" in phases[1].invalid[0]
     assert both.invalid == (f"phase b: {phases[1].invalid[0]}",)
+
+
+def test_a_client_that_is_always_a_little_late_is_invalid_where_answers_are_quick() -> None:
+    played = scenario(STEADY)
+    late = np.full(1000, 0.3)
+    assert measured(table(played, 7.0, late), played).invalid == ()
+    (doubt,) = measured(table(played, 5.0, late), played).invalid
+    assert "left 0.30 ms late (P50; the limit is 5 % of the latency's" in doubt
+
+
+def test_the_last_of_a_burst_may_leave_after_the_first() -> None:
+    played = scenario({"name": "a", "arrivals": "burst", "count": 1000, "duration_s": 1})
+    late = np.linspace(0, 3, 1000)
+    assert measured(table(played, 100.0, late), played).invalid == ()
+    assert len(measured(table(played, 20.0, late), played).invalid) == 2
 
 
 @pytest.mark.parametrize(

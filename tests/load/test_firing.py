@@ -16,6 +16,7 @@ import pytest
 
 from helpers import load, services
 from helpers.errors import Problem
+from helpers.load import figures
 from helpers.load.arrivals import schedule
 from helpers.load.report import LoadReport, ScenarioReport
 from helpers.run import Run
@@ -132,6 +133,16 @@ def test_disagreement_with_triton_invalidates(make_run: MakeRun, server: KnownSe
     one = only(fire(make_run(scenario({**QUICK, "duration_s": 1})), server))
     assert one.agreement in one.invalid
     assert "successes, but the client" in one.agreement
+
+
+def test_a_late_client_gets_a_second_chance_and_the_report_says_so(
+    make_run: MakeRun, server: KnownServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "SEND_ERROR_LIMIT_MS", -1.0)  # nobody is in time
+    run = make_run(scenario({**QUICK, "duration_s": 0.5}))
+    one = only(fire(run, server))
+    assert "the client was the bottleneck" in one.repeated and one.client_was_late
+    assert len(run.events("load-start")) == len(run.events("load-stop")) == 2
 
 
 def test_a_server_that_does_not_keep_up_is_overloaded_not_invalid(

@@ -3,6 +3,8 @@
 from helpers.load.report.phase import PhaseReport
 from helpers.scenario import Settings
 
+CLIENT = "the client was the bottleneck"  # how a doubt ends that is the client's fault
+
 
 class Trend(Settings):
     """A slope by Theil and Sen, with a 95 % confidence interval (Sen 1968).
@@ -72,6 +74,7 @@ class ScenarioReport(Settings):
         engine: Which client sent the requests.
         started: UTC, ISO 8601, of second 0.
         stopped: Why the scenario ended early; empty where it did not.
+        repeated: Why these are the figures of a second firing; empty where the first was good.
         objective_ms: Good answers within this are goodput; None where there is no objective.
         phases: Each phase by itself.
         measured: All phases but warm-ups together.
@@ -101,6 +104,12 @@ class ScenarioReport(Settings):
     memory: dict[str, Memory]
     client_cpu_share: float
     invalid: tuple[str, ...]
+    repeated: str = ""
+
+    @property
+    def client_was_late(self) -> bool:
+        """Whether the client, and not the server, is why the figures must not be believed."""
+        return any(one.endswith(CLIENT) for one in self.invalid)
 
     @property
     def sentence(self) -> str:
