@@ -33,11 +33,11 @@ def capacity_curve(run: Run) -> None:
         axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=2)
         title = f"Capacity: {found.sentence}"
         axes.set_title(title)
-        doubted = [f"{one.rate:.0f}/s" for one in found.steps if one.invalid]
+        doubted = [f"{one.rate:,.0f}/s" for one in found.steps if one.invalid]
         if doubted:
             style.footnote(figure, f"Not to be believed: {', '.join(doubted)}", style.VERMILION)
         knee = found.knee
-        told = f" The knee lies at {knee.throughput_rps:.0f}/s." if knee else ""
+        told = f" The knee lies at {knee.throughput_rps:,.0f}/s." if knee else ""
         alt = (
             f"Latency percentiles of {found.model} over {found.protocol} at {len(steps)} rates. "
             f"{title}.{told} A line marks MLPerf's Server limit for ResNet50, "
@@ -72,7 +72,7 @@ def _limits(axes: Axes, found: Capacity) -> None:
                  label=f"MLPerf Server, ResNet50: P99 ≤ {MLPERF_RESNET50_P99_MS:g} ms")  # fmt: skip
     if found.knee and found.knee.p50_ms:
         axes.annotate(
-            f"knee, {found.knee.throughput_rps:.0f}/s",
+            f"knee, {found.knee.throughput_rps:,.0f}/s",
             (found.knee.throughput_rps, found.knee.p50_ms),
             xytext=(0, -26),
             textcoords="offset points",

@@ -121,17 +121,17 @@ def telemetry(gpu: float | None = None) -> Telemetry:
 
 
 def capacity() -> Capacity:
-    """A server that bends at 200 a second and holds the objective up to 300."""
+    """A server that bends at 2,000 a second and holds the objective up to 3,000."""
     steps = tuple(
         Step(
             rate=rate, throughput_rps=rate, goodput_rps=rate, p50_ms=p50, p95_ms=2 * p50,
             p99_ms=3 * p50, error_rate_pct=0.0, overloaded=p50 > 50, invalid=(), holds=p50 < 40,
         )
-        for rate, p50 in ((100, 5.0), (200, 6.0), (300, 30.0), (350, 90.0))
+        for rate, p50 in ((1000, 5.0), (2000, 6.0), (3000, 30.0), (3500, 90.0))
     )  # fmt: skip
     return Capacity(
         model="mobilenetv2", protocol="http", scenario="soak", objective_p99_ms=120.0,
-        capacity_rps=300.0, steps=steps,
+        capacity_rps=3000.0, steps=steps,
     )  # fmt: skip
 
 

@@ -37,8 +37,8 @@ class Step(Settings):
         p99 = "–" if self.p99_ms is None else f"{self.p99_ms:.1f} ms"
         doubt = " (not to be believed)" if self.invalid else ""
         verdict = "holds" if self.holds else "overloaded" if self.overloaded else "misses"
-        answered = f"answered {self.throughput_rps:.0f}/s"
-        return f"{self.rate:8.0f}/s · {answered} · P99 {p99} · {verdict}{doubt}"
+        answered = f"answered {self.throughput_rps:,.0f}/s"
+        return f"{self.rate:8,.0f}/s · {answered} · P99 {p99} · {verdict}{doubt}"
 
 
 class Capacity(Record, stage="05", name="capacity"):
@@ -74,7 +74,7 @@ class Capacity(Record, stage="05", name="capacity"):
         """The finding in words."""
         if self.capacity_rps is None:
             return f"no rate held a P99 of {self.objective_p99_ms:g} ms"
-        return f"{self.capacity_rps:.0f} requests/s hold a P99 of {self.objective_p99_ms:g} ms"
+        return f"{self.capacity_rps:,.0f} requests/s hold a P99 of {self.objective_p99_ms:g} ms"
 
     @property
     def is_valid(self) -> bool:
