@@ -74,9 +74,10 @@ class Capacity(Record, stage="05", name="capacity"):
         """The finding in words."""
         if self.capacity_rps is None:
             return f"no rate held a P99 of {self.objective_p99_ms:g} ms"
-        return f"{self.capacity_rps:,.0f} requests/s hold a P99 of {self.objective_p99_ms:g} ms"
+        found = f"{self.capacity_rps:,.0f} requests/s hold a P99 of {self.objective_p99_ms:g} ms"
+        return f"{found} (not to be believed: see that step)" if self.is_doubted else found
 
     @property
-    def is_valid(self) -> bool:
-        """Whether every step that held may be believed."""
-        return not any(one.invalid for one in self.steps if one.holds)
+    def is_doubted(self) -> bool:
+        """Whether the step that gives the capacity must not be believed."""
+        return any(one.invalid for one in self.steps if one.rate == self.capacity_rps)
