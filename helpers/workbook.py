@@ -166,7 +166,7 @@ def load_command(
     if preset == "capacity":
         found = asyncio.run(load.find_capacity(chosen, endpoint, p99_ms, rate=rate))
         print(found.sentence)
-        if found.is_doubted:
+        if not found.is_valid:
             raise typer.Exit(FAILED)
         return
     control: Literal["embedded", "locust"] = "locust" if locust else "embedded"

@@ -220,19 +220,16 @@ def _checked(
 
 def _asked(found: Objects, setting: Setting, name: str, dry_run: DryRun) -> Line:
     answer = dry_run([one.body for one in found])
-    to_come = [one for one in answer.unknown if one.group in setting.around.crd_groups]
-    missing = tuple(
-        one.fault(one["kind"], "the API server has no such kind", "a kind that it has")
-        for one in answer.unknown
-        if one not in to_come
-    )
-    seen = f"a real API server's answer to {len(found.all) - len(to_come)} objects"
-    seen += "".join(
-        f"; not {one.kind}, whose definition comes with {setting.around.crd_groups[one.group]}"
-        for one in to_come
-    )
-    findings = (*answer.refused, *missing)
-    return Line(check="dry run", values=name, label="REAL", seen=seen, findings=findings)
+    asked, findings, to_come = len(found.all), list(answer.refused), ""
+    for one in answer.unknown:
+        if release := setting.around.crd_groups.get(one.group):
+            asked -= 1
+            to_come += f"; not {one.kind}, whose definition comes with {release}"
+        else:
+            no_such = "the API server has no such kind"
+            findings.append(one.fault(one["kind"], no_such, "a kind that it has"))
+    seen = f"a real API server's answer to {asked} objects{to_come}"
+    return Line(check="dry run", values=name, label="REAL", seen=seen, findings=tuple(findings))
 
 
 _STATIC = ("schema", "rules", "placement", "rollout", "selection")

@@ -104,25 +104,20 @@ def install(run: Run, cluster: Cluster, image: str, models: Sequence[str]) -> st
 
 
 @contextlib.contextmanager
-def namespace(
-    cluster: Cluster, name: str, labels: Mapping[str, str] | None = None
-) -> Iterator[None]:
-    """A namespace that is removed again, unless it was there before.
+def namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> Iterator[None]:
+    """A new namespace that is removed again.
 
     Raises:
-        Problem: The cluster refuses, or cannot be reached.
+        Problem: The cluster refuses, as where there is one of that name, or cannot be reached.
     """
-    before = _stands(cluster, name)
-    if not before:
-        meta = V1ObjectMeta(name=name, labels=dict(labels or {}))
-        with client.asking(f"The namespace {name}", namespace=name):
-            cluster.core.create_namespace(V1Namespace(metadata=meta))
+    meta = V1ObjectMeta(name=name, labels=dict(labels))
+    with client.asking(f"The namespace {name}", namespace=name):
+        cluster.core.create_namespace(V1Namespace(metadata=meta))
     try:
         yield
     finally:
-        if not before:
-            with client.asking(f"The removal of namespace {name}", namespace=name):
-                client.delete(cluster.core.delete_namespace, name)
+        with client.asking(f"The removal of namespace {name}", namespace=name):
+            client.delete(cluster.core.delete_namespace, name)
 
 
 @contextlib.contextmanager

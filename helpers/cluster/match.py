@@ -6,6 +6,7 @@ from helpers.cluster.fields import Field
 from helpers.cluster.objects import Pod, Resource
 
 Labels = Mapping[str, str]
+SERVICE_OF_SLICE = "kubernetes.io/service-name"  # label of an EndpointSlice
 
 
 def expression(requirement: Field, labels: Labels) -> bool:

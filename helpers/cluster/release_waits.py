@@ -5,7 +5,7 @@ from typing import Any
 
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
-from helpers.cluster import client, contract, diagnose, nodes, waits
+from helpers.cluster import client, contract, diagnose, match, nodes, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.lock import Release, Wait
 from helpers.cluster.waits import Pace, Seen
@@ -18,7 +18,6 @@ VERSIONS = {
     "CustomResourceDefinition": "apiextensions.k8s.io/v1",
     "APIService": "apiregistration.k8s.io/v1",
 }
-SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
 
 def wait(cluster: Cluster, release: Release, pace: Pace) -> None:
@@ -122,7 +121,7 @@ def _answering(cluster: Cluster, service: str, namespace: str) -> Seen:
     with client.asking(f"The endpoints of {service}", namespace=namespace):
         slices = cluster.plain(
             cluster.discovery.list_namespaced_endpoint_slice(
-                namespace, label_selector=f"{SERVICE_OF_SLICE}={service}"
+                namespace, label_selector=f"{match.SERVICE_OF_SLICE}={service}"
             )
         )["items"]
     ends = [end for one in slices for end in one.get("endpoints") or []]

@@ -50,10 +50,10 @@ def services(scope: Scope) -> Iterator[Finding]:
 
 def _served_otherwise(scope: Scope, one: Resource) -> bool:
     """Whether somebody lists the endpoints of a Service by hand."""
-    label = "kubernetes.io/service-name"
     slices = scope.objects.of_kind("EndpointSlice")
     return scope.objects.find("Endpoints", one.namespace, one.name) is not None or any(
-        each.labels.get(label) == one.name and each.namespace == one.namespace for each in slices
+        (each.labels.get(match.SERVICE_OF_SLICE), each.namespace) == (one.name, one.namespace)
+        for each in slices
     )
 
 

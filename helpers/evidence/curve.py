@@ -1,5 +1,7 @@
 """The curve of latency against throughput: where it bends, and where the run operated."""
 
+from collections.abc import Iterator
+
 from matplotlib.axes import Axes
 
 from helpers import style
@@ -33,9 +35,8 @@ def capacity_curve(run: Run) -> None:
         axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=2)
         title = f"Capacity: {found.sentence}"
         axes.set_title(title)
-        doubted = [f"{one.rate:,.0f}/s" for one in found.steps if one.invalid]
-        if doubted:
-            style.footnote(figure, f"Not to be believed: {', '.join(doubted)}", style.VERMILION)
+        if notes := list(_notes(found)):
+            style.footnote(figure, "; ".join(notes), style.VERMILION)
         knee = found.knee
         told = f" The knee lies at {knee.throughput_rps:,.0f}/s." if knee else ""
         alt = (
@@ -63,6 +64,16 @@ def _lines(axes: Axes, steps: list[Step]) -> None:
         over = [number for number, one in enumerate(known) if one.overloaded]
         axes.plot([x[n] for n in over], [y[n] for n in over], "x", color=style.BLACK, markersize=8,
                   label="overloaded" if over and key == "p50_ms" else None)  # fmt: skip
+
+
+def _notes(found: Capacity) -> Iterator[str]:
+    """Which steps must not be believed, and which were fired twice."""
+    doubted = [f"{one.rate:,.0f}/s" for one in found.steps if one.invalid]
+    repeated = [f"{one.rate:,.0f}/s" for one in found.steps if one.repeated]
+    if doubted:
+        yield f"Not to be believed: {', '.join(doubted)}"
+    if repeated:
+        yield f"Fired twice, as the client was the bottleneck: {', '.join(repeated)}"
 
 
 def _limits(axes: Axes, found: Capacity) -> None:

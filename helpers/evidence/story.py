@@ -137,7 +137,8 @@ def _small_print(run: Run, scenario: ScenarioReport | None) -> Iterator[str]:
     report = run.readable(LoadReport)
     for one in report.scenarios if report else ():
         doubts = [*one.invalid, *(f"{p.name}: overloaded" for p in one.phases if p.overloaded)]
-        doubts += ["fired twice, as the client was late in the first firing"] * bool(one.repeated)
+        if one.repeated:
+            doubts.append("fired twice, as the client was the bottleneck in the first firing")
         if doubts:
             yield f"{one.name}: {'; '.join(doubts)}"
     calibrations: tuple[Calibration, ...] = report.calibrations if report else ()

@@ -17,7 +17,7 @@ from helpers.load.crew import Crew, Start, Told
 from helpers.load.live import printed
 from helpers.load.memory import MemoryLog
 from helpers.load.progress import Second
-from helpers.load.report import CLIENT, Memory, ScenarioReport
+from helpers.load.report import CLIENTS_FAULT, Memory, ScenarioReport
 from helpers.paths import OUTPUTS
 from helpers.scenario import Scenario
 from helpers.serving.endpoint import Endpoint
@@ -167,7 +167,7 @@ def report(
     if contradiction:
         doubts.append(agreement)
     if end["cpu_share"] > figures.CPU_LIMIT:
-        doubts.append(f"it used {end['cpu_share']:.2f} of a core: {CLIENT}")
+        doubts.append(f"it used {end['cpu_share']:.2f} of a core: {CLIENTS_FAULT}")
     return ScenarioReport(
         name=scenario.name,
         model=scenario.model,

@@ -1,11 +1,12 @@
 """Fires the scenarios of a run, and reports what came of them."""
 
+from functools import partial
 from typing import Any, Literal
 
 import pandas as pd
 
 from helpers import services
-from helpers.load import calibration, engine, live, preflight, recorder, tables
+from helpers.load import calibration, engine, live, preflight, recorder, second_chance, tables
 from helpers.load.capacity import find_capacity
 from helpers.load.crew import Start
 from helpers.load.report import Capacity, LoadReport, ScenarioReport
@@ -43,12 +44,7 @@ async def fire(run: Run, endpoint: Endpoint, *, calibrate: bool = True) -> LoadR
         calibrations=tuple([await calibration.measure(wire) for wire in wires]), scenarios=()
     )
     for scenario in scenarios:
-        played = await _fire_one(run, endpoint, scenario, control)
-        if played.client_was_late:  # as a machine's neighbours may make it; the second one counts
-            why = "; ".join(played.invalid)
-            print(f"{scenario.name} is fired again: {why}", flush=True)
-            again = await _fire_one(run, endpoint, scenario, control)
-            played = again.model_copy(update={"repeated": why})
+        played = await second_chance.fired(partial(_fire_one, run, endpoint, scenario, control))
         report = report.model_copy(update={"scenarios": (*report.scenarios, played)})
         run.save(report)
     return report

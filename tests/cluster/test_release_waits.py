@@ -9,7 +9,7 @@ import yaml
 
 from helpers import tools
 from helpers.cloud.account import Account
-from helpers.cluster import charts, release_waits, releases, values
+from helpers.cluster import charts, match, release_waits, releases, values
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
 from helpers.cluster.helm import Helm
@@ -71,7 +71,7 @@ def api_service(status: str) -> Body:
 
 
 def endpoints(ready: bool) -> Body:
-    labels = {release_waits.SERVICE_OF_SLICE: "d"}
+    labels = {match.SERVICE_OF_SLICE: "d"}
     return {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "d-1", "namespace": "kube-system", "labels": labels},

@@ -11,7 +11,7 @@ import pytest
 
 from helpers import load
 from helpers.errors import Problem
-from helpers.load import calibration, preflight, presets
+from helpers.load import calibration, figures, preflight, presets
 from helpers.load.arrivals import Shard, schedule
 from helpers.load.engine import Result
 from helpers.load.live import chart
@@ -115,6 +115,18 @@ def test_the_capacity_of_a_known_server_is_found(
     assert capsys.readouterr().out.count("/s · answered") == len(found.steps)
     with pytest.raises(Problem, match="must be a positive time"):
         asyncio.run(load.find_capacity(presets.smoke("m"), server.endpoint, -1))
+
+
+def test_a_step_whose_client_was_late_is_fired_twice_and_says_so(
+    server: KnownServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "SEND_ERROR_LIMIT_MS", -1.0)  # nobody is in time
+    smoke = presets.smoke("mobilenetv2")
+    search = load.find_capacity(smoke, server.endpoint, 1000, rate=400, max_rate=400)
+    found = asyncio.run(search)
+    (step,) = found.steps
+    assert "the client was the bottleneck" in step.repeated
+    assert "(fired twice)" in step.sentence and not found.is_valid
 
 
 def test_the_client_measures_a_known_delay_as_it_is() -> None:

@@ -124,8 +124,6 @@ def test_the_records_of_all_pods_come_together(both: Both) -> None:
 def test_the_figures_are_the_engines_within_noise(both: Both) -> None:
     own, pods = both.own.report.measured, both.pods.report.measured
     assert (pods.requests, pods.ok) == (own.requests, own.ok)
-    if doubts := (*own.invalid, *pods.invalid):
-        pytest.skip(f"this machine is too busy for figures: {doubts[0]}")
     for name in ("p50", "p95"):
         assert abs(pods.latency[name].ms - own.latency[name].ms) < FINEST_MS
 

@@ -57,8 +57,6 @@ def test_the_records_of_all_shards_come_together(both: tuple[Result, Result]) ->
 def test_the_figures_are_the_engines_within_noise(both: tuple[Result, Result]) -> None:
     own, swarm = (one.report.measured for one in both)
     assert (swarm.requests, swarm.ok) == (own.requests, own.ok)
-    if doubts := (*own.invalid, *swarm.invalid):
-        pytest.skip(f"this machine is too busy for figures: {doubts[0]}")
     for name in ("p50", "p95"):
         assert abs(swarm.latency[name].ms - own.latency[name].ms) < FINEST_MS
 
@@ -96,7 +94,7 @@ def test_a_load_that_stops_early_keeps_the_records_of_every_shard(
     assert result.report.stopped.startswith("stopped after")
     table = result.requests()
     times = table["intended_s"].to_numpy()
-    assert set(table["outcome"]) != {"ok"} and 1 < times.max() < 30
+    assert set(table["outcome"]) != {"ok"} and times.max() < 30
     # of constant arrivals one shard has the even ones and the other the odd ones
     first = np.rint(times[times < 1] * 200).astype(int)
     assert sorted(first) == list(range(200))

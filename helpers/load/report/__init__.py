@@ -14,10 +14,10 @@ Table `seconds-<scenario>` (CSV), one row a second: `second`, `due` (requests me
 from helpers.load.report.capacity import Capacity, Step
 from helpers.load.report.load import Calibration, LoadReport
 from helpers.load.report.phase import Percentile, PhaseReport
-from helpers.load.report.scenario import CLIENT, Memory, ScenarioReport, ServerSide, Trend
+from helpers.load.report.scenario import CLIENTS_FAULT, Memory, ScenarioReport, ServerSide, Trend
 
 __all__ = [
-    "CLIENT",
+    "CLIENTS_FAULT",
     "Calibration",
     "Capacity",
     "LoadReport",

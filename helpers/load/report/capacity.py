@@ -18,6 +18,7 @@ class Step(Settings):
         overloaded: The server did not keep up.
         invalid: Why the step must not be believed; empty where it may.
         holds: Whether the objective was held.
+        repeated: Why these are the figures of a second firing; empty where the first was good.
     """
 
     rate: float
@@ -30,12 +31,14 @@ class Step(Settings):
     overloaded: bool
     invalid: tuple[str, ...]
     holds: bool
+    repeated: str = ""
 
     @property
     def sentence(self) -> str:
         """The step in words."""
         p99 = "–" if self.p99_ms is None else f"{self.p99_ms:.1f} ms"
         doubt = " (not to be believed)" if self.invalid else ""
+        doubt += " (fired twice)" if self.repeated else ""
         verdict = "holds" if self.holds else "overloaded" if self.overloaded else "misses"
         answered = f"answered {self.throughput_rps:,.0f}/s"
         return f"{self.rate:8,.0f}/s · {answered} · P99 {p99} · {verdict}{doubt}"
@@ -75,9 +78,9 @@ class Capacity(Record, stage="05", name="capacity"):
         if self.capacity_rps is None:
             return f"no rate held a P99 of {self.objective_p99_ms:g} ms"
         found = f"{self.capacity_rps:,.0f} requests/s hold a P99 of {self.objective_p99_ms:g} ms"
-        return f"{found} (not to be believed: see that step)" if self.is_doubted else found
+        return f"{found} (not to be believed: see its steps)" if not self.is_valid else found
 
     @property
-    def is_doubted(self) -> bool:
-        """Whether the step that gives the capacity must not be believed."""
-        return any(one.invalid for one in self.steps if one.rate == self.capacity_rps)
+    def is_valid(self) -> bool:
+        """Whether every step that held may be believed."""
+        return not any(one.invalid for one in self.steps if one.holds)

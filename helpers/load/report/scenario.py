@@ -3,7 +3,7 @@
 from helpers.load.report.phase import PhaseReport
 from helpers.scenario import Settings
 
-CLIENT = "the client was the bottleneck"  # how a doubt ends that is the client's fault
+CLIENTS_FAULT = "the client was the bottleneck"  # how a doubt ends that is not the server's
 
 
 class Trend(Settings):
@@ -107,9 +107,9 @@ class ScenarioReport(Settings):
     repeated: str = ""
 
     @property
-    def client_was_late(self) -> bool:
+    def client_was_the_bottleneck(self) -> bool:
         """Whether the client, and not the server, is why the figures must not be believed."""
-        return any(one.endswith(CLIENT) for one in self.invalid)
+        return any(one.endswith(CLIENTS_FAULT) for one in self.invalid)
 
     @property
     def sentence(self) -> str:
