@@ -3,6 +3,7 @@
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from hpack import Decoder, Encoder, HPACKError
@@ -14,9 +15,11 @@ NUMBER = struct.Struct(">L")
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
     range(10)
 )
+KIND_AT, STREAM_AT = 3, 5  # where a frame's head says its type and its stream
 EXACT = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}  # bytes that a frame of this type has
 END_STREAM = ACK = 0x01
 END_HEADERS, PADDED, PRIORITISED = 0x04, 0x08, 0x20
+USUAL = ([HEADERS, END_HEADERS], [DATA, 0], [HEADERS, END_HEADERS | END_STREAM])  # type and flags
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME = range(1, 6)
 NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR = 0, 1, 3, 6
 CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 8, 9, 11
@@ -67,6 +70,11 @@ def decode(block: bytes) -> Fields:
     return dict(decoder.decode(block, raw=True))
 
 
+def is_interim(fields: Fields) -> bool:
+    """Whether another header block with the answer's status will follow."""
+    return fields.get(b":status", b"").startswith(b"1")
+
+
 class Blocks:
     """Reads the header blocks of one connection, in the order in which they come.
 
@@ -102,6 +110,57 @@ class Blocks:
             return dict(self._decoder.decode(block, raw=True))
         except HPACKError as error:
             raise Violation(COMPRESSION_ERROR) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An answer in three frames; those after it hardly differ but in their stream and their body.
+
+    Attributes:
+        fields: What its first frame says.
+        trailers: What its last frame says.
+        size: Bytes of all three.
+        parts: What stands before, between and behind the numbers of its stream, without the body.
+    """
+
+    fields: Fields
+    trailers: Fields
+    size: int
+    parts: tuple[bytes, bytes, bytes, bytes]
+
+    def body(self, data: bytes, at: int) -> bytes | None:
+        """The body of an answer like this one that begins there; None where none does."""
+        number = data[at + STREAM_AT : at + HEAD.size]
+        first, second, third, last = self.parts
+        start, end = b"".join((first, number, second, number)), b"".join((third, number, last))
+        stop = at + self.size - len(end)
+        if data.startswith(start, at) and data.startswith(end, stop):
+            return data[at + len(start) : stop]
+        return None
+
+
+def whole(data: bytes, at: int) -> Whole | None:
+    """The answer that begins there, where all of it has come, in the usual three frames."""
+    found: list[bytes] = []
+    for usual in USUAL:
+        if len(data) - at < HEAD.size:
+            return None
+        high, low, *kind, _ = HEAD.unpack_from(data, at)
+        end = at + HEAD.size + (high << 8 | low)
+        if kind != usual or end > len(data):
+            return None
+        found.append(data[at:end])
+        at = end
+    try:
+        fields, trailers = (decode(found[one][HEAD.size :]) for one in (0, 2))
+    except HPACKError:
+        return None
+    if len({one[STREAM_AT : HEAD.size] for one in found}) > 1 or is_interim(fields):
+        return None
+    heads = [one[:STREAM_AT] for one in found]
+    block, _, last = [one[HEAD.size :] for one in found]
+    parts = (heads[0], block + heads[1], heads[2], last)
+    return Whole(fields, trailers, sum(map(len, found)), parts)
 
 
 class Unsent:
@@ -160,7 +219,8 @@ class Outbox:
             self._window += size
         elif stream in self._unsent:
             self._unsent[stream].window += size
-        self.pump()
+        if self._unsent:
+            self.pump()
 
     def resize(self, window: int) -> None:
         """The server changes the window that each stream begins with, also for those begun."""

@@ -1,0 +1,173 @@
+"""What an answer means does not depend on whether it looks like the one before, or how it comes."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from math import nan
+
+import pytest
+
+from helpers.load import frames, http2
+from helpers.load.client import Request
+from helpers.load.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, encode, frame
+
+ANSWERS = 60
+HEAD = encode([(":status", "200"), ("content-type", "application/grpc")])
+OTHER = encode([(":status", "503")])
+INTERIM = encode([(":status", "103")])
+GOOD, BAD = encode([("grpc-status", "0")]), encode([("grpc-status", "14")])
+RESERVED = 1 << 31
+NOT_HPACK = b"\xff" * 12
+
+
+def usual(stream: int, body: bytes = b"12345678", head: bytes = HEAD, end: bytes = GOOD) -> bytes:
+    return (
+        frame(HEADERS, END_HEADERS, stream, head)
+        + frame(DATA, 0, stream, body)
+        + frame(HEADERS, END_HEADERS | END_STREAM, stream, end)
+    )
+
+
+def window(stream: int) -> bytes:
+    return frame(frames.WINDOW_UPDATE, 0, 0, frames.NUMBER.pack(stream))
+
+
+# each makes an answer on a stream that is, or is nearly, like the one before
+KINDS: list[Callable[[int], bytes]] = [
+    usual,
+    lambda stream: usual(stream, stream.to_bytes(8)),
+    lambda stream: usual(stream) + window(7),
+    lambda stream: usual(stream, b"123"),
+    lambda stream: usual(stream, end=BAD),
+    lambda stream: usual(stream, head=OTHER),
+    lambda stream: usual(stream | RESERVED),
+    lambda stream: frame(HEADERS, END_HEADERS, stream, INTERIM) + usual(stream),
+    lambda stream: usual(stream, head=INTERIM),
+    lambda stream: frame(HEADERS, END_HEADERS, stream, OTHER) + usual(stream),
+    lambda stream: frame(HEADERS, END_HEADERS | END_STREAM, stream, HEAD),
+    lambda stream: (
+        frame(HEADERS, END_HEADERS, stream, HEAD)
+        + frame(DATA, PADDED, stream, b"\x04" + b"123" + bytes(4))
+        + frame(HEADERS, END_HEADERS | END_STREAM, stream, GOOD)
+    ),
+    lambda stream: (
+        frame(HEADERS, END_HEADERS, stream, HEAD)
+        + frame(DATA, 0, stream, b"12345678") * 2
+        + frame(HEADERS, END_HEADERS | END_STREAM, stream, GOOD)
+    ),
+    lambda stream: (
+        frame(HEADERS, END_HEADERS, stream, HEAD)
+        + frame(DATA, 0, stream + 2, b"12345678")  # of another answer
+        + frame(HEADERS, END_HEADERS | END_STREAM, stream, GOOD)
+    ),
+    lambda stream: usual(stream + 1000),  # nobody asked
+    lambda stream: usual(stream) * 2,  # told twice
+    lambda stream: frame(frames.RST_STREAM, 0, stream, frames.NUMBER.pack(frames.CANCEL)),
+]
+BROKEN: list[Callable[[int], bytes]] = [
+    lambda stream: usual(stream, head=NOT_HPACK),
+    lambda stream: usual(stream, end=NOT_HPACK),
+    lambda stream: usual(stream, bytes(frames.DEFAULT_FRAME + 1)),
+    lambda stream: frame(HEADERS, 0, stream, HEAD) + usual(stream)[len(HEAD) + 9 :],
+]
+
+
+class Transport(asyncio.Transport):
+    """Keeps what the client says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = b""
+        self.ended = False
+
+    def write(self, data: "bytes | bytearray | memoryview") -> None:
+        self.said += bytes(data)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """There is room for all."""
+
+    def abort(self) -> None:
+        """Nothing more comes."""
+        self.ended = True
+
+
+class Owner:
+    """Keeps what becomes of every stream."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    def freed(self, connection: http2.Connection) -> None:
+        self.seen.append("freed")
+
+    def retired(self, connection: http2.Connection) -> None:
+        self.seen.append("retired")
+
+    def finished(self, stream: http2.Stream, at: float) -> None:
+        fields, trailers = dict(stream.fields or {}), dict(stream.trailers or {})
+        self.seen.append((stream.id, fields, stream.body, trailers, stream.reset))
+
+    def broken(self, stream: http2.Stream, outcome: str) -> None:
+        self.seen.append((stream.id, outcome))
+
+
+def heard(said: bytes, sizes: list[int], *, stateless: bool) -> tuple[list[object], bytes]:
+    """What a client makes of a server's words that come in pieces of these sizes."""
+
+    async def listen() -> tuple[list[object], bytes]:
+        owner, transport = Owner(), Transport()
+        connection = http2.Connection(owner, b"")
+        connection.connection_made(transport)
+        connection.data_received(frame(frames.SETTINGS, 0, 0))
+        if stateless:
+            connection.data_received(frame(frames.SETTINGS, frames.ACK, 0))
+        for _ in range(ANSWERS):
+            connection.send(Request(0, nan, 0, nan), b"")
+        at = 0
+        for size in sizes:
+            if not transport.ended:
+                connection.data_received(said[at : at + size])
+            at += size
+        return owner.seen, transport.said
+
+    return asyncio.run(listen())
+
+
+def pieces(said: bytes, dice: random.Random) -> list[int]:
+    found, rest = [], len(said)
+    while rest:
+        found.append(min(dice.choice((1, 9, 30, 60, 400)), rest))
+        rest -= found[-1]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_an_answer_means_the_same_however_it_is_read(seed: int) -> None:
+    dice = random.Random(seed)
+    kinds = KINDS + (BROKEN if seed % 4 == 0 else [])
+    answers = [dice.choice([usual, dice.choice(kinds)])(2 * n + 1) for n in range(ANSWERS)]
+    said = b"".join(answers)
+    frame_by_frame = heard(said, [1] * len(said), stateless=True)  # never whole at once
+    assert len(frame_by_frame[0]) > 3
+    for sizes in ([len(said)], [len(one) for one in answers], pieces(said, dice)):
+        assert heard(said, sizes, stateless=True) == frame_by_frame
+    if seed % 4:
+        assert heard(said, [len(said)], stateless=False) == frame_by_frame
+
+
+def test_answers_alike_are_taken_without_reading_their_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[int] = []
+    on_data = http2.Connection._on_data
+
+    def counting(self: http2.Connection, flags: int, number: int, payload: bytes) -> None:
+        read.append(number)
+        on_data(self, flags, number, payload)
+
+    monkeypatch.setattr(http2.Connection, "_on_data", counting)
+    bodies = [n.to_bytes(8) for n in range(ANSWERS)]
+    said = b"".join(usual(2 * n + 1, body) + window(1) for n, body in enumerate(bodies))
+    seen, _ = heard(said, [len(said)], stateless=True)
+    assert read == [1]
+    assert [one[2] for one in seen if isinstance(one, tuple)] == bodies
