@@ -75,12 +75,13 @@ def temporary_run(profile: str) -> Iterator[Run]:
 
 
 @contextmanager
-def serving(run: Run, build: Callable[[Path], None]) -> Iterator[Server]:
+def serving(run: Run, build: Callable[[Path], None], *, left: int = 0) -> Iterator[Server]:
     """Serve every model of a repository as a rehearsal does, on 127.0.0.1 alone.
 
     Args:
         run: Which the processes belong to.
         build: Lays out the repository in the folder it is given.
+        left: How many cores are left to the client.
 
     Raises:
         Problem: There is no tritonserver here, or it does not get ready.
@@ -89,7 +90,7 @@ def serving(run: Run, build: Callable[[Path], None]) -> Iterator[Server]:
     build(folder)
     names = sorted(one.name for one in folder.iterdir())
     server = Server(run, {api: services.free_port() for api in ("http", "grpc", "metrics")})
-    triton.serve_folder(run, folder, names, server.ports)
+    triton.serve_folder(run, folder, names, server.ports, triton.cores_beside(left))
     try:
         yield server
     finally:

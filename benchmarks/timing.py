@@ -10,21 +10,31 @@ from statistics import median
 from benchmarks import clients, echo, machine, peers
 from benchmarks.clients import Program
 from benchmarks.figures import Result
-from benchmarks.play import Phase, play, scenario
+from benchmarks.play import play, scenario
 from benchmarks.server import Server, serving, settle, temporary_run
 from helpers.errors import Problem, Unavailable
+from helpers.load.player import SENDS_AT_ONCE
 
 REPETITIONS = 5
 PROTOCOLS = ("http", "grpc")
 ALONE_S = 2
 RATE, RATE_S = 1000.0, 3.5
+STEADY = {"arrivals": "constant", "rate": RATE, "duration_s": RATE_S}
 BURST = 1000
+AT_ONCE = (
+    {"arrivals": "constant", "rate": RATE, "duration_s": 1.0, "warmup": True},
+    {"arrivals": "burst", "count": BURST, "duration_s": 1.0},
+)
 PAIR_RATE, PAIR_S, PAIR_TIMEOUT_S = 10_000.0, 3.0, 3.0
 ADDED, LATE, LEAVE, DELIVERED = "<= 50", "<= 0.5", "<= 5", ">= 98"
 END_S = 30.0
 BURST_COSTS = {
-    "http": "a system call each, on 1,000 connections; the server it wakes wants the same cores",
-    "grpc": "on a few connections; the server that the first ones wake wants the same cores",
+    "http": f"a system call each; up to {SENDS_AT_ONCE} of them come after the last request's time",
+    "grpc": "on a few connections; most of it is the making of each request in Python",
+}
+CORES = {
+    "all cores": "the server that the first ones wake wants the same cores",
+    "a core left": "the server leaves a core to the client, as in a rehearsal",
 }
 
 Values = dict[str, list[float]]
@@ -37,8 +47,12 @@ def measure() -> Result:
         values: Values = defaultdict(list)
         with serving(run, echo.build) as server:
             missing = _repeat(server, Path(folder), values, result)
+            _bursts(server, values, "all cores")
+        with serving(run, echo.build, left=1) as server:
+            _bursts(server, values, "a core left")
         _added(result, values, missing)
         _paced(result, values)
+        _burst(result, values)
         # last, on a server of its own: it is driven to its limit, and 2.51 may crash there
         with serving(run, echo.build) as server:
             _pair(result, server)
@@ -55,10 +69,9 @@ def _repeat(server: Server, folder: Path, values: Values, result: Result) -> dic
             values[f"alone {name}"].append(_peer_alone(server, program, pattern))
         for protocol in PROTOCOLS:
             values[f"alone our engine, {protocol}"].append(_alone(server, protocol))
-            steady, burst = _schedule(server, protocol)
+            steady = play(server, scenario(echo.PLAIN, STEADY, protocol=protocol))[0]
             values[f"late {protocol}"].append(steady.send_error_us / 1000)
             values[f"share {protocol}"].append(steady.cpu_share)
-            values[f"leave {protocol}"].append(burst.leave_ms)
         others = machine.conditions(before, machine.snapshot(family))
         # the clients come and go, and so count as others here
         result.conditions.setdefault("repetition", []).append(others)
@@ -117,14 +130,13 @@ def _peers(server: Server, folder: Path) -> tuple[dict[str, tuple[Program, str]]
     return found, missing
 
 
-def _schedule(server: Server, protocol: str) -> tuple[Phase, Phase]:
-    """Steady arrivals and a burst; the figures of both phases."""
-    phases = (
-        {"arrivals": "constant", "rate": RATE, "duration_s": RATE_S},
-        {"arrivals": "burst", "count": BURST, "duration_s": 1.0},
-    )
-    steady, burst = play(server, scenario(echo.PLAIN, *phases, protocol=protocol))
-    return steady, burst
+def _bursts(server: Server, values: Values, cores: str) -> None:
+    """Bursts of both protocols, and of bare system calls, in turn."""
+    for _ in range(REPETITIONS):
+        for protocol in PROTOCOLS:
+            _, burst = play(server, scenario(echo.PLAIN, *AT_ONCE, protocol=protocol))
+            values[f"leave {protocol}, {cores}"].append(burst.leave_ms)
+        values[f"leave bare, {cores}"].append(clients.bare_burst_ms(server, BURST))
 
 
 def _added(result: Result, values: Values, missing: dict[str, str]) -> None:
@@ -154,13 +166,23 @@ def _paced(result: Result, values: Values) -> None:
             f"{RATE_S:g} s of constant arrivals; the client used {share:.0%} of a core, no "
             "spinning",
         )
-    for protocol in PROTOCOLS:
+
+
+def _burst(result: Result, values: Values) -> None:
+    for cores, how in CORES.items():
+        for protocol in PROTOCOLS:
+            result.add(
+                f"a burst of {BURST:,}: first to last request sent, {protocol}, {cores}",
+                values[f"leave {protocol}, {cores}"],
+                "ms",
+                LEAVE,
+                f"{BURST_COSTS[protocol]}; {how}",
+            )
         result.add(
-            f"a burst of {BURST:,}: first to last request sent, {protocol}",
-            values[f"leave {protocol}"],
+            f"the same of {BURST:,} bare send calls, {cores}",
+            values[f"leave bare, {cores}"],
             "ms",
-            LEAVE,
-            BURST_COSTS[protocol],
+            note="a loop over connected sockets, which does nothing else",
         )
 
 

@@ -22,7 +22,8 @@ class Request:
         input: Which of the prepared inputs it carries.
         released: When it was handed to the client; later than intended where this process was
             late, earlier than sent where it waited for a connection.
-        sent: When it left; NaN while it waits for a connection.
+        sent: When its connection took it; NaN while it waits for one. The system gets what was
+            taken at the end of the event loop's round, which matters where many leave at once.
         done: When its answer was whole; NaN while there is none.
         open: Whether its outcome is still to come.
         carrier: The connection or call that carries it.

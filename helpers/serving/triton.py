@@ -48,7 +48,7 @@ def serve(run: Run) -> Endpoint:
     }
     if tools.find("tritonserver"):
         folder = repository.build(run, exported, "python")
-        cores = _cores(wanted.client_cores)
+        cores = cores_beside(wanted.client_cores)
         service = serve_folder(run, folder, _served(run), ports, cores)
     else:
         cores = []
@@ -58,8 +58,8 @@ def serve(run: Run) -> Endpoint:
     return endpoint
 
 
-def _cores(left: int) -> list[int]:
-    """The cores of this machine without those that are left to the client; empty for all."""
+def cores_beside(left: int) -> list[int]:
+    """The cores of this machine without so many that are left to the client; empty for all."""
     if not hasattr(os, "sched_getaffinity"):
         return []
     mine = sorted(os.sched_getaffinity(0))
