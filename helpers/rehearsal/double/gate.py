@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from importlib import import_module
+from threading import Lock
 
 from moto.core.exceptions import ServiceException
 from moto.core.request import Request
@@ -27,6 +28,7 @@ from helpers.rehearsal.double.wire import (
 )
 from helpers.rehearsal.double.world import World
 
+ONE_AT_A_TIME = Lock()  # moto walks through its memory without a thought for other threads
 # Where moto's package is not called as botocore calls the service.
 _PACKAGES = {"lambda": "awslambda"}
 # Operations of S3 that moto answers in methods of other names. What it does not know it takes for
@@ -91,7 +93,8 @@ class Gate:
         result = None
         if operation is not None:
             try:
-                result = operation(Call(asked.params, asked.region, asked.key, self.world))
+                with ONE_AT_A_TIME:
+                    result = operation(Call(asked.params, asked.region, asked.key, self.world))
             except Refusal as refusal:
                 return refuse(asked, refusal.code, refusal.message, refusal.status)
             except ServiceException as error:

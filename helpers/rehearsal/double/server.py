@@ -17,9 +17,10 @@ from werkzeug.wrappers import Response
 
 from helpers.rehearsal.double.control import PREFIX, Control
 from helpers.rehearsal.double.faults import Faults
-from helpers.rehearsal.double.gate import Gate, failed, not_emulated
+from helpers.rehearsal.double.gate import ONE_AT_A_TIME, Gate, failed, not_emulated
 from helpers.rehearsal.double.mended import mend
 from helpers.rehearsal.double.recording import File
+from helpers.rehearsal.double.retries import Answered
 from helpers.rehearsal.double.wire import Answer, Asked, scope_of
 from helpers.rehearsal.double.world import World
 
@@ -32,6 +33,7 @@ class Application:
         self._control = Control(world, faults)
         self._gate = Gate(world, faults, record)
         self._moto = DomainDispatcherApplication(create_backend_app)
+        self._answered = Answered()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
@@ -41,7 +43,10 @@ class Application:
             return self._control.respond(request)(environ, start_response)
         if presigned := scope_of(request):  # moto looks for the service in this header alone
             environ["HTTP_AUTHORIZATION"] = presigned
-        response = self._answer(request, body)
+        response = self._answered.before(request)
+        if response is None:
+            response = self._answer(request, body)
+            self._answered.keep(request, response)
         return response(environ, start_response)
 
     def _answer(self, request: Request, body: bytes) -> Response:
@@ -50,7 +55,8 @@ class Application:
             return _response(answer)
         request.environ["wsgi.input"] = io.BytesIO(body)  # the gate may have read it
         try:
-            response = Response.from_app(self._moto, request.environ, buffered=True)
+            with ONE_AT_A_TIME:
+                response = Response.from_app(self._moto, request.environ, buffered=True)
         except NotImplementedError:
             return _response(not_emulated(asked)) if asked else Response(status=501)
         except Exception as error:
