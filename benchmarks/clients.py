@@ -1,15 +1,13 @@
 """Load generators as processes: started, watched over the same window, and ended."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 
@@ -113,7 +111,7 @@ def wrk(peer: Peer, server: Server, folder: Path, connections: int, seconds: int
         seconds: How long, whole seconds.
     """
     url = server.endpoint.http
-    head, _, body = _message(server).partition(b"\r\n\r\n")
+    head, _, body = message(server).partition(b"\r\n\r\n")
     (folder / "body").write_bytes(body)
     (folder / "request.lua").write_text(_script(head.decode(), folder / "body"))
     command = [str(peer.program), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
@@ -121,32 +119,10 @@ def wrk(peer: Peer, server: Server, folder: Path, connections: int, seconds: int
     return Program("wrk", command, peer.environment)
 
 
-def bare_burst_ms(server: Server, count: int) -> float:
-    """Send the very bytes that our engine sends, once on each of so many connections.
-
-    Returns:
-        From before the first system call to after the last, milliseconds.
-    """
-    message, address = _message(server), urlsplit(server.endpoint.http)
-    with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_connection((address.hostname, address.port)))
-            for _ in range(count)
-        ]
-        settle()
-        begin = time.monotonic()
-        for one in sockets:
-            one.send(message)
-        spent_ms = (time.monotonic() - begin) * 1000
-        for one in sockets:
-            one.recv(1)  # an answer has come
-    return spent_ms
-
-
-def _message(server: Server) -> bytes:
-    """A whole HTTP request to the plain echo model."""
+def message(server: Server) -> bytes:
+    """A whole HTTP request to the plain echo model, as our engine sends it."""
     phase = {"name": "one", "arrivals": "closed", "concurrency": 1, "duration_s": 1}
-    scenario = Scenario.model_validate({"name": "bare", "model": PLAIN, "phases": [phase]})
+    scenario = Scenario.model_validate({"name": "message", "model": PLAIN, "phases": [phase]})
     shape = preflight.check(server.endpoint, scenario)
     return payload.http_messages(shape, payload.tensors(shape, scenario), server.endpoint.http)[0]
 

@@ -13,8 +13,8 @@ LARGEST = 64 << 10  # bytes of an answer that is kept; larger ones are of reads,
 class Answered:
     """Good answers by the number that AWS's SDKs give to an invocation, whatever its attempts.
 
-    Source: the headers `amz-sdk-invocation-id` and `amz-sdk-request` of the SDKs' retry behaviour,
-    docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html.
+    Source: `add_retry_headers` of botocore's `handlers.py`; the SDK for Go, which Terraform speaks
+    with, sends the same header.
     """
 
     def __init__(self) -> None:
