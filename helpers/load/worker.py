@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import Problem
-from helpers.load import payload, recorder
+from helpers.load import payload, recorder, time_slice
 from helpers.load.arrivals import Shard
 from helpers.load.client import Answered, Client
 from helpers.load.http import HttpClient
@@ -66,6 +66,7 @@ class Work(Order):
 def main() -> None:
     """Do the work that the first argument describes."""
     sys.setswitchinterval(SWITCH_S)
+    time_slice.shorten()
     work = Work.model_validate_json(sys.argv[1])
     try:
         loops.run(fire(work))

@@ -1,0 +1,61 @@
+"""The client's thread gets the shortest time slice, and what it starts does not."""
+
+import platform
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from helpers.load import time_slice
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's scheduler")
+
+
+def test_the_shortest_is_asked_for_and_not_inherited() -> None:
+    found: list[int] = []
+
+    def told() -> None:
+        known = time_slice.attributes()
+        assert known is not None
+        found.append(known.runtime_ns)
+
+    def shortened() -> None:  # a thread of its own, for a slice belongs to a thread
+        told()
+        assert time_slice.shorten()
+        told()
+        inner = threading.Thread(target=told)
+        inner.start()
+        inner.join()
+
+    thread = threading.Thread(target=shortened)
+    thread.start()
+    thread.join()
+    usual, shortest, inherited = found
+    release = tuple(int(part) for part in platform.release().split(".")[:2])
+    assert shortest == (time_slice.SHORTEST_NS if release >= (6, 12) else usual)
+    assert inherited == usual
+
+
+def test_niceness_stays() -> None:
+    code = (
+        "import os; from helpers.load import time_slice; os.nice(3); "
+        "print(time_slice.shorten(), os.nice(0), time_slice.attributes().nice)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], stdout=-1, text=True, check=True)
+    assert said.stdout.split() == ["True", "3", "3"]
+
+
+def test_another_policy_stays() -> None:
+    code = (
+        "import os; from helpers.load import time_slice; "
+        "os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)); "
+        "print(time_slice.shorten(), os.sched_getscheduler(0) == os.SCHED_BATCH)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], stdout=-1, text=True, check=True)
+    assert said.stdout.split() == ["False", "True"]
+
+
+def test_a_system_without_it_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert not time_slice.shorten()
