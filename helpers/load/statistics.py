@@ -34,6 +34,16 @@ def percentile(ascending: Floats, share: float) -> float:
     return float(ascending[max(rank, 1) - 1])
 
 
+def judged(count: int) -> str:
+    """The highest percentile up to P99 that so many samples tell; P50 where even it is uncertain.
+
+    >>> judged(662), judged(661)
+    ('p99', 'p95')
+    """
+    told = ("p50", *(name for name in ("p90", "p95", "p99") if count >= FLOORS[name]))
+    return told[-1]
+
+
 def interval_ranks(count: int, share: float) -> tuple[int | None, int | None]:
     """Ranks (from 1) whose values enclose the true percentile with 95 % confidence or more.
 

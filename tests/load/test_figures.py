@@ -110,29 +110,52 @@ def test_too_few_delivered_is_invalid() -> None:
     assert measured(lost, played).requests == 1000
 
 
-def test_a_late_client_is_invalid() -> None:
+@pytest.mark.parametrize(
+    ("latency_ms", "limit_ms"), [(2.0, "0.5"), (10.0, "0.5"), (16.0, "0.8"), (20.0, "1"), (90, "1")]
+)
+def test_a_client_that_is_late_for_what_it_measures_is_invalid(
+    latency_ms: float, limit_ms: str
+) -> None:
     played = scenario({**STEADY, "name": "a"}, {**STEADY, "name": "b"})
     late = np.zeros(2000)
-    late[1500:1511] = 12.0
-    phases, both = figures.reports(stored(table(played, 20.0, late)), played)
+    late[1500:1511] = float(limit_ms) + 0.04
+    phases, both = figures.reports(stored(table(played, latency_ms, late)), played)
     assert phases[0].invalid == ()
-    assert "requests left 12.0 ms late (P99; the limit is 1 ms)" in phases[1].invalid[0]
+    assert phases[1].invalid == (
+        f"requests left {float(limit_ms) + 0.04:.2f} ms late (P99; the limit is {limit_ms} ms): "
+        "the client was the bottleneck",
+    )
     assert both.invalid == (f"phase b: {phases[1].invalid[0]}",)
+    late[1500:1511] = float(limit_ms) - 0.04
+    assert figures.reports(stored(table(played, latency_ms, late)), played)[1].invalid == ()
 
 
-def test_a_client_that_is_always_a_little_late_is_invalid_where_answers_are_quick() -> None:
-    played = scenario(STEADY)
-    late = np.full(1000, 0.3)
-    assert measured(table(played, 7.0, late), played).invalid == ()
-    (doubt,) = measured(table(played, 5.0, late), played).invalid
-    assert "left 0.30 ms late (P50; the limit is 5 % of the latency's" in doubt
+@pytest.mark.parametrize(
+    ("count", "late", "doubt"),
+    [
+        (661, 33, ""),  # one in twenty, and so few that one in a hundred is chance
+        (661, 34, "left 2.00 ms late (P95; the limit is 0.5 ms)"),
+        (662, 6, ""),
+        (662, 7, "left 2.00 ms late (P99; the limit is 0.5 ms)"),
+    ],
+)
+def test_few_requests_are_judged_by_a_percentile_that_they_tell(
+    count: int, late: int, doubt: str
+) -> None:
+    played = scenario({"name": "a", "arrivals": "constant", "rate": count, "duration_s": 1})
+    invalid = measured(table(played, 5.0, np.repeat([2.0, 0.0], [late, count - late])), played)
+    assert doubt in "".join(invalid.invalid)
+    assert bool(doubt) is bool(invalid.invalid)
 
 
 def test_the_last_of_a_burst_may_leave_after_the_first() -> None:
     played = scenario({"name": "a", "arrivals": "burst", "count": 1000, "duration_s": 1})
     late = np.linspace(0, 3, 1000)
     assert measured(table(played, 100.0, late), played).invalid == ()
-    assert len(measured(table(played, 20.0, late), played).invalid) == 2
+    (doubt,) = measured(table(played, 20.0, late), played).invalid
+    assert "2.97 ms late (P99; the limit is 1 ms)" in doubt
+    (doubt,) = measured(table(played, 900.0, 5 * late), played).invalid
+    assert "14.8" in doubt and "the limit is 10 ms" in doubt
 
 
 @pytest.mark.parametrize(

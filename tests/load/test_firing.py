@@ -32,8 +32,8 @@ QUICK = {"arrivals": "poisson", "rate": 100, "duration_s": 2}
 @pytest.fixture(autouse=True)
 def in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine, nothing is fired twice."""
-    monkeypatch.setattr(figures, "SEND_ERROR_LIMIT_MS", math.inf)
-    monkeypatch.setattr(figures, "WAKE_UP_MS", math.inf)
+    for name in ("SEND_ERROR_FLOOR_MS", "SEND_ERROR_LIMIT_MS"):
+        monkeypatch.setattr(figures, name, math.inf)
 
 
 def fire(run: Run, server: KnownServer) -> LoadReport:

@@ -31,7 +31,7 @@ FAILURES = ("timeout", "http-503", "refused", "disconnected")
 def answered(phase: int, intended: float, generator: np.random.Generator) -> tuple[Request, str]:
     """A request with an outcome; the last phase waits ever longer, and its client is late."""
     late = phase == 3
-    one = Request(phase, intended, 0, intended + generator.exponential(0.02 if late else 2e-4))
+    one = Request(phase, intended, 0, intended + generator.exponential(0.02 if late else 5e-5))
     one.sent = one.released + generator.exponential(1e-4)
     queue = (intended - 95) / 2 if late else 0.0
     one.done = one.sent + generator.gamma(2, 0.005) + queue
