@@ -52,12 +52,14 @@ class Window:
     Attributes:
         rate: Requests per second that Triton counted.
         cpu_per_1000: CPU seconds of the client per 1,000 of these.
-        whole_cpu_per_1000: The same over the whole life of the process, its start included.
+        kernel_share: How much of that the kernel took on the client's behalf, 0 to 1.
+        whole_cpu_per_1000: As `cpu_per_1000`, over the whole life of the process, with its start.
         conditions: What else the machine did.
     """
 
     rate: float
     cpu_per_1000: float
+    kernel_share: float
     whole_cpu_per_1000: float
     conditions: dict[str, float]
 
@@ -199,18 +201,21 @@ def window(server: Server, program: Program, model: str, warm_s: float, window_s
         _await_load(server, program, process, model, at_start)
         time.sleep(warm_s)
         client = psutil.Process(process.pid)
-        before, answered_before, cpu_before = _look(server, model, client, family)
+        before, answered_before, user_before, kernel_before = _look(server, model, client, family)
         time.sleep(window_s)
-        after, answered_after, cpu_after = _look(server, model, client, family)
+        after, answered_after, user_after, kernel_after = _look(server, model, client, family)
         if process.poll() is not None:
             raise Problem(f"{program.name} ended too early: {process.communicate()[0][-400:]}")
         whole_cpu_s = _ended(process)
     settle()
     total = server.counts(model).nv_inference_request_success - at_start
     answered = answered_after - answered_before
+    kernel_s = kernel_after - kernel_before
+    cpu_s = user_after - user_before + kernel_s
     return Window(
         rate=answered / (after.at - before.at),
-        cpu_per_1000=(cpu_after - cpu_before) / answered * 1000,
+        cpu_per_1000=cpu_s / answered * 1000,
+        kernel_share=kernel_s / cpu_s,
         whole_cpu_per_1000=whole_cpu_s / total * 1000,
         conditions=machine.conditions(before, after),
     )
@@ -232,10 +237,11 @@ def _await_load(
 
 def _look(
     server: Server, model: str, client: psutil.Process, family: list[psutil.Process]
-) -> tuple[machine.Snapshot, float, float]:
-    """The machine, requests answered, and CPU seconds of the client, all of now."""
+) -> tuple[machine.Snapshot, float, float, float]:
+    """The machine, requests answered, and the client's CPU seconds, its own and the kernel's."""
     answered = server.counts(model).nv_inference_request_success
-    return machine.snapshot([*family, client]), answered, machine.cpu_seconds(client)
+    spent = client.cpu_times()
+    return machine.snapshot([*family, client]), answered, spent.user, spent.system
 
 
 def _ended(process: "subprocess.Popen[str]") -> float:

@@ -89,6 +89,9 @@ def _judge(result: Result, protocol: str, windows: Windows, missing: dict[str, s
         result.add("peak rate over wrk's, http", over_wrk, "ratio", AS_FAST_AS_C, note_wrk)
         if floor := _ratios(in_c, rival, "cpu_per_1000"):
             note += f"; wrk, written in C, is at {median(floor):.2f}"
+    if cpu:
+        kernel = median(one.kernel_share for one in ours)
+        note += f"; {kernel:.0%} of our client's CPU is the kernel's, which sends and receives"
     result.add(f"client CPU over perf_analyzer's, {protocol}", cpu, "ratio", CHEAPER, note)
 
 
@@ -101,10 +104,12 @@ def _ratios(ours: list[Window], rival: list[Window], key: str) -> list[float]:
 def _describe(result: Result, name: str, found: list[Window]) -> None:
     result.add(f"peak rate, {name}", [one.rate for one in found], "requests/s")
     whole = median(one.whole_cpu_per_1000 for one in found)
+    kernel = median(one.kernel_share for one in found)
     result.add(
         f"client CPU per 1,000 requests, {name}",
         [one.cpu_per_1000 * 1000 for one in found],
         "ms",
-        note=f"with the start of the process: {whole * 1000:.3g} ms (os.wait4)",
+        note=f"{kernel:.0%} of it in the kernel; with the start of the process: "
+        f"{whole * 1000:.3g} ms (os.wait4)",
     )
     result.conditions[name] = [one.conditions for one in found]

@@ -4,10 +4,13 @@ import platform
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
-from helpers.load import time_slice
+from helpers.load import time_slice, worker
+
+from .conftest import scenario
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's scheduler")
 
@@ -59,3 +62,17 @@ def test_another_policy_stays() -> None:
 def test_a_system_without_it_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert not time_slice.shorten()
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "timed"),
+    [
+        ({"arrivals": "poisson", "rate": 60}, True),
+        ({"arrivals": "closed", "concurrency": 1}, True),
+        ({"arrivals": "closed", "concurrency": 2}, False),
+    ],
+)
+def test_a_loop_that_keeps_many_in_flight_lets_the_server_work(
+    arrivals: dict[str, Any], timed: bool
+) -> None:
+    assert worker.is_timed(scenario({"name": "a", "duration_s": 1, **arrivals})) is timed
