@@ -131,21 +131,33 @@ def test_a_client_that_is_late_for_what_it_measures_is_invalid(
 
 
 @pytest.mark.parametrize(
-    ("count", "late", "doubt"),
+    ("count", "late", "late_ms", "doubt"),
     [
-        (661, 33, ""),  # one in twenty, and so few that one in a hundred is chance
-        (661, 34, "left 2.00 ms late (P95; the limit is 0.5 ms)"),
-        (662, 6, ""),
-        (662, 7, "left 2.00 ms late (P99; the limit is 0.5 ms)"),
+        (661, 33, 0.9, ""),  # one in twenty, and so few that one in a hundred is chance
+        (661, 34, 0.9, "left 0.90 ms late (P95; the limit is 0.5 ms)"),
+        (662, 6, 0.9, ""),
+        (662, 7, 0.9, "left 0.90 ms late (P99; the limit is 0.5 ms)"),
+        (661, 6, 1.1, ""),
+        (661, 7, 1.1, "left 1.10 ms late (P99; the limit is 1 ms)"),
+        (20, 1, 1.1, "left 1.10 ms late (P99; the limit is 1 ms)"),
     ],
 )
 def test_few_requests_are_judged_by_a_percentile_that_they_tell(
-    count: int, late: int, doubt: str
+    count: int, late: int, late_ms: float, doubt: str
 ) -> None:
     played = scenario({"name": "a", "arrivals": "constant", "rate": count, "duration_s": 1})
-    invalid = measured(table(played, 5.0, np.repeat([2.0, 0.0], [late, count - late])), played)
-    assert doubt in "".join(invalid.invalid)
-    assert bool(doubt) is bool(invalid.invalid)
+    errors_ms = np.repeat([late_ms, 0.0], [late, count - late])
+    invalid = measured(table(played, 5.0, errors_ms), played).invalid
+    assert doubt in "".join(invalid)
+    assert bool(doubt) is bool(invalid)
+
+
+def test_a_client_that_is_always_a_little_late_is_invalid_where_answers_are_quick() -> None:
+    played = scenario(STEADY)
+    late = np.full(1000, 0.3)
+    assert measured(table(played, 7.0, late), played).invalid == ()
+    (doubt,) = measured(table(played, 5.0, late), played).invalid
+    assert "left 0.30 ms late (P50; the limit is 0.25 ms)" in doubt
 
 
 def test_the_last_of_a_burst_may_leave_after_the_first() -> None:
