@@ -20,8 +20,8 @@ from helpers.load import payload, preflight
 from helpers.load.arrivals import WHOLE
 from helpers.load.worker import Work
 from helpers.paths import ROOT
+from helpers.processes import MARK
 from helpers.scenario import Scenario
-from helpers.services import MARK
 
 START_S = 20.0
 POLL_S = 0.05

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from helpers import services
+from helpers import processes
 from helpers.errors import Problem
 from helpers.load import counters
 from helpers.load.counters import Counters
@@ -59,19 +59,19 @@ class Server:
 
     def processes(self) -> list[psutil.Process]:
         """The server's processes: watcher, Triton, and one stub for each model instance."""
-        return list(services.marked(self.run.mark).values())
+        return list(processes.marked(self.run.mark).values())
 
 
 @contextmanager
 def temporary_run(profile: str) -> Iterator[Run]:
     """A run that is gone at the end, with everything that it started, whatever ends it."""
-    os.environ[services.OWNER] = services.owner_mark(os.getpid())
+    os.environ[processes.OWNER] = processes.owner_mark(os.getpid())
     with tempfile.TemporaryDirectory(prefix="gpu-e2e-bench-") as folder:
         run = Run.create(Profile.load_named(profile, SETTINGS), Path(folder))
         try:
             yield run
         finally:
-            services.down(run)
+            processes.down(run)
 
 
 @contextmanager
@@ -89,12 +89,12 @@ def serving(run: Run, build: Callable[[Path], None], *, left: int = 0) -> Iterat
     folder = Path(tempfile.mkdtemp(prefix="models-", dir=run.folder))
     build(folder)
     names = sorted(one.name for one in folder.iterdir())
-    server = Server(run, {api: services.free_port() for api in ("http", "grpc", "metrics")})
+    server = Server(run, {api: processes.free_port() for api in ("http", "grpc", "metrics")})
     triton.serve_folder(run, folder, names, server.ports, triton.cores_beside(left))
     try:
         yield server
     finally:
-        services.stop(run, triton.SERVICE)
+        processes.stop(run, triton.SERVICE)
 
 
 def settle() -> None:

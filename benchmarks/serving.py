@@ -15,9 +15,9 @@ from benchmarks.play import Phase, play, scenario
 from benchmarks.server import Server, serving, temporary_run
 from helpers.errors import Problem
 from helpers.paths import MODEL, TOOLS
+from helpers.processes import MARK
 from helpers.profile import Serving
 from helpers.run import Run
-from helpers.services import MARK
 from helpers.serving import models, repository, store
 from helpers.serving.reports import ModelFacts, Models
 

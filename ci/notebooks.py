@@ -32,7 +32,7 @@ def in_notebook(notebook: Any, name: str) -> list[str]:
     parameters = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
     if len(parameters) != 1 or not are_literals(parameters[0].source):
         found.append("needs exactly one cell tagged 'parameters', with literals only")
-    if f'stage.finish(run, "{name[:2]}")' not in "\n".join(cell.source for cell in code[-2:]):
+    if f'notebook.finish(run, "{name[:2]}")' not in "\n".join(cell.source for cell in code[-2:]):
         found.append("does not end with the stage's checklist")
     return found
 

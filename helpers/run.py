@@ -1,17 +1,21 @@
 """A run is a folder: records, tables, events and ticks, written so that a kill loses nothing."""
 
+import hashlib
 import json
 import os
+import platform
+import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
+import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from helpers import origin
 from helpers.errors import Problem
-from helpers.json_lines import append_line, read_lines
-from helpers.paths import OUTPUTS
+from helpers.paths import OUTPUTS, ROOT
 from helpers.profile import Profile
 
 if TYPE_CHECKING:  # slow to import, and a run without tables does without
@@ -94,7 +98,7 @@ class Run:
                     "profile_sha256": profile.digest(),
                     "started": now(),
                     "ended": None,
-                    **origin.facts(),
+                    **_origin(),
                 }
             ),
         )
@@ -238,3 +242,105 @@ def _read_json(path: Path) -> Any:
 
 def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2) + "\n"
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line in a single write, mending a torn last line first."""
+    with path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        torn = False
+        if size:
+            file.seek(size - 1)
+            torn = file.read(1) != b"\n"
+        file.write(("\n" if torn else "").encode() + line.encode() + b"\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a log of JSON lines; what a kill tore is left out."""
+    if not path.is_file():
+        return []
+    return list(_whole_lines(path.read_text(errors="replace").splitlines()))
+
+
+def _whole_lines(lines: list[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+VERSIONS_OF = ("torch", "onnx", "onnxruntime", "tritonclient", "numpy", "pandas", "papermill")
+
+
+def _origin() -> dict[str, Any]:
+    """What a manifest says of it."""
+    return {
+        "git": _git_state(),
+        "measured_by": measuring_code(),
+        "machine": _machine(),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in VERSIONS_OF},
+    }
+
+
+def _git_state() -> dict[str, Any]:
+    def ask(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "clean": not ask("status", "--porcelain")}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "clean": None}
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+    }
+
+
+def _processor() -> str:
+    """The processor's name; Linux tells it in a file only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown processor"
+
+
+# what measures is fixed when a run begins; what draws, when its evidence is drawn
+MEASURES = ("helpers/load", "helpers/serving", "model", "profiles/rehearsal.yaml")
+DRAWS = ("helpers/evidence", "helpers/style.py")
+
+
+def measuring_code() -> str:
+    """SHA-256 of everything that decides about the figures of a rehearsal."""
+    return _digest(MEASURES)
+
+
+def drawing_code() -> str:
+    """SHA-256 of everything that decides about its pictures and pages."""
+    return _digest(DRAWS)
+
+
+def _digest(places: tuple[str, ...]) -> str:
+    total = hashlib.sha256()
+    for path in _files(places):
+        total.update(str(path.relative_to(ROOT)).encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _files(places: tuple[str, ...]) -> Iterator[Path]:
+    for place in places:
+        path = ROOT / place
+        found = sorted(path.rglob("*")) if path.is_dir() else [path]
+        yield from (one for one in found if one.is_file() and "__pycache__" not in one.parts)

@@ -14,11 +14,11 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from helpers import checklist, load, services
-from helpers.checklist import Stage, Status
+from helpers import load, processes, promises
 from helpers.errors import Problem, Unavailable
 from helpers.evidence import page
 from helpers.paths import NOTEBOOKS
+from helpers.promises import Stage, Status
 from helpers.run import Run
 
 TEARDOWN, EVIDENCE = "06", "07"
@@ -58,12 +58,12 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
         outcome = _sequence(run, work)
         outcome = _attempt(run, ending.get(TEARDOWN), outcome)
         if not keep:
-            for name in services.down(run):
+            for name in processes.down(run):
                 print(f"Stopped {name}.")
             load.recover(run)
         outcome = _attempt(run, ending.get(EVIDENCE), outcome)
         if not keep:
-            services.down(run)
+            processes.down(run)
             run.end()
         page.bind(run)  # the evidence notebook itself has ended only now
     return outcome
@@ -78,7 +78,7 @@ def unfinished(run: Run) -> list[Stage]:
     for event in run.events():
         if event["kind"] in ("stage-start", "stage-failed", "stage-end"):
             ended[event["stage"]] = event["kind"] == "stage-end"
-    begun = dropwhile(lambda one: ended and one.number not in ended, checklist.STAGES)
+    begun = dropwhile(lambda one: ended and one.number not in ended, promises.STAGES)
     return list(dropwhile(lambda one: ended.get(one.number, False), begun))
 
 
@@ -112,9 +112,9 @@ def _attempt(run: Run, one: Stage | None, earlier: Outcome) -> Outcome:
 
 def _pass_over(run: Run, one: Stage, reason: str, earlier: Outcome) -> Outcome:
     """A stage that this machine cannot have is not rehearsed; the others go on."""
-    for promise, tick in checklist.ticks(run, one.number).items():
+    for promise, tick in promises.ticks(run, one.number).items():
         if not tick.at:
-            checklist.tick(run, promise.id, Status.NOT_REHEARSED, note=reason)
+            promises.tick(run, promise.id, Status.NOT_REHEARSED, note=reason)
     run.event("stage-end", stage=one.number, not_rehearsed=reason)
     print(f"Stage {one.number} is NOT REHEARSED: {reason}", flush=True)
     return earlier
@@ -141,7 +141,7 @@ def _execute(run: Run, one: Stage) -> None:
 def _claim_headless(run: Run, one: Stage) -> None:
     if one.headless:
         executed, note = f"notebooks/{one.notebook}", "executed by papermill from start to end"
-        checklist.claim(run, one.headless, holds=True, evidence=executed, note=note)
+        promises.claim(run, one.headless, holds=True, evidence=executed, note=note)
 
 
 def _sentence(error: Exception) -> str:
@@ -161,21 +161,21 @@ def _owned(run: Run, *, keep: bool) -> Iterator[None]:
     """
     lock = run.folder / LOCK  # beside the manifest, whose hash is part of the evidence
     holder = lock.read_text() if lock.is_file() else ""
-    if holder and services.owner_lives(holder):
+    if holder and processes.owner_lives(holder):
         raise Problem(
             f"Run {run.run_id} is being run by process {holder.partition(':')[0]}.",
             f"Wait for it, or stop it with: workbook down {run.run_id}",
         )
-    mark = services.owner_mark(os.getpid())
+    mark = processes.owner_mark(os.getpid())
     run.write(LOCK, mark)
-    os.environ |= {services.MARK: run.mark, services.OWNER: "" if keep else mark}
+    os.environ |= {processes.MARK: run.mark, processes.OWNER: "" if keep else mark}
     before = {one: signal.signal(one, _interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
-        for name in (services.MARK, services.OWNER):
+        for name in (processes.MARK, processes.OWNER):
             os.environ.pop(name, None)
         lock.unlink(missing_ok=True)
 

@@ -1,6 +1,6 @@
 """Runs one service and ends it: on SIGTERM, when its owner is gone, or when its time is over.
 
-A process of its own, started by `helpers.services` with a JSON specification as its argument.
+A process of its own, started by `helpers.processes` with a JSON specification as its argument.
 It outlives the kernel that started it, and the service does not outlive it.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 POLL_S = 0.2
-CLOCK_SLACK_S = 2.0  # see helpers.services
+CLOCK_SLACK_S = 2.0  # see helpers.processes
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.profile import Profile
 from helpers.rehearsal import registry
 from helpers.run import Run
@@ -27,7 +27,7 @@ def run(tmp_path: Path, profile: Profile) -> Iterator[Run]:
     """A new run; whatever it starts is stopped."""
     made = Run.create(profile, tmp_path / "outputs")
     yield made
-    services.down(made)
+    processes.down(made)
 
 
 @pytest.fixture
@@ -43,5 +43,5 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def needs_registry() -> None:
     """For tests that push an image."""
-    if tools.find(registry.PROGRAM) is None:
+    if programs.find(registry.PROGRAM) is None:
         pytest.skip("no docker-registry: 'make setup' brings Debian's")

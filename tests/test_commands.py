@@ -25,7 +25,7 @@ import pytest
 )
 def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "helpers.workbook", *arguments],
+        [sys.executable, "-m", "helpers.cli", *arguments],
         capture_output=True,
         text=True,
         env=os.environ | {"GPU_E2E_OUTPUTS": str(tmp_path)},

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers import checklist
-from helpers.checklist import Status
+from helpers import promises
 from helpers.cloud.readiness import Readiness
+from helpers.promises import Status
 from helpers.run import Run
 
 NOWHERE = {
@@ -20,7 +20,7 @@ NOWHERE = {
 def test_without_a_login_the_report_says_so_and_nothing_is_created(tmp_path: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     subprocess.run(
-        [sys.executable, "-m", "helpers.workbook", "run", "--profile", "aws", "--only", "00"],
+        [sys.executable, "-m", "helpers.cli", "run", "--profile", "aws", "--only", "00"],
         check=True,
         env=inherited | NOWHERE | {"GPU_E2E_OUTPUTS": str(tmp_path)},
         timeout=200,
@@ -30,6 +30,6 @@ def test_without_a_login_the_report_says_so_and_nothing_is_created(tmp_path: Pat
     assert not report.green
     (login,) = report.blocking
     assert "no AWS credentials" in login.found and login.command == "aws sso login"
-    quota = next(tick for one, tick in checklist.ticks(run).items() if one.id == "00.quota")
+    quota = next(tick for one, tick in promises.ticks(run).items() if one.id == "00.quota")
     assert quota.status is Status.FAILED and "credentials" in quota.note
     assert not run.events("stack-apply-start")

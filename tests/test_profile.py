@@ -8,7 +8,7 @@ import yaml
 from helpers import profile as profiles
 from helpers.errors import Problem
 from helpers.paths import PROFILES
-from helpers.profile import Profile, files
+from helpers.profile import Profile
 
 STEADY = "load.scenarios.soak.phases.steady"
 
@@ -83,7 +83,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, settings: str, sentence: str
 ) -> None:
     (tmp_path / "mine.yaml").write_text(text)
-    monkeypatch.setattr(files, "PROFILES", tmp_path)
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
     with pytest.raises(Problem) as caught:
         Profile.load_named("mine", settings)
     assert sentence in str(caught.value)

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from helpers.errors import Problem
-from helpers.json_lines import append_line, read_lines
 from helpers.profile import Profile
-from helpers.run import Record, Run
+from helpers.run import Record, Run, append_line, read_lines
 
 
 class Weather(Record, stage="00", name="weather"):
@@ -104,7 +103,7 @@ def test_a_torn_last_line_is_left_out_and_mended(tmp_path: Path, torn: str) -> N
 
 APPEND_MANY = """
 import json, pathlib, sys
-from helpers.json_lines import append_line
+from helpers.run import append_line
 for number in range(200):
     line = {"who": int(sys.argv[2]), "number": number, "padding": "x" * 200}
     append_line(pathlib.Path(sys.argv[1]), json.dumps(line))

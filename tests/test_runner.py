@@ -11,21 +11,21 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers import checklist, runner, services
-from helpers.checklist import Status
+from helpers import processes, promises, runner
+from helpers.promises import Status
 from helpers.run import Run
 
 PATIENCE_S = 120
-STAGE = checklist.stage("04")
+STAGE = promises.stage("04")
 RUN_ONE = """
 import sys
 from pathlib import Path
-from helpers import checklist, runner
+from helpers import promises, runner
 from helpers.run import Run
 folder = Path(sys.argv[1])
 runner.NOTEBOOKS = folder
 run = Run.open(sys.argv[2], folder)
-sys.exit(runner.run_stages(run, [checklist.stage("04")]).code)
+sys.exit(runner.run_stages(run, [promises.stage("04")]).code)
 """
 
 
@@ -42,7 +42,7 @@ def test_what_this_machine_cannot_have_is_not_rehearsed_and_the_run_goes_on(
     write_notebook(tmp_path, source)
     monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)
     assert runner.run_stages(run, [STAGE]).code == 0
-    tick = {promise.id: tick for promise, tick in checklist.ticks(run).items()}["04.prometheus"]
+    tick = {promise.id: tick for promise, tick in promises.ticks(run).items()}["04.prometheus"]
     assert tick.status is Status.NOT_REHEARSED
     assert tick.note == "No Prometheus here."
     assert [event["stage"] for event in run.events("stage-end")] == ["04"]
@@ -75,7 +75,7 @@ def test_a_polite_signal_interrupts_and_leaves_no_process(run: Run, how: signal.
         [sys.executable, "-c", RUN_ONE, str(folder), run.run_id],
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {services.MARK: run.mark},
+        env=os.environ | {processes.MARK: run.mark},
     )
     deadline = time.monotonic() + PATIENCE_S
     while not begun.exists():
@@ -86,16 +86,16 @@ def test_a_polite_signal_interrupts_and_leaves_no_process(run: Run, how: signal.
     assert process.returncode == runner.INTERRUPTED
     assert "Stage 04 was interrupted." in said
     assert run.events("stage-failed")[-1]["stage"] == "04"
-    assert services.marked(run.mark) == {}
+    assert processes.marked(run.mark) == {}
 
 
 SERVE = """
 import sys
 from pathlib import Path
-from helpers import services
+from helpers import processes
 from helpers.run import Run
 run = Run.open({run_id!r}, Path({folder!r}))
-services.start(run, "idle", ["sleep", "600"], ports={{}}, ready=lambda: True, timeout_s=9)
+processes.start(run, "idle", ["sleep", "600"], ports={{}}, ready=lambda: True, timeout_s=9)
 """
 
 
@@ -106,5 +106,5 @@ def test_what_is_kept_outlives_the_runner(run: Run, keep: bool) -> None:
     program = RUN_ONE.replace(").code", f", keep={keep}).code")
     subprocess.run([sys.executable, "-c", program, str(folder), run.run_id], check=True)
     time.sleep(2)  # longer than a watcher takes to see that its owner is gone
-    service = services.find(run, "idle")
+    service = processes.find(run, "idle")
     assert (service is not None and service.running) is keep

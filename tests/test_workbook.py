@@ -18,11 +18,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from helpers import checklist, services
-from helpers.checklist import Status
+from helpers import processes, promises
+from helpers.promises import Status
 from helpers.run import Run
 
-WORKBOOK = [sys.executable, "-m", "helpers.workbook"]
+WORKBOOK = [sys.executable, "-m", "helpers.cli"]
 PATIENCE_S = 240
 
 
@@ -72,7 +72,7 @@ class Attempt:
 def attempt(outputs: Path, *arguments: str) -> Attempt:
     code, said = workbook(outputs, *arguments)
     run = newest(outputs)
-    return Attempt(run, code, said, set(services.marked(run.mark)))
+    return Attempt(run, code, said, set(processes.marked(run.mark)))
 
 
 def cut_short(run: Run, how: signal.Signals) -> Attempt:
@@ -86,7 +86,7 @@ def cut_short(run: Run, how: signal.Signals) -> Attempt:
     time.sleep(2)
     process.send_signal(how)
     said, _ = process.communicate(timeout=PATIENCE_S)
-    return Attempt(run, process.returncode, said, set(services.marked(run.mark)))
+    return Attempt(run, process.returncode, said, set(processes.marked(run.mark)))
 
 
 # One run that everything happens to, and that is resumed each time.
@@ -160,7 +160,7 @@ def test_resuming_goes_on_from_the_stage_that_did_not_end(completed: Attempt) ->
 
 
 def test_a_whole_run_ticks_what_it_saw_and_nothing_else(finished: Run) -> None:
-    statuses = {promise.id: tick.status for promise, tick in checklist.ticks(finished).items()}
+    statuses = {promise.id: tick.status for promise, tick in promises.ticks(finished).items()}
     rehearsed = {name for name, status in statuses.items() if status is Status.REHEARSED}
     assert rehearsed >= {
         "03.onnx",
@@ -182,7 +182,7 @@ def test_a_whole_run_ticks_what_it_saw_and_nothing_else(finished: Run) -> None:
 
 
 def test_a_whole_run_is_closed(finished: Run) -> None:
-    assert not any(service.running for service in services.recorded(finished))
+    assert not any(service.running for service in processes.recorded(finished))
     assert finished.manifest()["ended"] is not None
 
 
@@ -221,7 +221,7 @@ def test_the_evidence_is_one_page_that_asks_for_nothing_else(finished: Run) -> N
     page = (finished.folder / "evidence/index.html").read_text()
     assert "REHEARSAL" in page
     assert 'src="http' not in page
-    for one in checklist.STAGES:
+    for one in promises.STAGES:
         if one.number >= "03":
             assert (finished.folder / "html" / f"{one.notebook[:-6]}.html").is_file()
     results = json.loads((finished.folder / "evidence/results.json").read_text())

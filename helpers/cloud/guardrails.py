@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from helpers import checklist
-from helpers.checklist import Status
+from helpers import promises
 from helpers.cloud import dead_man
 from helpers.cloud.account import Account, asking, identity, masked
 from helpers.cloud.reports import Stack
 from helpers.errors import Problem
+from helpers.promises import Status
 from helpers.run import Record, Run
 
 BILLING_REGION = "us-east-1"  # where AWS publishes charges
@@ -105,14 +105,14 @@ def tick_role(run: Run, found: Guardrails) -> None:
     """Tick the promise of the least-privilege role: only AWS can show that it suffices."""
     if not found.emulated and found.by_deployer:
         note = f"the stack was made by {found.caller}"
-        checklist.tick(run, ROLE_PROMISE, Status.VERIFIED, evidence=found.path(), note=note)
+        promises.tick(run, ROLE_PROMISE, Status.VERIFIED, evidence=found.path(), note=note)
         return
     note = (
         "the emulator grants everything; a test replays a rehearsal's calls against the policy"
         if found.emulated
         else f"the stack was made by {found.caller}, not by the deployer role of infra/bootstrap"
     )
-    checklist.tick(run, ROLE_PROMISE, Status.NOT_REHEARSED, note=note)
+    promises.tick(run, ROLE_PROMISE, Status.NOT_REHEARSED, note=note)
 
 
 def frame(found: Guardrails) -> pd.DataFrame:

@@ -1,10 +1,10 @@
 """The promise of stage 01 that the nodes are reachable: kept on AWS, or why it is not shown."""
 
-from helpers import checklist
-from helpers.checklist import Status
+from helpers import promises
 from helpers.cloud.account import Account
 from helpers.cluster import nodes
 from helpers.errors import Unavailable
+from helpers.promises import Status
 from helpers.run import Run
 
 PROMISE = "01.connectivity"
@@ -19,7 +19,7 @@ def claim(run: Run, account: Account) -> str:
     try:
         found = nodes.wait_ready(run, account)
     except Unavailable as reason:
-        checklist.tick(run, PROMISE, Status.NOT_REHEARSED, note=str(reason))
+        promises.tick(run, PROMISE, Status.NOT_REHEARSED, note=str(reason))
         return f"NOT REHEARSED: {reason}"
-    checklist.claim(run, PROMISE, holds=found.all_ready, evidence=found.path(), note=found.summary)
+    promises.claim(run, PROMISE, holds=found.all_ready, evidence=found.path(), note=found.summary)
     return found.summary

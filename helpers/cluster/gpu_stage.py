@@ -5,8 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from helpers import checklist
-from helpers.checklist import Status
+from helpers import promises
 from helpers.cloud.account import Account
 from helpers.cluster import checks, client, contract, daemons, gpus, node_group, placement, releases
 from helpers.cluster.checks import Setting
@@ -14,6 +13,7 @@ from helpers.cluster.live_reports import NodeGroup, Releases
 from helpers.cluster.lock import Lock
 from helpers.cluster.objects import Objects
 from helpers.errors import Problem
+from helpers.promises import Status
 from helpers.run import Run
 
 STAGE = "02"
@@ -29,7 +29,7 @@ def group(run: Run, account: Account) -> NodeGroup:
     """
     found, agreed = node_group.read(run, account), contract.load().gpu
     told = "as the launch template has it; no node was seen" if account.emulated else ""
-    checklist.claim(
+    promises.claim(
         run, "02.spot", holds=found.capped, evidence=found.path(), note=found.summary
     )  # fmt: skip
     shown = {
@@ -38,7 +38,7 @@ def group(run: Run, account: Account) -> NodeGroup:
                      f"{agreed.label} {told}"),
     }  # fmt: skip
     for promise, (holds, note) in shown.items():
-        checklist.claim(run, promise, holds=holds, evidence=found.path(), note=note.strip())
+        promises.claim(run, promise, holds=holds, evidence=found.path(), note=note.strip())
     return found
 
 
@@ -78,7 +78,7 @@ def install(run: Run, account: Account) -> Releases:
     status = {"REAL": Status.VERIFIED, "STATIC": Status.STATIC, "FAILED": Status.FAILED}.get(
         plugin.label, Status.NOT_REHEARSED
     )
-    checklist.tick(run, "02.device-plugin", status, evidence=found.path(), note=plugin.note)
+    promises.tick(run, "02.device-plugin", status, evidence=found.path(), note=plugin.note)
     return found
 
 
@@ -89,18 +89,18 @@ def observe(run: Run, account: Account) -> str:
         Problem: The GPUs are not allocatable in time, or the taint keeps nobody out.
     """
     if run.profile.target != "aws":
-        checklist.tick(run, "02.gpu", Status.NOT_REHEARSED, note=NO_GPU)
+        promises.tick(run, "02.gpu", Status.NOT_REHEARSED, note=NO_GPU)
         return f"NOT REHEARSED: {NO_GPU}."
     cluster = client.connect(run, account)
     seen = gpus.wait_allocatable(run, cluster, account)
     proof = gpus.prove_taint(run, cluster)
-    checklist.claim(
+    promises.claim(
         run, "02.gpu", holds=seen.allocatable, evidence=seen.path(), note=seen.summary
     )  # fmt: skip
-    checklist.claim(
+    promises.claim(
         run, "02.label", holds=seen.labelled, evidence=seen.path(), note=f"{seen.label} on nodes"
     )  # fmt: skip
-    checklist.claim(
+    promises.claim(
         run, "02.taint", holds=seen.tainted and proof.holds, evidence=proof.path(),
         note=proof.summary,
     )  # fmt: skip

@@ -9,12 +9,12 @@ from typing import Any
 
 import sh
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster import explain
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem
 from helpers.paths import CACHE
-from helpers.services import MARK
+from helpers.processes import MARK
 
 HOOKS_S = 300
 SLACK_S = 60.0  # for Helm's own work beside a hook's
@@ -74,7 +74,7 @@ class Helm:
             Unavailable: There is no Helm on this machine.
             Problem: It failed; the sentence says why, and what to do.
         """
-        program = sh.Command(str(tools.need("helm")))
+        program = sh.Command(str(programs.need("helm")))
         try:
             said = program(*arguments, *self._flags(), _env=self._environment(), _timeout=timeout_s)
         except sh.TimeoutException as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster import client, contract, diagnose, values, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
@@ -94,7 +94,7 @@ def command(cluster: Cluster, *arguments: str, listening: bool = False) -> list[
     """
     place = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
     return [
-        str(tools.need("kubectl")), *place, f"--context={cluster.context}",
+        str(programs.need("kubectl")), *place, f"--context={cluster.context}",
         f"--namespace={namespace()}", "exec", *(["--stdin"] if listening else []),
         f"job/{NAME}-master", "--", *arguments,
     ]  # fmt: skip

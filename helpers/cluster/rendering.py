@@ -8,7 +8,7 @@ from pathlib import Path
 import sh
 import yaml
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster.fields import Field
 from helpers.cluster.findings import Finding, meant
 from helpers.errors import Problem
@@ -69,7 +69,7 @@ def _files(values: Sequence[Path]) -> list[str | Path]:
 
 
 def _helm(chart: Path, *arguments: str | Path) -> Rendering:
-    program = tools.need("helm")
+    program = programs.need("helm")
     version = str(sh.Command(str(program))("version", "--short", _timeout=TIMEOUT_S)).strip()
     try:
         said = sh.Command(str(program))(*map(str, arguments), _timeout=TIMEOUT_S)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from helpers import checklist
-from helpers.checklist import Status
+from helpers import promises
 from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
 from helpers.cluster import checks, dry_run, values
@@ -13,6 +12,7 @@ from helpers.cluster.live_reports import Balancer, Deployed
 from helpers.cluster.lock import Lock
 from helpers.cluster.reports import ChartChecks
 from helpers.cluster.triton_release import NAME
+from helpers.promises import Status
 from helpers.run import Run
 
 
@@ -41,15 +41,15 @@ def claim(run: Run, checked: ChartChecks, deployed: Deployed, balancer: Balancer
     seen: dict[str, Deployed | Balancer] = {"03.helm": deployed, "03.ingress": balancer}
     for promise, record in seen.items():
         if not record.absent:
-            checklist.claim(
+            promises.claim(
                 run, promise, holds=record.holds, evidence=record.path(), note=record.summary
             )  # fmt: skip
         elif checked.absent:
-            checklist.tick(run, promise, Status.NOT_REHEARSED, note=checked.absent)
+            promises.tick(run, promise, Status.NOT_REHEARSED, note=checked.absent)
         else:
             status = Status.STATIC if checked.holds else Status.FAILED
             note = f"{checked.summary}; {record.absent}"
-            checklist.tick(run, promise, status, evidence=checked.path(), note=note)
+            promises.tick(run, promise, status, evidence=checked.path(), note=note)
 
 
 def _values(run: Run, account: Account, image: str) -> Sequence[Path]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import typst
 
-from helpers import checklist
+from helpers import promises
 from helpers.evidence import export, kpis, masking, story
 from helpers.run import Run
 
@@ -37,7 +37,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "title": told.title,
         "built": told.built,
         "run_id": run.run_id,
-        "status": str(checklist.overall(checklist.ticks(run).values())),
+        "status": str(promises.overall(promises.ticks(run).values())),
         "machine": told.machine,
         "problem": story.PROBLEM,
         "kpis": [

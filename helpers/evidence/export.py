@@ -9,7 +9,7 @@ import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-from helpers import checklist
+from helpers import promises
 from helpers.evidence import masking, pictures
 from helpers.profile import LABEL
 from helpers.run import Run
@@ -32,7 +32,7 @@ def notebooks(run: Run) -> list[Path]:
         The pages with code; `NN-name.plain.html` beside each has none.
     """
     pages = []
-    for stage in checklist.STAGES:
+    for stage in promises.STAGES:
         source = run.folder / "notebooks" / stage.notebook
         if not source.is_file():
             continue

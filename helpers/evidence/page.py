@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from helpers import checklist
-from helpers.checklist import MEANING, Status
+from helpers import promises
 from helpers.errors import Problem
 from helpers.evidence import (
     case_study,
@@ -24,6 +23,7 @@ from helpers.evidence import (
 )
 from helpers.evidence.ledger import Ledger
 from helpers.load.report import LoadReport
+from helpers.promises import MEANING, Status
 from helpers.run import Run
 
 INDEX = "evidence/index.html"
@@ -94,7 +94,7 @@ def gives_nothing_away(run: Run) -> bool:
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    ticks = checklist.ticks(run)
+    ticks = promises.ticks(run)
     report = run.readable(LoadReport)
     scenario = kpis.judged_scenario(run)
     return {
@@ -102,12 +102,12 @@ def _facts(run: Run) -> dict[str, Any]:
         "story": story.tell(run),
         "problem": story.PROBLEM,
         "target_label": story.LABELS[run.profile.target],
-        "status": checklist.overall(ticks.values()),
+        "status": promises.overall(ticks.values()),
         "meaning": MEANING,
         "promised": len(ticks),
-        "shown": sum(tick.status in checklist.SHOWN for tick in ticks.values()),
+        "shown": sum(tick.status in promises.SHOWN for tick in ticks.values()),
         "counts": {one: sum(tick.status is one for tick in ticks.values()) for one in Status},
-        "stages": [(stage, checklist.ticks(run, stage.number)) for stage in checklist.STAGES],
+        "stages": [(stage, promises.ticks(run, stage.number)) for stage in promises.STAGES],
         "measurement": kpis.measurement,
         "invalid": scenario.invalid if scenario else (),
         "report": report,

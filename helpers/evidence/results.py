@@ -4,12 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from helpers import checklist, sources
+from helpers import promises
 from helpers.evidence import kpis, masking
 from helpers.evidence.kpis import Kpi
 from helpers.load.report import Capacity, LoadReport, PhaseReport, ScenarioReport, Trend
 from helpers.profile import LABEL
-from helpers.run import Run
+from helpers.run import Run, drawing_code
 from helpers.scenario import Settings
 from helpers.telemetry.report import Telemetry
 
@@ -120,17 +120,17 @@ class Results(Settings):
 def gather(run: Run) -> Results:
     """Everything that a run found."""
     report, manifest = run.readable(LoadReport), run.manifest()
-    ticks = checklist.ticks(run)
+    ticks = promises.ticks(run)
     return Results(
         run_id=run.run_id,
         target=run.profile.target,
         label=LABEL[run.profile.target],
-        status=str(checklist.overall(ticks.values())),
+        status=str(promises.overall(ticks.values())),
         started=manifest["started"],
         git=manifest["git"],
         versions=manifest["versions"],
         machine=manifest["machine"],
-        code={"measures": manifest.get("measured_by", ""), "draws": sources.drawing()},
+        code={"measures": manifest.get("measured_by", ""), "draws": drawing_code()},
         profile=run.profile.model_dump(mode="json"),
         kpis=kpis.judge(run).kpis,
         scenarios=report.scenarios if report else (),

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from helpers import checklist
-from helpers.checklist import Status
+from helpers import promises
 from helpers.errors import Problem
 from helpers.evidence import kpis
 from helpers.evidence.kpis import Kpi, Verdict
 from helpers.load.report import Calibration, Capacity, LoadReport, ScenarioReport
 from helpers.profile import LABEL
+from helpers.promises import Status
 from helpers.run import Run
 from helpers.serving.endpoint import Endpoint
 from helpers.serving.reports import Models
@@ -107,7 +107,7 @@ def _built(run: Run, scenario: ScenarioReport | None) -> str:
 
 
 def _told(run: Run, promise: str, otherwise: str) -> Told:
-    tick = next(one for key, one in checklist.ticks(run).items() if key.id == promise)
+    tick = next(one for key, one in promises.ticks(run).items() if key.id == promise)
     if tick.status in (Status.NOT_REHEARSED, Status.FAILED):
         return Told(f"{otherwise}: {tick.note}.", tick.status)
     unsaid = tick.status is Status.REHEARSED and "EMULATED" not in tick.note

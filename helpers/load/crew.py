@@ -18,8 +18,8 @@ from helpers.load.payload import Shape
 from helpers.load.progress import Merged, Second
 from helpers.load.worker import Work
 from helpers.paths import ROOT
+from helpers.processes import MARK, log_tail
 from helpers.scenario import Scenario
-from helpers.services import MARK, log_tail
 from helpers.serving.endpoint import Endpoint
 
 HEAD_START_S = 0.2  # for the word to reach every worker

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from helpers import services
+from helpers import processes
 from helpers.load import calibration, engine, live, preflight, recorder, second_chance, tables
 from helpers.load.capacity import find_capacity
 from helpers.load.crew import Start
@@ -115,7 +115,7 @@ async def _fire_one(
         objective_ms=run.profile.kpis.p99_ms,
         max_connections=run.profile.load.max_connections,
         mark=run.mark,
-        watched={one.name: one.pid for one in services.recorded(run) if one.name == SERVER},
+        watched={one.name: one.pid for one in processes.recorded(run) if one.name == SERVER},
         control=control,
     )
     return result.report

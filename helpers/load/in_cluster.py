@@ -21,9 +21,9 @@ from helpers.errors import Problem
 from helpers.load import image, swarm
 from helpers.load.crew import Crew
 from helpers.load.payload import Shape
+from helpers.processes import MARK
 from helpers.run import Run
 from helpers.scenario import Scenario
-from helpers.services import MARK
 from helpers.serving.endpoint import Endpoint
 
 SLACK_S = 600  # between the last request and the removal: records come together and are fetched

@@ -9,8 +9,8 @@ from helpers.load.crew import HEAD_START_S, Crew
 from helpers.load.payload import Shape
 from helpers.load.worker import Order
 from helpers.paths import ROOT
+from helpers.processes import MARK, free_port
 from helpers.scenario import Scenario
-from helpers.services import MARK, free_port
 from helpers.serving.endpoint import Endpoint
 
 LOCUSTFILE = "helpers/load/locustfile.py"  # from the checkout's root, or the image's

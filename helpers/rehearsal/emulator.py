@@ -22,12 +22,12 @@ from typing import Any
 
 import requests
 
-from helpers import services
+from helpers import processes
 from helpers.cloud.account import Account
 from helpers.errors import Problem
+from helpers.processes import answers
 from helpers.rehearsal.double import Fault, recording
 from helpers.run import Run
-from helpers.services.loopback import answers
 
 NAME = "aws"
 CALLS_FILE = "services/aws-calls.jsonl"
@@ -96,7 +96,7 @@ def of(run: Run) -> Emulator:
     Raises:
         Problem: It does not start.
     """
-    service = services.find(run, NAME) or _start(run)
+    service = processes.find(run, NAME) or _start(run)
     return Emulator(
         Account(run.profile.region, _url(service.ports["http"])), run.folder / CALLS_FILE
     )
@@ -113,7 +113,7 @@ def serving(folder: Path, region: str = "us-east-1") -> Iterator[Emulator]:
     Raises:
         Problem: It does not start.
     """
-    port = services.free_port()
+    port = processes.free_port()
     recorded, log = folder / "aws-calls.jsonl", folder / "aws.log"
     with log.open("wb") as output:
         process = subprocess.Popen(_command(port, recorded), stdout=output, stderr=output)
@@ -125,11 +125,11 @@ def serving(folder: Path, region: str = "us-east-1") -> Iterator[Emulator]:
         process.wait()
 
 
-def _start(run: Run) -> services.Service:
-    if any(one.name == NAME for one in services.recorded(run)):
+def _start(run: Run) -> processes.Service:
+    if any(one.name == NAME for one in processes.recorded(run)):
         print("The AWS emulator of this run has ended; a new one starts with an empty account.")
-    port = services.free_port()
-    return services.start(
+    port = processes.free_port()
+    return processes.start(
         run,
         NAME,
         _command(port, run.folder / CALLS_FILE),
@@ -148,7 +148,7 @@ def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not answers(_health(port)):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise Problem("The AWS emulator does not start.", services.log_tail(log))
+            raise Problem("The AWS emulator does not start.", processes.log_tail(log))
         time.sleep(POLL_S)
 
 

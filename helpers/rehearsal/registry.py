@@ -2,10 +2,10 @@
 
 import json
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.errors import Unavailable
+from helpers.processes import answers
 from helpers.run import Run
-from helpers.services.loopback import answers
 
 NAME = "registry"
 PROGRAM = "docker-registry"
@@ -21,14 +21,14 @@ def serve(run: Run) -> str:
         Unavailable: There is no registry program on this machine.
         Problem: It ended, or did not get ready; the sentence quotes its log.
     """
-    if found := services.find(run, NAME):
+    if found := processes.find(run, NAME):
         return _url(found.ports["http"])
-    if tools.find(PROGRAM) is None:
+    if programs.find(PROGRAM) is None:
         raise Unavailable(
             f"There is no {PROGRAM} on this machine, so no image can be pushed.",
             "On Debian and Ubuntu 'make setup' brings it.",
         )
-    port = services.free_port()
+    port = processes.free_port()
     storage = run.folder / "registry"
     settings = {
         "version": "0.1",
@@ -37,10 +37,10 @@ def serve(run: Run) -> str:
         "http": {"addr": f"127.0.0.1:{port}"},
     }
     configuration = run.write("registry.yaml", json.dumps(settings, indent=2))  # JSON is YAML
-    services.start(
+    processes.start(
         run,
         NAME,
-        [tools.need(PROGRAM), "serve", configuration],
+        [programs.need(PROGRAM), "serve", configuration],
         ports={"http": port},
         ready=lambda: answers(f"{_url(port)}/v2/"),
         timeout_s=START_TIMEOUT_S,

@@ -11,7 +11,7 @@ from typing import Any
 
 import sh
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster import explain
 from helpers.errors import Problem
 from helpers.paths import TOOLS
@@ -151,7 +151,7 @@ class Builder:
 def working() -> Builder | None:
     """The first of docker, podman and buildah that answers; None where none does."""
     for name in NAMES:
-        program = tools.find(name)
+        program = programs.find(name)
         if program and _answers(name, program):
             return Builder(name, program)
     return None

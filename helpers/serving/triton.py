@@ -8,11 +8,11 @@ from pathlib import Path
 import requests
 import sh
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.errors import Problem, Unavailable
 from helpers.paths import TOOLS
+from helpers.processes import Service
 from helpers.run import Run
-from helpers.services import Service
 from helpers.serving import dockerfile, repository
 from helpers.serving.endpoint import Endpoint
 from helpers.serving.reports import Models
@@ -35,18 +35,18 @@ def serve(run: Run) -> Endpoint:
     """
     if run.profile.target == "aws":
         return run.load(Endpoint)
-    running = services.find(run, SERVICE)
+    running = processes.find(run, SERVICE)
     endpoint = run.find(Endpoint)
     if running and endpoint and _is_ready(endpoint.http, _served(run)):
         return endpoint
     exported = run.load(Models)
     wanted = run.profile.serving
     ports = {
-        "http": services.free_port(wanted.http_port),
-        "grpc": services.free_port(wanted.grpc_port),
-        "metrics": services.free_port(wanted.metrics_port),
+        "http": processes.free_port(wanted.http_port),
+        "grpc": processes.free_port(wanted.grpc_port),
+        "metrics": processes.free_port(wanted.metrics_port),
     }
-    if tools.find("tritonserver"):
+    if programs.find("tritonserver"):
         folder = repository.build(run, exported, "python")
         cores = cores_beside(wanted.client_cores)
         service = serve_folder(run, folder, _served(run), ports, cores)
@@ -81,10 +81,10 @@ def serve_folder(
     Raises:
         Problem: There is no tritonserver, or it ended or did not get ready in time.
     """
-    program = tools.need("tritonserver").resolve()
+    program = programs.need("tritonserver").resolve()
     prefix = f"gpu-e2e-{run.run_id}-"
     libraries = program.parents[3] / "nvidia_pytriton.libs"
-    return services.start(
+    return processes.start(
         run,
         SERVICE,
         _process_command(program, folder, models, ports, prefix),
@@ -161,7 +161,7 @@ def _start_container(run: Run, exported: Models, ports: dict[str, int]) -> Servi
             "Start Docker, or use Linux on x86-64 and 'make setup'.",
         )
     folder = repository.build(run, exported, "onnxruntime")
-    return services.start(
+    return processes.start(
         run,
         SERVICE,
         container_command(run.run_id, folder, _served(run), ports),
@@ -173,11 +173,11 @@ def _start_container(run: Run, exported: Models, ports: dict[str, int]) -> Servi
 
 
 def _docker_runs() -> bool:
-    docker = tools.find("docker")
+    docker = programs.find("docker")
     if docker is None:
         return False
     try:
-        sh.Command(str(docker))("info", _timeout=tools.LOOK_TIMEOUT_S)
+        sh.Command(str(docker))("info", _timeout=programs.LOOK_TIMEOUT_S)
     except (sh.ErrorReturnCode, sh.TimeoutException):
         return False
     return True

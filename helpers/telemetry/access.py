@@ -14,14 +14,14 @@ import requests
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.cloud.account import Account
 from helpers.cluster import client as clusters
 from helpers.cluster import contract
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem, Unavailable
+from helpers.processes import answers
 from helpers.run import Run
-from helpers.services.loopback import answers
 from helpers.serving.endpoint import Endpoint
 from helpers.telemetry import prometheus
 from helpers.telemetry.grafana import Grafana
@@ -105,16 +105,17 @@ def forward(run: Run, cluster: Cluster, namespace: str, service: str, port: int,
         Problem: The way does not open; the sentence quotes kubectl's log.
     """
     name = f"way-to-{service}"
-    if running := services.find(run, name):
+    if running := processes.find(run, name):
         return f"http://127.0.0.1:{running.ports['http']}"
-    local = services.free_port()
+    local = processes.free_port()
     url = f"http://127.0.0.1:{local}"
     place = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
     command: list[str | Path] = [
-        tools.need("kubectl"), *place, f"--context={cluster.context}", f"--namespace={namespace}",
+        programs.need("kubectl"), *place,
+        f"--context={cluster.context}", f"--namespace={namespace}",
         "port-forward", "--address=127.0.0.1", f"service/{service}", f"{local}:{port}",
     ]  # fmt: skip
-    services.start(
+    processes.start(
         run, name, command, ports={"http": local}, ready=lambda: answers(url + path),
         timeout_s=TIMEOUT_S, program="kubectl port-forward",
     )  # fmt: skip

@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from helpers import services
+from helpers import processes
+from helpers.processes import Service, answers
 from helpers.run import Run
-from helpers.services import Service
-from helpers.services.loopback import answers
 from helpers.telemetry import rules
 from helpers.telemetry.catalogue import duration
 from helpers.telemetry.places import RULES
@@ -55,7 +54,7 @@ def sample(run: Run) -> str:
     Raises:
         Problem: It does not start.
     """
-    return f"{address(services.find(run, SAMPLER) or _start_sampler(run))}/metrics"
+    return f"{address(processes.find(run, SAMPLER) or _start_sampler(run))}/metrics"
 
 
 def point(run: Run, place: Place, wanted: Mapping[str, tuple[str, Job]]) -> None:
@@ -82,7 +81,7 @@ def launch(run: Run, place: Place, program: Path, expires: float | None = None) 
     Raises:
         Problem: It does not start; the sentence quotes its log.
     """
-    running = services.find(run, place.service)
+    running = processes.find(run, place.service)
     if running is None:
         facts = yaml.safe_dump(rules.of_run(run, expires))
         run.write(f"{place.service}/{FACTS}", facts)
@@ -110,9 +109,9 @@ def address(service: Service) -> str:
 
 
 def _start_sampler(run: Run) -> Service:
-    port = services.free_port()
+    port = processes.free_port()
     module = "helpers.telemetry.sampler"
-    return services.start(
+    return processes.start(
         run,
         SAMPLER,
         [sys.executable, "-m", module, "--port", str(port), "--mark", run.mark],
@@ -124,7 +123,7 @@ def _start_sampler(run: Run) -> Service:
 
 
 def _start_prometheus(run: Run, place: Place, program: Path) -> Service:
-    port = services.free_port(place.port)
+    port = processes.free_port(place.port)
     command: list[str | Path] = [
         program,
         f"--config.file={run.write(f'{place.service}/prometheus.yml', _configuration(run, place))}",
@@ -134,7 +133,7 @@ def _start_prometheus(run: Run, place: Place, program: Path) -> Service:
         # its default of 5 s would come on top of the 5 s that discovery takes
         "--scrape.discovery-reload-interval=500ms",
     ]
-    return services.start(
+    return processes.start(
         run,
         place.service,
         command,

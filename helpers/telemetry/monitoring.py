@@ -1,7 +1,7 @@
 """The cluster's monitoring: whether operator and DCGM exporter run, or were rendered."""
 
-from helpers.checklist import Status, Tick, claim, tick
 from helpers.cluster.live_reports import Releases
+from helpers.promises import Status, Tick, claim, tick
 from helpers.run import Run
 from helpers.telemetry.access import Access
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.serving.endpoint import Endpoint
@@ -29,7 +29,7 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
         Unavailable: There is no Prometheus here.
         Problem: Something does not start, or a target is not up.
     """
-    program = tools.need(PROMETHEUS)
+    program = programs.need(PROMETHEUS)
     place = Place(PROMETHEUS, run.profile.telemetry.prometheus_port)
     wanted = {SAMPLER: instance.sample(run), TRITON: endpoint.metrics}
     instance.point(run, place, {job: (url, {}) for job, url in wanted.items()})
@@ -57,7 +57,7 @@ def targets(run: Run, server: Server | None = None) -> Targets:
         Problem: The run never had a Prometheus, or it does not answer.
     """
     if server is None:
-        service = services.find(run, PROMETHEUS)
+        service = processes.find(run, PROMETHEUS)
         if service is None:
             return run.load(Targets)
         server = Server(instance.address(service))

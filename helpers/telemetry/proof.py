@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 from tritonclient.utils import InferenceServerException
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.errors import Problem
 from helpers.run import Run
-from helpers.services import loopback
 from helpers.serving import smoke
 from helpers.serving.endpoint import Endpoint
 from helpers.telemetry import answers, board, dashboards, exposition, instance, pictures
@@ -142,7 +141,7 @@ def watching(run: Run, endpoint: Endpoint) -> Iterator[Server]:
         Unavailable: There is no Prometheus here.
         Problem: Something does not start, or a target is not up.
     """
-    program = tools.need(instance.PROMETHEUS)
+    program = programs.need(instance.PROMETHEUS)
     try:
         wanted = {
             instance.TRITON: (endpoint.metrics, POD),
@@ -159,8 +158,8 @@ def watching(run: Run, endpoint: Endpoint) -> Iterator[Server]:
             raise Problem(f"The dashboards cannot be proved, a target is down: {told}.")
         yield server
     finally:
-        services.stop(run, PLACE.service)
-        services.stop(run, EXPOSITION)
+        processes.stop(run, PLACE.service)
+        processes.stop(run, EXPOSITION)
 
 
 def keep_busy(run: Run, endpoint: Endpoint, seconds: float) -> int:
@@ -185,15 +184,15 @@ def keep_busy(run: Run, endpoint: Endpoint, seconds: float) -> int:
 
 
 def _expose(run: Run) -> str:
-    port = services.free_port()
+    port = processes.free_port()
     url = f"http://127.0.0.1:{port}/metrics"
     module = exposition.__name__
-    services.start(
+    processes.start(
         run,
         EXPOSITION,
         [sys.executable, "-m", module, "--port", str(port), exposition.DCGM],
         ports={"http": port},
-        ready=lambda: loopback.answers(url),
+        ready=lambda: processes.answers(url),
         timeout_s=instance.START_TIMEOUT_S,
         program=module,
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import sh
 import yaml
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster import contract
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem
@@ -35,7 +35,7 @@ def render(run: Run) -> Provision:
     maps = {key: text for one in objects if one["kind"] == "ConfigMap"
             for key, text in one["data"].items()}  # fmt: skip
     found = Provision(
-        helm=next((tools.version(one) for one in tools.PROGRAMS if one.name == "helm"), ""),
+        helm=next((programs.version(one) for one in programs.PROGRAMS if one.name == "helm"), ""),
         dashboards=len(maps),
         rules=sum(one["kind"] == "PrometheusRule" for one in objects),
         largest_bytes=max((len(text.encode()) for text in maps.values()), default=0),
@@ -121,7 +121,7 @@ def _values(run: Run) -> Path:
 
 def _helm(*arguments: str) -> str:
     try:
-        return str(sh.Command(str(tools.need("helm")))(*arguments, _timeout=TIMEOUT_S))
+        return str(sh.Command(str(programs.need("helm")))(*arguments, _timeout=TIMEOUT_S))
     except sh.ErrorReturnCode as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines()
         # helm also tells that it followed the chart's links

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import sh
 
-from helpers import tools
+from helpers import programs
 from helpers.run import Run
 from helpers.telemetry import rules
 from helpers.telemetry.places import RULES
@@ -33,7 +33,7 @@ def judged(folder: Path = RULES) -> Rules:
     Raises:
         Unavailable: There is no promtool here.
     """
-    program = tools.need(PROMTOOL)
+    program = programs.need(PROMTOOL)
     files = sorted(folder.glob("*.yaml"))
     tests = [path for path in sorted(folder.glob("tests/*.yaml")) if "tests:" in path.read_text()]
     failures = [
@@ -42,7 +42,9 @@ def judged(folder: Path = RULES) -> Rules:
     ]
     kinds = rules.kinds(files)
     return Rules(
-        promtool=next((tools.version(one) for one in tools.PROGRAMS if one.name == PROMTOOL), ""),
+        promtool=next(
+            (programs.version(one) for one in programs.PROGRAMS if one.name == PROMTOOL), ""
+        ),
         recording=kinds["record"],
         alerts=kinds["alert"],
         tests=tuple(path.name for path in tests),

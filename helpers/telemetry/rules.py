@@ -13,8 +13,9 @@ from helpers.cloud import prices
 from helpers.cloud.reports import PlanFacts, Stack
 from helpers.cluster import contract
 from helpers.errors import Problem
-from helpers.profile import Kpis, Profile
+from helpers.profile import Profile
 from helpers.run import Run
+from helpers.scenario import Kpis
 from helpers.telemetry.places import RULES
 
 LIMITS = RULES / "limits.yaml"

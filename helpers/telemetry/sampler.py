@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from helpers.telemetry import gpu
-from helpers.telemetry.processes import Processes
+from helpers.telemetry.process_usage import Processes
 
 ADDRESS = "127.0.0.1"
 GUEST = ("guest", "guest_nice")  # Linux counts them within user and nice already

@@ -1,7 +1,7 @@
 """What Grafana is given of a run: its events as annotations, its dashboards as snapshots."""
 
-from helpers.checklist import Status, Tick, claim, tick
 from helpers.errors import Problem, Unavailable
+from helpers.promises import Status, Tick, claim, tick
 from helpers.run import Run
 from helpers.telemetry import annotations
 from helpers.telemetry.access import NO_GRAFANA, Access

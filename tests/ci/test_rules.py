@@ -23,7 +23,7 @@ def script(name: str) -> ModuleType:
 
 
 BOX = "# 09 · Test\n\nSay.\n\n> **Cost** none. **Time** none.\n> **Can go wrong** all."
-LAST = 'stage.finish(run, "09")'
+LAST = 'notebook.finish(run, "09")'
 
 
 def faults_of(folder: Path, *sources: str, first: str = BOX) -> list[str]:

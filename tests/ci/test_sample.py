@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from pypdf import PdfReader
 
-from helpers import sources
+from helpers import run
 from helpers.evidence import claims, export
 from helpers.evidence.ledger import Ledger
 from helpers.paths import ROOT
@@ -84,8 +84,8 @@ def test_the_case_study_holds_no_figure_that_no_record_holds(
 
 
 def test_the_sample_is_of_the_code_that_is_here(results: dict[str, Any]) -> None:
-    assert results["code"]["measures"] == sources.measuring(), "run 'make rehearse', 'make sample'"
-    assert results["code"]["draws"] == sources.drawing(), "run 'make sample'"
+    assert results["code"]["measures"] == run.measuring_code(), "run 'make rehearse', 'make sample'"
+    assert results["code"]["draws"] == run.drawing_code(), "run 'make sample'"
 
 
 def test_the_schema_of_the_results_is_published(results: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import requests
 import yaml
 
 from helpers.cloud import certificate
-from helpers.services import free_port
+from helpers.processes import free_port
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-scheduler", "kube-controller-manager")
 ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS", "/usr/local/kubebuilder/bin"))

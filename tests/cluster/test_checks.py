@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster import checks, contract, planned, rendering
 from helpers.cluster.checks import Answer
 from helpers.cluster.findings import Finding
@@ -21,7 +21,7 @@ from helpers.cluster.reports import ChartChecks
 from helpers.errors import Problem
 from helpers.run import Run
 
-needs_helm = pytest.mark.skipif(tools.find("helm") is None, reason="there is no helm here")
+needs_helm = pytest.mark.skipif(programs.find("helm") is None, reason="there is no helm here")
 ORDER = ["lint", "render", "schema", "rules", "placement", "rollout", "selection", "dry run"]
 
 
@@ -100,7 +100,7 @@ def test_a_plan_without_nodes_is_one_sentence(run: Run) -> None:
 
 
 def test_without_helm_nothing_is_claimed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools, "TOOLS", run.folder)
+    monkeypatch.setattr(programs, "TOOLS", run.folder)
     monkeypatch.setenv("PATH", "")
     record = checks.run(run)
     assert not record.holds

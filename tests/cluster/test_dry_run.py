@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster import contract, dry_run, rollout_wait
 from helpers.cluster.client import Cluster
 from helpers.cluster.lock import Lock
@@ -11,7 +11,7 @@ from helpers.run import Run
 
 from .api_server import Server
 
-pytestmark = pytest.mark.skipif(tools.find("helm") is None, reason="no helm: 'make setup'")
+pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 'make setup'")
 IMAGE = "r.example/x@sha256:" + "1" * 64
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster import checks, contract, rendering
 from helpers.cluster.checks import Setting
 from helpers.cluster.findings import Finding
@@ -16,7 +16,7 @@ from helpers.run import Run
 
 from .mutations import Fault, table
 
-pytestmark = pytest.mark.skipif(tools.find("helm") is None, reason="there is no helm here")
+pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="there is no helm here")
 LEAST_FAULTS, LEAST_SHARE = 50, 0.95
 VALUES = {"gpu": "ci/gpu-values.yaml", "cpu": "values-cpu.yaml"}
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import sh
 
-from helpers import tools
+from helpers import programs
 from helpers.cloud.account import Account
 from helpers.cluster import client, kubeconfig
 from helpers.cluster.client import Cluster
@@ -20,7 +20,7 @@ from helpers.run import Run
 from . import scenes
 from .api_server import Server
 
-needs_kubectl = pytest.mark.skipif(tools.find("kubectl") is None, reason="no kubectl here")
+needs_kubectl = pytest.mark.skipif(programs.find("kubectl") is None, reason="no kubectl here")
 
 
 def test_a_token_is_a_presigned_question_who_am_i_that_names_the_cluster(account: Account) -> None:
@@ -65,7 +65,7 @@ def test_kubectl_gets_its_token_from_the_file_without_the_aws_cli(
     server: Server, cluster: Cluster
 ) -> None:
     server.put(scenes.node("a"))
-    kubectl = sh.Command(str(tools.need("kubectl")))
+    kubectl = sh.Command(str(programs.need("kubectl")))
     said = kubectl("--kubeconfig", cluster.kubeconfig, "get", "nodes", "-o", "name")
     assert str(said).split() == ["node/a"]
     assert server.tokens[-1].startswith("Bearer k8s-aws-v1.")

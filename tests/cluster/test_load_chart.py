@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster import (
     checks,
     client,
@@ -35,7 +35,7 @@ from helpers.run import Run
 from . import control_plane, kubelets
 from .test_checks import planned_group
 
-pytestmark = pytest.mark.skipif(tools.find("helm") is None, reason="there is no helm here")
+pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="there is no helm here")
 CHART = ROOT / "k8s" / "charts" / "load"
 EXAMPLE = CHART / "ci" / "example-values.yaml"
 AGREED = contract.load()

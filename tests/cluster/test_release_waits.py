@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from helpers import tools
+from helpers import programs
 from helpers.cloud.account import Account
 from helpers.cluster import charts, match, release_waits, releases, values
 from helpers.cluster.client import Cluster
@@ -161,7 +161,7 @@ def packaged(folder: Path, name: str, version: str) -> None:
     Helm()("Packaging", "package", str(source), "--destination", str(folder))
 
 
-@pytest.mark.skipif(tools.find("helm") is None, reason="no helm: 'make setup'")
+@pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 'make setup'")
 def test_a_release_is_installed_with_its_values_then_waited_for_and_removed(
     server: Server, cluster: Cluster, account: Account, patient: Run, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster import charts, dry_run, lock, values
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
@@ -21,7 +21,7 @@ from helpers.errors import Problem
 from . import scenes
 from .api_server import Server
 
-pytestmark = pytest.mark.skipif(tools.find("helm") is None, reason="no helm: 'make setup'")
+pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 'make setup'")
 IMAGE = "r/x@sha256:" + "1" * 64
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from helpers import tools
+from helpers import programs
 from helpers.cloud import load_balancers
 from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
@@ -25,7 +25,7 @@ from . import scenes
 from .api_server import Server
 
 FINALIZER = "ingress.k8s.aws/resources"
-needs_helm = pytest.mark.skipif(tools.find("helm") is None, reason="no helm: 'make setup'")
+needs_helm = pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 'make setup'")
 SOON, NEVER = Pace(30, 0.05, lambda _: None), Pace(0.05, 0.01, lambda _: None)
 
 

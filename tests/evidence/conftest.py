@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import checklist
+from helpers import promises
 from helpers.load.report import (
     Calibration,
     Capacity,
@@ -155,7 +155,5 @@ def measured(run: Run) -> Run:
     run.save_table(
         "metrics", pd.DataFrame({"time": times, "series": "cpu", "label": "", "value": 50.0})
     )
-    checklist.claim(
-        run, "05.scenarios", holds=True, evidence="records/05/load.json", note="made up"
-    )
+    promises.claim(run, "05.scenarios", holds=True, evidence="records/05/load.json", note="made up")
     return run

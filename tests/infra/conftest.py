@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers import tools
+from helpers import programs
 from helpers.cloud.account import Account
 from helpers.rehearsal import emulator
 from tests.infra.terraform import BOOTSTRAP, EXAMPLE, INFRA, TRUSTED, Terraform
@@ -16,7 +16,7 @@ from tests.infra.terraform import BOOTSTRAP, EXAMPLE, INFRA, TRUSTED, Terraform
 @pytest.fixture(scope="session")
 def program() -> Path:
     """The real terraform."""
-    found = tools.find("terraform")
+    found = programs.find("terraform")
     if found is None:
         pytest.skip("there is no terraform here: 'make setup' names the way to one")
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import tools
+from helpers import programs
 from helpers.cloud.account import Account
 from tests.infra.terraform import BOOTSTRAP, EXAMPLE, INFRA, Terraform
 
@@ -123,7 +123,7 @@ def test_the_examples_of_these_tests_are_variables_of_the_stack() -> None:
 def test_checkov_finds_nothing_and_each_skip_has_its_reason() -> None:
     skips = [match for root in ROOTS for match in REASON.findall(code(root))]
     assert skips and all(reason for _, reason in skips), skips
-    program = tools.find("checkov")
+    program = programs.find("checkov")
     if program is None:
         pytest.skip("there is no checkov here: 'make setup' names the way to it")
     command = [str(program), "--directory", str(INFRA), "--framework", "terraform"]

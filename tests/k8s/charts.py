@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from helpers import tools
+from helpers import programs
 from helpers.paths import ROOT
 
 K8S = ROOT / "k8s"
@@ -44,7 +44,7 @@ def helm(*arguments: str | Path) -> str:
         Refused: It fails.
     """
     done = subprocess.run(
-        [tools.need("helm"), *map(str, arguments)], capture_output=True, text=True, check=False
+        [programs.need("helm"), *map(str, arguments)], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise Refused(done.stdout + done.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers import tools
+from helpers import programs
 from tests.k8s import charts
 
 BY, SELECTOR = "namespace,pod", 'namespace="triton",pod=~"a|b"'
@@ -41,7 +41,10 @@ def judge(folder: Path, query: str, counters: dict[str, str], wanted: dict[str, 
     path = folder / "test.yaml"
     path.write_text(yaml.safe_dump({"evaluation_interval": "15s", "tests": [test]}))
     done = subprocess.run(
-        [tools.need("promtool"), "test", "rules", path], capture_output=True, text=True, check=False
+        [programs.need("promtool"), "test", "rules", path],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout + done.stderr if done.returncode else ""
 

@@ -14,11 +14,11 @@ import psutil
 import pytest
 import requests
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.paths import TOOLS
+from helpers.processes import answers
 from helpers.profile import Profile
 from helpers.run import Run
-from helpers.services.loopback import answers
 from helpers.serving import models, repository
 from tests.k8s import charts
 from tests.listening import listening
@@ -64,20 +64,20 @@ def _settings(run: Run, folder: Path, ports: dict[str, int], served: list[str]) 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterator[Server]:
     """The command line of the CPU values, started."""
-    if tools.find("tritonserver") is None:
+    if programs.find("tritonserver") is None:
         pytest.skip("no tritonserver on this machine")
     one = profile.model.model_copy(update={"networks": profile.model.networks[:1]})
     run = Run.create(profile.model_copy(update={"model": one}), tmp_path_factory.mktemp("chart"))
     exported = models.prepare(run)
     folder = repository.build(run, exported, "python")
     served = [one.name for one in exported.models]
-    ports = {api: services.free_port(0) for api in ("http", "grpc", "metrics")}
+    ports = {api: processes.free_port(0) for api in ("http", "grpc", "metrics")}
     settings = _settings(run, folder, ports, served)
     objects = charts.triton(*settings, values=(charts.CONTRACT, charts.CPU))
-    program = tools.need("tritonserver").resolve()
+    program = programs.need("tritonserver").resolve()
     http = f"http://127.0.0.1:{ports['http']}"
     ready = objects.server()["readinessProbe"]["httpGet"]["path"]
-    started = services.start(
+    started = processes.start(
         run,
         "chart",
         [program, *objects.server()["args"]],
@@ -92,7 +92,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterat
     )
     metrics = f"http://127.0.0.1:{ports['metrics']}"
     yield Server(run, started.pid, http, metrics, served)
-    services.down(run)
+    processes.down(run)
 
 
 def infer(url: str, *served: str) -> "subprocess.CompletedProcess[str]":

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from helpers import services
+from helpers import processes
 from helpers.load import payload, recorder, tables
 from helpers.load.client import Answered, Client
 from helpers.load.http import HttpClient
@@ -46,7 +46,7 @@ def make_run(tmp_path: Path, profile: Profile) -> Iterator[MakeRun]:
 
     yield make
     for run in made:
-        services.down(run)
+        processes.down(run)
 
 
 def scenario(*phases: dict[str, Any], name: str = "trial", **more: Any) -> Scenario:

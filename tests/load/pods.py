@@ -20,7 +20,7 @@ from typing import Any
 
 from helpers.load import image, swarm
 from helpers.load.payload import Shape
-from helpers.services import MARK
+from helpers.processes import MARK
 from helpers.serving.endpoint import Endpoint
 from tests.cluster.api_server import Body, Server
 

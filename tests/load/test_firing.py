@@ -15,7 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from helpers import load, services
+from helpers import load, processes
 from helpers.errors import Problem
 from helpers.load import figures
 from helpers.load.arrivals import schedule
@@ -54,7 +54,7 @@ def wait_for(run: Run, kind: str, seconds: float = 0.0) -> None:
 
 
 def workers(run: Run) -> list[psutil.Process]:
-    return [one for one in services.marked(run.mark).values() if "worker" in str(one.cmdline())]
+    return [one for one in processes.marked(run.mark).values() if "worker" in str(one.cmdline())]
 
 
 def gone(run: Run) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import load, tools
+from helpers import load, programs
 from helpers.cluster import client, load_release
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
@@ -22,17 +22,17 @@ from helpers.load import Result, in_cluster
 from helpers.load.arrivals import schedule
 from helpers.load.in_cluster import InCluster, inside
 from helpers.load.progress import Second
+from helpers.processes import free_port, marked
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.scenario import Scenario
-from helpers.services import free_port, marked
 from tests.cluster import api_server, scenes
 
 from .conftest import scenario
 from .known_server import KnownServer, known_server
 from .pods import Pods
 
-pytestmark = pytest.mark.skipif(tools.find("helm") is None, reason="no helm: 'make setup'")
+pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 'make setup'")
 MARK = "a load from pods under test"
 IMAGE = "r.example/gpu-e2e/triton@sha256:" + "3" * 64
 STEADY = {"arrivals": "poisson", "rate": 300, "duration_s": 4}
@@ -76,9 +76,9 @@ def place(folder: Path) -> Iterator[Place]:
     ):
         server.put(*map(scenes.namespace, ("triton", "kube-system", "monitoring")))
         (folder / "pods").mkdir()
-        found, find = Pods(server, folder / "pods", free_port(), MARK), tools.find
+        found, find = Pods(server, folder / "pods", free_port(), MARK), programs.find
         patch.setattr(
-            tools, "find", lambda name: found.kubectl if name == "kubectl" else find(name)
+            programs, "find", lambda name: found.kubectl if name == "kubectl" else find(name)
         )
         cluster = client.of_context("test", server.kubeconfig(folder / "kubeconfig"))
         with found.playing():

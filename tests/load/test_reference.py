@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from tritonclient.grpc import service_pb2
 
-from helpers import services
+from helpers import processes
 from helpers.load import counters, payload, player
 from helpers.load.arrivals import WHOLE
 from helpers.load.client import Answered, Client
@@ -177,7 +177,7 @@ def real(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterator
     run = Run.create(profile, tmp_path_factory.mktemp("serving"))
     models.prepare(run)
     yield triton.serve(run)
-    services.down(run)
+    processes.down(run)
 
 
 WRONG_SIZE = Shape(SHAPE.model, 1, (3, 32, 32), SHAPE.outputs, "input", "logits")

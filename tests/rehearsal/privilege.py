@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from helpers import tools
+from helpers import programs
 from helpers.cloud.account import Account
 from helpers.cloud.terraform import providers
 from helpers.paths import ROOT
@@ -96,7 +96,7 @@ def deployer(account: Account, folder: Path) -> list[dict[str, Any]]:
 
 def _terraform(account: Account, code: Path, *arguments: str, **further: str) -> str:
     said = subprocess.run(
-        [tools.need("terraform"), *arguments],
+        [programs.need("terraform"), *arguments],
         cwd=code,
         env=account.surroundings(_environment()) | {"CHECKPOINT_DISABLE": "1"} | further,
         capture_output=True,

@@ -15,7 +15,7 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from helpers import services
+from helpers import processes
 from helpers.errors import Problem
 from helpers.paths import ROOT
 from helpers.profile import Profile
@@ -38,18 +38,18 @@ def test_a_run_has_one_account_that_ends_with_it(
     assert [one["Name"] for one in again.client("s3").list_buckets()["Buckets"]] == [
         "gpu-e2e-models"
     ]
-    service = services.find(run, emulator.NAME)
+    service = processes.find(run, emulator.NAME)
     assert service is not None
     assert _listens_on(service) == {"127.0.0.1"}
     assert [one.action for one in emulator.of(run).calls()] == ["CreateBucket", "ListBuckets"]
-    services.down(run)
+    processes.down(run)
     assert not service.running
     assert capsys.readouterr().out == ""
     assert emulator.account(run).client("s3").list_buckets()["Buckets"] == []
     assert "a new one starts with an empty account" in capsys.readouterr().out
 
 
-def _listens_on(service: services.Service) -> set[str]:
+def _listens_on(service: processes.Service) -> set[str]:
     assert service.process is not None
     family = [service.process, *service.process.children(recursive=True)]
     open_ = [one for process in family for one in process.net_connections()]
@@ -60,7 +60,7 @@ def test_on_aws_the_account_is_the_users_own(tmp_path: Path) -> None:
     run = Run.create(Profile.load_named("aws"), tmp_path)
     account = emulator.account(run)
     assert not account.emulated
-    assert services.recorded(run) == []
+    assert processes.recorded(run) == []
 
 
 def test_nothing_of_the_users_settings_reaches_the_emulator(

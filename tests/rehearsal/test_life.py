@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.cloud import dead_man, guardrails, leftovers, preflight, standing, zero
 from helpers.cloud.leftovers import Scan
 from helpers.cloud.readiness import Readiness
@@ -34,7 +34,7 @@ from . import privilege
 
 pytestmark = [
     pytest.mark.timeout(1200),  # the provider waits up to a minute before it deletes a cluster
-    pytest.mark.skipif(not tools.find("terraform"), reason="there is no Terraform"),
+    pytest.mark.skipif(not programs.find("terraform"), reason="there is no Terraform"),
 ]
 GPU_TYPES = ("g4dn.xlarge",)
 BEGUN = "DeleteAutoScalingGroup"  # from then on a destroy is half-way
@@ -85,7 +85,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
         lived.policies = privilege.deployer(aws.account, folder)
         yield lived
     finally:
-        services.down(run)
+        processes.down(run)
 
 
 def _made(run: Run, aws: emulator.Emulator) -> Life:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.errors import Unavailable
 from helpers.rehearsal import registry
 from helpers.run import Run
@@ -29,7 +29,7 @@ def test_an_image_comes_back_with_the_digest_it_was_pushed_with(run: Run, reposi
 def test_the_registry_is_found_again_and_listens_on_loopback_alone(run: Run) -> None:
     url = registry.serve(run)
     assert registry.serve(run) == url
-    service = services.find(run, registry.NAME)
+    service = processes.find(run, registry.NAME)
     assert service is not None and service.process is not None
     listening = {
         one.laddr.ip
@@ -38,7 +38,7 @@ def test_the_registry_is_found_again_and_listens_on_loopback_alone(run: Run) -> 
         if one.status == "LISTEN"
     }
     assert listening == {"127.0.0.1"}
-    services.stop(run, registry.NAME)
+    processes.stop(run, registry.NAME)
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{url}/v2/", timeout=2)
 
@@ -46,7 +46,7 @@ def test_the_registry_is_found_again_and_listens_on_loopback_alone(run: Run) -> 
 def test_without_a_registry_program_it_is_said_how_to_get_one(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tools, "find", lambda name: None)
+    monkeypatch.setattr(programs, "find", lambda name: None)
     with pytest.raises(Unavailable, match=r"no image can be pushed.*make setup"):
         registry.serve(run)
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from helpers import services
+from helpers import processes
 from helpers.cloud.account import Account
 from helpers.cloud.sweep import Sweep
 from helpers.rehearsal import emulator
@@ -27,7 +27,7 @@ def test_the_runs_own_leftover_goes_and_anothers_stays(run: Run) -> None:
     own = volume(account, project="gpu-e2e", run=run.run_id)
     other = volume(account, project="gpu-e2e", run="20200101T0000Z-aws")
     done = subprocess.run(
-        [sys.executable, "-m", "helpers.workbook", "down", run.run_id, "--sweep"],
+        [sys.executable, "-m", "helpers.cli", "down", run.run_id, "--sweep"],
         capture_output=True,
         text=True,
         env=os.environ | {"GPU_E2E_OUTPUTS": str(run.folder.parent)},
@@ -37,4 +37,4 @@ def test_the_runs_own_leftover_goes_and_anothers_stays(run: Run) -> None:
     swept = {one.id: one.outcome for one in run.load(Sweep).swept}
     assert swept == {own: "removed", other: "untouched"}
     assert "1 removed, 1 untouched" in done.stdout
-    assert not any(one.running for one in services.recorded(run))
+    assert not any(one.running for one in processes.recorded(run))

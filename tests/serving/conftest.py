@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import services
+from helpers import processes
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.serving import models, triton
@@ -18,7 +18,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterat
     """A run that several tests read; whatever it starts is stopped."""
     made = Run.create(profile, tmp_path_factory.mktemp("serving"))
     yield made
-    services.down(made)
+    processes.down(made)
 
 
 @pytest.fixture(scope="session")

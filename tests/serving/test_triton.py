@@ -13,7 +13,7 @@ import requests
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as config_pb2
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.errors import Problem, Unavailable
 from helpers.profile import Profile
 from helpers.run import Run
@@ -59,7 +59,7 @@ def test_the_server_is_real_and_serves_every_model(endpoint: Endpoint, exported:
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="there is no core to leave")
 def test_a_core_is_left_to_the_client(shared: Run, endpoint: Endpoint) -> None:
     left = min(os.sched_getaffinity(0))
-    found = [one for one in services.marked(shared.mark).values() if one.name() == "tritonserver"]
+    found = [one for one in processes.marked(shared.mark).values() if one.name() == "tritonserver"]
     assert found and all(left not in one.cpu_affinity() for one in found)
 
 
@@ -106,7 +106,7 @@ def test_a_taken_port_is_named(prepared: Run) -> None:
         profile = Profile.load_named("quick", f"serving.grpc_port={port}")
         with pytest.raises(Problem, match=f"Port {port} on 127.0.0.1 is taken"):
             triton.serve(Run(prepared.folder, profile))
-    assert services.marked(prepared.mark) == {}
+    assert processes.marked(prepared.mark) == {}
 
 
 def test_a_bad_model_ends_with_the_servers_words(
@@ -124,7 +124,7 @@ def test_a_bad_model_ends_with_the_servers_words(
     monkeypatch.setattr(repository, "build", broken)
     with pytest.raises(Problem, match=r"triton ended while starting(.|\n)*log(.|\n)*model"):
         triton.serve(prepared)
-    assert services.marked(prepared.mark) == {}
+    assert processes.marked(prepared.mark) == {}
 
 
 def test_a_crash_at_start_ends_with_the_servers_words(
@@ -139,11 +139,11 @@ def test_killed_outright_it_leaves_nothing(prepared: Run, shared_memory: Path) -
     triton.serve(prepared)
     mine = f"gpu-e2e-{prepared.run_id}-*"
     assert list(shared_memory.glob(mine))
-    marked = services.marked(prepared.mark)
+    marked = processes.marked(prepared.mark)
     server = next(one for one in marked.values() if one.name() == "tritonserver")
     os.kill(server.pid, signal.SIGKILL)
     psutil.wait_procs(list(marked.values()), timeout=20)
-    assert services.marked(prepared.mark) == {}
+    assert processes.marked(prepared.mark) == {}
     deadline = time.monotonic() + 5
     while list(shared_memory.glob(mine)) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -153,7 +153,7 @@ def test_killed_outright_it_leaves_nothing(prepared: Run, shared_memory: Path) -
 def test_without_wheel_and_docker_the_stage_is_not_available(
     prepared: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tools, "TOOLS", tmp_path)
+    monkeypatch.setattr(programs, "TOOLS", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unavailable, match="no Docker runs here"):
         triton.serve(prepared)

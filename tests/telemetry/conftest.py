@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from helpers import services
+from helpers import processes
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.telemetry import prometheus
@@ -30,7 +30,7 @@ def new_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
     yield make
     for run in made:
-        services.down(run)
+        processes.down(run)
 
 
 @pytest.fixture

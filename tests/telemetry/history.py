@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from helpers import services, tools
+from helpers import processes, programs
+from helpers.processes import answers
 from helpers.run import Run
-from helpers.services.loopback import answers
 from helpers.telemetry.answers import Window
 from helpers.telemetry.server import Server
 
@@ -60,7 +60,7 @@ def serve(run: Run) -> History:
         samples = sum(file.write(line) and 1 for line in lines())
         file.write("# EOF\n")
     make = ["tsdb", "create-blocks-from", "openmetrics", "--quiet"]
-    command = [str(tools.need("promtool")), *make, str(text), str(folder / "data")]
+    command = [str(programs.need("promtool")), *make, str(text), str(folder / "data")]
     subprocess.run(command, check=True, capture_output=True, timeout=200)
     return History(_start(run, folder), Window(START, END, INTERVAL_S), samples)
 
@@ -84,13 +84,13 @@ def lines() -> Iterator[str]:
 
 
 def _start(run: Run, folder: Path) -> Server:
-    port = services.free_port()
+    port = processes.free_port()
     url = f"http://127.0.0.1:{port}"
     (folder / "empty.yml").write_text("{}\n")
-    services.start(
+    processes.start(
         run,
         "history",
-        [tools.need("prometheus"), f"--config.file={folder / 'empty.yml'}",
+        [programs.need("prometheus"), f"--config.file={folder / 'empty.yml'}",
          f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
          "--storage.tsdb.retention.time=100y"],
         ports={"http": port},

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from helpers import services
+from helpers import processes
 from helpers.run import Run
 from helpers.serving.endpoint import Endpoint
 from helpers.telemetry.server import Server
@@ -70,7 +70,7 @@ class Imitation:
 def imitate() -> Imitation:
     registry, triton = CollectorRegistry(), ImitatedTriton()
     registry.register(triton)
-    port = services.free_port()
+    port = processes.free_port()
     http, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
 
     def close() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
-from helpers import tools
+from helpers import programs
 from helpers.cluster.live_reports import Releases
 from helpers.errors import Unavailable
 from helpers.run import Run
@@ -62,7 +62,7 @@ def test_a_rehearsal_asks_its_own_prometheus_and_no_grafana(watched: Watched) ->
 def test_without_prometheus_the_load_goes_on_and_stage_04_does_not(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tools, "TOOLS", run.folder)
+    monkeypatch.setattr(programs, "TOOLS", run.folder)
     monkeypatch.setenv("PATH", "")
     nobody: Endpoint = endpoint_on(1)
     with pytest.raises(Unavailable, match="no prometheus on this machine"):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
-from helpers import services, tools
+from helpers import processes, programs
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.telemetry import prometheus
@@ -34,25 +34,25 @@ def test_serve_is_quick_and_both_targets_are_up(watched: Watched) -> None:
 
 
 def test_serving_again_changes_nothing(watched: Watched) -> None:
-    before = services.find(watched.run, "prometheus")
+    before = processes.find(watched.run, "prometheus")
     assert prometheus.serve(watched.run, watched.imitation.endpoint) == watched.server
-    assert services.find(watched.run, "prometheus") == before
+    assert processes.find(watched.run, "prometheus") == before
 
 
 def test_prometheus_follows_to_a_triton_that_moved(watched: Watched) -> None:
-    before = services.find(watched.run, "prometheus")
+    before = processes.find(watched.run, "prometheus")
     moved = imitate()
     try:
         server = prometheus.serve(watched.run, moved.endpoint)
         assert {one.url for one in server.targets()} >= {moved.endpoint.metrics}
         assert server.query("up{job='triton'}")["instance"].tolist() == ["triton"]
-        assert services.find(watched.run, "prometheus") == before
+        assert processes.find(watched.run, "prometheus") == before
     finally:
         moved.close()
 
 
 def test_a_target_that_is_down_is_named(watched: Watched) -> None:
-    gone = endpoint_on(services.free_port())
+    gone = endpoint_on(processes.free_port())
     with pytest.raises(Problem, match=rf"cannot scrape triton at {gone.metrics} .*refused"):
         prometheus.serve(watched.run, gone, timeout_s=10)
     saved = watched.run.load(Targets)
@@ -62,7 +62,7 @@ def test_a_target_that_is_down_is_named(watched: Watched) -> None:
 
 
 def test_a_killed_prometheus_starts_again_with_its_data(watched: Watched) -> None:
-    service = services.find(watched.run, "prometheus")
+    service = processes.find(watched.run, "prometheus")
     assert service is not None
     (program,) = psutil.Process(service.pid).children()
     assert program.name() == "prometheus"
@@ -79,11 +79,11 @@ def test_a_killed_prometheus_starts_again_with_its_data(watched: Watched) -> Non
 
 
 def test_down_leaves_no_process_even_of_a_killed_watcher(watched: Watched) -> None:
-    service = services.find(watched.run, "prometheus")
+    service = processes.find(watched.run, "prometheus")
     assert service is not None
     os.kill(service.pid, signal.SIGKILL)
-    services.down(watched.run)
-    assert services.marked(watched.run.mark) == {}
+    processes.down(watched.run)
+    assert processes.marked(watched.run.mark) == {}
 
 
 def test_an_occupied_port_is_one_sentence(new_run: Callable[[str], Run]) -> None:
@@ -97,11 +97,11 @@ def test_an_occupied_port_is_one_sentence(new_run: Callable[[str], Run]) -> None
 
 
 def test_without_the_program_nothing_starts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools, "TOOLS", run.folder)
+    monkeypatch.setattr(programs, "TOOLS", run.folder)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(Problem, match=r"no prometheus on this machine.*make setup"):
         prometheus.serve(run, endpoint_on(1))
-    assert services.recorded(run) == []
+    assert processes.recorded(run) == []
 
 
 def test_targets_before_stage_04_names_the_stage(run: Run) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helpers import services
+from helpers import processes
 from helpers.run import Run
 from helpers.serving import models, triton
 from helpers.serving.endpoint import Endpoint
@@ -109,8 +109,8 @@ def test_the_rules_are_evaluated_there(busy: Busy) -> None:
 
 def test_what_was_not_measured_ends_with_the_proof(busy: Busy) -> None:
     # the Prometheus that measures is another one: it never scrapes documented text
-    assert services.find(busy.run, "prometheus") is None
-    assert services.find(busy.run, proof.PLACE.service) is not None
+    assert processes.find(busy.run, "prometheus") is None
+    assert processes.find(busy.run, proof.PLACE.service) is not None
     # and this one keeps no GPU series of this machine, should it have a GPU
     assert set(busy.server.query("gpu_e2e_gpu_info")["job"]) == {proof.DCGM}
     assert exposition.DCGM.read_text().startswith("# Documented exposition, not measured")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from helpers import tools
+from helpers import programs
 from helpers.cloud.reports import PlanFacts
 from helpers.errors import Problem, Unavailable
 from helpers.profile import Profile
@@ -68,7 +68,7 @@ def test_every_alert_says_what_to_do_and_is_tried_both_ways() -> None:
 
 
 def test_without_promtool_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools, "TOOLS", Path("/nowhere"))
+    monkeypatch.setattr(programs, "TOOLS", Path("/nowhere"))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(Unavailable, match="no promtool on this machine"):
         rule_tests.judged()

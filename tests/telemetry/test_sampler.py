@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers import services
-from helpers.telemetry import gpu, processes
-from helpers.telemetry.processes import Processes, role_of
+from helpers import processes
+from helpers.telemetry import gpu, process_usage
+from helpers.telemetry.process_usage import Processes, role_of
 from helpers.telemetry.sampler import Sampler
 
 BURN = "import time\nend = time.monotonic() + 1\nwhile time.monotonic() < end: pass\n"
@@ -69,7 +69,7 @@ class Marked:
             command,
             executable=sys.executable,
             cwd=self.folder,
-            env=os.environ | {services.MARK: self.run_id},
+            env=os.environ | {processes.MARK: self.run_id},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -107,7 +107,7 @@ def test_host_figures_are_those_of_the_system() -> None:
 
 
 def test_the_mark_is_the_one_that_services_put_on_a_process() -> None:
-    assert processes.MARK == services.MARK
+    assert process_usage.MARK == processes.MARK
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_child_counts_for_the_nearest_ancestor_with_a_role(marked: Marked) -> 
     code = "import subprocess; subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)\n"
     server = marked.tritonserver(code + WAIT)
     deadline = time.monotonic() + 10
-    while len(found := processes.roles(marked.run_id)) < 2 and time.monotonic() < deadline:
+    while len(found := process_usage.roles(marked.run_id)) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     (child,) = psutil.Process(server.pid).children()
     assert {one.pid: role for one, role in found.items()} == {

@@ -10,8 +10,7 @@ import psutil
 import pytest
 
 from helpers.errors import Problem
-from helpers.json_lines import append_line
-from helpers.run import Run
+from helpers.run import Run, append_line
 from helpers.telemetry import catalogue, series
 from helpers.telemetry.report import Telemetry
 from helpers.telemetry.server import Server

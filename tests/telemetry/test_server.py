@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pytest
 
-from helpers import services
+from helpers import processes
 from helpers.errors import Problem
 from helpers.telemetry.server import Server
 from tests.listening import listening
@@ -86,7 +86,7 @@ def test_a_scalar_and_nothing_are_tables_too(stub: Stub) -> None:
 
 
 def test_a_proxy_is_not_asked_for_this_machine(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{services.free_port()}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{processes.free_port()}")
     monkeypatch.setenv("NO_PROXY", "")
     stub.says("vector", [])
     assert Server(stub.url).query("up").empty
@@ -129,6 +129,6 @@ def test_a_bad_answer_is_one_sentence(stub: Stub, prepare: Callable[[Stub], str]
 
 
 def test_no_answer_is_one_sentence() -> None:
-    url = f"http://127.0.0.1:{services.free_port()}"
+    url = f"http://127.0.0.1:{processes.free_port()}"
     with pytest.raises(Problem, match=f"Prometheus at {url} cannot be reached"):
         Server(url).targets()

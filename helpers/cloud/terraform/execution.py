@@ -9,7 +9,7 @@ from pathlib import Path
 from helpers.cloud.account import Account
 from helpers.cloud.terraform import errors, process, state
 from helpers.cloud.terraform.progress import Progress
-from helpers.services import MARK
+from helpers.processes import MARK
 
 CODE = "infra"
 READ_TIMEOUT_S = 120

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from helpers import tools
+from helpers import programs
 from helpers.cloud import caller, certificate, gates, plan, prices, reports
 from helpers.cloud.account import MASK, Account, asking, identity
 from helpers.cloud.reports import PlanFacts, Replan, Stack
@@ -52,7 +52,7 @@ class Workspace:
         Raises:
             Unavailable: There is no Terraform on this machine.
         """
-        program = tools.need("terraform")
+        program = programs.need("terraform")
         return cls(run, account, Terraform(program, run.folder / FOLDER, account, run.mark))
 
     @property

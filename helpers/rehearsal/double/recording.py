@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 
-from helpers.json_lines import read_lines
 from helpers.rehearsal.double.wire import Asked
+from helpers.run import read_lines
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from helpers.profile import Kpis, Profile
+from helpers.profile import Profile
+from helpers.scenario import Kpis
 from helpers.telemetry import rules
 from helpers.telemetry.dashboards import cost, gpu, latency, overview, throughput
 from helpers.telemetry.dashboards.panels import Choices

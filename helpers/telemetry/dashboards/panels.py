@@ -13,7 +13,7 @@ from grafana_foundation_sdk.builders import (
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 
-from helpers.profile import Kpis
+from helpers.scenario import Kpis
 from helpers.telemetry import units
 from helpers.telemetry.catalogue import EVERYTHING, VARIABLES, Series
 

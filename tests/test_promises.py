@@ -2,9 +2,9 @@
 
 import pytest
 
-from helpers import checklist
-from helpers.checklist import PROMISES, STAGES, Status, Tick
+from helpers import promises
 from helpers.errors import Problem
+from helpers.promises import PROMISES, STAGES, Status, Tick
 from helpers.run import Run
 
 
@@ -17,22 +17,22 @@ def test_ids_are_unique_and_belong_to_a_stage() -> None:
 def test_stages_are_numbered_in_order() -> None:
     assert [stage.number for stage in STAGES] == [f"{n:02d}" for n in range(8)]
     with pytest.raises(Problem, match="Stage '99' does not exist"):
-        checklist.stage("99")
+        promises.stage("99")
 
 
 def test_what_nobody_tried_is_not_rehearsed_with_a_reason(run: Run) -> None:
-    for promise, tick in checklist.ticks(run).items():
+    for promise, tick in promises.ticks(run).items():
         assert tick.status is Status.NOT_REHEARSED
         assert tick.note == f"stage {promise.stage} has not shown it in this run"
 
 
 def test_a_tick_is_kept_and_replaced(run: Run) -> None:
     run.write("records/00/x.json", "{}")
-    checklist.claim(run, "00.kpis", holds=True, evidence="records/00/x.json", note="seen")
+    promises.claim(run, "00.kpis", holds=True, evidence="records/00/x.json", note="seen")
     assert _status(run, "00.kpis") is Status.REHEARSED
-    checklist.claim(run, "00.kpis", holds=False, evidence="records/00/x.json", note="broken")
+    promises.claim(run, "00.kpis", holds=False, evidence="records/00/x.json", note="broken")
     assert _status(run, "00.kpis") is Status.FAILED
-    assert checklist.overall(checklist.ticks(run).values()) is Status.FAILED
+    assert promises.overall(promises.ticks(run).values()) is Status.FAILED
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_claim_without_ground_is_refused(
     run: Run, promise_id: str, status: Status, evidence: str, note: str
 ) -> None:
     with pytest.raises(ValueError, match=promise_id):
-        checklist.tick(run, promise_id, status, evidence=evidence, note=note)
+        promises.tick(run, promise_id, status, evidence=evidence, note=note)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_a_claim_without_ground_is_refused(
 def test_the_overall_status_claims_no_more_than_was_seen(
     statuses: list[Status], expected: Status
 ) -> None:
-    assert checklist.overall(Tick(status) for status in statuses) is expected
+    assert promises.overall(Tick(status) for status in statuses) is expected
 
 
 def _status(run: Run, promise_id: str) -> Status:
-    return next(t.status for p, t in checklist.ticks(run).items() if p.id == promise_id)
+    return next(t.status for p, t in promises.ticks(run).items() if p.id == promise_id)

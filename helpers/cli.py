@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from helpers import checklist, services
-from helpers.checklist import Stage
+from helpers import processes, promises
 from helpers.errors import Problem
 from helpers.profile import LABEL
+from helpers.promises import Stage
 from helpers.run import Run, run_folders
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run_command(
 
     --from and --only continue the newest open run of the profile where there is one.
     """
-    from helpers.stage import open_run
+    from helpers.notebook import open_run
 
     chosen = _chosen(first, only)
     whole = not (first or only)
@@ -72,15 +72,15 @@ def resume(
 def status(run_id: RunId = "") -> None:
     """Say how far a run is, and which of its processes live."""
     run = _run(run_id)
-    ticked = checklist.ticks(run)
-    print(f"{run.run_id}  {checklist.overall(ticked.values())}")
+    ticked = promises.ticks(run)
+    print(f"{run.run_id}  {promises.overall(ticked.values())}")
     print(LABEL[run.profile.target])
-    for one in checklist.STAGES:
+    for one in promises.STAGES:
         print(f"  {one.number} {one.title:<24} {_stage_state(run, one)}")
-    for status_ in checklist.Status:
+    for status_ in promises.Status:
         count = sum(tick.status is status_ for tick in ticked.values())
         print(f"  {status_:<14} {count:>3} promises")
-    for service in services.recorded(run):
+    for service in processes.recorded(run):
         state = f"running, pid {service.pid}" if service.running else "stopped"
         print(f"  service {service.name}: {state}")
 
@@ -101,7 +101,7 @@ def down(
     if sweep:
         _sweep(run_id)
     runs = [_run(run_id)] if run_id else [_run(folder.name) for folder in run_folders()]
-    stopped = [f"{run.run_id}: {name}" for run in runs for name in services.down(run)]
+    stopped = [f"{run.run_id}: {name}" for run in runs for name in processes.down(run)]
     for run in runs:
         load.recover(run)
     print("\n".join(f"Stopped {name}." for name in stopped) or "Nothing was running.")
@@ -180,7 +180,7 @@ def load_command(
 @app.command()
 def doctor() -> None:
     """List every program and library: version, found or not, what its absence costs."""
-    from helpers.doctor import print_report
+    from helpers.programs import print_report
 
     raise typer.Exit(print_report())
 
@@ -201,9 +201,9 @@ def _chosen(first: str, only: str) -> list[Stage]:
     if first and only:
         raise Problem("--from and --only exclude each other.", "Give one of them.")
     if only:
-        return [checklist.stage(only)]
-    start = checklist.STAGES.index(checklist.stage(first)) if first else 0
-    return list(checklist.STAGES[start:])
+        return [promises.stage(only)]
+    start = promises.STAGES.index(promises.stage(first)) if first else 0
+    return list(promises.STAGES[start:])
 
 
 def _run(run_id: str) -> Run:
@@ -230,7 +230,7 @@ def _sweep(run_id: str) -> None:
 
 def _finish(run: Run, outcome: "Outcome") -> None:
     index = run.folder / "evidence" / "index.html"
-    print(f"\nRun {run.run_id}: {checklist.overall(checklist.ticks(run).values())}")
+    print(f"\nRun {run.run_id}: {promises.overall(promises.ticks(run).values())}")
     if index.is_file():
         print(f"Evidence: {index}")
     if outcome.code:

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 import psutil
 
-MARK = "GPU_E2E_RUN"  # as in helpers.services, which brings more than a sampler needs
+MARK = "GPU_E2E_RUN"  # as in helpers.processes, which brings more than a sampler needs
 PROGRAMS = ("tritonserver", "prometheus")
 MODULES = {"helpers.load": "client", "helpers.telemetry.sampler": "sampler"}
 RESCAN_S = 3.0

@@ -13,18 +13,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers import services
+from helpers import processes
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.run import Run
-from helpers.services import lifecycle
 
 SLEEP = [sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(300)"]
 
 
-def begin(run: Run, name: str = "sleeper", command: list[str] = SLEEP) -> services.Service:
+def begin(run: Run, name: str = "sleeper", command: list[str] = SLEEP) -> processes.Service:
     log = run.folder / f"services/{name}.log"
-    return services.start(
+    return processes.start(
         run,
         name,
         command,
@@ -53,12 +52,12 @@ def exit_of(run: Run, name: str = "sleeper") -> dict[str, object]:
 def test_a_service_runs_until_it_is_stopped(run: Run) -> None:
     service = begin(run)
     assert service.running
-    assert services.find(run, "sleeper") == service
-    assert services.stop(run, "sleeper")
+    assert processes.find(run, "sleeper") == service
+    assert processes.stop(run, "sleeper")
     assert not service.running
-    assert services.find(run, "sleeper") is None
-    assert not services.stop(run, "sleeper")
-    assert services.marked(run.mark) == {}
+    assert processes.find(run, "sleeper") is None
+    assert not processes.stop(run, "sleeper")
+    assert processes.marked(run.mark) == {}
     assert [event["kind"] for event in run.events()] == ["service-started", "service-stopped"]
 
 
@@ -72,7 +71,7 @@ def test_a_crash_at_start_quotes_the_log(run: Run) -> None:
     with pytest.raises(Problem, match=r"sleeper ended while starting(.|\n)*no such model"):
         begin(run, command=["sh", "-c", "echo no such model >&2; exit 3"])
     assert exit_of(run) == {"code": 3, "reason": "ended by itself"}
-    assert services.marked(run.mark) == {}
+    assert processes.marked(run.mark) == {}
 
 
 def test_a_program_that_does_not_exist_quotes_the_log(run: Run) -> None:
@@ -82,53 +81,53 @@ def test_a_program_that_does_not_exist_quotes_the_log(run: Run) -> None:
 
 def test_a_service_that_is_never_ready_is_stopped(run: Run) -> None:
     with pytest.raises(Problem, match="was not ready within"):
-        services.start(run, "slow", SLEEP, ports={}, ready=lambda: False, timeout_s=1)
-    assert services.marked(run.mark) == {}
+        processes.start(run, "slow", SLEEP, ports={}, ready=lambda: False, timeout_s=1)
+    assert processes.marked(run.mark) == {}
 
 
 def test_a_service_that_ignores_sigterm_is_killed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "STOP_GRACE_S", 7.0)
+    monkeypatch.setattr(processes, "STOP_GRACE_S", 7.0)
     stubborn = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "print('awake', flush=True); time.sleep(300)"
     )
     begin(run, command=[sys.executable, "-c", stubborn])
-    services.stop(run, "sleeper")
-    assert services.marked(run.mark) == {}
+    processes.stop(run, "sleeper")
+    assert processes.marked(run.mark) == {}
 
 
 def test_children_of_a_service_end_with_it(run: Run) -> None:
     begin(run, command=["sh", "-c", "sleep 300 & echo awake; wait"])
-    services.stop(run, "sleeper")
-    assert services.marked(run.mark) == {}
+    processes.stop(run, "sleeper")
+    assert processes.marked(run.mark) == {}
 
 
 def test_down_finds_what_a_killed_watcher_left(run: Run) -> None:
     service = begin(run, command=["sh", "-c", "sleep 300 & echo awake; wait"])
     os.kill(service.pid, signal.SIGKILL)
-    services.down(run)
-    assert services.marked(run.mark) == {}
+    processes.down(run)
+    assert processes.marked(run.mark) == {}
 
 
 def test_down_leaves_other_runs_alone(run: Run, tmp_path: Path, profile: Profile) -> None:
     other = Run.create(profile, tmp_path / "elsewhere")
     other = Run(other.folder.rename(other.folder.with_name("other-run")), profile)
     service = begin(other)
-    services.down(run)
+    processes.down(run)
     assert service.running
-    services.down(other)
+    processes.down(other)
     assert not service.running
 
 
 def test_a_stale_record_never_hits_a_foreign_process(run: Run) -> None:
     bystander = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
     try:
-        stale = services.Service("old", bystander.pid, 1.0, {}, "services/old.log", "2020")
+        stale = processes.Service("old", bystander.pid, 1.0, {}, "services/old.log", "2020")
         run.write("services/old.json", json.dumps(stale.__dict__))
-        assert services.find(run, "old") is None
-        services.down(run)
+        assert processes.find(run, "old") is None
+        processes.down(run)
         assert bystander.poll() is None
     finally:
         bystander.kill()
@@ -137,7 +136,7 @@ def test_a_stale_record_never_hits_a_foreign_process(run: Run) -> None:
 
 def test_a_service_ends_when_its_owner_is_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
-    monkeypatch.setenv(services.OWNER, services.owner_mark(owner.pid))
+    monkeypatch.setenv(processes.OWNER, processes.owner_mark(owner.pid))
     service = begin(run)
     owner.kill()
     owner.wait()
@@ -155,16 +154,16 @@ def test_a_service_ends_when_its_time_is_over(tmp_path: Path) -> None:
 
 def test_a_service_outlives_the_kernel_that_started_it(run: Run) -> None:
     code = (
-        "import sys; from pathlib import Path; from helpers import services; "
+        "import sys; from pathlib import Path; from helpers import processes; "
         "from helpers.run import Run; "
         f"run = Run.open({run.run_id!r}, Path({str(run.folder.parent)!r})); "
         "services.start(run, 'sleeper', ['sleep', '300'], ports={}, ready=lambda: True, "
         "timeout_s=5); import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
-    service = services.find(run, "sleeper")
+    service = processes.find(run, "sleeper")
     assert service is not None and psutil.pid_exists(service.pid)
-    services.down(run)
+    processes.down(run)
     assert not service.running
 
 
@@ -174,8 +173,8 @@ def test_a_taken_port_is_one_sentence() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(Problem, match=f"Port {port} on 127.0.0.1 is taken"):
-            services.free_port(port)
-    assert services.free_port() > 1023
+            processes.free_port(port)
+    assert processes.free_port() > 1023
 
 
 def test_terraform_is_interrupted_and_waited_for_before_anything_else_ends(run: Run) -> None:
@@ -193,9 +192,9 @@ def test_terraform_is_interrupted_and_waited_for_before_anything_else_ends(run: 
     program.chmod(0o755)
     state = run.folder / "state"
     process = subprocess.Popen(
-        [program, state], stdout=subprocess.PIPE, env=os.environ | {services.MARK: run.mark}
+        [program, state], stdout=subprocess.PIPE, env=os.environ | {processes.MARK: run.mark}
     )
     assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-    assert services.down(run) == [f"terraform ({process.pid})"]
+    assert processes.down(run) == [f"terraform ({process.pid})"]
     assert process.wait() == 0
     assert state.read_text() == "state"

@@ -9,12 +9,12 @@ import pandas as pd
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
-from helpers import checklist
-from helpers.checklist import Promise, Status, Tick
+from helpers import promises
 from helpers.errors import Problem
+from helpers.processes import MARK
 from helpers.profile import LABEL, Profile
+from helpers.promises import Promise, Status, Tick
 from helpers.run import Run
-from helpers.services import MARK
 
 _COLOUR = {
     Status.VERIFIED: "#00694d",
@@ -61,7 +61,7 @@ def begin(number: str, *, profile: str, run_id: str, **parameters: str) -> Run:
     run = open_run(profile, run_id, parameters.get("settings", ""), new=number == "00")
     os.environ[MARK] = run.mark
     run.event("stage-start", stage=number)
-    here = checklist.stage(number)
+    here = promises.stage(number)
     print(f"Stage {number} {here.title} · run {run.run_id}\n{LABEL[run.profile.target]}")
     return run
 
@@ -106,14 +106,14 @@ def finish(run: Run, number: str) -> None:
 
 def show_checklist(run: Run, number: str = "") -> None:
     """Show the promises of a stage, or of all stages, with status, evidence and reason."""
-    ticked = checklist.ticks(run, number)
+    ticked = promises.ticks(run, number)
     display(HTML(_table(ticked)), metadata={"alt": "checklist"})
 
 
 def _table(ticked: dict[Promise, Tick]) -> str:
     rows = "".join(_row(promise, tick) for promise, tick in ticked.items())
     used = dict.fromkeys(tick.status for tick in ticked.values())
-    legend = "; ".join(f"{status}: {checklist.MEANING[status]}" for status in used)
+    legend = "; ".join(f"{status}: {promises.MEANING[status]}" for status in used)
     return (
         "<table><thead><tr><th></th><th>Promise</th><th>Status</th><th>Evidence</th>"
         f"<th>Note</th></tr></thead><tbody>{rows}</tbody></table><p><small>{legend}.</small></p>"

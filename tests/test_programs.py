@@ -4,23 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from helpers import doctor, tools
+from helpers import programs
 from helpers.errors import Unavailable
+from helpers.programs import PROGRAMS, Program
 from helpers.run import Run
-from helpers.tools import PROGRAMS, Program
 
 
 def test_everything_a_rehearsal_needs_is_here() -> None:
-    programs = doctor.examine()
-    assert programs.complete, programs.summary
-    found = {one.name: one for one in programs.findings}
+    inventory = programs.examine()
+    assert inventory.complete, inventory.summary
+    found = {one.name: one for one in inventory.findings}
     assert found["prometheus"].version.count(".") == 2
     assert found["torch"].version.startswith("2.")
     assert found["tritonserver"].version.startswith("wheel 0.7")
 
 
 def test_every_library_says_what_it_is_for() -> None:
-    libraries = [one for one in doctor.examine().findings if one.kind == "library"]
+    libraries = [one for one in programs.examine().findings if one.kind == "library"]
     assert len(libraries) > 20
     assert all(one.purpose for one in libraries)
 
@@ -28,17 +28,17 @@ def test_every_library_says_what_it_is_for() -> None:
 def test_a_bare_machine_is_incomplete_and_told_the_way(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tools, "TOOLS", tmp_path)
+    monkeypatch.setattr(programs, "TOOLS", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    programs = doctor.examine()
-    assert not programs.complete
-    assert {"tritonserver", "prometheus"} <= set(programs.missing(required=True))
-    assert "without" in programs.summary
-    assert doctor.print_report() == 1
+    inventory = programs.examine()
+    assert not inventory.complete
+    assert {"tritonserver", "prometheus"} <= set(inventory.missing(required=True))
+    assert "without" in inventory.summary
+    assert programs.print_report() == 1
     said = capsys.readouterr().out
     assert "nothing is served, nothing is measured" in said and "brew install prometheus" in said
     with pytest.raises(Unavailable, match=r"There is no prometheus.*make setup"):
-        tools.need("prometheus")
+        programs.need("prometheus")
 
 
 def test_a_program_that_is_too_old_is_not_found_and_says_so(
@@ -48,8 +48,8 @@ def test_a_program_that_is_too_old_is_not_found_and_says_so(
     old.parent.mkdir()
     old.write_text("#!/bin/sh\necho Terraform v1.5.7\n")
     old.chmod(0o755)
-    monkeypatch.setattr(tools, "TOOLS", tmp_path)
-    found = next(one for one in doctor.examine().findings if one.name == "terraform")
+    monkeypatch.setattr(programs, "TOOLS", tmp_path)
+    found = next(one for one in programs.examine().findings if one.name == "terraform")
     assert not found.found
     assert found.version == "1.5.7" and "1.5.7 is too old, 1.11 is needed" in found.hint
 
@@ -61,19 +61,19 @@ def test_a_program_that_cannot_run_has_no_version(
     broken.parent.mkdir()
     broken.write_bytes(b"\x7fELF not a program")
     broken.chmod(0o755)
-    monkeypatch.setattr(tools, "TOOLS", tmp_path)
+    monkeypatch.setattr(programs, "TOOLS", tmp_path)
     helm = next(one for one in PROGRAMS if one.name == "helm")
-    assert tools.version(helm) == ""
-    assert not tools.new_enough(helm, "")
+    assert programs.version(helm) == ""
+    assert not programs.new_enough(helm, "")
 
 
 def test_versions_compare_as_numbers() -> None:
     program = Program("x", "", "", "", at_least=(1, 11))
-    assert tools.new_enough(program, "1.11.4") and tools.new_enough(program, "2.0")
-    assert not tools.new_enough(program, "1.9.9")
+    assert programs.new_enough(program, "1.11.4") and programs.new_enough(program, "2.0")
+    assert not programs.new_enough(program, "1.9.9")
 
 
 def test_the_record_reads_back_and_the_table_has_a_row_each(run: Run) -> None:
-    programs = doctor.record(run)
-    assert run.load(doctor.Programs) == programs
-    assert len(doctor.frame(programs)) == len(programs.findings)
+    inventory = programs.record(run)
+    assert run.load(programs.Programs) == inventory
+    assert len(programs.frame(inventory)) == len(inventory.findings)

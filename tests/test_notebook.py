@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from helpers import checklist, services, stage
+from helpers import notebook, processes, promises
 from helpers.errors import Problem
 from helpers.paths import NOTEBOOKS
 from helpers.run import Run
 
-SETUP = NOTEBOOKS / checklist.stage("00").notebook
+SETUP = NOTEBOOKS / promises.stage("00").notebook
 
 
 def papermill(outputs: Path, notebook: Path, *arguments: str) -> tuple[int, str]:
@@ -66,11 +66,11 @@ def test_a_bad_parameter_is_one_sentence(
 ) -> None:
     monkeypatch.delattr(Run, "create")
     with pytest.raises(Problem, match=sentence):
-        stage.begin("00", **{"profile": "quick", "run_id": "", **parameters})
+        notebook.begin("00", **{"profile": "quick", "run_id": "", **parameters})
 
 
 def test_a_later_stage_needs_a_run(tmp_path: Path) -> None:
-    later = NOTEBOOKS / checklist.stage("04").notebook
+    later = NOTEBOOKS / promises.stage("04").notebook
     code, said = papermill(tmp_path / "outputs", later, "-p", "profile", "quick")
     assert code != 0
     assert "There is no open run of profile 'quick'" in said
@@ -81,7 +81,7 @@ def test_setup_by_plain_papermill_makes_a_run_and_ticks_it(tmp_path: Path) -> No
     assert code == 0, said
     (manifest,) = runs(tmp_path / "outputs")
     # the emulated account stays for the next notebook, until somebody says that there is none
-    assert services.down(Run.open(manifest.parent.name, tmp_path / "outputs")) == ["aws"]
+    assert processes.down(Run.open(manifest.parent.name, tmp_path / "outputs")) == ["aws"]
     ticked = json.loads((manifest.parent / "checklist.json").read_text())
     assert ticked["00.scaffold"]["status"] == "REHEARSED"
     assert ticked["00.kpis"]["status"] == "REHEARSED"

@@ -1,4 +1,8 @@
-"""The life of a service: started under its watcher, awaited, found again, stopped."""
+"""Local processes of a run: started, watched, logged, and stopped whatever happens.
+
+Each service runs under a small watcher (`helpers.watcher`) that outlives the notebook's kernel
+and ends the service when its owner is gone, its time is over, or it is asked to stop.
+"""
 
 import contextlib
 import json
@@ -8,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,8 +20,74 @@ import psutil
 
 from helpers.errors import Problem
 from helpers.run import Run, now, write_atomically
-from helpers.services import processes
-from helpers.services.processes import MARK, OWNER, POLL_S
+
+MARK = "GPU_E2E_RUN"
+OWNER = "GPU_E2E_OWNER"
+KILL_GRACE_S = 5.0
+POLL_S = 0.05
+CLOCK_SLACK_S = 2.0  # the kernel's boot time, and with it every start time, moves with the clock
+
+
+def owner_mark(pid: int) -> str:
+    """The value of the OWNER variable that ties services to a process."""
+    return f"{pid}:{psutil.Process(pid).create_time()}"
+
+
+def owner_lives(mark: str) -> bool:
+    """Whether the process behind such a value still lives."""
+    pid, _, born = mark.partition(":")
+    return living(int(pid), float(born)) is not None
+
+
+def living(pid: int, born: float) -> psutil.Process | None:
+    """The process of this id that was started at `born`, while it lives."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - born) < CLOCK_SLACK_S
+    except psutil.NoSuchProcess:
+        return None
+    return process if same and not _has_ended(process) else None
+
+
+def marked(mark: str) -> dict[str, psutil.Process]:
+    """Living processes that carry the run's mark, but for this one and its ancestors."""
+    family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found: dict[str, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid not in family and process.environ().get(MARK) == mark:
+                found[f"{process.name()} ({process.pid})"] = process
+    return found
+
+
+def end(processes: Iterable[psutil.Process], grace_s: float) -> None:
+    """Ask processes to end, and kill those that still live after `grace_s` seconds."""
+    waiting = list(processes)
+    for process in waiting:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in wait_for_end(waiting, grace_s):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_for_end(waiting, KILL_GRACE_S)
+
+
+def wait_for_end(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those that still live after that long; one that nobody has reaped yet has ended."""
+    deadline = time.monotonic() + timeout_s
+    while left := [one for one in processes if not _has_ended(one)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(POLL_S)
+    return left
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE or not process.is_running()
+    except psutil.NoSuchProcess:
+        return True
+
 
 STOP_GRACE_S = 15.0
 WRITES_STATE, STATE_GRACE_S = "terraform", 120.0
@@ -49,7 +119,7 @@ class Service:
     @property
     def process(self) -> psutil.Process | None:
         """The watcher, while this very process still lives."""
-        return processes.living(self.pid, self.born)
+        return living(self.pid, self.born)
 
     @property
     def running(self) -> bool:
@@ -166,10 +236,10 @@ def down(run: Run) -> list[str]:
     Returns:
         The names of what was stopped; processes that no record names appear by their command.
     """
-    finished = _let_finish(processes.marked(run.mark))
+    finished = _let_finish(marked(run.mark))
     stopped = _stop(run, recorded(run))
-    strays = processes.marked(run.mark)
-    processes.end(strays.values(), STOP_GRACE_S)
+    strays = marked(run.mark)
+    end(strays.values(), STOP_GRACE_S)
     return finished + stopped + list(strays)
 
 
@@ -206,7 +276,7 @@ def _wait(
 
 def _stop(run: Run, services: list[Service]) -> list[str]:
     living = {one.name: process for one in services if (process := one.process)}
-    processes.end(living.values(), STOP_GRACE_S)
+    end(living.values(), STOP_GRACE_S)
     for name in living:
         run.event("service-stopped", service=name)
     return list(living)
@@ -218,5 +288,20 @@ def _let_finish(living: dict[str, psutil.Process]) -> list[str]:
     for process in found.values():
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGINT)
-    processes.wait_for_end(list(found.values()), STATE_GRACE_S)
+    wait_for_end(list(found.values()), STATE_GRACE_S)
     return list(found)
+
+
+PROBE_TIMEOUT_S = 2.0
+
+
+def answers(url: str) -> bool:
+    """Whether something answers well at an address of this machine, past any proxy."""
+    import requests  # slow to import
+
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(url, timeout=PROBE_TIMEOUT_S).ok
+        except requests.RequestException:
+            return False
