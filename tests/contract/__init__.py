@@ -1,0 +1,1 @@
+"""What a stored run holds the code to."""
