@@ -1,4 +1,4 @@
-"""Every check that needs no run: lint, format, types, order of the rooms, notebooks, secrets."""
+"""Every check that needs no run: lint, types, order of the rooms, notebooks, secrets, size."""
 
 import subprocess
 import sys
@@ -6,10 +6,12 @@ import tempfile
 from pathlib import Path
 
 import leaks
+import size
 
 import notebooks
 from helpers.telemetry.dashboards import building
 
+SIZE_FAILS = False  # until every room has become as small as it is meant to be
 ROOT = Path(__file__).resolve().parent.parent
 TYPED = ("helpers", "model", "ci", "tests", "benchmarks")
 PROGRAMS = Path(sys.executable).parent
@@ -30,6 +32,9 @@ def main() -> int:
         report("leaks", leaks.faults(ROOT)),
         report("dashboards", building.differences()),
     ]
+    print(*size.table(ROOT), sep="\n")
+    small = report("size", size.faults(ROOT))
+    results.append(small or not SIZE_FAILS)
     return results.count(False)
 
 

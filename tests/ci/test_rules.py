@@ -83,3 +83,29 @@ def test_the_account_of_the_documentation_is_no_leak(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("arn:aws:iam::123456789012:role/x")
     assert script("leaks").in_file(path, tmp_path) == []
+
+
+def test_sizes_names_and_imports_beyond_the_limits_are_named(tmp_path: Path) -> None:
+    room = tmp_path / "helpers/cloud"
+    room.mkdir(parents=True)
+    for folder in ("helpers/load", "notebooks", "tests"):
+        (tmp_path / folder).mkdir()
+    (room / "__init__.py").write_text('__all__ = ["meter", "plan"]\n')
+    for number in range(17):
+        (room / f"m{number}.py").write_text("class Same: ...\n" if number < 2 else "x = 1\n" * 401)
+    (tmp_path / "helpers/load/__init__.py").write_text("")
+    (tmp_path / "helpers/cli.py").write_text("from helpers.cloud import plan\n")
+    (tmp_path / "helpers/runner.py").write_text("from helpers import load\nload.recover(1)\n")
+    cell = new_code_cell("from helpers.cloud import m2\nfrom helpers import load\nload.run(2)")
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "notebooks/09-test.ipynb")
+    size = script("size")
+    assert any(line.split()[:2] == ["helpers/cloud", "6,018"] for line in size.table(tmp_path))
+    faults = size.faults(tmp_path)
+    assert len([fault for fault in faults if "401 lines; 400 are allowed" in fault]) == 15
+    assert [fault for fault in faults if "in a module" not in fault] == [
+        "cloud has 17 modules; 16 are allowed in a room",
+        "several classes are called Same: cloud/m0.py, cloud/m1.py",
+        "09-test.ipynb imports m2, which helpers/cloud does not list in __all__",
+        "09-test.ipynb imports run, which helpers/load does not list in __all__",
+        "helpers/cloud lists meter in __all__, and no notebook uses it",
+    ]
