@@ -16,7 +16,7 @@ from benchmarks.server import Server, serving, temporary_run
 from helpers.errors import Problem
 from helpers.paths import MODEL, TOOLS
 from helpers.processes import MARK
-from helpers.profile import Serving
+from helpers.profile import ServingSettings
 from helpers.run import Run
 from helpers.serving import models, repository, store
 from helpers.serving.reports import ModelFacts, Models
@@ -100,7 +100,7 @@ def _build(run: Run, exported: Models, folder: Path) -> None:
             version.mkdir(parents=True)
             (version / "model.onnx").symlink_to(store.file_of(run, facts.name))
             shutil.copyfile(MODEL / "backend/model.py", version / "model.py")
-            wanted = Serving(
+            wanted = ServingSettings(
                 instances=setting.instances,
                 threads=setting.threads,
                 max_batch_size=setting.max_batch,

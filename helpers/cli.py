@@ -73,7 +73,7 @@ def status(run_id: RunId = "") -> None:
     """Say how far a run is, and which of its processes live."""
     run = _run(run_id)
     ticked = promises.ticks(run)
-    print(f"{run.run_id}  {promises.overall(ticked.values())}")
+    print(f"{run.run_id}  {promises.overall_status(ticked.values())}")
     print(LABEL[run.profile.target])
     for one in promises.STAGES:
         print(f"  {one.number} {one.title:<24} {_stage_state(run, one)}")
@@ -230,7 +230,7 @@ def _sweep(run_id: str) -> None:
 
 def _finish(run: Run, outcome: "Outcome") -> None:
     index = run.folder / "evidence" / "index.html"
-    print(f"\nRun {run.run_id}: {promises.overall(promises.ticks(run).values())}")
+    print(f"\nRun {run.run_id}: {promises.overall_status(promises.ticks(run).values())}")
     if index.is_file():
         print(f"Evidence: {index}")
     if outcome.code:

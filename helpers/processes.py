@@ -33,7 +33,7 @@ def owner_mark(pid: int) -> str:
     return f"{pid}:{psutil.Process(pid).create_time()}"
 
 
-def owner_lives(mark: str) -> bool:
+def owner_is_alive(mark: str) -> bool:
     """Whether the process behind such a value still lives."""
     pid, _, born = mark.partition(":")
     return living(int(pid), float(born)) is not None

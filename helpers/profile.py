@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from helpers.errors import Problem
 from helpers.paths import PROFILES
-from helpers.scenario import Kpis, Load, Name, Seconds, Settings
+from helpers.scenario import Kpis, LoadSettings, Name, Seconds, Settings
 
 Target = Literal["rehearsal", "aws"]
 LABEL: dict[Target, str] = {
@@ -36,7 +36,7 @@ class Network(Settings):
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
 
 
-class Model(Settings):
+class ModelSettings(Settings):
     """Networks, and where their weights come from.
 
     `auto` takes pretrained weights where they are on disk or can be downloaded and seeded
@@ -48,7 +48,7 @@ class Model(Settings):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class Serving(Settings):
+class ServingSettings(Settings):
     """How Triton serves: batching, instances, cores, ports, patience.
 
     Attributes:
@@ -67,20 +67,20 @@ class Serving(Settings):
     start_timeout_s: Seconds = 90.0
 
 
-class Telemetry(Settings):
+class TelemetrySettings(Settings):
     """How often is looked, and where Prometheus listens."""
 
     scrape_interval_s: Annotated[float, Field(ge=0.5, le=60)] = 1.0
     prometheus_port: Port = 0
 
 
-class Services(Settings):
+class ServiceSettings(Settings):
     """Local processes: how long one may live when nobody stops it."""
 
     ttl_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 120.0
 
 
-class GpuNodes(Settings):
+class GpuNodeSettings(Settings):
     """The GPU node group; taint, label and instance types stand in `k8s/contract.yaml`.
 
     Attributes:
@@ -110,7 +110,7 @@ class GpuNodes(Settings):
         return self
 
 
-class Infrastructure(Settings):
+class InfrastructureSettings(Settings):
     """The stack in AWS.
 
     Attributes:
@@ -134,7 +134,7 @@ class Infrastructure(Settings):
     nat_per_zone: bool = False
     api_cidr: Annotated[str, Field(pattern=r"^(|(\d{1,3}\.){3}\d{1,3}/\d{1,2})$")] = ""
     cpu_instance_types: Annotated[tuple[str, ...], Field(min_length=1)] = ("t3.large", "t3a.large")
-    gpu: GpuNodes = GpuNodes()
+    gpu: GpuNodeSettings = GpuNodeSettings()
     ttl_hours: Annotated[float, Field(gt=0, le=24)] = 4.0
     budget_usd: Annotated[float, Field(gt=0)] = 5.0
     alert_email: Annotated[str, Field(pattern=r"^(|[^@\s]+@[^@\s]+)$")] = ""
@@ -142,7 +142,7 @@ class Infrastructure(Settings):
     override_readiness: bool = False
 
 
-class Cluster(Settings):
+class ClusterSettings(Settings):
     """How the cluster is reached, and how long each of its steps may take.
 
     Attributes:
@@ -181,13 +181,13 @@ class Profile(Settings):
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     tags: dict[str, str]
     kpis: Kpis
-    infrastructure: Infrastructure = Infrastructure()
-    cluster: Cluster = Cluster()
-    model: Model
-    serving: Serving
-    telemetry: Telemetry
-    load: Load
-    services: Services
+    infrastructure: InfrastructureSettings = InfrastructureSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    model: ModelSettings
+    serving: ServingSettings
+    telemetry: TelemetrySettings
+    load: LoadSettings
+    services: ServiceSettings
 
     @model_validator(mode="after")
     def _names_refer_to_something(self) -> Self:
@@ -255,7 +255,7 @@ class Profile(Settings):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise Problem(f"{where} is not valid: {sentence(error)}.") from error
+            raise Problem(f"{where} is not valid: {validation_message(error)}.") from error
 
     def dump(self) -> str:
         """The profile as YAML, every default written out."""
@@ -352,7 +352,7 @@ def _step(place: Any, step: str, key: str) -> Any:
 _WITHOUT_INPUT = ("extra_forbidden", "missing", "value_error")
 
 
-def sentence(error: ValidationError) -> str:
+def validation_message(error: ValidationError) -> str:
     """What is not valid, and where, in one sentence without its full stop."""
     return "; ".join(_fault(item) for item in error.errors())
 

@@ -194,7 +194,7 @@ def new_enough(program: Program, found: str) -> bool:
 _REASON = re.compile(r"^ +- (?P<name>\w[\w.-]*)[^#\n]*# (?P<reason>.+)$", re.MULTILINE)
 
 
-class Finding(Settings):
+class Dependency(Settings):
     """One program or library.
 
     Attributes:
@@ -227,7 +227,7 @@ class Programs(Record, stage="00", name="programs"):
     """
 
     platform: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Dependency, ...]
 
     @property
     def complete(self) -> bool:
@@ -294,12 +294,12 @@ def print_report() -> int:
     return 0 if programs.complete else 1
 
 
-def _program(program: Program) -> Finding:
+def _program(program: Program) -> Dependency:
     path, installed = find(program.name), version(program)
     fits = path is not None and new_enough(program, installed)
     least = ".".join(map(str, program.at_least))
     old = f"{installed} is too old, {least} is needed: " if path and not fits else ""
-    return Finding(
+    return Dependency(
         name=program.name,
         kind="program",
         found=fits,
@@ -311,13 +311,13 @@ def _program(program: Program) -> Finding:
     )
 
 
-def _library(requirement: str, reasons: dict[str, str]) -> Finding:
+def _library(requirement: str, reasons: dict[str, str]) -> Dependency:
     name = Requirement(requirement).name
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         version = ""
-    return Finding(
+    return Dependency(
         name=name,
         kind="library",
         found=bool(version),

@@ -221,7 +221,7 @@ def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:
     return {promise: stored.get(promise.id, _untried(promise)) for promise in promises(number)}
 
 
-def overall(ticked: Iterable[Tick]) -> Status:
+def overall_status(ticked: Iterable[Tick]) -> Status:
     """The status of a run: FAILED where anything failed, VERIFIED where all it showed is.
 
     Promises that nothing could show do not lower it; they are counted beside it.

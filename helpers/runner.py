@@ -161,7 +161,7 @@ def _owned(run: Run, *, keep: bool) -> Iterator[None]:
     """
     lock = run.folder / LOCK  # beside the manifest, whose hash is part of the evidence
     holder = lock.read_text() if lock.is_file() else ""
-    if holder and processes.owner_lives(holder):
+    if holder and processes.owner_is_alive(holder):
         raise Problem(
             f"Run {run.run_id} is being run by process {holder.partition(':')[0]}.",
             f"Wait for it, or stop it with: workbook down {run.run_id}",

@@ -188,7 +188,7 @@ class CapacitySearch(Settings):
     precision: Annotated[float, Field(ge=0.01, le=1)] = 0.1
 
 
-class Load(Settings):
+class LoadSettings(Settings):
     """The scenarios, in the order they are fired.
 
     Attributes:

@@ -52,7 +52,7 @@ _LOOK = {
 }
 
 
-class Label(NamedTuple):
+class LineLabel(NamedTuple):
     """What is written at the right end of a line: at which height, what, in which colour."""
 
     y: float
@@ -60,7 +60,7 @@ class Label(NamedTuple):
     colour: str
 
 
-def look() -> AbstractContextManager[None]:
+def theme() -> AbstractContextManager[None]:
     """Matplotlib's settings while a figure is drawn."""
     context: AbstractContextManager[None] = mpl.rc_context(_LOOK)  # type: ignore[arg-type]
     return context
@@ -126,7 +126,7 @@ def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:
     plt.close(figure)
 
 
-def vertical(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
+def mark_event(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
     """Mark an event on the horizontal axis.
 
     Args:
@@ -148,7 +148,7 @@ def vertical(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
     )
 
 
-def beside(axes: Axes, labels: Sequence[Label], height: float) -> None:
+def label_lines(axes: Axes, labels: Sequence[LineLabel], height: float) -> None:
     """Label lines at their right ends, in their colours; neighbours move apart.
 
     Args:
@@ -193,7 +193,7 @@ def footnote(figure: Figure, text: str, colour: str = GREY) -> None:
         figure.supxlabel(text, fontsize=8, color=colour, x=0.01, ha="left")
 
 
-def plain_log(axis: Axis) -> None:
+def use_log_scale(axis: Axis) -> None:
     """A logarithmic axis with numbers that people read: 1, 2, 5, 10."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -205,7 +205,7 @@ def height(axes: Axes) -> float:
     return float(axes.bbox.height / axes.figure.dpi)
 
 
-def clock(axis: Axis) -> None:
+def use_time_scale(axis: Axis) -> None:
     """An axis of times with as few digits as tell them apart; the day stands at its end."""
     locator = dates.AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     axis.set_major_locator(locator)
@@ -213,7 +213,7 @@ def clock(axis: Axis) -> None:
     axis.get_offset_text().set_fontsize(7)
 
 
-def moment(at: datetime) -> float:
+def date_number(at: datetime) -> float:
     """A moment's place on an axis of times."""
     return float(dates.date2num(at))  # type: ignore[no-untyped-call]
 

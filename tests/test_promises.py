@@ -32,7 +32,7 @@ def test_a_tick_is_kept_and_replaced(run: Run) -> None:
     assert _status(run, "00.kpis") is Status.REHEARSED
     promises.claim(run, "00.kpis", holds=False, evidence="records/00/x.json", note="broken")
     assert _status(run, "00.kpis") is Status.FAILED
-    assert promises.overall(promises.ticks(run).values()) is Status.FAILED
+    assert promises.overall_status(promises.ticks(run).values()) is Status.FAILED
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_claim_without_ground_is_refused(
 def test_the_overall_status_claims_no_more_than_was_seen(
     statuses: list[Status], expected: Status
 ) -> None:
-    assert promises.overall(Tick(status) for status in statuses) is expected
+    assert promises.overall_status(Tick(status) for status in statuses) is expected
 
 
 def _status(run: Run, promise_id: str) -> Status:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from helpers.cloud.account import Account, asking
-from helpers.profile import Infrastructure
+from helpers.profile import InfrastructureSettings
 from helpers.run import Run
 
 # As infra/network.tf chooses: EKS places no control plane in these.
@@ -25,7 +25,7 @@ class Question:
     gpu_types: tuple[str, ...]
 
     @property
-    def chosen(self) -> Infrastructure:
+    def chosen(self) -> InfrastructureSettings:
         """The profile's choices about infrastructure."""
         return self.run.profile.infrastructure
 

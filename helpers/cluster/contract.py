@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 from helpers.errors import Problem
 from helpers.paths import ROOT
-from helpers.profile import sentence
+from helpers.profile import validation_message
 from helpers.scenario import Settings
 
 CONTRACT = ROOT / "k8s" / "contract.yaml"
@@ -132,4 +132,4 @@ def load(path: Path = CONTRACT) -> Contract:
     except (OSError, yaml.YAMLError) as error:
         raise Problem(f"{path.name} cannot be read: {error}.") from error
     except ValidationError as error:
-        raise Problem(f"{path.name} is not valid: {sentence(error)}.") from error
+        raise Problem(f"{path.name} is not valid: {validation_message(error)}.") from error

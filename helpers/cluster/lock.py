@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from helpers.cluster.contract import CONTRACT
 from helpers.errors import Problem
 from helpers.paths import ROOT
-from helpers.profile import sentence
+from helpers.profile import validation_message
 from helpers.scenario import Settings
 
 K8S = ROOT / "k8s"
@@ -140,7 +140,7 @@ class Lock(Settings):
         except (OSError, yaml.YAMLError) as error:
             raise Problem(f"{path.name} cannot be read: {error}.") from error
         except ValidationError as error:
-            raise Problem(f"{path.name} is not valid: {sentence(error)}.") from error
+            raise Problem(f"{path.name} is not valid: {validation_message(error)}.") from error
 
 
 def fill(path: Path, facts: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from helpers.cluster.contract import Contract
 from helpers.cluster.fields import Field
 from helpers.cluster.machines import machine
 from helpers.errors import Problem
-from helpers.profile import Infrastructure
+from helpers.profile import InfrastructureSettings
 
 PLAN = "terraform/plan.json"
 TEMPLATE = "k8s.io/cluster-autoscaler/node-template/"
@@ -106,7 +106,7 @@ class Cluster:
         return sum(one.most * one.gpus_each for one in self.groups)
 
 
-def from_contract(contract: Contract, chosen: Infrastructure, region: str) -> Cluster:
+def from_contract(contract: Contract, chosen: InfrastructureSettings, region: str) -> Cluster:
     """The nodes as contract and profile have them; at least one GPU node, which stage 02 makes."""
     gpu = Group(
         name=f"{chosen.name}-gpu",

@@ -37,7 +37,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "title": told.title,
         "built": told.built,
         "run_id": run.run_id,
-        "status": str(promises.overall(promises.ticks(run).values())),
+        "status": str(promises.overall_status(promises.ticks(run).values())),
         "machine": told.machine,
         "problem": story.PROBLEM,
         "kpis": [

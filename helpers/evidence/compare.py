@@ -230,7 +230,7 @@ def _asked(one: ScenarioReport) -> str:
 
 
 def _overlay(first: Run, second: Run, names: list[str], folder: Path) -> str:
-    with style.look():
+    with style.theme():
         figure, panels = style.panels(len(names), height=2.6, share_x=False)
         for axes, name in zip(panels, names, strict=True):
             for run, colour in ((first, style.BLUE), (second, style.VERMILION)):
@@ -239,7 +239,7 @@ def _overlay(first: Run, second: Run, names: list[str], folder: Path) -> str:
                 axes.plot(values, share, color=colour, drawstyle="steps-post", label=run.run_id)
             axes.set(xscale="log", ylabel="share, %", ylim=(0, 101))
             axes.set_title(name, fontsize=10)
-            style.plain_log(axes.xaxis)
+            style.use_log_scale(axes.xaxis)
         panels[0].legend(loc="lower right", frameon=False, fontsize=8)
         panels[-1].set_xlabel("latency from the intended send time, ms")
         title = "Share of good answers within a given time"

@@ -23,11 +23,11 @@ def capacity_curve(run: Run) -> None:
     """
     found = run.load(Capacity)
     steps = [one for one in found.steps if one.p50_ms is not None]
-    with style.look():
+    with style.theme():
         figure, (axes,) = style.panels(1, height=HEIGHT_IN, share_x=False)
         _lines(axes, steps)
         axes.set(yscale="log", xlabel="throughput, good answers per second", ylabel="latency, ms")
-        style.plain_log(axes.yaxis)
+        style.use_log_scale(axes.yaxis)
         axes.set_xlim(left=0)
         _limits(axes, found)
         _operating_point(run, axes, found)

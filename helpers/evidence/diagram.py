@@ -53,7 +53,7 @@ def draw(run: Run, found: Architecture, name: str = "architecture") -> None:
         found: What stands where.
         name: Of the figure.
     """
-    with style.look(), plt.rc_context({"axes.grid": False}):
+    with style.theme(), plt.rc_context({"axes.grid": False}):
         figure, axes = plt.subplots(figsize=(style.WIDTH_IN, style.WIDTH_IN * HEIGHT / WIDTH))
         axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))
         axes.axis("off")

@@ -102,7 +102,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "story": story.tell(run),
         "problem": story.PROBLEM,
         "target_label": story.LABELS[run.profile.target],
-        "status": promises.overall(ticks.values()),
+        "status": promises.overall_status(ticks.values()),
         "meaning": MEANING,
         "promised": len(ticks),
         "shown": sum(tick.status in promises.SHOWN for tick in ticks.values()),

@@ -37,7 +37,7 @@ def latency_distribution(run: Run) -> None:
     """
     report = run.load(LoadReport)
     kpis = run.profile.kpis
-    with style.look():
+    with style.theme():
         figure, (axes,) = style.panels(1, height=4.0, share_x=False)
         for one, colour in zip(report.scenarios, style.LINES, strict=False):
             latency = np.sort(_good(run, one))
@@ -62,7 +62,7 @@ def latency_distribution(run: Run) -> None:
             ylabel="share of good answers, %",
             ylim=(0, 101),
         )
-        style.plain_log(axes.xaxis)
+        style.use_log_scale(axes.xaxis)
         style.legend(axes, loc="lower right", frameon=False)
         sentence = _distribution_sentence(report, kpis.scenario)
         axes.set_title(sentence)
@@ -78,7 +78,7 @@ def latency_over_time(run: Run) -> None:
         Problem: The run has no load report.
     """
     report = run.load(LoadReport)
-    with style.look():
+    with style.theme():
         figure, panels = style.panels(len(report.scenarios), height=SCENARIO_IN, share_x=False)
         for axes, one in zip(panels, report.scenarios, strict=True):
             rows = run.load_table(f"requests-{one.name}", OVER_TIME)
@@ -110,7 +110,7 @@ def throughput_latency(run: Run) -> None:
         Problem: The run has no load report.
     """
     report = run.load(LoadReport)
-    with style.look():
+    with style.theme():
         figure, (axes,) = style.panels(1, height=4.0, share_x=False)
         for one, colour in zip(report.scenarios, style.LINES, strict=False):
             measured = [phase for phase in one.phases if not phase.warmup]
@@ -122,7 +122,7 @@ def throughput_latency(run: Run) -> None:
             xlabel="throughput, good answers per second",
             ylabel="latency, ms",
         )
-        style.plain_log(axes.yaxis)
+        style.use_log_scale(axes.yaxis)
         axes.margins(x=0.1)
         axes.set_xlim(left=0)
         style.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
@@ -149,7 +149,7 @@ def telemetry(run: Run) -> None:
     begin = pd.Timestamp(record.start)
     present = [one for one in record.series if not one.absent]
     absent = [one for one in record.series if one.absent]
-    with style.look():
+    with style.theme():
         figure, panels = style.panels(max(len(present), 1), height=SERIES_IN, share_x=True)
         for axes, one in zip(panels, present, strict=False):
             _series(axes, one, samples[samples["series"] == one.name], begin)
@@ -233,23 +233,23 @@ def _scenario_over_time(
     for number, phase in enumerate(one.phases):
         name = f"{phase.name} (left out)" if phase.warmup else phase.name
         text = f"Load Test Start · {name}" if number == 0 else name
-        style.vertical(axes, phase.start_s, text, row=number % 2)
-    style.vertical(axes, one.phases[-1].end_s, "Stop")
+        style.mark_event(axes, phase.start_s, text, row=number % 2)
+    style.mark_event(axes, one.phases[-1].end_s, "Stop")
     started = pd.Timestamp(one.started)
     for mark in happened:
-        style.vertical(axes, (mark.at - started).total_seconds(), mark.text, row=2)
+        style.mark_event(axes, (mark.at - started).total_seconds(), mark.text, row=2)
     wrong = one.measured.requests - one.measured.ok
     errors = f", {wrong:,} errors" if wrong else ", no error"
     drawn = f", {len(dots):,} of them drawn" if len(dots) < len(good) else ""
     count = f"{one.measured.requests:,} measured requests"
     axes.set_title(f"{one.name}: {count}{errors}{drawn}", fontsize=10)
     axes.set(yscale="log", ylabel="latency, ms")
-    style.plain_log(axes.yaxis)
+    style.use_log_scale(axes.yaxis)
     axes.set_xlim(left=0)
     style.headroom(axes, 0.15)
     if len(p95):
-        label = style.Label(p95.iloc[-1], "P95 of 1 s", style.VERMILION)
-        style.beside(axes, [label], SCENARIO_IN)
+        label = style.LineLabel(p95.iloc[-1], "P95 of 1 s", style.VERMILION)
+        style.label_lines(axes, [label], SCENARIO_IN)
 
 
 def _phase_bar(axes: Axes, scenario: str, phase: PhaseReport, colour: str, marker: str) -> None:
@@ -270,20 +270,20 @@ def _series(axes: Axes, one: SeriesFacts, samples: pd.DataFrame, begin: pd.Times
         seconds = (group["time"] - begin).dt.total_seconds()
         axes.plot(seconds, group["value"], color=colour, linewidth=1.3)
         if label:
-            labels.append(style.Label(group["value"].iloc[-1], str(label), colour))
+            labels.append(style.LineLabel(group["value"].iloc[-1], str(label), colour))
     axes.set_ylabel(one.unit, fontsize=8)
     axes.set_title(one.title, fontsize=9)
     axes.set_ylim(bottom=0)
-    style.beside(axes, labels, SERIES_IN)
+    style.label_lines(axes, labels, SERIES_IN)
 
 
 def _load_windows(run: Run, axes: Axes, begin: pd.Timestamp, *, named: bool) -> None:
     for one in series.spans(run):
         low, high = ((at - begin).total_seconds() for at in (one.start, one.end))
         axes.axvspan(low, high, color=style.SKY, alpha=0.12, linewidth=0)
-        style.vertical(axes, low, f"Start {one.scenario}" if named else "")
-        style.vertical(axes, high, "Stop" if named else "", row=1)
+        style.mark_event(axes, low, f"Start {one.scenario}" if named else "")
+        style.mark_event(axes, high, "Stop" if named else "", row=1)
     for mark in marks.of_run(run):
         if mark.kind not in OF_LOAD:
             at = (mark.at - begin).total_seconds()
-            style.vertical(axes, at, mark.text if named else "", row=2)
+            style.mark_event(axes, at, mark.text if named else "", row=2)

@@ -125,7 +125,7 @@ def gather(run: Run) -> Results:
         run_id=run.run_id,
         target=run.profile.target,
         label=LABEL[run.profile.target],
-        status=str(promises.overall(ticks.values())),
+        status=str(promises.overall_status(ticks.values())),
         started=manifest["started"],
         git=manifest["git"],
         versions=manifest["versions"],

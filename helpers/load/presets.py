@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from helpers.errors import Problem
-from helpers.profile import sentence
+from helpers.profile import validation_message
 from helpers.scenario import Poisson, Scenario
 
 
@@ -58,7 +58,7 @@ def named(name: str, model: str, rate: float) -> Scenario:
     try:
         return PRESETS[name](model, rate)
     except ValidationError as error:
-        raise Problem(f"The load is not valid: {sentence(error)}.") from error
+        raise Problem(f"The load is not valid: {validation_message(error)}.") from error
 
 
 def changed(scenario: Scenario, protocol: str, workers: int) -> Scenario:
@@ -71,7 +71,7 @@ def changed(scenario: Scenario, protocol: str, workers: int) -> Scenario:
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
-        raise Problem(f"The load is not valid: {sentence(error)}.") from error
+        raise Problem(f"The load is not valid: {validation_message(error)}.") from error
 
 
 def _steady(name: str, rate: float, seconds: float, *, warmup: bool = False) -> Poisson:

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as config_pb2
 
 from helpers.paths import MODEL
-from helpers.profile import Serving
+from helpers.profile import ServingSettings
 from helpers.run import Run
 from helpers.serving import store
 from helpers.serving.reports import ModelFacts, Models
@@ -46,7 +46,7 @@ def build(run: Run, exported: Models, backend: Backend = "python", kind: Kind = 
     return folder
 
 
-def config(model: ModelFacts, serving: Serving, backend: Backend, kind: Kind) -> str:
+def config(model: ModelFacts, serving: ServingSettings, backend: Backend, kind: Kind) -> str:
     """The model's config.pbtxt, built with Triton's own schema.
 
     Every instance is warmed up before the model is ready, so that no first request is slow. Triton

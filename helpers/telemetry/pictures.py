@@ -39,7 +39,7 @@ def draw(
     Returns:
         What the picture says, for those who cannot see it.
     """
-    with style.look():
+    with style.theme():
         figure = _figure(answers, _shown(answers, marks))
         alt = describe(answers)
         style.finish(run, figure, name, alt, place=place)
@@ -134,8 +134,8 @@ def _over_time(axes: Axes, panel: Panel, answers: Answers) -> None:
     rows = answers.of(panel)
     axes.set_title(panel.title, fontsize=9.5)
     axes.set_ylabel(panel.unit, fontsize=8)
-    axes.set_xlim(style.moment(answers.window.start), style.moment(answers.window.end))
-    style.clock(axes.xaxis)
+    axes.set_xlim(style.date_number(answers.window.start), style.date_number(answers.window.end))
+    style.use_time_scale(axes.xaxis)
     axes.tick_params(labelsize=8)
     if rows.empty:
         _absent(axes, panel)
@@ -199,12 +199,12 @@ def _mark(axes: Axes, marks: Sequence[Mark]) -> None:
     """Loads as shaded times, events as lines; each has its number in the key below the panels."""
     low, high = axes.get_xlim()
     for number, one in enumerate(marks, 1):
-        at = max(style.moment(one.at), low)
+        at = max(style.date_number(one.at), low)
         if one.kind == LOADS and one.until:
-            until = min(style.moment(one.until), high)
+            until = min(style.date_number(one.until), high)
             axes.axvspan(at, until, color=style.SKY, alpha=0.12, linewidth=0)
         text = str(number) if number <= MOST_NAMED else ""
-        style.vertical(axes, at, text, row=(number - 1) % 3)
+        style.mark_event(axes, at, text, row=(number - 1) % 3)
 
 
 def _shown(answers: Answers, marks: Sequence[Mark]) -> list[Mark]:

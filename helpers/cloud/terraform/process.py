@@ -16,7 +16,7 @@ from typing import IO
 import psutil
 
 from helpers.errors import Problem
-from helpers.processes import owner_lives, owner_mark
+from helpers.processes import owner_is_alive, owner_mark
 from helpers.run import write_atomically
 
 POLL_S = 0.1
@@ -91,7 +91,7 @@ def settle(record: Path) -> bool:
     if orphan is None:
         record.unlink(missing_ok=True)
         return False
-    if owner_lives(json.loads(record.read_text())["owner"]):
+    if owner_is_alive(json.loads(record.read_text())["owner"]):
         raise Problem(
             f"Terraform is at work on this run in another notebook (process {orphan.pid}).",
             "Wait for it, or interrupt that notebook's kernel.",
@@ -137,4 +137,4 @@ def _noted(record: Path) -> psutil.Process | None:
     if not record.is_file():
         return None
     noted = json.loads(record.read_text())
-    return psutil.Process(noted["pid"]) if owner_lives(noted["process"]) else None
+    return psutil.Process(noted["pid"]) if owner_is_alive(noted["process"]) else None
