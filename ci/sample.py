@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers.cloud import audit
 from helpers.errors import Problem
-from helpers.evidence import kpis, masking, page, write_up
+from helpers.evidence import case_study, page, redaction
 from helpers.evidence.kpis import Kpi
 from helpers.evidence.ledger import Ledger
 from helpers.evidence.results import Results
@@ -35,10 +35,12 @@ def main() -> None:
         shutil.copy(run.folder / "evidence" / name, SAMPLE)
     for picture in page.figures(run):
         shutil.copy(picture, SAMPLE / "figures")
-    ledger = masking.mask((run.folder / Ledger.path()).read_text(), masking.own_words(run))
+    ledger = redaction.redact(
+        (run.folder / Ledger.path()).read_text(), redaction.private_words(run)
+    )
     (SAMPLE / "ledger.json").write_text(ledger)
     (SAMPLE / "index.html").write_text(page.render(run, pages=[]))
-    shutil.copy(run.folder / write_up.PATH, DOCS / "write-up.md")
+    shutil.copy(run.folder / case_study.WRITE_UP, DOCS / "write-up.md")
     audit.publish(run)
     (DOCS / "results.schema.json").write_text(schema())
     results = json.loads((SAMPLE / "results.json").read_text())
@@ -86,10 +88,8 @@ def block(results: dict[str, Any]) -> str:
 
 
 def _row(kpi: Kpi) -> str:
-    sign = "≥" if kpi.at_least else "≤"
-    told = kpis.measurement(kpi)
-    shown = told if kpi.measured is not None else f"– ({kpi.note})"
-    return f"| {kpi.title} | {sign} {kpi.target:g} {kpi.unit} | {shown} | {kpi.verdict} |"
+    shown = kpi.measured_text if kpi.measured is not None else f"– ({kpi.note})"
+    return f"| {kpi.title} | {kpi.target_text} | {shown} | {kpi.verdict} |"
 
 
 if __name__ == "__main__":

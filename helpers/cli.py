@@ -120,12 +120,12 @@ def verify(run_id: RunId = "") -> None:
     """Recompute hashes, figures and statistics of a run from its raw tables; say what differs."""
     from helpers.evidence import verify as verifying
 
-    findings = verifying.verify(_run(run_id))
-    for one in findings:
-        print(f"{'✘' if one.differences else '✔'} {one.what}")
-        print("\n".join(f"    {difference}" for difference in one.differences), end="")
-        print("\n" if one.differences else "", end="")
-    if any(one.differences for one in findings):
+    checks = verifying.verify(_run(run_id))
+    for check in checks:
+        print(f"{'✘' if check.differences else '✔'} {check.what}")
+        print("\n".join(f"    {difference}" for difference in check.differences), end="")
+        print("\n" if check.differences else "", end="")
+    if any(check.differences for check in checks):
         raise typer.Exit(FAILED)
 
 

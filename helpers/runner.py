@@ -65,7 +65,7 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
         if not keep:
             processes.down(run)
             run.end()
-        page.bind(run)  # the evidence notebook itself has ended only now
+        page.write_index(run)  # the evidence notebook itself has ended only now
     return outcome
 
 

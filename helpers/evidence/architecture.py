@@ -1,15 +1,27 @@
-"""What the architecture consists of, read from Terraform's plan and the rendered charts."""
+"""The architecture diagram, drawn only from Terraform's plan and the rendered charts."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from helpers.cluster import contract
+import matplotlib.pyplot as plt
+import yaml
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-PUBLIC = "kubernetes.io/role/elb"  # where the controller puts internet-facing load balancers
+from helpers import style
+from helpers.cluster import contract
+from helpers.errors import Problem
+from helpers.run import Run
+
+PLAN, RENDERED = "terraform/plan.json", "cluster/rendered"
+PUBLIC_SUBNET = "kubernetes.io/role/elb"  # the tag of subnets for internet-facing load balancers
+ALB = "alb.ingress.kubernetes.io"
 WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
-# type in the plan → what a reader calls it, and what it is there for
-BESIDE = {
+# type in the plan → the service's name, and its purpose
+SERVICES = {
     "aws_ecr_repository": ("ECR", "images"),
     "aws_s3_bucket": ("S3", "models, results"),
     "aws_acm_certificate": ("ACM", "certificate"),
@@ -19,143 +31,266 @@ BESIDE = {
     "aws_scheduler_schedule": ("Scheduler", "dead man's switch"),
     "aws_iam_openid_connect_provider": ("IAM OIDC", "roles for pods"),
 }
+WIDTH, HEIGHT = 100.0, 58.0  # units of the drawing
+LEFT, INSIDE, RIGHT = 20.0, 22.0, 78.0  # left edges of the region, its VPC, the services beside it
+FILL = {"region": "#f7f7f5", "vpc": "#eef4fa", "public": "#e6f4ee", "private": "#fdf3e3"}
+FRAME = "#c9c9c4"
+
+Place = tuple[float, float, float, float]  # left, bottom, width, height
 
 
 @dataclass(frozen=True)
-class Nodes:
-    """One group of nodes.
-
-    Attributes:
-        title: What people call it.
-        about: Instance types, price cap, sizes.
-        gpu: Whether its nodes have GPUs.
-        workloads: Names of what is placed on it.
-    """
+class NodeGroup:
+    """One group of nodes, and the workloads placed on it."""
 
     title: str
-    about: str
+    description: str
     gpu: bool
-    workloads: tuple[str, ...] = ()
+    workloads: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What stands where. Whatever the plan and the charts do not hold is not in it.
+    """What plan and charts hold.
 
     Attributes:
-        network: Size of the VPC's address range, such as `/16`; empty without one.
-        zones: Availability zones that have subnets.
+        network: Size of the VPC's address range, such as `/16`; empty without a VPC.
+        zones: Number of availability zones that have subnets.
         public: Number of public subnets.
         private: Number of private subnets.
         gateways: Number of NAT gateways.
-        cluster: Kubernetes version of the control plane; empty without one.
-        nodes: The groups of nodes.
-        balancer: Schemes of the load balancer's listeners; empty without an Ingress.
-        beside: Services outside the VPC, and what each is there for.
+        kubernetes: Version of the control plane; empty without one.
+        nodes: The groups of nodes, those with GPUs first.
+        listeners: Protocols of the load balancer's listeners; empty without an Ingress.
+        services: AWS services outside the VPC, and their purpose.
     """
 
-    network: str = ""
-    zones: tuple[str, ...] = ()
-    public: int = 0
-    private: int = 0
-    gateways: int = 0
-    cluster: str = ""
-    nodes: tuple[Nodes, ...] = ()
-    balancer: tuple[str, ...] = ()
-    beside: dict[str, str] = field(default_factory=dict)
+    network: str
+    zones: int
+    public: int
+    private: int
+    gateways: int
+    kubernetes: str
+    nodes: tuple[NodeGroup, ...]
+    listeners: tuple[str, ...]
+    services: dict[str, str]
+
+    @property
+    def sentence(self) -> str:
+        """The picture in words."""
+        network = "no VPC"
+        if self.network:
+            network = (
+                f"VPC {self.network} over {self.zones} zones with {self.public} public and "
+                f"{self.private} private subnets"
+            )
+        groups = (
+            f"{group.title} ({', '.join(group.description.splitlines())})"
+            + (f" run {', '.join(group.workloads)}" if group.workloads else "")
+            for group in self.nodes
+        )
+        parts = [
+            network,
+            f"{self.gateways} NAT gateway" if self.gateways else "",
+            f"EKS {self.kubernetes}" if self.kubernetes else "",
+            *groups,
+            f"a load balancer for {' and '.join(self.listeners)}" if self.listeners else "",
+            f"beside it {', '.join(self.services)}" if self.services else "",
+        ]
+        return "; ".join(filter(None, parts))
 
 
-def read(plan: Mapping[str, Any], objects: Iterable[Mapping[str, Any]]) -> Architecture:
+def draw(run: Run) -> None:
+    """Draw the architecture of a run as PNG and SVG.
+
+    Raises:
+        Problem: The run has no plan.
+    """
+    path = run.folder / PLAN
+    if not path.is_file():
+        raise Problem(f"Run {run.run_id} has no {PLAN}.", "Run stage 01 first.")
+    files = sorted((run.folder / RENDERED).glob("*.yaml"))
+    objects = [item for file in files for item in yaml.safe_load_all(file.read_text()) if item]
+    content = read(json.loads(path.read_text()), objects)
+    region = run.profile.region
+    with style.theme(), plt.rc_context({"axes.grid": False}):
+        figure, axes = plt.subplots(figsize=(style.WIDTH_IN, style.WIDTH_IN * HEIGHT / WIDTH))
+        axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))
+        axes.axis("off")
+        _box(axes, (1, 38, 14, 9), "load engine", "open loop, every\nrequest recorded")
+        _box(axes, (1, 22, 14, 9), "notebooks", "Terraform, Helm,\nboto3")
+        _frame(axes, (LEFT, 1, WIDTH - LEFT - 1, HEIGHT - 2), region, "region")
+        if content.network:
+            _draw_vpc(axes, content)
+        step = (HEIGHT - 8) / max(len(content.services), 6)
+        for number, (title, purpose) in enumerate(content.services.items(), 1):
+            place = (RIGHT, HEIGHT - 4.6 - step * number, WIDTH - RIGHT - 2.5, step - 1.0)
+            _box(axes, place, title, purpose)
+        alt = f"Architecture, drawn from the plan and the charts. {region}: {content.sentence}."
+        style.finish(run, figure, "architecture", alt)
+
+
+def absent(run: Run) -> str:
+    """Why a run can have no diagram; empty where it can."""
+    return "" if (run.folder / PLAN).is_file() else "this run has planned no infrastructure"
+
+
+def is_drawn(run: Run) -> bool:
+    """Whether the diagram exists."""
+    return (run.folder / "evidence/figures/architecture.svg").is_file()
+
+
+def read(plan: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> Architecture:
     """The architecture that a plan creates and charts fill.
 
     Args:
-        plan: What `terraform show -json` says of the plan.
-        objects: The rendered Kubernetes objects; those of the charts that were rendered.
+        plan: Output of `terraform show -json`.
+        objects: The rendered Kubernetes objects.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
-    for one in resources(plan):
-        found.setdefault(one["type"], []).append(one.get("values") or {})
-    rendered = list(objects)
-    subnets = found.get("aws_subnet", [])
-    public = [one for one in subnets if PUBLIC in (one.get("tags") or {})]
+    resources: dict[str, list[dict[str, Any]]] = {}
+    for resource in _resources(plan):
+        resources.setdefault(resource["type"], []).append(resource.get("values") or {})
+    subnets = resources.get("aws_subnet", [])
+    public = sum(PUBLIC_SUBNET in (subnet.get("tags") or {}) for subnet in subnets)
+    # of the address range only its size: pages do not publish addresses
+    networks = [f"/{vpc['cidr_block'].partition('/')[2]}" for vpc in resources.get("aws_vpc", [])]
+    clusters = [str(cluster.get("version")) for cluster in resources.get("aws_eks_cluster", [])]
+    groups = sorted(_node_groups(resources, objects), key=lambda group: not group.gpu)
     return Architecture(
-        network=next((_size(one["cidr_block"]) for one in found.get("aws_vpc", [])), ""),
-        zones=tuple(sorted({str(one.get("availability_zone")) for one in subnets})),
-        public=len(public),
-        private=len(subnets) - len(public),
-        gateways=len(found.get("aws_nat_gateway", [])),
-        cluster=next((str(one.get("version")) for one in found.get("aws_eks_cluster", [])), ""),
-        nodes=tuple(_nodes(found, rendered)),
-        balancer=tuple(dict.fromkeys(_listeners(rendered))),
-        beside={title: what for kind, (title, what) in BESIDE.items() if kind in found},
+        network=next(iter(networks), ""),
+        zones=len({subnet.get("availability_zone") for subnet in subnets}),
+        public=public,
+        private=len(subnets) - public,
+        gateways=len(resources.get("aws_nat_gateway", [])),
+        kubernetes=next(iter(clusters), ""),
+        nodes=tuple(groups),
+        listeners=tuple(dict.fromkeys(_listeners(objects))),
+        services={title: use for kind, (title, use) in SERVICES.items() if kind in resources},
     )
 
 
-def resources(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every resource that will exist once the plan is applied, those of modules too."""
-    waiting = [plan.get("planned_values", {}).get("root_module", {})]
-    while waiting:
-        module = waiting.pop()
-        yield from (one for one in module.get("resources", []) if one.get("mode") == "managed")
-        waiting += module.get("child_modules", [])
+def _resources(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every resource that exists once the plan is applied, those of modules too."""
+    modules = [plan.get("planned_values", {}).get("root_module", {})]
+    while modules:
+        module = modules.pop()
+        yield from (item for item in module.get("resources", []) if item.get("mode") == "managed")
+        modules += module.get("child_modules", [])
 
 
-def _size(addresses: str) -> str:
-    """An address range without its addresses: pages do not give those away."""
-    return f"/{addresses.partition('/')[2]}"
-
-
-def _nodes(
-    found: Mapping[str, list[dict[str, Any]]], objects: list[Mapping[str, Any]]
-) -> Iterator[Nodes]:
-    on_gpu, elsewhere = _placed(objects)
-    for group in found.get("aws_autoscaling_group", []):
+def _node_groups(
+    resources: Mapping[str, list[dict[str, Any]]], objects: Iterable[Mapping[str, Any]]
+) -> Iterator[NodeGroup]:
+    workloads = _workloads(objects)
+    for group in resources.get("aws_autoscaling_group", []):
         policy = (group.get("mixed_instances_policy") or [{}])[0]
-        spread = (policy.get("instances_distribution") or [{}])[0]
+        distribution = (policy.get("instances_distribution") or [{}])[0]
         types = [
-            one.get("instance_type")
+            override.get("instance_type") or ""
             for template in policy.get("launch_template") or []
-            for one in template.get("override") or []
+            for override in template.get("override") or []
         ]
-        cap = spread.get("spot_max_price")
-        about = f"{', '.join(filter(None, types))} spot{f', at most ${cap}/h' if cap else ''}"
+        cap = distribution.get("spot_max_price")
+        description = f"{', '.join(filter(None, types))} spot{f', at most ${cap}/h' if cap else ''}"
         size = f"{group.get('min_size')} to {group.get('max_size')} nodes"
-        yield Nodes("GPU nodes", f"{about}\n{size}", True, on_gpu)
-    for group in found.get("aws_eks_node_group", []):
+        yield NodeGroup("GPU nodes", f"{description}\n{size}", True, workloads[True])
+    for group in resources.get("aws_eks_node_group", []):
         scaling = (group.get("scaling_config") or [{}])[0]
-        types = group.get("instance_types") or []
+        size = f"{scaling.get('min_size')} to {scaling.get('max_size')} nodes"
+        description = f"{', '.join(group.get('instance_types') or [])}\n{size}"
         gpu = bool(group.get("taint"))
-        about = f"{', '.join(types)}\n{scaling.get('min_size')} to {scaling.get('max_size')} nodes"
         title = "GPU nodes" if gpu else "system nodes"
-        yield Nodes(title, about, gpu, on_gpu if gpu else elsewhere)
+        yield NodeGroup(title, description, gpu, workloads[gpu])
 
 
-def _placed(objects: list[Mapping[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the workloads meant for GPU nodes, and of the others."""
-    gpu = contract.load().gpu.resource
-    on_gpu: list[str] = []
-    elsewhere: list[str] = []
-    for one in objects:
-        if one.get("kind") in WORKLOADS:
-            spec = one["spec"]["template"]["spec"]
-            asks = any(
-                gpu in (container.get("resources", {}).get("limits") or {})
-                for container in spec.get("containers", [])
-            )
-            selected = spec.get("nodeSelector") and spec.get("tolerations")
-            (on_gpu if asks or selected else elsewhere).append(_name(one))
-    return tuple(dict.fromkeys(on_gpu)), tuple(dict.fromkeys(elsewhere))
+def _workloads(objects: Iterable[Mapping[str, Any]]) -> dict[bool, tuple[str, ...]]:
+    """Whether on GPU nodes → the names of the workloads there."""
+    resource = contract.load().gpu.resource
+    names: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for item in objects:
+        if item.get("kind") in WORKLOADS:
+            spec, metadata = item["spec"]["template"]["spec"], item["metadata"]
+            limits = [one.get("resources", {}).get("limits") or {} for one in spec["containers"]]
+            gpu = any(resource in limit for limit in limits)
+            gpu = gpu or bool(spec.get("nodeSelector") and spec.get("tolerations"))
+            labels = metadata.get("labels") or {}
+            names[gpu][labels.get("app.kubernetes.io/name") or metadata["name"]] = None
+    return {gpu: tuple(ordered) for gpu, ordered in names.items()}
 
 
-def _name(one: Mapping[str, Any]) -> str:
-    labels = one["metadata"].get("labels") or {}
-    return str(labels.get("app.kubernetes.io/name") or one["metadata"]["name"])
+def _listeners(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for item in objects:
+        if item.get("kind") == "Ingress":
+            annotations = item["metadata"].get("annotations") or {}
+            grpc = annotations.get(f"{ALB}/backend-protocol-version") == "GRPC"
+            https = "HTTPS" in annotations.get(f"{ALB}/listen-ports", "")
+            yield "gRPC" if grpc else "HTTPS" if https else "HTTP"
 
 
-def _listeners(objects: list[Mapping[str, Any]]) -> Iterator[str]:
-    for one in objects:
-        if one.get("kind") == "Ingress":
-            notes = one["metadata"].get("annotations") or {}
-            grpc = notes.get("alb.ingress.kubernetes.io/backend-protocol-version") == "GRPC"
-            secured = "HTTPS" in notes.get("alb.ingress.kubernetes.io/listen-ports", "")
-            yield "gRPC" if grpc else "HTTPS" if secured else "HTTP"
+def _draw_vpc(axes: Axes, content: Architecture) -> None:
+    width = RIGHT - INSIDE - 2
+    title = f"VPC {content.network}, {content.zones} zones"
+    _frame(axes, (INSIDE, 3, width, HEIGHT - 8), title, "vpc")
+    if content.public:
+        title = f"{content.public} public subnets"
+        _frame(axes, (INSIDE + 1.5, 37, width - 3, 13), title, "public")
+        if content.listeners:
+            listeners = " + ".join(content.listeners)
+            _box(axes, (INSIDE + 4, 38.5, 19, 7.5), "load balancer", listeners)
+            _arrow(axes, (15, 42.5), (INSIDE + 4, 42.5), "HTTPS, gRPC")
+        if content.gateways:
+            _box(axes, (INSIDE + 31, 38.5, 16, 7.5), "NAT gateway", f"{content.gateways}")
+    if content.private:
+        title = f"{content.private} private subnets"
+        _frame(axes, (INSIDE + 1.5, 4.5, width - 3, 31), title, "private")
+    if content.kubernetes:
+        _box(axes, (INSIDE + 17, 27, width - 20, 5), f"EKS {content.kubernetes} control plane", "")
+        _arrow(axes, (15, 29.5), (INSIDE + 17, 29.5), "API")
+    gap, count = 2.0, max(len(content.nodes), 1)
+    each = (width - 6 - gap * (count - 1)) / count
+    for number, group in enumerate(content.nodes):
+        _draw_nodes(axes, group, (INSIDE + 3 + number * (each + gap), 6, each, 20))
+        if group.gpu and group.workloads and content.listeners:
+            _arrow(axes, (INSIDE + 11, 38.5), (INSIDE + 11, 26), "")
+
+
+def _draw_nodes(axes: Axes, group: NodeGroup, place: Place) -> None:
+    _patch(axes, place, "white", style.GREEN if group.gpu else style.GREY)
+    middle, bottom, top = place[0] + place[2] / 2, place[1], place[1] + place[3]
+    lines = [textwrap.fill(line, 34) for line in group.description.splitlines()]
+    _text(axes, middle, top - 1, group.title, va="top", fontsize=9, fontweight="bold")
+    _text(axes, middle, top - 3.4, "\n".join(lines), va="top", fontsize=7, color=style.GREY)
+    workloads = "\n".join(group.workloads)
+    _text(axes, middle, bottom + 1.2, workloads, va="bottom", fontsize=8, linespacing=1.35)
+
+
+def _frame(axes: Axes, place: Place, title: str, kind: str) -> None:
+    _patch(axes, place, FILL[kind], FRAME)
+    left, top = place[0] + 1, place[1] + place[3] - 0.8
+    _text(axes, left, top, title, ha="left", va="top", fontsize=8, color=style.GREY)
+
+
+def _box(axes: Axes, place: Place, title: str, note: str) -> None:
+    _patch(axes, place, "white", style.BLUE)
+    x, y, lift = place[0] + place[2] / 2, place[1] + place[3] / 2, 1.1 if note else 0.0
+    _text(axes, x, y + lift, title, va="center", fontsize=8.5, fontweight="bold")
+    _text(axes, x, y - lift, note, va="center", fontsize=7, color=style.GREY)
+
+
+def _patch(axes: Axes, place: Place, fill: str, edge: str) -> None:
+    left, bottom, width, height = place
+    rounded = "round,pad=0,rounding_size=0.9"
+    axes.add_patch(FancyBboxPatch((left, bottom), width, height, boxstyle=rounded, facecolor=fill,
+                                  edgecolor=edge, linewidth=1))  # fmt: skip
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], text: str) -> None:
+    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11,
+                                   color=style.VERMILION, linewidth=1.4, zorder=5))  # fmt: skip
+    x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.8
+    _text(axes, x, y, text, va="bottom", fontsize=7, color=style.VERMILION)
+
+
+def _text(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
+    if text:
+        axes.text(x, y, text, **{"ha": "center", **options})

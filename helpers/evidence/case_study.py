@@ -1,65 +1,74 @@
-"""The case study: one typeset page."""
+"""The case study, one typeset page, and the write-up, a draft for a blog post in Markdown."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import typst
 
 from helpers import promises
-from helpers.evidence import export, kpis, masking, story
+from helpers.evidence import html_export, redaction, story
 from helpers.run import Run
 
-PDF = "evidence/case-study.pdf"
-TEMPLATE = export.TEMPLATES / "case-study.typ"
+PDF, WRITE_UP = "evidence/case-study.pdf", "evidence/write-up.md"
+TEMPLATE = html_export.TEMPLATES / "case-study.typ"
 FIGURES = ("architecture", "latency-distribution", "capacity-curve", "latency-over-time")
 LONGEST_LINE = 150
+MOST_LINES = 5
 
 
 def write(run: Run) -> Path:
-    """Typeset the case study of what the run holds; returns the path of the PDF."""
-    facts = masking.mask(json.dumps(_facts(run)), masking.own_words(run))
-    pdf = typst.compile(TEMPLATE, sys_inputs={"facts": facts})
-    return run.write(PDF, pdf)
-
-
-def is_written(run: Run) -> bool:
-    """Whether the case study was typeset."""
-    return (run.folder / PDF).is_file()
-
-
-def _facts(run: Run) -> dict[str, Any]:
-    told = story.tell(run)
+    """Typeset the case study from the run's records; returns the path of the PDF."""
+    facts = story.tell(run)
     commit = run.manifest()["git"]["commit"]
-    return {
-        "label": told.label,
+    figures = {
+        name: {"svg": path.read_text(), "alt": path.with_suffix(".txt").read_text().strip()}
+        for name in FIGURES
+        if (path := run.folder / f"evidence/figures/{name}.svg").is_file()
+    }
+    lines = [
+        line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
+        for line in facts.fine_print[:MOST_LINES]
+    ]
+    inputs = {
+        "label": facts.label,
         "target_label": story.LABELS[run.profile.target],
-        "title": told.title,
-        "built": told.built,
+        "title": facts.title,
+        "built": facts.built,
         "run_id": run.run_id,
         "status": str(promises.overall_status(promises.ticks(run).values())),
-        "machine": told.machine,
+        "machine": facts.machine,
         "problem": story.PROBLEM,
         "kpis": [
             {
-                "title": one.title,
-                "target": f"{'≥' if one.at_least else '≤'} {one.target:g} {one.unit}",
-                "measured": kpis.measurement(one),
-                "verdict": str(one.verdict),
+                "title": kpi.title,
+                "target": kpi.target_text,
+                "measured": kpi.measured_text,
+                "verdict": str(kpi.verdict),
             }
-            for one in told.kpis
+            for kpi in facts.kpis
         ],
-        "print": [_shortened(line) for line in told.print[:5]],
-        "cost": {"text": told.cost.text, "status": str(told.cost.status)},
-        "gone": {"text": told.gone.text, "status": str(told.gone.status)},
-        "figures": {
-            name: {"svg": path.read_text(), "alt": path.with_suffix(".txt").read_text().strip()}
-            for name in FIGURES
-            if (path := run.folder / f"evidence/figures/{name}.svg").is_file()
-        },
+        "fine_print": lines,
+        "cost": {"text": facts.cost.text, "status": str(facts.cost.status)},
+        "teardown": {"text": facts.teardown.text, "status": str(facts.teardown.status)},
+        "figures": figures,
         "commit": commit[:12] if commit else "unknown",
     }
+    redacted = redaction.redact(json.dumps(inputs), redaction.private_words(run))
+    return run.write(PDF, typst.compile(TEMPLATE, sys_inputs={"facts": redacted}))
 
 
-def _shortened(line: str) -> str:
-    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
+def is_written(run: Run) -> bool:
+    """Whether the case study exists."""
+    return (run.folder / PDF).is_file()
+
+
+def write_up(run: Run) -> Path:
+    """Fill the write-up from the run's records; returns its path."""
+    text = html_export.render(
+        "write-up.md.j2",
+        run,
+        story=story.tell(run),
+        problem=story.PROBLEM,
+        target_label=story.LABELS[run.profile.target],
+    )
+    return run.write(WRITE_UP, text)

@@ -1,4 +1,4 @@
-"""Each target of the profile against what the run measured."""
+"""The profile's targets, judged against what the run measured; and how figures are written."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -6,7 +6,6 @@ from enum import StrEnum
 import pandas as pd
 
 from helpers.cloud.costs import CostReport
-from helpers.evidence import numbers
 from helpers.load.report import LoadReport, ScenarioReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings
@@ -14,7 +13,7 @@ from helpers.telemetry.report import Telemetry
 
 
 class Verdict(StrEnum):
-    """What became of a target."""
+    """The result for one target."""
 
     MET = "met"
     MISSED = "missed"
@@ -27,14 +26,14 @@ class Kpi(Settings):
 
     Attributes:
         name: Its key in the profile.
-        title: What people read.
+        title: Its name on pages.
         unit: Unit of target and measurement.
         at_least: Whether the target is a lower limit.
         target: The limit.
-        measured: What was measured; None where nothing was.
+        measured: The measured value; None where nothing was measured.
         low: Lower end of the 95 % confidence interval; None where there is none.
         high: Upper end.
-        verdict: What became of the target.
+        verdict: Whether the target was met.
         note: Where the figure comes from, or why there is none.
     """
 
@@ -49,16 +48,28 @@ class Kpi(Settings):
     verdict: Verdict
     note: str
 
+    @property
+    def target_text(self) -> str:
+        """The limit with its sign and unit, such as `≤ 120 ms`."""
+        return f"{'≥' if self.at_least else '≤'} {self.target:g} {self.unit}"
+
+    @property
+    def measured_text(self) -> str:
+        """The measured value with its interval and unit; a dash where there is none."""
+        if self.measured is None:
+            return "–"
+        return f"{format_interval(self.measured, self.low, self.high)} {self.unit}"
+
 
 class Verdicts(Record, stage="07", name="verdicts"):
-    """Every target.
+    """The verdict on every target.
 
     Attributes:
         kpis: One for each target of the profile.
         split_ms: Where the mean latency of the judged scenario was spent, milliseconds; empty
             where Triton's counters could not be read.
         cost_usd: Sums of the cost report, US dollars; empty without one.
-        saved_pct: What spot saved against on demand, per cent; None without a GPU hour.
+        saved_pct: What spot saved compared with on demand, per cent; None without a GPU hour.
     """
 
     kpis: tuple[Kpi, ...]
@@ -69,19 +80,25 @@ class Verdicts(Record, stage="07", name="verdicts"):
     @property
     def summary(self) -> str:
         """One sentence: how many targets were met, missed, and not measured."""
-        counts = {one: sum(kpi.verdict is one for kpi in self.kpis) for one in Verdict}
-        told = [f"{count} {verdict}" for verdict, count in counts.items() if count]
-        return f"Of {len(self.kpis)} targets: {', '.join(told)}"
+        counts = {verdict: sum(kpi.verdict is verdict for kpi in self.kpis) for verdict in Verdict}
+        parts = [f"{count} {verdict}" for verdict, count in counts.items() if count]
+        return f"Of {len(self.kpis)} targets: {', '.join(parts)}"
 
 
 def judge(run: Run) -> Verdicts:
-    """Hold what was measured against the targets, and keep the verdicts."""
-    scenario = judged_scenario(run)
-    report = run.readable(CostReport)
+    """Compare what was measured with the targets, and save the verdicts."""
+    scenario, report = judged_scenario(run), run.readable(CostReport)
+    sums = {
+        "total": report.total_usd,
+        "spot": report.spot_usd,
+        "on demand": report.on_demand_usd,
+        "saved": report.savings_usd,
+        "per 1,000 inferences": report.per_1000_usd,
+    } if report else {}  # fmt: skip
     verdicts = Verdicts(
         kpis=tuple(_kpis(run)),
-        split_ms=split(scenario) if scenario else {},
-        cost_usd=_sums(report) if report else {},
+        split_ms=_latency_split(scenario) if scenario else {},
+        cost_usd={name: value for name, value in sums.items() if value is not None},
         saved_pct=report.savings_pct if report else None,
     )
     run.save(verdicts)
@@ -89,133 +106,121 @@ def judge(run: Run) -> Verdicts:
 
 
 def frame(run: Run) -> pd.DataFrame:
-    """Targets as people read them; with measurements and verdicts once there are some."""
+    """The targets as a table; with measurements and verdicts once a load has run."""
     kpis = list(_kpis(run))
     columns = {
-        "KPI": [one.title for one in kpis],
-        "target": [f"{'≥' if one.at_least else '≤'} {one.target:g} {one.unit}" for one in kpis],
+        "KPI": [kpi.title for kpi in kpis],
+        "target": [kpi.target_text for kpi in kpis],
     }
     if run.readable(LoadReport):
         columns |= {
-            "measured": [measurement(one) for one in kpis],
-            "verdict": [str(one.verdict) for one in kpis],
-            "note": [one.note for one in kpis],
+            "measured": [kpi.measured_text for kpi in kpis],
+            "verdict": [str(kpi.verdict) for kpi in kpis],
+            "note": [kpi.note for kpi in kpis],
         }
     return pd.DataFrame(columns)
 
 
-def measurement(kpi: Kpi) -> str:
-    """A figure with its unit and interval; a dash where there is none."""
-    if kpi.measured is None:
-        return "–"
-    return f"{numbers.interval(kpi.measured, kpi.low, kpi.high)} {kpi.unit}"
-
-
-def _kpis(run: Run) -> Iterator[Kpi]:
-    targets = run.profile.kpis
-    scenario, telemetry = judged_scenario(run), run.readable(Telemetry)
-    phase = scenario.measured if scenario else None
-    invalid = "; ".join(scenario.invalid) if scenario else ""
-    reason = invalid or ("" if phase else f"scenario '{targets.scenario}' was not fired")
-    for name in ("p50", "p95", "p99"):
-        yield _latency(name, getattr(targets, f"{name}_ms"), scenario, targets.scenario, reason)
-    yield _judged(
-        "throughput_rps", "Throughput", "requests/s", targets.throughput_rps,
-        phase.throughput_rps if phase else None, reason or targets.scenario, bool(invalid),
-        at_least=True,
-    )  # fmt: skip
-    yield _judged(
-        "error_rate_pct", "Error rate", "%", targets.error_rate_pct,
-        phase.error_rate_pct if phase else None, reason or targets.scenario, bool(invalid),
-    )  # fmt: skip
-    absent = telemetry.gpu_absent if telemetry else "no telemetry was collected"
-    yield _judged(
-        "gpu_utilisation_pct", "GPU utilisation", "%", targets.gpu_utilisation_pct,
-        telemetry.gpu_utilisation_pct if telemetry else None, absent or "mean under load", False,
-        at_least=True,
-    )  # fmt: skip
-    yield _cost(run)
-
-
-def _cost(run: Run) -> Kpi:
-    """What the session has cost; what an emulator counted was never spent."""
-    report = run.readable(CostReport)
-    spent = report.total_usd if report and not report.emulated else None
-    if report is None:
-        note = "no cost report in this run"
-    elif report.emulated:
-        note = f"a rehearsal creates nothing that is billed; {report.summary}"
-    else:
-        note = report.summary
-    return _judged(
-        "cost_usd", "Cost of the session", "US$", run.profile.kpis.cost_usd, spent, note, False
-    )
-
-
-def _latency(
-    name: str, target: float, scenario: ScenarioReport | None, called: str, reason: str
-) -> Kpi:
-    phase = scenario.measured if scenario else None
-    found = phase.latency.get(name) if phase else None
-    if phase and not found:
-        reason = f"{phase.ok} good answers are too few for a {name.upper()}"
-    kpi = _judged(
-        f"{name}_ms", f"{name.upper()} latency", "ms", target, found.ms if found else None,
-        reason or called, bool(phase and found and reason),
-    )  # fmt: skip
-    if scenario and kpi.verdict is Verdict.MISSED:
-        kpi = kpi.model_copy(update={"note": f"{kpi.note}; {where_spent(scenario)}"})
-    if found and found.low_ms is not None and found.high_ms is not None:
-        crosses = found.low_ms <= target <= found.high_ms
-        note = f"{kpi.note}; the interval crosses the target" if crosses else kpi.note
-        return kpi.model_copy(update={"low": found.low_ms, "high": found.high_ms, "note": note})
-    return kpi
-
-
-def _sums(report: CostReport) -> dict[str, float]:
-    sums = {
-        "total": report.total_usd,
-        "spot": report.spot_usd,
-        "on demand": report.on_demand_usd,
-        "saved": report.savings_usd,
-        "per 1,000 inferences": report.per_1000_usd,
-    }
-    return {name: value for name, value in sums.items() if value is not None}
-
-
 def judged_scenario(run: Run) -> ScenarioReport | None:
-    """The scenario that the targets are held against, as it was fired; None where it was not."""
+    """The report of the scenario that the targets are for; None where it did not run."""
     report = run.readable(LoadReport)
     scenarios = report.scenarios if report else ()
     return next((one for one in scenarios if one.name == run.profile.kpis.scenario), None)
 
 
-def split(scenario: ScenarioReport) -> dict[str, float]:
-    """Part → its share of the mean latency, milliseconds; empty without Triton's counters."""
-    server, rest = scenario.server, scenario.network_and_client_ms
-    if server is None or rest is None:
-        return {}
-    return {"queue": server.queue_ms, "compute": server.compute_ms, "network and client": rest}
+def format_figure(value: float) -> str:
+    """A measured value with as many digits as a reader can use.
+
+    >>> format_figure(4.8123), format_figure(59.61), format_figure(1234.5), format_figure(7)
+    ('4.81', '59.6', '1,234', '7')
+    """
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{_decimals(value)}f}"
 
 
-def where_spent(scenario: ScenarioReport) -> str:
-    """The part that most of the mean latency was spent in, and all parts, in one clause."""
-    parts = split(scenario)
-    if not parts:
-        return "Triton's counters, which would say where the time was spent, could not be read"
-    told = ", ".join(f"{name} {numbers.measured(value)} ms" for name, value in parts.items())
-    return f"mostly {max(parts, key=lambda name: parts[name])} (mean: {told})"
+def format_interval(value: float, low: float | None, high: float | None) -> str:
+    """A measured value with its interval, all with the same number of digits.
+
+    >>> format_interval(4.8123, 4.49, 5.031), format_interval(4.8123, None, 5.0)
+    ('4.81 (4.49–5.03)', '4.81')
+    """
+    if low is None or high is None:
+        return format_figure(value)
+    places = _decimals(value)
+    return f"{value:,.{places}f} ({low:,.{places}f}–{high:,.{places}f})"
 
 
-def _judged(
+def _decimals(value: float) -> int:
+    return 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+
+
+def _kpis(run: Run) -> Iterator[Kpi]:
+    targets, scenario = run.profile.kpis, judged_scenario(run)
+    measured = scenario.measured if scenario else None
+    invalid = "; ".join(scenario.invalid) if scenario else ""
+    source = invalid or targets.scenario
+    if measured is None:
+        source = f"scenario '{targets.scenario}' did not run"
+    for name in ("p50", "p95", "p99"):
+        yield _latency_kpi(name, getattr(targets, f"{name}_ms"), scenario, source)
+    yield _kpi(
+        "throughput_rps", "Throughput", "requests/s", targets.throughput_rps,
+        measured.throughput_rps if measured else None, source, invalid=bool(invalid), at_least=True,
+    )  # fmt: skip
+    yield _kpi(
+        "error_rate_pct", "Error rate", "%", targets.error_rate_pct,
+        measured.error_rate_pct if measured else None, source, invalid=bool(invalid),
+    )  # fmt: skip
+    telemetry = run.readable(Telemetry)
+    absent = telemetry.gpu_absent if telemetry else "no telemetry was collected"
+    yield _kpi(
+        "gpu_utilisation_pct", "GPU utilisation", "%", targets.gpu_utilisation_pct,
+        telemetry.gpu_utilisation_pct if telemetry else None, absent or "mean under load",
+        at_least=True,
+    )  # fmt: skip
+    yield _cost_kpi(run)
+
+
+def _latency_kpi(name: str, target: float, scenario: ScenarioReport | None, source: str) -> Kpi:
+    measured = scenario.measured if scenario else None
+    percentile = measured.latency.get(name) if measured else None
+    if measured and not percentile:
+        source = f"{measured.ok} good answers are too few for a {name.upper()}"
+    kpi = _kpi(
+        f"{name}_ms", f"{name.upper()} latency", "ms", target,
+        percentile.ms if percentile else None, source,
+        invalid=bool(scenario and scenario.invalid),
+    )  # fmt: skip
+    note = kpi.note
+    if scenario and kpi.verdict is Verdict.MISSED:
+        note += f"; {_where_time_went(scenario)}"
+    if not percentile or percentile.low_ms is None or percentile.high_ms is None:
+        return kpi.model_copy(update={"note": note})
+    if percentile.low_ms <= target <= percentile.high_ms:
+        note += "; the interval crosses the target"
+    return kpi.model_copy(
+        update={"low": percentile.low_ms, "high": percentile.high_ms, "note": note}
+    )
+
+
+def _cost_kpi(run: Run) -> Kpi:
+    """The cost of the session; costs of an emulated account were never spent."""
+    report = run.readable(CostReport)
+    spent = report.total_usd if report and not report.emulated else None
+    note = report.summary if report else "no cost report in this run"
+    if report and report.emulated:
+        note = f"a rehearsal creates nothing that is billed; {note}"
+    return _kpi("cost_usd", "Cost of the session", "US$", run.profile.kpis.cost_usd, spent, note)
+
+
+def _kpi(
     name: str,
     title: str,
     unit: str,
     target: float,
     measured: float | None,
     note: str,
-    invalid: bool,
     *,
+    invalid: bool = False,
     at_least: bool = False,
 ) -> Kpi:
     if measured is None:
@@ -229,3 +234,20 @@ def _judged(
         name=name, title=title, unit=unit, at_least=at_least, target=target, measured=measured,
         verdict=verdict, note=note,
     )  # fmt: skip
+
+
+def _latency_split(scenario: ScenarioReport) -> dict[str, float]:
+    """Part → its share of the mean latency, milliseconds; empty without Triton's counters."""
+    server, rest = scenario.server, scenario.network_and_client_ms
+    if server is None or rest is None:
+        return {}
+    return {"queue": server.queue_ms, "compute": server.compute_ms, "network and client": rest}
+
+
+def _where_time_went(scenario: ScenarioReport) -> str:
+    """Which part took most of the mean latency, and all parts, in one clause."""
+    parts = _latency_split(scenario)
+    if not parts:
+        return "Triton's counters could not be read, so it is unknown where the time was spent"
+    listed = ", ".join(f"{name} {format_figure(value)} ms" for name, value in parts.items())
+    return f"mostly {max(parts, key=lambda name: parts[name])} (mean: {listed})"

@@ -1,48 +1,42 @@
-"""The ledger: every figure that is claimed, with the file, the place in it, and the file's hash.
+"""Every published figure with the file it comes from, the place in that file, and the file's hash.
 
-A figure is looked up where its source says it stands, and shown as it was found there; what no
-file of the run holds cannot be claimed.
+Each value is read from its source file, so a figure that no file of the run holds cannot enter it.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from helpers.errors import Problem
-from helpers.evidence import numbers
-from helpers.evidence.kpis import Verdicts
+from helpers.evidence.kpis import Verdicts, format_figure
 from helpers.load.report import Capacity, LoadReport, PhaseReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings
 from helpers.telemetry.report import Telemetry
 
 PROFILE, MANIFEST, LOAD = "profile.yaml", "manifest.json", LoadReport.path()
-LATENCIES = ("p50", "p95", "p99")
-OF_PHASE = (
-    ("requests", "requests"),
-    ("ok", "good answers"),
-    ("requested_rps", "requests/s"),
-    ("throughput_rps", "requests/s"),
-    ("error_rate_pct", "%"),
-    ("mean_ms", "ms"),
-    ("max_ms", "ms"),
-)
-OF_STEP = (("rate", "requests/s"), ("throughput_rps", "requests/s"), ("p50_ms", "ms"),
-           ("p95_ms", "ms"), ("p99_ms", "ms"))  # fmt: skip
-OF_CALIBRATION = (("delay_ms", "ms"), ("rate", "requests/s"), ("added_p50_ms", "ms"),
-                  ("added_p99_ms", "ms"))  # fmt: skip
+PHASE_UNITS = {
+    "requests": "requests", "ok": "good answers", "requested_rps": "requests/s",
+    "throughput_rps": "requests/s", "error_rate_pct": "%", "mean_ms": "ms", "max_ms": "ms",
+}  # fmt: skip
+STEP_UNITS = {"rate": "requests/s", "throughput_rps": "requests/s", "p50_ms": "ms", "p95_ms": "ms",
+              "p99_ms": "ms"}  # fmt: skip
+CALIBRATION_UNITS = {"delay_ms": "ms", "rate": "requests/s", "added_p50_ms": "ms",
+                     "added_p99_ms": "ms"}  # fmt: skip
+TARGET_UNITS = {"p50_ms": "ms", "p95_ms": "ms", "p99_ms": "ms", "throughput_rps": "requests/s",
+                "error_rate_pct": "%", "gpu_utilisation_pct": "%", "cost_usd": "US$"}  # fmt: skip
+COST_PARTS = ("total", "spot", "on demand", "saved", "per 1,000 inferences")
 
 
 class Claim(Settings):
-    """One figure, and where it stands.
+    """One figure and its source.
 
     Attributes:
-        name: What it is called in templates, such as `soak.p99`.
-        text: As it is shown, with its unit.
+        name: Such as `soak.p99`.
+        text: The figure as pages show it, with its unit.
         value: As the file holds it.
         unit: Its unit.
         source: The file, relative to the run's folder.
@@ -64,134 +58,115 @@ class Ledger(Record, stage="07", name="ledger"):
 
     claims: tuple[Claim, ...]
 
-    def text(self, name: str) -> str:
-        """A figure as it is shown.
 
-        Raises:
-            Problem: No file of the run holds it.
-        """
-        for one in self.claims:
-            if one.name == name:
-                return one.text
-        raise Problem(f"No record of the run holds the figure '{name}'.")
+class _Place(NamedTuple):
+    """Where a figure may be found."""
 
-    def has(self, name: str) -> bool:
-        """Whether there is such a figure."""
-        return any(one.name == name for one in self.claims)
+    name: str
+    unit: str
+    source: str
+    pointer: str
 
 
 def write(run: Run) -> Ledger:
-    """Look every figure up, and keep the ledger with the run."""
-    ledger = Ledger(claims=tuple(_claims(run)))
+    """Read every figure from its source file, and save the ledger with the run."""
+    claims = []
+    for name, unit, source, pointer in _places(run):
+        value = read_value(run.folder, source, pointer)
+        if isinstance(value, int | float):
+            shown = f"{value:,g}" if source == PROFILE else format_figure(value)
+            claims.append(
+                Claim(
+                    name=name, text=f"{shown} {unit}", value=value, unit=unit, source=source,
+                    pointer=pointer, sha256=file_digest(run.folder / source),
+                )
+            )  # fmt: skip
+    ledger = Ledger(claims=tuple(claims))
     run.save(ledger)
     return ledger
 
 
-def look_up(folder: Path, source: str, pointer: str) -> Any:
-    """What a file of a run holds at a place; None where file or place is missing or torn."""
+def read_value(folder: Path, source: str, pointer: str) -> Any:
+    """The value at a place of a run's file; None where file or place is missing or torn."""
     path = folder / source
     try:
         text = path.read_text()
         value: Any = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
     except (OSError, json.JSONDecodeError, yaml.YAMLError):
         return None
-    for step in pointer.split("/")[1:]:
+    for key in pointer.split("/")[1:]:
         if isinstance(value, list):
-            value = value[int(step)] if int(step) < len(value) else None
+            value = value[int(key)] if int(key) < len(value) else None
         else:
-            value = value.get(step) if isinstance(value, dict) else None
+            value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _claims(run: Run) -> Iterator[Claim]:
-    for name, unit, source, pointer in _places(run):
-        value = look_up(run.folder, source, pointer)
-        if isinstance(value, int | float):
-            show = numbers.chosen if source == PROFILE else numbers.measured
-            yield Claim(
-                name=name,
-                text=f"{show(value)} {unit}",
-                value=value,
-                unit=unit,
-                source=source,
-                pointer=pointer,
-                sha256=digest(run.folder / source),
-            )
-
-
-def _places(run: Run) -> Iterator[tuple[str, str, str, str]]:
-    """Name, unit, source and pointer of every figure that a run may hold."""
-    yield from _targets()
-    yield "machine.cores", "cores", MANIFEST, "/machine/cores"
-    yield "machine.memory", "GiB", MANIFEST, "/machine/memory_gib"
-    for name in ("cpu_utilisation_pct", "gpu_utilisation_pct"):
-        yield name.removesuffix("_pct"), "%", Telemetry.path(), f"/{name}"
-    report = run.readable(LoadReport)
-    for number, one in enumerate(report.scenarios if report else ()):
-        yield from _phase(one.name, one.measured, f"/scenarios/{number}/measured")
-        for place, phase in enumerate(one.phases):
-            pointer = f"/scenarios/{number}/phases/{place}"
-            yield from _phase(f"{one.name}.{phase.name}", phase, pointer)
-        for part in ("queue_ms", "compute_ms", "mean_batch"):
-            unit = "ms" if part.endswith("_ms") else "images"
-            yield f"{one.name}.{part}", unit, LOAD, f"/scenarios/{number}/server/{part}"
-
-    for number, calibration in enumerate(report.calibrations if report else ()):
-        for key, unit in OF_CALIBRATION:
-            name = f"calibration.{calibration.wire}.{key}"
-            yield name, unit, LOAD, f"/calibrations/{number}/{key}"
-    yield from _capacity(run)
-    yield "cap", "US$", PROFILE, "/infrastructure/gpu/max_price_usd"
-    yield "cost.saved", "%", Verdicts.path(), "/saved_pct"
-    for part in ("total", "spot", "on demand", "saved", "per 1,000 inferences"):
-        yield f"cost.{part}", "US$", Verdicts.path(), f"/cost_usd/{part}"
-    for part in ("queue", "compute", "network and client"):
-        yield f"split.{part}", "ms", Verdicts.path(), f"/split_ms/{part}"
-
-
-def _capacity(run: Run) -> Iterator[tuple[str, str, str, str]]:
-    found, path = run.readable(Capacity), Capacity.path()
-    yield "capacity.rate", "requests/s", path, "/capacity_rps"
-    yield "capacity.objective", "ms", path, "/objective_p99_ms"
-    for number in range(len(found.steps) if found else 0):
-        for key, unit in OF_STEP:
-            yield f"capacity.{number}.{key}", unit, path, f"/steps/{number}/{key}"
-
-
-def _targets() -> Iterator[tuple[str, str, str, str]]:
-    units = {"throughput_rps": "requests/s", "error_rate_pct": "%", "gpu_utilisation_pct": "%",
-             "cost_usd": "US$"}  # fmt: skip
-    for name in (*(f"{one}_ms" for one in LATENCIES), *units):
-        yield f"target.{name}", units.get(name, "ms"), PROFILE, f"/kpis/{name}"
-
-
-def _phase(name: str, phase: PhaseReport, pointer: str) -> Iterator[tuple[str, str, str, str]]:
-    for key, unit in OF_PHASE:
-        yield f"{name}.{key}", unit, LOAD, f"{pointer}/{key}"
-    for key in phase.latency:
-        for part in ("ms", "low_ms", "high_ms"):
-            suffix = "" if part == "ms" else f".{part.removesuffix('_ms')}"
-            yield f"{name}.{key}{suffix}", "ms", LOAD, f"{pointer}/latency/{key}/{part}"
-
-
 def differences(folder: Path, claims: Sequence[Claim]) -> list[str]:
-    """One sentence for each figure that its file no longer holds, or whose file has changed."""
-    found = []
-    for source in dict.fromkeys(one.source for one in claims):
-        path = folder / source
-        known = next(one.sha256 for one in claims if one.source == source)
-        if not path.is_file():
-            found.append(f"{source} is missing")
-        elif digest(path) != known:
-            found.append(f"{source} has changed since the ledger was written")
-    for one in claims:
-        value = look_up(folder, one.source, one.pointer)
-        if value != one.value:
-            found.append(f"{one.name}: the ledger says {one.value:g}, {one.source} says {value}")
-    return found
+    """One sentence for each source file that changed, and for each figure it no longer holds."""
+    sentences = []
+    for source, known in {claim.source: claim.sha256 for claim in claims}.items():
+        if not (folder / source).is_file():
+            sentences.append(f"{source} is missing")
+        elif file_digest(folder / source) != known:
+            sentences.append(f"{source} has changed since the ledger was written")
+    for claim in claims:
+        value = read_value(folder, claim.source, claim.pointer)
+        if value != claim.value:
+            sentences.append(
+                f"{claim.name}: the ledger says {claim.value:g}, {claim.source} says {value}"
+            )
+    return sentences
+
+
+def _places(run: Run) -> Iterator[_Place]:
+    """The place of every figure that a run may hold."""
+    for key, unit in TARGET_UNITS.items():
+        yield _Place(f"target.{key}", unit, PROFILE, f"/kpis/{key}")
+    yield _Place("machine.cores", "cores", MANIFEST, "/machine/cores")
+    yield _Place("machine.memory", "GiB", MANIFEST, "/machine/memory_gib")
+    for key in ("cpu_utilisation", "gpu_utilisation"):
+        yield _Place(key, "%", Telemetry.path(), f"/{key}_pct")
+    report = run.readable(LoadReport)
+    for number, scenario in enumerate(report.scenarios if report else ()):
+        here = f"/scenarios/{number}"
+        yield from _phase_places(scenario.name, scenario.measured, f"{here}/measured")
+        for position, phase in enumerate(scenario.phases):
+            name = f"{scenario.name}.{phase.name}"
+            yield from _phase_places(name, phase, f"{here}/phases/{position}")
+        for key, unit in (("queue_ms", "ms"), ("compute_ms", "ms"), ("mean_batch", "images")):
+            yield _Place(f"{scenario.name}.{key}", unit, LOAD, f"{here}/server/{key}")
+    for number, calibration in enumerate(report.calibrations if report else ()):
+        for key, unit in CALIBRATION_UNITS.items():
+            name = f"calibration.{calibration.wire}.{key}"
+            yield _Place(name, unit, LOAD, f"/calibrations/{number}/{key}")
+    yield _Place("capacity.rate", "requests/s", Capacity.path(), "/capacity_rps")
+    yield _Place("capacity.objective", "ms", Capacity.path(), "/objective_p99_ms")
+    capacity = run.readable(Capacity)
+    for number in range(len(capacity.steps) if capacity else 0):
+        for key, unit in STEP_UNITS.items():
+            yield _Place(
+                f"capacity.{number}.{key}", unit, Capacity.path(), f"/steps/{number}/{key}"
+            )
+    yield _Place("cap", "US$", PROFILE, "/infrastructure/gpu/max_price_usd")
+    yield _Place("cost.saved", "%", Verdicts.path(), "/saved_pct")
+    for part in COST_PARTS:
+        yield _Place(f"cost.{part}", "US$", Verdicts.path(), f"/cost_usd/{part}")
+    for part in ("queue", "compute", "network and client"):
+        yield _Place(f"split.{part}", "ms", Verdicts.path(), f"/split_ms/{part}")
+
+
+def _phase_places(name: str, phase: PhaseReport, pointer: str) -> Iterator[_Place]:
+    for key, unit in PHASE_UNITS.items():
+        yield _Place(f"{name}.{key}", unit, LOAD, f"{pointer}/{key}")
+    for percentile in phase.latency:
+        here = f"{pointer}/latency/{percentile}"
+        yield _Place(f"{name}.{percentile}", "ms", LOAD, f"{here}/ms")
+        yield _Place(f"{name}.{percentile}.low", "ms", LOAD, f"{here}/low_ms")
+        yield _Place(f"{name}.{percentile}.high", "ms", LOAD, f"{here}/high_ms")

@@ -1,4 +1,4 @@
-"""The pack: figures, results, ledger, case study, write-up, notebooks as HTML, and one page."""
+"""Draws what a run's records allow: figures, results, ledger, texts, and one page over all."""
 
 import base64
 import struct
@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from helpers import promises
+from helpers.cloud import costs, zero
+from helpers.cloud.costs import CostReport
+from helpers.cloud.zero import Zero
 from helpers.errors import Problem
 from helpers.evidence import (
+    architecture,
     case_study,
-    costs,
-    diagram,
-    export,
+    html_export,
     kpis,
     ledger,
-    masking,
     plots,
+    redaction,
     results,
     story,
-    write_up,
 )
 from helpers.evidence.ledger import Ledger
 from helpers.load.report import LoadReport
@@ -27,13 +28,15 @@ from helpers.promises import MEANING, Status
 from helpers.run import Run
 
 INDEX = "evidence/index.html"
-FIGURES: dict[str, Callable[[Run], None]] = {"architecture": diagram.architecture} | plots.FIGURES
+FIGURES: dict[str, Callable[[Run], None]] = {"architecture": architecture.draw} | plots.FIGURES
+EXPORTED = ("evidence", "html", "snapshots")
+TEXTS = (".html", ".json", ".csv", ".md", ".svg")
 
 
 def pack(run: Run) -> Path:
     """Draw everything that the run's records allow; returns the path of the page.
 
-    What lacks its records is left out, and the page says so.
+    A part whose records are missing is left out, and the page says so.
     """
     for name, draw in FIGURES.items():
         try:
@@ -42,89 +45,83 @@ def pack(run: Run) -> Path:
             print(f"No figure {name}: {problem}")
     results.write(run)
     case_study.write(run)
-    write_up.write(run)
-    return bind(run)
+    case_study.write_up(run)
+    return write_index(run)
 
 
-def bind(run: Run) -> Path:
-    """Export notebooks that have changed, and write ledger and page over all."""
+def write_index(run: Run) -> Path:
+    """Export notebooks that have changed, and write the ledger and the page over all."""
     ledger.write(run)
-    return run.write(INDEX, render(run, export.notebooks(run)))
+    return run.write(INDEX, render(run, html_export.export_notebooks(run)))
 
 
 def render(run: Run, pages: list[Path]) -> str:
-    """The page over all.
+    """The page over all as HTML.
 
     Args:
-        run: The run it tells of.
+        run: Its run.
         pages: The exported notebooks that it links to.
     """
-    return export.render("index.html.j2", run, **_facts(run), pages=pages)
+    ticks, report = promises.ticks(run), run.readable(LoadReport)
+    cost, certificate = run.readable(CostReport), run.readable(Zero)
+    scenario = kpis.judged_scenario(run)
+    return html_export.render(
+        "index.html.j2",
+        run,
+        pages=pages,
+        manifest=run.manifest(),
+        story=story.tell(run),
+        problem=story.PROBLEM,
+        target_label=story.LABELS[run.profile.target],
+        status=promises.overall_status(ticks.values()),
+        meaning=MEANING,
+        promised=len(ticks),
+        shown=sum(tick.status in promises.SHOWN for tick in ticks.values()),
+        counts={status: sum(tick.status is status for tick in ticks.values()) for status in Status},
+        stages=[(stage, promises.ticks(run, stage.number)) for stage in promises.STAGES],
+        invalid=scenario.invalid if scenario else (),
+        report=report,
+        scenario_table=_html(results.frame(run)) if report and report.scenarios else "",
+        cost_table="\n".join(map(_html, (costs.figures(cost), costs.frame(cost))))
+        if cost and cost.began
+        else "",
+        cost_label=cost.label if cost else "",
+        zero_table=_html(zero.frame(certificate)) if certificate else "",
+        ledger=run.readable(Ledger) or ledger.write(run),
+        snapshots=sorted(path.stem for path in (run.folder / "snapshots").glob("*.html")),
+        figures={path.stem: _figure(path) for path in figures(run)},
+        failures=run.events("stage-failed"),
+        has_case_study=case_study.is_written(run),
+    )
 
 
 def figures(run: Run) -> list[Path]:
     """The figures that were drawn, in reading order."""
-    folder = run.folder / "evidence" / "figures"
-    paths = [folder / f"{name}.png" for name in FIGURES]
+    paths = [run.folder / f"evidence/figures/{name}.png" for name in FIGURES]
     return [path for path in paths if path.is_file()]
 
 
 def has_all_figures(run: Run) -> bool:
     """Whether every figure of the load was drawn that the profile asks for."""
-    left_out = set() if run.profile.load.capacity else {"capacity-curve"}
-    drawn = {path.stem for path in figures(run)}
-    return set(plots.FIGURES) - left_out <= drawn
+    optional = set() if run.profile.load.capacity else {"capacity-curve"}
+    return set(plots.FIGURES) - optional <= {path.stem for path in figures(run)}
 
 
-def asks_nobody(run: Run) -> bool:
-    """Whether the page and every exported notebook open without a request to anyone."""
+def is_self_contained(run: Run) -> bool:
+    """Whether the page and every exported notebook open without loading anything from elsewhere."""
     pages = [run.folder / INDEX, *(run.folder / "html").glob("*.html")]
-    return not any(export.requests_of(page.read_text()) for page in pages)
+    return not any(html_export.external_requests(page.read_text()) for page in pages)
 
 
-def gives_nothing_away(run: Run) -> bool:
-    """Whether a scanner for secrets finds nothing in anything that is exported."""
-    exported = [
-        path
-        for name in ("evidence", "html", "snapshots")
-        for path in (run.folder / name).rglob("*")
-    ]
-    texts = [path for path in exported if path.suffix in (".html", ".json", ".csv", ".md", ".svg")]
-    return not any(masking.findings(path.read_text()) for path in texts)
+def has_no_secrets(run: Run) -> bool:
+    """Whether a scanner for secrets finds nothing in any exported file."""
+    exported = (path for folder in EXPORTED for path in (run.folder / folder).rglob("*"))
+    texts = (path.read_text() for path in exported if path.suffix in TEXTS)
+    return not any(redaction.find_secrets(text) for text in texts)
 
 
-def _facts(run: Run) -> dict[str, Any]:
-    ticks = promises.ticks(run)
-    report = run.readable(LoadReport)
-    scenario = kpis.judged_scenario(run)
-    return {
-        "manifest": run.manifest(),
-        "story": story.tell(run),
-        "problem": story.PROBLEM,
-        "target_label": story.LABELS[run.profile.target],
-        "status": promises.overall_status(ticks.values()),
-        "meaning": MEANING,
-        "promised": len(ticks),
-        "shown": sum(tick.status in promises.SHOWN for tick in ticks.values()),
-        "counts": {one: sum(tick.status is one for tick in ticks.values()) for one in Status},
-        "stages": [(stage, promises.ticks(run, stage.number)) for stage in promises.STAGES],
-        "measurement": kpis.measurement,
-        "invalid": scenario.invalid if scenario else (),
-        "report": report,
-        "scenario_table": _table(run) if report and report.scenarios else "",
-        "cost_table": costs.table(run),
-        "cost_label": costs.label(run),
-        "zero_table": costs.zero_table(run),
-        "ledger": run.readable(Ledger) or ledger.write(run),
-        "snapshots": sorted(path.stem for path in (run.folder / "snapshots").glob("*.html")),
-        "figures": {path.stem: _figure(path) for path in figures(run)},
-        "failures": run.events("stage-failed"),
-        "has_case_study": (run.folder / case_study.PDF).is_file(),
-    }
-
-
-def _table(run: Run) -> str:
-    table: str = results.frame(run).to_html(index=False, border=0)
+def _html(frame: Any) -> str:
+    table: str = frame.to_html(index=False, border=0)
     return table
 
 

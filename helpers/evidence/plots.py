@@ -1,6 +1,6 @@
-"""The figures of a run; each answers one question and says the answer in its title."""
+"""The figures of a run. Each answers one question and gives the answer in its title."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import cycle, groupby
 
@@ -8,65 +8,62 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from helpers import style
-from helpers.evidence.curve import capacity_curve
-from helpers.load.report import LoadReport, PhaseReport, ScenarioReport
+from helpers.load.report import Capacity, LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
 from helpers.telemetry import marks, series
-from helpers.telemetry.marks import Mark
-from helpers.telemetry.report import SeriesFacts, Telemetry
+from helpers.telemetry.report import Telemetry
 
-Floats = npt.NDArray[np.floating]
+# MLCommons' inference rules, Server scenario: ResNet50-v1.5 on ImageNet, P99 within 15 ms
+MLPERF_RESNET50_P99_MS = 15.0
 ROLLING_S = 1.0
 FEWEST_TO_ROLL = 5
 SCENARIO_IN, SERIES_IN = 2.3, 1.35  # heights of a panel
 MARKERS = "osD^vPX"
-CROWDED = 2_000  # dots of a crowd are drawn fainter
-MOST_DOTS = 60_000  # of a larger crowd every n-th is drawn; no eye could tell
-MOST_STEPS = 4_000  # of a distribution, more than the picture has pixels
-OF_LOAD = ("load-start", "load-stop", "phase-start")  # drawn as windows
-OVER_TIME = ["intended_s", "latency_ms", "outcome"]
+CROWDED = 2_000  # more dots than this are drawn fainter
+MOST_DOTS = 60_000  # of more, only every n-th is drawn: the picture looks the same
+MOST_STEPS = 4_000  # of a distribution; more than the picture has pixels
+DRAWN_AS_SPANS = ("load-start", "load-stop", "phase-start")
 
 
 def latency_distribution(run: Run) -> None:
-    """What share of the requests was answered within which time, by scenario.
+    """Which share of the requests was answered within which time, by scenario.
 
     Raises:
         Problem: The run has no load report.
     """
-    report = run.load(LoadReport)
-    kpis = run.profile.kpis
+    report, targets = run.load(LoadReport), run.profile.kpis
     with style.theme():
         figure, (axes,) = style.panels(1, height=4.0, share_x=False)
-        for one, colour in zip(report.scenarios, style.LINES, strict=False):
-            latency = np.sort(_good(run, one))
+        for scenario, colour in zip(report.scenarios, style.LINES, strict=False):
+            latency = np.sort(_good_latencies(run, scenario.name))
             if len(latency):
                 ranks = np.unique(np.linspace(1, len(latency), MOST_STEPS).astype(int))
-                share = ranks / len(latency) * 100
-                label = f"{one.name}, {len(latency):,} good answers"
-                axes.plot(latency[ranks - 1], share, color=colour, drawstyle="steps-post",
-                          label=label)  # fmt: skip
-        for percent, target in ((50, kpis.p50_ms), (95, kpis.p95_ms), (99, kpis.p99_ms)):
+                axes.plot(
+                    latency[ranks - 1], ranks / len(latency) * 100, color=colour,
+                    drawstyle="steps-post", label=f"{scenario.name}, {len(latency):,} good answers",
+                )  # fmt: skip
+        for percent, target in ((50, targets.p50_ms), (95, targets.p95_ms), (99, targets.p99_ms)):
             axes.plot(target, percent, marker="D", color=style.BLACK, markersize=5)
-            axes.annotate(
-                f"target P{percent} ≤ {target:g} ms",
-                (target, percent),
-                xytext=(6, -11),
-                textcoords="offset points",
-                fontsize=8,
-            )
-        axes.set(
-            xscale="log",
-            xlabel="latency from the intended send time, ms",
-            ylabel="share of good answers, %",
-            ylim=(0, 101),
-        )
+            axes.annotate(f"target P{percent} ≤ {target:g} ms", (target, percent), xytext=(6, -11),
+                          textcoords="offset points", fontsize=8)  # fmt: skip
+        axes.set(xscale="log", xlabel="latency from the intended send time, ms",
+                 ylabel="share of good answers, %", ylim=(0, 101))  # fmt: skip
         style.use_log_scale(axes.xaxis)
         style.legend(axes, loc="lower right", frameon=False)
-        sentence = _distribution_sentence(report, kpis.scenario)
+        sentence = "How long answers took, by scenario"
+        for scenario in report.scenarios:
+            latencies = {name: one.ms for name, one in scenario.measured.latency.items()}
+            if scenario.name == targets.scenario and "p50" in latencies:
+                highest = _highest(latencies)
+                sentence = (
+                    f"{scenario.name.title()}: half of the answers within "
+                    f"{latencies['p50']:.1f} ms, {highest[1:]} % within {latencies[highest]:.1f} ms"
+                )
         axes.set_title(sentence)
-        style.footnote(figure, _own_share(report))
+        style.footnote(figure, _calibration_note(report))
         alt = f"Cumulative latency by scenario. {sentence}. Diamonds mark the targets."
         style.finish(run, figure, "latency-distribution", alt)
 
@@ -80,23 +77,18 @@ def latency_over_time(run: Run) -> None:
     report = run.load(LoadReport)
     with style.theme():
         figure, panels = style.panels(len(report.scenarios), height=SCENARIO_IN, share_x=False)
-        for axes, one in zip(panels, report.scenarios, strict=True):
-            rows = run.load_table(f"requests-{one.name}", OVER_TIME)
-            _scenario_over_time(axes, one, rows, _happened(run, one))
-        worst = max(report.scenarios, key=lambda one: one.measured.max_ms or 0.0)
+        for axes, scenario in zip(panels, report.scenarios, strict=True):
+            _draw_requests(axes, run, scenario)
+        worst = max(report.scenarios, key=lambda scenario: scenario.measured.max_ms or 0.0)
         slowest = f"{worst.measured.max_ms:,.0f} ms" if worst.measured.max_ms else "unknown"
-        figure.suptitle(
-            f"Latency over time: the slowest good answer took {slowest}, in {worst.name}",
-            x=0.01, ha="left", fontweight="bold", fontsize=11.5,
-        )  # fmt: skip
-        panels[-1].set_xlabel("seconds since the scenario's start")
-        style.footnote(figure, _own_share(report))
-        counts = ", ".join(
-            f"{one.name} {one.measured.requests - one.measured.ok} errors"
-            for one in report.scenarios
+        _headline(
+            figure, f"Latency over time: the slowest good answer took {slowest}, in {worst.name}"
         )
+        panels[-1].set_xlabel("seconds since the scenario's start")
+        style.footnote(figure, _calibration_note(report))
+        counts = ", ".join(f"{one.name} {_errors(one)} errors" for one in report.scenarios)
         alt = (
-            "One dot a request, latency against intended send time; dashed lines mark Load Test "
+            "One dot per request, latency against intended send time; dashed lines mark Load Test "
             f"Start, Stop and phases; crosses mark errors. Slowest good answer {slowest} in "
             f"{worst.name}; {counts}."
         )
@@ -110,62 +102,100 @@ def throughput_latency(run: Run) -> None:
         Problem: The run has no load report.
     """
     report = run.load(LoadReport)
+    phases: list[PhaseReport] = []
     with style.theme():
         figure, (axes,) = style.panels(1, height=4.0, share_x=False)
-        for one, colour in zip(report.scenarios, style.LINES, strict=False):
-            measured = [phase for phase in one.phases if not phase.warmup]
+        for scenario, colour in zip(report.scenarios, style.LINES, strict=False):
+            measured = [phase for phase in scenario.phases if not phase.warmup]
+            phases += measured
             for phase, marker in zip(measured, cycle(MARKERS), strict=False):
                 if "p50" in phase.latency:
-                    _phase_bar(axes, one.name, phase, colour, marker)
-        axes.set(
-            yscale="log",
-            xlabel="throughput, good answers per second",
-            ylabel="latency, ms",
-        )
-        style.use_log_scale(axes.yaxis)
+                    _draw_phase(axes, scenario.name, phase, colour, marker)
         axes.margins(x=0.1)
-        axes.set_xlim(left=0)
+        _latency_against_throughput(axes)
         style.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-        best = max((phase for one in report.scenarios for phase in one.phases if not phase.warmup),
-                   key=lambda phase: phase.throughput_rps)  # fmt: skip
         axes.set_title(
             "Throughput against latency: markers are medians, bars reach to the highest percentile"
         )
+        busiest = max(phase.throughput_rps for phase in phases)
         alt = (
             "Median to highest reportable percentile of each measured phase against its "
-            f"throughput; the busiest phase answered {best.throughput_rps:.1f} requests a second."
+            f"throughput; the busiest phase answered {busiest:.1f} requests a second."
         )
         style.finish(run, figure, "throughput-latency", alt)
 
 
+def capacity_curve(run: Run) -> None:
+    """Percentiles at every rate that was tried, with the knee, the operating point and limits.
+
+    Raises:
+        Problem: The run has no capacity search.
+    """
+    capacity = run.load(Capacity)
+    steps = [step for step in capacity.steps if step.p50_ms is not None]
+    with style.theme():
+        figure, (axes,) = style.panels(1, height=4.4, share_x=False)
+        for name, colour in (("p50", style.BLUE), ("p95", style.ORANGE), ("p99", style.VERMILION)):
+            known = [step for step in steps if getattr(step, f"{name}_ms") is not None]
+            x = np.array([step.throughput_rps for step in known])
+            y = np.array([getattr(step, f"{name}_ms") for step in known])
+            over = np.array([step.overloaded for step in known], dtype=bool)
+            axes.plot(x, y, "o-", color=colour, markersize=4, label=name.upper())
+            axes.plot(x[over], y[over], "x", color=style.BLACK, markersize=8,
+                      label="overloaded" if over.any() and name == "p50" else None)  # fmt: skip
+        _latency_against_throughput(axes)
+        _draw_limits(axes, run, capacity)
+        axes.margins(y=0.12)
+        axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=2)
+        title = f"Capacity: {capacity.sentence}"
+        axes.set_title(title)
+        style.footnote(figure, "; ".join(_capacity_notes(capacity)), style.VERMILION)
+        knee = capacity.knee
+        knee_note = f" The knee is at {knee.throughput_rps:,.0f}/s." if knee else ""
+        alt = (
+            f"Latency percentiles of {capacity.model} over {capacity.protocol} at {len(steps)} "
+            f"rates. {title}.{knee_note} A line marks MLPerf's Server limit for ResNet50, "
+            f"{MLPERF_RESNET50_P99_MS:g} ms."
+        )
+        style.finish(run, figure, "capacity-curve", alt)
+
+
+def capacity_curve_if_searched(run: Run) -> None:
+    """As `capacity_curve`; prints one sentence where the run has no capacity search."""
+    if run.find(Capacity):
+        capacity_curve(run)
+    else:
+        print("No capacity was searched in this run.")
+
+
 def telemetry(run: Run) -> None:
-    """What server and machine said, on one time axis with the load.
+    """The series of server and machine on one time axis with the load.
 
     Raises:
         Problem: The run has no telemetry.
     """
-    record = run.load(Telemetry)
-    samples = run.load_table("metrics")
-    begin = pd.Timestamp(record.start)
+    record, samples = run.load(Telemetry), run.load_table("metrics")
+    start = pd.Timestamp(record.start)
     present = [one for one in record.series if not one.absent]
     absent = [one for one in record.series if one.absent]
     with style.theme():
         figure, panels = style.panels(max(len(present), 1), height=SERIES_IN, share_x=True)
-        for axes, one in zip(panels, present, strict=False):
-            _series(axes, one, samples[samples["series"] == one.name], begin)
+        for axes, facts in zip(panels, present, strict=False):
+            _draw_series(axes, samples[samples["series"] == facts.name], start)
+            axes.set_ylabel(facts.unit, fontsize=8)
+            axes.set_title(facts.title, fontsize=9)
         style.headroom(panels[0], 0.3)
         for number, axes in enumerate(panels):
-            _load_windows(run, axes, begin, named=number == 0)
+            _draw_load(axes, run, start, named=number == 0)
         panels[-1].set_xlabel("seconds")
         missing = "; ".join(
-            f"{', '.join(one.title for one in alike)} absent: {reason}"
-            for reason, alike in groupby(absent, key=lambda one: one.absent)
+            f"{', '.join(facts.title for facts in group)} absent: {reason}"
+            for reason, group in groupby(absent, key=lambda facts: facts.absent)
         )
         title = "Server and machine from Load Test Start to Stop, as Prometheus scraped them"
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
-        if missing:
-            style.footnote(figure, missing, style.VERMILION)
-        alt = f"{title}: {', '.join(one.title for one in present)}. {missing}"
+        _headline(figure, title)
+        style.footnote(figure, missing, style.VERMILION)
+        alt = f"{title}: {', '.join(facts.title for facts in present)}. {missing}"
         style.finish(run, figure, "telemetry", alt.strip())
 
 
@@ -178,71 +208,72 @@ FIGURES: dict[str, Callable[[Run], None]] = {
 }
 
 
-def _good(run: Run, one: ScenarioReport) -> Floats:
-    table = run.load_table(f"requests-{one.name}", ["latency_ms", "outcome", "warmup"])
+def _good_latencies(run: Run, scenario: str) -> npt.NDArray[np.floating]:
+    table = run.load_table(f"requests-{scenario}", ["latency_ms", "outcome", "warmup"])
     good = table["latency_ms"][(table["outcome"] == "ok") & ~table["warmup"]]
     return good.to_numpy(dtype=float)
+
+
+def _highest(latencies: dict[str, float]) -> str:
+    """The highest percentile, such as `p99.9`."""
+    return max(latencies, key=lambda name: float(name[1:]))
+
+
+def _errors(scenario: ScenarioReport) -> int:
+    return scenario.measured.requests - scenario.measured.ok
+
+
+def _calibration_note(report: LoadReport) -> str:
+    return "; ".join(calibration.sentence for calibration in report.calibrations)
+
+
+def _headline(figure: Figure, text: str) -> None:
+    figure.suptitle(text, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
+
+
+def _latency_against_throughput(axes: Axes) -> None:
+    axes.set(yscale="log", xlabel="throughput, good answers per second", ylabel="latency, ms")
+    style.use_log_scale(axes.yaxis)
+    axes.set_xlim(left=0)
 
 
 def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.iloc[:: len(rows) // MOST_DOTS + 1]
 
 
-def _own_share(report: LoadReport) -> str:
-    return "; ".join(one.sentence for one in report.calibrations)
-
-
-def _distribution_sentence(report: LoadReport, scenario: str) -> str:
-    for one in report.scenarios:
-        latency = one.measured.latency
-        if one.name == scenario and "p50" in latency:
-            highest = max(latency, key=lambda name: float(name[1:]))
-            return (
-                f"{scenario.title()}: half of the answers within {latency['p50'].ms:.1f} ms, "
-                f"{highest[1:]} % within {latency[highest].ms:.1f} ms"
-            )
-    return "How long answers took, by scenario"
-
-
-def _happened(run: Run, one: ScenarioReport) -> list[Mark]:
-    """What else happened during a scenario: scaling, alerts, restarts, notices, errors."""
-    start = pd.Timestamp(one.started).to_pydatetime()
-    end = start + timedelta(seconds=one.phases[-1].end_s)
-    return [mark for mark in marks.of_run(run, start, end) if mark.kind not in OF_LOAD]
-
-
-def _scenario_over_time(
-    axes: Axes, one: ScenarioReport, table: pd.DataFrame, happened: list[Mark]
-) -> None:
-    good = table[table["outcome"] == "ok"]
-    bad = table[table["outcome"] != "ok"]
-    faint = 0.12 if len(good) > CROWDED else 0.35
-    dots = _thinned(good)
+def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
+    columns = ["intended_s", "latency_ms", "outcome"]
+    table = run.load_table(f"requests-{scenario.name}", columns)
+    good, bad = table[table["outcome"] == "ok"], table[table["outcome"] != "ok"]
+    dots, crosses = _thinned(good), _thinned(bad)
     axes.plot(
-        dots["intended_s"], dots["latency_ms"], ".", markersize=2.5, alpha=faint,
-        color=style.BLUE, rasterized=True,
+        dots["intended_s"], dots["latency_ms"], ".", markersize=2.5, color=style.BLUE,
+        alpha=0.12 if len(good) > CROWDED else 0.35, rasterized=True,
     )  # fmt: skip
     rolling = good.groupby((good["intended_s"] // ROLLING_S) * ROLLING_S)["latency_ms"]
     p95 = rolling.quantile(0.95)[rolling.size() >= FEWEST_TO_ROLL]
     axes.plot(p95.index + ROLLING_S / 2, p95, color=style.VERMILION, linewidth=1.2)
     if len(bad):
         top = good["latency_ms"].max() if len(good) else 1.0
-        crosses = _thinned(bad)
         axes.plot(crosses["intended_s"], np.full(len(crosses), top), "x", color=style.BLACK,
                   markersize=4, rasterized=True)  # fmt: skip
-    for number, phase in enumerate(one.phases):
+    for number, phase in enumerate(scenario.phases):
         name = f"{phase.name} (left out)" if phase.warmup else phase.name
         text = f"Load Test Start · {name}" if number == 0 else name
         style.mark_event(axes, phase.start_s, text, row=number % 2)
-    style.mark_event(axes, one.phases[-1].end_s, "Stop")
-    started = pd.Timestamp(one.started)
-    for mark in happened:
-        style.mark_event(axes, (mark.at - started).total_seconds(), mark.text, row=2)
-    wrong = one.measured.requests - one.measured.ok
-    errors = f", {wrong:,} errors" if wrong else ", no error"
-    drawn = f", {len(dots):,} of them drawn" if len(dots) < len(good) else ""
-    count = f"{one.measured.requests:,} measured requests"
-    axes.set_title(f"{one.name}: {count}{errors}{drawn}", fontsize=10)
+    stop = scenario.phases[-1].end_s
+    style.mark_event(axes, stop, "Stop")
+    started = pd.Timestamp(scenario.started).to_pydatetime()
+    for mark in marks.of_run(run, started, started + timedelta(seconds=stop)):
+        if mark.kind not in DRAWN_AS_SPANS:
+            style.mark_event(axes, (mark.at - started).total_seconds(), mark.text, row=2)
+    errors = _errors(scenario)
+    axes.set_title(
+        f"{scenario.name}: {scenario.measured.requests:,} measured requests"
+        + (f", {errors:,} errors" if errors else ", no error")
+        + (f", {len(dots):,} of them drawn" if len(dots) < len(good) else ""),
+        fontsize=10,
+    )
     axes.set(yscale="log", ylabel="latency, ms")
     style.use_log_scale(axes.yaxis)
     axes.set_xlim(left=0)
@@ -252,11 +283,10 @@ def _scenario_over_time(
         style.label_lines(axes, [label], SCENARIO_IN)
 
 
-def _phase_bar(axes: Axes, scenario: str, phase: PhaseReport, colour: str, marker: str) -> None:
-    values = {name: one.ms for name, one in phase.latency.items()}
-    low, high = values["p50"], max(values.values())
-    highest = max(values, key=lambda name: float(name[1:]))
-    rate = phase.throughput_rps
+def _draw_phase(axes: Axes, scenario: str, phase: PhaseReport, colour: str, marker: str) -> None:
+    latencies = {name: percentile.ms for name, percentile in phase.latency.items()}
+    rate, highest = phase.throughput_rps, _highest(latencies)
+    low, high = latencies["p50"], max(latencies.values())
     axes.plot([rate, rate], [low, high], color=colour, linewidth=2.2, solid_capstyle="butt")
     doubt = " (invalid)" if phase.invalid else " (overloaded)" if phase.overloaded else ""
     label = f"{scenario}, {phase.name}{doubt}\nP50 {low:.1f}, {highest.upper()} {high:.1f} ms"
@@ -264,26 +294,59 @@ def _phase_bar(axes: Axes, scenario: str, phase: PhaseReport, colour: str, marke
     axes.plot(rate, high, "_", color=colour, markersize=12, markeredgewidth=2.2)
 
 
-def _series(axes: Axes, one: SeriesFacts, samples: pd.DataFrame, begin: pd.Timestamp) -> None:
+def _draw_limits(axes: Axes, run: Run, capacity: Capacity) -> None:
+    """The target, MLPerf's limit, the knee, and where the judged scenario ran."""
+    for limit, colour, line, text in (
+        (capacity.objective_p99_ms, style.BLACK, "--", "target P99"),
+        (MLPERF_RESNET50_P99_MS, style.PURPLE, ":", "MLPerf Server, ResNet50: P99"),
+    ):
+        label = f"{text} ≤ {limit:g} ms"
+        axes.axhline(limit, color=colour, linewidth=1, linestyle=line, label=label)
+    knee = capacity.knee
+    if knee and knee.p50_ms:
+        axes.annotate(
+            f"knee, {knee.throughput_rps:,.0f}/s", (knee.throughput_rps, knee.p50_ms),
+            xytext=(0, -26), textcoords="offset points", ha="center", fontsize=8.5,
+            arrowprops={"arrowstyle": "-", "color": style.GREY},
+        )  # fmt: skip
+    report = run.readable(LoadReport)
+    for scenario in report.scenarios if report else ():
+        p99 = scenario.measured.latency.get("p99")
+        if scenario.name == capacity.scenario and p99:
+            axes.plot(
+                scenario.measured.throughput_rps, p99.ms, "D", color=style.GREEN, markersize=8,
+                label=f"operating point: {scenario.name}, P99",
+            )  # fmt: skip
+
+
+def _capacity_notes(capacity: Capacity) -> Iterator[str]:
+    """Which rates are invalid, and which were tried twice."""
+    invalid = [f"{step.rate:,.0f}/s" for step in capacity.steps if step.invalid]
+    repeated = [f"{step.rate:,.0f}/s" for step in capacity.steps if step.repeated]
+    if invalid:
+        yield f"Invalid: {', '.join(invalid)}"
+    if repeated:
+        yield f"Run twice, because the client was the bottleneck: {', '.join(repeated)}"
+
+
+def _draw_series(axes: Axes, samples: pd.DataFrame, start: pd.Timestamp) -> None:
     labels = []
     for (label, group), colour in zip(samples.groupby("label"), style.LINES, strict=False):
-        seconds = (group["time"] - begin).dt.total_seconds()
+        seconds = (group["time"] - start).dt.total_seconds()
         axes.plot(seconds, group["value"], color=colour, linewidth=1.3)
         if label:
             labels.append(style.LineLabel(group["value"].iloc[-1], str(label), colour))
-    axes.set_ylabel(one.unit, fontsize=8)
-    axes.set_title(one.title, fontsize=9)
     axes.set_ylim(bottom=0)
     style.label_lines(axes, labels, SERIES_IN)
 
 
-def _load_windows(run: Run, axes: Axes, begin: pd.Timestamp, *, named: bool) -> None:
-    for one in series.spans(run):
-        low, high = ((at - begin).total_seconds() for at in (one.start, one.end))
+def _draw_load(axes: Axes, run: Run, start: pd.Timestamp, *, named: bool) -> None:
+    for span in series.spans(run):
+        low, high = ((at - start).total_seconds() for at in (span.start, span.end))
         axes.axvspan(low, high, color=style.SKY, alpha=0.12, linewidth=0)
-        style.mark_event(axes, low, f"Start {one.scenario}" if named else "")
+        style.mark_event(axes, low, f"Start {span.scenario}" if named else "")
         style.mark_event(axes, high, "Stop" if named else "", row=1)
     for mark in marks.of_run(run):
-        if mark.kind not in OF_LOAD:
-            at = (mark.at - begin).total_seconds()
+        if mark.kind not in DRAWN_AS_SPANS:
+            at = (mark.at - start).total_seconds()
             style.mark_event(axes, at, mark.text if named else "", row=2)

@@ -1,19 +1,19 @@
-"""Whether the README tells its story in order, with pictures that exist."""
+"""Checks that the README has its sections in order, and that its pictures exist."""
 
 import re
 
 from helpers.paths import ROOT
 from helpers.run import Record, Run
 
-PARTS = ("Problem", "Architecture", "Run", "KPIs", "Cost", "Teardown")
+SECTIONS = ("Problem", "Architecture", "Run", "KPIs", "Cost", "Teardown")
 _PICTURE = re.compile(r"!\[[^\]]+\]\((?P<path>[^)#]+)\)")
 
 
 class Readme(Record, stage="07", name="readme"):
-    """What the README holds.
+    """What the README contains.
 
     Attributes:
-        parts: Its headings that belong to the story, in its order.
+        parts: Those of its headings that are expected, in its order.
         pictures: The pictures it shows, relative to the checkout.
         missing: Those of them that do not exist.
     """
@@ -23,26 +23,26 @@ class Readme(Record, stage="07", name="readme"):
     missing: tuple[str, ...]
 
     @property
-    def holds(self) -> bool:
-        """Whether every part is there, in order, and every picture exists."""
-        return self.parts == PARTS and bool(self.pictures) and not self.missing
+    def is_complete(self) -> bool:
+        """Whether every section is there, in order, and every picture exists."""
+        return self.parts == SECTIONS and bool(self.pictures) and not self.missing
 
     @property
     def summary(self) -> str:
-        """One sentence: what it tells."""
-        told = f"{' → '.join(self.parts)}, with {len(self.pictures)} pictures"
-        return told + (f"; missing: {', '.join(self.missing)}" if self.missing else "")
+        """One sentence: its sections and pictures."""
+        contents = f"{' → '.join(self.parts)}, with {len(self.pictures)} pictures"
+        return contents + (f"; missing: {', '.join(self.missing)}" if self.missing else "")
 
 
 def check(run: Run) -> Readme:
-    """Read the README of this checkout, and keep what was found with the run."""
+    """Read the README of this checkout, and save the result with the run."""
     text = (ROOT / "README.md").read_text()
     headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     pictures = tuple(match["path"] for match in _PICTURE.finditer(text))
-    found = Readme(
-        parts=tuple(one for one in headings if one in PARTS),
+    readme = Readme(
+        parts=tuple(heading for heading in headings if heading in SECTIONS),
         pictures=pictures,
-        missing=tuple(one for one in pictures if not (ROOT / one).is_file()),
+        missing=tuple(path for path in pictures if not (ROOT / path).is_file()),
     )
-    run.save(found)
-    return found
+    run.save(readme)
+    return readme

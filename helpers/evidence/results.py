@@ -5,66 +5,17 @@ from typing import Any
 import pandas as pd
 
 from helpers import promises
-from helpers.evidence import kpis, masking
+from helpers.evidence import kpis, redaction
 from helpers.evidence.kpis import Kpi
-from helpers.load.report import Capacity, LoadReport, PhaseReport, ScenarioReport, Trend
+from helpers.load.report import Capacity, LoadReport, PhaseReport, ScenarioReport
 from helpers.profile import LABEL
 from helpers.run import Run, drawing_code
 from helpers.scenario import Settings
 from helpers.telemetry.report import Telemetry
 
 
-def frame(run: Run) -> pd.DataFrame:
-    """One row a scenario, and one for each of its measured phases, as people read them.
-
-    Raises:
-        Problem: The run has no load report.
-    """
-    rows = []
-    for one in run.load(LoadReport).scenarios:
-        measured = [phase for phase in one.phases if not phase.warmup]
-        rows.append(_row(one.name, "all measured", one.measured, one.invalid))
-        rows += [
-            _row(one.name, phase.name, phase, phase.invalid) for phase in measured[1:] and measured
-        ]
-    return pd.DataFrame(rows)
-
-
-def split(run: Run) -> pd.DataFrame:
-    """Where the mean latency of each scenario was spent, in milliseconds, as people read it.
-
-    Raises:
-        Problem: The run has no load report.
-    """
-    rows = []
-    for one in run.load(LoadReport).scenarios:
-        server, rest = one.server, one.network_and_client_ms
-        rows.append(
-            {
-                "scenario": one.name,
-                "mean latency ms": _told(one.all_mean_ms),
-                "queue ms": _told(server.queue_ms if server else None),
-                "compute ms": _told(server.compute_ms if server else None),
-                "network and client ms": _told(rest),
-                "images per execution": _told(server.mean_batch if server else None),
-                "drift of P50, ms per minute": _trend(one.drift),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _told(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _trend(trend: Trend | None) -> str:
-    if trend is None:
-        return "too short"
-    return f"{trend.per_minute:+.3f} ({trend.low:+.3f} to {trend.high:+.3f})"
-
-
 class PromiseResult(Settings):
-    """What became of a promise.
+    """The result for one promise.
 
     Attributes:
         wording: What was promised.
@@ -80,24 +31,24 @@ class PromiseResult(Settings):
 
 
 class Results(Settings):
-    """Everything that a run found, as `results.json` holds it.
+    """Everything that a run measured and checked; `results.json`.
 
     Attributes:
         run_id: UTC time and profile.
         target: `rehearsal` or `aws`.
-        label: What the target makes of the figures.
+        label: What figures of this target stand for.
         status: Of the whole run.
         started: UTC, ISO 8601.
         git: Commit, and whether it was clean.
         versions: Library → version.
         machine: System, processor, cores, memory.
         code: What measured and drew: name → SHA-256 of its sources.
-        profile: Every choice.
+        profile: Every setting.
         kpis: Every target, and what was measured.
         scenarios: Every load.
         capacity: The rates that were tried; None where none was.
         telemetry: The series that were read back; None without a Prometheus.
-        promises: Promise → what became of it.
+        promises: Promise → its result.
     """
 
     run_id: str
@@ -117,11 +68,55 @@ class Results(Settings):
     promises: dict[str, PromiseResult]
 
 
-def gather(run: Run) -> Results:
-    """Everything that a run found."""
-    report, manifest = run.readable(LoadReport), run.manifest()
-    ticks = promises.ticks(run)
-    return Results(
+def frame(run: Run) -> pd.DataFrame:
+    """One row per scenario, and one for each of its measured phases where there are several.
+
+    Raises:
+        Problem: The run has no load report.
+    """
+    rows = []
+    for scenario in run.load(LoadReport).scenarios:
+        phases = [phase for phase in scenario.phases if not phase.warmup]
+        rows.append(_row(scenario.name, "all measured", scenario.measured, scenario.invalid))
+        if len(phases) > 1:
+            rows += [_row(scenario.name, phase.name, phase, phase.invalid) for phase in phases]
+    return pd.DataFrame(rows)
+
+
+def latency_split(run: Run) -> pd.DataFrame:
+    """Where the mean latency of each scenario was spent, in milliseconds.
+
+    Raises:
+        Problem: The run has no load report.
+    """
+
+    def shown(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    rows = []
+    for scenario in run.load(LoadReport).scenarios:
+        server, drift = scenario.server, scenario.drift
+        rows.append(
+            {
+                "scenario": scenario.name,
+                "mean latency ms": shown(scenario.all_mean_ms),
+                "queue ms": shown(server.queue_ms if server else None),
+                "compute ms": shown(server.compute_ms if server else None),
+                "network and client ms": shown(scenario.network_and_client_ms),
+                "images per execution": shown(server.mean_batch if server else None),
+                "drift of P50, ms per minute": "too short"
+                if drift is None
+                else f"{drift.per_minute:+.3f} ({drift.low:+.3f} to {drift.high:+.3f})",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def write(run: Run) -> None:
+    """Write `evidence/results.json` (everything) and `evidence/results.csv` (the figures)."""
+    report, manifest, ticks = run.readable(LoadReport), run.manifest(), promises.ticks(run)
+    scenarios = report.scenarios if report else ()
+    results = Results(
         run_id=run.run_id,
         target=run.profile.target,
         label=LABEL[run.profile.target],
@@ -133,7 +128,7 @@ def gather(run: Run) -> Results:
         code={"measures": manifest.get("measured_by", ""), "draws": drawing_code()},
         profile=run.profile.model_dump(mode="json"),
         kpis=kpis.judge(run).kpis,
-        scenarios=report.scenarios if report else (),
+        scenarios=scenarios,
         capacity=run.readable(Capacity),
         telemetry=run.readable(Telemetry),
         promises={
@@ -144,52 +139,44 @@ def gather(run: Run) -> Results:
             for promise, tick in ticks.items()
         },
     )  # fmt: skip
-
-
-def write(run: Run) -> None:
-    """Write `evidence/results.json` (everything) and `evidence/results.csv` (the figures)."""
-    text = gather(run).model_dump_json(indent=2)
-    run.write("evidence/results.json", masking.mask(text, masking.own_words(run)) + "\n")
-    report = run.readable(LoadReport)
+    text = redaction.redact(results.model_dump_json(indent=2), redaction.private_words(run))
+    run.write("evidence/results.json", text + "\n")
     if report:
         rows = [
-            _flat(one.name, phase)
-            for one in report.scenarios
-            for phase in (*one.phases, one.measured)
+            _csv_row(scenario.name, phase)
+            for scenario in scenarios
+            for phase in (*scenario.phases, scenario.measured)
         ]
         run.write("evidence/results.csv", pd.DataFrame(rows).to_csv(index=False))
 
 
-def _row(scenario: str, name: str, phase: PhaseReport, invalid: tuple[str, ...]) -> dict[str, Any]:
-    trust = "; ".join(invalid) or ("valid; server overloaded" if phase.overloaded else "valid")
+def _row(scenario: str, name: str, phase: PhaseReport, invalid: tuple[str, ...]) -> dict[str, str]:
+    percentiles = {}
+    for key in ("p50", "p95", "p99"):
+        percentile, text = phase.latency.get(key), "too few"
+        if percentile:
+            text = f"{percentile.ms:.1f}"
+            if percentile.low_ms is not None and percentile.high_ms is not None:
+                text += f" ({percentile.low_ms:.1f}–{percentile.high_ms:.1f})"
+        percentiles[f"{key.upper()} ms"] = text
+    asked = phase.requested_rps
     return {
         "scenario": scenario,
         "phase": name,
-        "requests": phase.requests,
-        "asked /s": "closed loop" if phase.requested_rps is None else f"{phase.requested_rps:.1f}",
+        "requests": f"{phase.requests}",
+        "requested /s": "closed loop" if asked is None else f"{asked:.1f}",
         "answered /s": f"{phase.throughput_rps:.1f}",
-        **{f"{name.upper()} ms": _percentile(phase, name) for name in ("p50", "p95", "p99")},
+        **percentiles,
         "errors %": f"{phase.error_rate_pct:.2f}",
-        "trust": trust,
+        "validity": "; ".join(invalid)
+        or ("valid; server overloaded" if phase.overloaded else "valid"),
     }
 
 
-def _percentile(phase: PhaseReport, name: str) -> str:
-    found = phase.latency.get(name)
-    if found is None:
-        return "too few"
-    if found.low_ms is None or found.high_ms is None:
-        return f"{found.ms:.1f}"
-    return f"{found.ms:.1f} ({found.low_ms:.1f}–{found.high_ms:.1f})"
-
-
-def _flat(scenario: str, phase: PhaseReport) -> dict[str, Any]:
-    plain = phase.model_dump(mode="json", exclude={"latency", "errors", "invalid"})
-    latency = {
-        f"{name}_{part}": value
-        for name, found in phase.latency.items()
-        for part, value in found.model_dump().items()
-    }
+def _csv_row(scenario: str, phase: PhaseReport) -> dict[str, Any]:
+    figures = phase.model_dump(mode="json", exclude={"latency", "errors", "invalid"})
+    for name, percentile in phase.latency.items():
+        figures |= {f"{name}_{key}": value for key, value in percentile.model_dump().items()}
     errors = "; ".join(f"{kind} {count}" for kind, count in phase.errors.items())
-    return {"scenario": scenario, **plain, **latency, "errors": errors,
+    return {"scenario": scenario, **figures, "errors": errors,
             "invalid": "; ".join(phase.invalid)}  # fmt: skip

@@ -8,11 +8,12 @@ import pytest
 from pypdf import PdfReader
 
 from helpers import run
-from helpers.evidence import claims, export
+from helpers.evidence import html_export
 from helpers.evidence.ledger import Ledger
 from helpers.paths import ROOT
 from tests.ci.test_rules import script
 
+figures = script("figures")
 SAMPLE = ROOT / "docs" / "evidence"
 LARGEST = 3_000_000
 PARTS = ("Problem", "Architecture", "Run", "KPIs", "Cost", "Teardown")
@@ -63,15 +64,15 @@ def held() -> Ledger:
 def test_no_text_holds_a_figure_that_no_record_holds(
     name: str, held: Ledger, results: dict[str, Any]
 ) -> None:
-    text = claims.of_markdown((ROOT / name).read_text())
-    assert claims.unclaimed(text, held, quoted(results)) == []
+    text = figures.text_of_markdown((ROOT / name).read_text())
+    assert figures.unsupported_figures(text, held, quoted(results)) == []
 
 
 def test_the_page_holds_no_figure_that_no_record_holds(
     held: Ledger, results: dict[str, Any]
 ) -> None:
-    text = " ".join(claims.of_page((SAMPLE / "index.html").read_text()).split())
-    assert claims.unclaimed(text, held, quoted(results)) == []
+    text = " ".join(figures.text_of_page((SAMPLE / "index.html").read_text()).split())
+    assert figures.unsupported_figures(text, held, quoted(results)) == []
 
 
 def test_the_case_study_holds_no_figure_that_no_record_holds(
@@ -80,7 +81,7 @@ def test_the_case_study_holds_no_figure_that_no_record_holds(
     (page,) = PdfReader(SAMPLE / "case-study.pdf").pages
     text = " ".join(page.extract_text().split())
     assert results["run_id"] in text
-    assert claims.unclaimed(text, held, quoted(results)) == []
+    assert figures.unsupported_figures(text, held, quoted(results)) == []
 
 
 def test_the_sample_is_of_the_code_that_is_here(results: dict[str, Any]) -> None:
@@ -98,7 +99,7 @@ def test_the_sample_is_a_marked_rehearsal_that_asks_nobody(results: dict[str, An
     assert results["target"] == "rehearsal"
     page = (SAMPLE / "index.html").read_text()
     assert "REHEARSAL" in page and results["run_id"] in page
-    assert export.requests_of(page) == []
+    assert html_export.external_requests(page) == []
     assert "../html/" not in page
 
 

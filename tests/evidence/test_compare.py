@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.errors import Problem
-from helpers.evidence import compare, export
+from helpers.evidence import compare, html_export
 from helpers.load.report import LoadReport, Percentile
 from helpers.profile import Profile
 from helpers.run import Run
@@ -37,7 +37,7 @@ def rows(first: Run, second: Run) -> dict[str, compare.Row]:
 def test_a_run_twice_as_slow_differs(tmp_path: Path) -> None:
     found = rows(another(tmp_path, 1.0), another(tmp_path, 2.0))
     for name in ("P50, ms", "P95, ms", "P99, ms"):
-        assert found[name].finding == "differs: the 95 % intervals are apart"
+        assert found[name].finding == "differs: the 95 % intervals do not overlap"
         assert found[name].change_pct == pytest.approx(100)
     assert "differs, p = " in found["all latencies"].finding
     slower = int(found["all latencies"].finding.partition("slower in ")[2].partition(" ")[0])
@@ -67,10 +67,10 @@ def test_an_invalid_run_is_not_compared(tmp_path: Path) -> None:
 def test_scenarios_of_one_run_alone_are_named(measured: Run, tmp_path: Path) -> None:
     found = compare.compare(measured, another(tmp_path, 1.0))
     assert {one.scenario for one in found.rows} == {"soak"}
-    assert found.only_in_one == (
+    assert found.only_in_one == [
         f"smoke: only in {measured.run_id}",
         f"spike: only in {measured.run_id}",
-    )
+    ]
 
 
 def test_nothing_in_common_is_one_sentence(measured: Run, tmp_path: Path) -> None:
@@ -85,6 +85,6 @@ def test_the_page_of_a_comparison_is_whole(measured: Run, tmp_path: Path) -> Non
     page = compare.write(measured, other, tmp_path / "comparisons")
     text = page.read_text()
     assert other.run_id in text and "REHEARSAL" in text and compare.CAUTION[:40] in text
-    assert export.requests_of(text) == []
+    assert html_export.external_requests(text) == []
     for ending in ("png", "svg"):
         assert (page.parent / f"latency.{ending}").stat().st_size > 1_000

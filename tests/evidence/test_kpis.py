@@ -64,7 +64,7 @@ def test_another_scenario_does_not_stand_in(measured: Run) -> None:
     measured.save(LoadReport(scenarios=(scenario("smoke"),)))
     found = judged(measured)
     assert found["p50_ms"].verdict is Verdict.ABSENT
-    assert found["p50_ms"].note == "scenario 'soak' was not fired"
+    assert found["p50_ms"].note == "scenario 'soak' did not run"
 
 
 @pytest.mark.parametrize(("gpu", "verdict"), [(None, "not measured"), (30, "missed"), (90, "met")])

@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from helpers.evidence import export, page, pictures, results
+from helpers.evidence import html_export, page, results
 from helpers.paths import ROOT
 from helpers.run import Run
 
@@ -22,7 +22,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def test_the_pack_is_whole(measured: Run) -> None:
     index = page.pack(measured)
     assert page.has_all_figures(measured)
-    assert page.asks_nobody(measured)
+    assert page.is_self_contained(measured)
     text = index.read_text()
     for phrase in ("REHEARSAL", "Targets", "P99 latency", "no GPU here", "NOT REHEARSED"):
         assert phrase in text
@@ -90,13 +90,13 @@ def executed(run: Run, text: str) -> str:
     source = run.folder / "notebooks" / "00-setup.ipynb"
     source.parent.mkdir(exist_ok=True)
     nbformat.write(new_notebook(cells=[new_code_cell("x = 1", outputs=outputs)]), source)
-    (path,) = export.notebooks(run)
+    (path,) = html_export.export_notebooks(run)
     return path.read_text()
 
 
 def test_an_exported_notebook_asks_nobody_and_describes_its_pictures(run: Run) -> None:
     text = executed(run, "fine")
-    assert export.requests_of(text) == []
+    assert html_export.external_requests(text) == []
     assert "REHEARSAL" in text and "fine" in text
     assert 'alt="A &lt;picture&gt;"' in text
 
@@ -117,9 +117,9 @@ def test_an_exported_notebook_gives_nothing_away(run: Run) -> None:
 
 def test_a_notebook_is_exported_again_only_when_it_changed(run: Run) -> None:
     executed(run, "one")
-    (path,) = export.notebooks(run)
+    (path,) = html_export.export_notebooks(run)
     before = path.stat().st_mtime_ns
-    assert export.notebooks(run) == [path]
+    assert html_export.export_notebooks(run) == [path]
     assert path.stat().st_mtime_ns == before
 
 
@@ -135,7 +135,7 @@ def test_a_notebook_is_exported_again_only_when_it_changed(run: Run) -> None:
     ],
 )
 def test_a_request_is_seen(page_text: str) -> None:
-    assert len(export.requests_of(page_text)) >= 1
+    assert len(html_export.external_requests(page_text)) >= 1
 
 
 @pytest.mark.parametrize(
@@ -143,18 +143,18 @@ def test_a_request_is_seen(page_text: str) -> None:
     ['<a href="https://example/">x</a>', '<img src="data:image/png;base64,x">', "http://x"],
 )
 def test_a_link_is_no_request(page_text: str) -> None:
-    assert export.requests_of(page_text) == []
+    assert html_export.external_requests(page_text) == []
 
 
 def test_templates_are_part_of_the_package() -> None:
-    assert (Path(export.__file__).parent / "templates/notebook/conf.json").is_file()
+    assert (Path(html_export.__file__).parent / "templates/notebook/conf.json").is_file()
 
 
 def test_pictures_get_small_and_look_the_same(measured: Run) -> None:
     page.pack(measured)
     picture = measured.folder / "evidence/figures/latency-distribution.png"
     encoded = base64.b64encode(picture.read_bytes()).decode()
-    small = pictures.with_palette(encoded)
+    small = html_export.with_palette(encoded)
     assert len(small) < 0.6 * len(encoded)
     before, after = (
         np.asarray(Image.open(io.BytesIO(base64.b64decode(one))).convert("RGB"), dtype=int)

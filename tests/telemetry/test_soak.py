@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from kubernetes import client
 
 from helpers.cloud.account import Account
-from helpers.evidence import export
+from helpers.evidence import html_export
 from helpers.run import Run
 from helpers.telemetry import (
     answers,
@@ -113,7 +113,7 @@ def test_a_snapshot_page_opens_without_anything_else(soaked: Run, taken: Snapsho
     assert soaked.load(Snapshots) == taken
     for one in taken.boards:
         page = (soaked.folder / one.page).read_text()
-        assert export.requests_of(page) == []
+        assert html_export.external_requests(page) == []
         assert "A test." in page and "REHEARSAL" in page and "data:image/png;base64," in page
 
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from helpers.errors import Problem
-from helpers.evidence import diagram
-from helpers.evidence.architecture import BESIDE, read
+from helpers.evidence import architecture
+from helpers.evidence.architecture import SERVICES, read
 from helpers.run import Run
 
 
@@ -46,7 +46,7 @@ RESOURCES = [
     resource("aws_eks_cluster", version="1.35"),
     resource("aws_eks_node_group", instance_types=["t3.large"], scaling_config=[{"min_size": 1}]),
     GPU_GROUP,
-    *[resource(kind) for kind in BESIDE],
+    *[resource(kind) for kind in SERVICES],
 ]
 
 
@@ -75,28 +75,28 @@ CHARTS = [
 
 def test_plan_and_charts_are_read() -> None:
     found = read(plan(), CHARTS)
-    assert (found.network, found.zones) == ("/16", ("us-east-1a", "us-east-1b"))
-    assert (found.public, found.private, found.gateways, found.cluster) == (2, 2, 1, "1.35")
-    assert found.balancer == ("HTTPS",)
+    assert (found.network, found.zones) == ("/16", 2)
+    assert (found.public, found.private, found.gateways, found.kubernetes) == (2, 2, 1, "1.35")
+    assert found.listeners == ("HTTPS",)
     groups = {one.gpu: one for one in found.nodes}
     assert groups[True].workloads == ("triton",)
-    assert "g4dn.xlarge spot, at most $0.30/h" in groups[True].about
+    assert "g4dn.xlarge spot, at most $0.30/h" in groups[True].description
     assert groups[False].workloads == ("grafana",)
-    assert set(found.beside) == {title for title, _ in BESIDE.values()}
+    assert set(found.services) == {title for title, _ in SERVICES.values()}
 
 
 @pytest.mark.parametrize("kind", ["aws_s3_bucket", "aws_scheduler_schedule", "aws_nat_gateway",
                                   "aws_autoscaling_group", "aws_eks_cluster"])  # fmt: skip
 def test_what_is_removed_from_the_plan_leaves_the_picture(run: Run, kind: str) -> None:
-    whole = diagram.sentence(run, read(plan(), CHARTS))
-    less = diagram.sentence(run, read(plan(kind), CHARTS))
+    whole = read(plan(), CHARTS).sentence
+    less = read(plan(kind), CHARTS).sentence
     assert len(less) < len(whole)
 
 
 def test_the_picture_is_drawn_from_the_run(run: Run) -> None:
     run.write("terraform/plan.json", json.dumps(plan()))
     run.write("cluster/rendered/triton.yaml", yaml.safe_dump_all(CHARTS))
-    diagram.architecture(run)
+    architecture.draw(run)
     picture = (run.folder / "evidence/figures/architecture.svg").read_text()
     for word in ("triton", "grafana", "NAT gateway", "EKS 1.35", "REHEARSAL", "Scheduler"):
         assert word in picture, word
@@ -104,4 +104,4 @@ def test_the_picture_is_drawn_from_the_run(run: Run) -> None:
 
 def test_without_a_plan_there_is_no_picture(run: Run) -> None:
     with pytest.raises(Problem, match=r"has no terraform/plan.json. Run stage 01 first"):
-        diagram.architecture(run)
+        architecture.draw(run)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.evidence import export, masking, page
+from helpers.evidence import html_export, page, redaction
 from helpers.paths import ROOT
 from helpers.run import Run
 
@@ -42,15 +42,15 @@ INNERMOST = {
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_is_masked_and_its_neighbours_stay(name: str) -> None:
-    text = masking.mask(f"before {SECRETS[name]} after 127.0.0.1 at 14.9 ms")
+    text = redaction.redact(f"before {SECRETS[name]} after 127.0.0.1 at 14.9 ms")
     assert INNERMOST.get(name, SECRETS[name]) not in text
     assert text.startswith("before ") and text.endswith(" after 127.0.0.1 at 14.9 ms")
-    assert masking.findings(text) == []
+    assert redaction.find_secrets(text) == []
 
 
 @pytest.mark.parametrize("name", [one for one in SECRETS if one != "path"])
 def test_the_scanner_finds_what_was_not_masked(name: str) -> None:
-    assert masking.findings(f"before {SECRETS[name]} after")
+    assert redaction.find_secrets(f"before {SECRETS[name]} after")
 
 
 @pytest.mark.parametrize(
@@ -59,22 +59,22 @@ def test_the_scanner_finds_what_was_not_masked(name: str) -> None:
      "20261124T1028Z-rehearsal", "sha256:" + "0123456789abcdef" * 4, "g4dn.xlarge", "300.1.2.3"],
 )  # fmt: skip
 def test_what_is_harmless_stays(text: str) -> None:
-    assert masking.mask(text) == text
-    assert masking.findings(text) == []
+    assert redaction.redact(text) == text
+    assert redaction.find_secrets(text) == []
 
 
 @given(st.text(max_size=200))
 def test_masking_twice_is_masking_once(text: str) -> None:
-    once = masking.mask(text)
-    assert masking.mask(once) == once
+    once = redaction.redact(text)
+    assert redaction.redact(once) == once
 
 
 def test_words_of_the_run_itself_are_masked(run: Run) -> None:
     changed = run.profile.infrastructure.model_copy(update={"alert_email": "nancy@example.com"})
     profile = run.profile.model_copy(update={"infrastructure": changed})
-    words = masking.own_words(Run(run.folder, profile))
+    words = redaction.private_words(Run(run.folder, profile))
     assert "nancy@example.com" in words
-    assert masking.mask("to nancy@example.com", words) == "to [masked]"
+    assert redaction.redact("to nancy@example.com", words) == "to [masked]"
 
 
 def cells_with(secret: str) -> list[nbformat.NotebookNode]:
@@ -97,19 +97,19 @@ def test_no_part_of_a_notebook_lets_a_secret_out(run: Run) -> None:
     source = run.folder / "notebooks" / "00-setup.ipynb"
     source.parent.mkdir(exist_ok=True)
     nbformat.write(notebook, source)
-    export.notebooks(run)
+    html_export.export_notebooks(run)
     pages = list((run.folder / "html").glob("*.html"))
     assert len(pages) == 2
     for path in pages:
         text = path.read_text()
         for name, secret in SECRETS.items():
             assert INNERMOST.get(name, secret) not in text, name
-        assert masking.findings(text) == []
-    assert page.gives_nothing_away(run)
+        assert redaction.find_secrets(text) == []
+    assert page.has_no_secrets(run)
 
 
-def test_a_pack_gives_nothing_away(measured: Run) -> None:
+def test_a_pack_has_no_secrets(measured: Run) -> None:
     page.pack(measured)
-    assert page.gives_nothing_away(measured)
+    assert page.has_no_secrets(measured)
     (measured.folder / "evidence/leak.json").write_text(SECRETS["role"])
-    assert not page.gives_nothing_away(measured)
+    assert not page.has_no_secrets(measured)

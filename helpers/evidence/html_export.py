@@ -1,0 +1,99 @@
+"""Executed notebooks and templates as HTML that loads nothing from elsewhere and has no secrets."""
+
+import base64
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from PIL import Image, UnidentifiedImageError
+
+from helpers import promises
+from helpers.evidence import redaction
+from helpers.profile import LABEL
+from helpers.run import Run
+
+TEMPLATES = Path(__file__).parent / "templates"
+COLOURS = 256  # enough for a plot, and keeps the edges of its letters smooth
+# what a browser would load without a click; a link that a reader may click does not count
+EXTERNAL_REQUEST = re.compile(
+    r"""<(?:script|img|link|iframe|source|video|audio|embed|object)\b[^>]*?
+        \b(?:src|href|data)\s*=\s*["']?(?:https?:)?//
+      | @import\s+["']?(?:url\()?["']?(?:https?:)?//
+      | \burl\(\s*["']?(?:https?:)?// | \bimport\s*\(?["']https?://""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def export_notebooks(run: Run) -> list[Path]:
+    """Export every executed notebook that is newer than its page, with and without its code.
+
+    Returns:
+        The pages with code; `NN-name.plain.html` beside each has none.
+    """
+    pages = []
+    for stage in promises.STAGES:
+        source = run.folder / "notebooks" / stage.notebook
+        if not source.is_file():
+            continue
+        page = run.folder / "html" / f"{source.stem}.html"
+        if not page.is_file() or page.stat().st_mtime < source.stat().st_mtime:
+            title = f"{stage.number} {stage.title}"
+            for suffix, code in ((".html", True), (".plain.html", False)):
+                run.write(f"html/{source.stem}{suffix}", _notebook_page(source, title, run, code))
+        pages.append(page)
+    return pages
+
+
+def render(template: str, run: Run, **facts: Any) -> str:
+    """Fill a template of this room with the facts of a run, and redact the result."""
+    filled = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template(template).render(run=run, **facts)  # fmt: skip
+    return redaction.redact(filled, redaction.private_words(run))
+
+
+def external_requests(page: str) -> list[str]:
+    """What a browser would load from elsewhere when the page is opened."""
+    return [match.group() for match in EXTERNAL_REQUEST.finditer(page)]
+
+
+def with_palette(encoded: str) -> str:
+    """A base64 PNG with a palette; unchanged where that is not smaller, or it is no picture."""
+    try:
+        picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
+    except UnidentifiedImageError:
+        return encoded
+    smaller = io.BytesIO()
+    reduced = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    reduced.save(smaller, "PNG", optimize=True)
+    return min(encoded, base64.b64encode(smaller.getvalue()).decode(), key=len)
+
+
+def _notebook_page(source: Path, title: str, run: Run, code: bool) -> str:
+    private = redaction.private_words(run)
+    # before syntax colouring splits words apart, and again afterwards
+    notebook = nbformat.from_dict(
+        redaction.redact_all(nbformat.read(source, as_version=4), private)
+    )
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if "image/png" in (data := output.get("data", {})):
+                data["image/png"] = with_palette(data["image/png"])
+    notebook.metadata["title"] = f"{title} · {run.run_id}"
+    exporter = HTMLExporter(
+        template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], embed_images=True,
+        exclude_input=not code, exclude_input_prompt=not code, exclude_output_prompt=not code,
+    )  # fmt: skip
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
+    resources = {"run": run.run_id, "label": LABEL[run.profile.target]}
+    body, _ = exporter.from_notebook_node(notebook, resources=resources)
+    return redaction.redact(body, private)

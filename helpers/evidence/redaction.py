@@ -1,0 +1,108 @@
+"""Replaces secrets and private names in everything that is exported, and scans for what is left."""
+
+import platform
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from detect_secrets.core.scan import scan_line
+from detect_secrets.settings import transient_settings
+
+from helpers.cloud.reports import Stack
+from helpers.paths import ROOT
+from helpers.run import Run
+
+# replacements in square brackets need no escaping in HTML, JSON, SVG or Markdown
+RULES = (
+    (re.compile(re.escape(str(ROOT))), "."),
+    (re.compile(re.escape(str(Path.home())) + r"(?=/)"), "~"),
+    (re.compile(r"/(?:home|Users)/[\w.-]+(?=/)"), "~"),
+    (re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.S),
+     "[private key]"),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "[access key]"),
+    (re.compile(r"(?i)(?<=secret_access_key)(\W{1,6})[A-Za-z0-9/+=]{40}\b"), r"\1[secret key]"),
+    (re.compile(r"(?i)(?<=session_token)(\W{1,6})[A-Za-z0-9/+=]{40,}"), r"\1[session token]"),
+    (re.compile(r"\b(?:gh[pousr]_|glsa_|glc_|xox[abp]-)[\w-]{20,}"), "[token]"),
+    (re.compile(r"\bk8s-aws-v1\.[\w-]+"), "[token]"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), "[token]"),
+    (re.compile(r"(?i)(?<=bearer )[\w.~+/-]{16,}=*"), "[token]"),
+    (re.compile(r"(?<=//)[^/\s:@\"']+:[^/\s@\"']+(?=@)"), "[login]"),
+    (re.compile(r"X-Amz-(?:Signature|Security-Token|Credential)=[^&\s\"'<]+"), "[signature]"),
+    (re.compile(r"(?<=:)\d{12}(?=[:/])|\b\d{12}(?=\.dkr\.ecr)|(?<=-)\d{12}(?=-[a-z]{2}-[a-z]+-\d)"),
+     "[account]"),
+    (re.compile(r"\b(?:ip-\d+-\d+-\d+-\d+|[\w-]+)\.(?:[\w-]+\.)?(?:ec2|compute)\.internal\b"),
+     "[host]"),
+    (re.compile(r"\b[A-F0-9]{32}\.[\w.-]+\.eks\.amazonaws\.com"), "[cluster endpoint]"),
+    (re.compile(r"\b[\w-]+(?:\.[a-z]{2}-[a-z]+-\d)?\.elb(?:\.[a-z]{2}-[a-z]+-\d)?\.amazonaws\.com"),
+     "[load balancer]"),
+)  # fmt: skip
+ADDRESS = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)")
+# loopback, any, and the ranges that RFC 5737 reserves for documentation
+PUBLISHABLE = re.compile(r"127\.|0\.0\.0\.0|192\.0\.2\.|198\.51\.100\.|203\.0\.113\.|255\.")
+SHORTEST_NAME = 4  # a host called `ip` would be replaced in half of every page
+EMBEDDED_DATA = re.compile(r"base64,[A-Za-z0-9+/=]+")
+DETECTORS = ("AWSKeyDetector", "GitHubTokenDetector", "JwtTokenDetector", "PrivateKeyDetector",
+             "BasicAuthDetector", "SlackDetector", "PypiTokenDetector")  # fmt: skip
+
+
+def redact(text: str, private: Iterable[str] = ()) -> str:
+    """Replace keys, tokens, account ids, addresses, host names and paths of this machine.
+
+    Args:
+        text: HTML, JSON, Markdown or plain text.
+        private: Further words of this run that must not be published (`private_words`).
+
+    >>> redact("arn:aws:iam::123456789012:role/x from 10.0.3.7, not 127.0.0.1")
+    'arn:aws:iam::[account]:role/x from [address], not 127.0.0.1'
+    """
+    for word in sorted(set(private), key=len, reverse=True):
+        text = text.replace(word, "[masked]")
+    for pattern, replacement in RULES:
+        text = pattern.sub(replacement, text)
+    return ADDRESS.sub(_redact_address, text)
+
+
+def redact_all(value: Any, private: Iterable[str] = ()) -> Any:
+    """The same structure with every text in it redacted; pictures stay as they are."""
+    if isinstance(value, str):
+        return redact(value, private)
+    if isinstance(value, list):
+        return [redact_all(item, private) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: item if str(key).startswith("image/") else redact_all(item, private)
+            for key, item in value.items()
+        }
+    return value
+
+
+def private_words(run: Run) -> tuple[str, ...]:
+    """What identifies this run's machine and account: host name, endpoint, account, e-mail."""
+    words = [platform.node(), run.profile.infrastructure.alert_email]
+    if stack := run.readable(Stack):
+        words += [stack.cluster_endpoint.removeprefix("https://")]
+        words += [arn.split(":")[4] for arn in stack.role_arns.values() if arn.count(":") > 4]
+        words.append(stack.cluster_certificate_authority)
+    return tuple(word for word in words if len(word) >= SHORTEST_NAME)
+
+
+def find_secrets(text: str) -> list[str]:
+    """What scanners still find in a text that was redacted; embedded pictures are skipped.
+
+    Two scanners: the rules above, and the detectors of detect-secrets.
+    """
+    text = EMBEDDED_DATA.sub("", text)
+    secrets = [pattern.pattern[:40] for pattern, _ in RULES if pattern.search(text)]
+    addresses = ADDRESS.finditer(text)
+    secrets += [match.group() for match in addresses if _redact_address(match) == "[address]"]
+    with transient_settings({"plugins_used": [{"name": name} for name in DETECTORS]}):
+        for line in text.splitlines():
+            secrets += [secret.type for secret in scan_line(line)]
+    return secrets
+
+
+def _redact_address(match: re.Match[str]) -> str:
+    address = match.group()
+    is_address = all(int(part) < 256 for part in address.split("."))
+    return "[address]" if is_address and not PUBLISHABLE.match(address) else address
