@@ -33,8 +33,8 @@ setup:  ## Install what is missing, into the checkout, without root
 	@$(PYTHON) ci/setup.py
 
 test: setup check  ## Run every check and every test
-	@.venv/bin/pytest -n 2 --dist loadfile --ignore tests/load tests/test_workbook.py tests helpers
-	@.venv/bin/pytest tests/load  # measures time, and so runs alone
+	@.venv/bin/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not timing"
+	@.venv/bin/pytest -m timing tests  # these measure time, and so run alone
 
 check: setup  ## Lint, types, order of the rooms, rules for notebooks and words
 	@.venv/bin/python ci/check.py

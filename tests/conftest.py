@@ -15,6 +15,34 @@ from helpers.run import Run
 # children are interrupted on purpose.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# With xdist, a group of tests stays on one worker: it shares its heavy servers, and two
+# Terraforms never run at once. Every other file is a group of its own; the longest begin.
+GROUPS = {
+    "tests/test_workbook.py": "workbook",
+    "tests/rehearsal/": "terraform",
+    "tests/infra/": "terraform",
+    "tests/cloud/test_terraform": "terraform",
+    "tests/serving/": "triton",
+    "tests/telemetry/": "prometheus",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test the group that it runs in, and begin with the longest groups."""
+    first = list(dict.fromkeys(GROUPS.values()))
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            name = next((name for start, name in GROUPS.items() if start in item.nodeid), "")
+            item.add_marker(pytest.mark.xdist_group(name or item.nodeid.partition("::")[0]))
+
+    def position(item: pytest.Item) -> int:
+        marker = item.get_closest_marker("xdist_group")
+        name = marker.args[0] if marker and marker.args else ""
+        return first.index(name) if name in first else len(first)
+
+    items.sort(key=position)
+
 
 @pytest.fixture(scope="session")
 def profile() -> Profile:

@@ -5,9 +5,6 @@ The stages before it have their own life in `tests/rehearsal/test_life.py`.
 
 import json
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -53,110 +50,73 @@ def newest(outputs: Path) -> Run:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Call:
     """One call of the workbook.
 
     Attributes:
-        run: What it worked on.
         code: Its exit status.
         said: Its output.
         left: Living processes of the run afterwards.
     """
 
-    run: Run
     code: int
     said: str
     left: set[str]
 
 
-def attempt(outputs: Path, *arguments: str) -> Attempt:
-    code, said = workbook(outputs, *arguments)
-    run = newest(outputs)
-    return Attempt(run, code, said, set(processes.marked(run.mark)))
+def call(run: Run, *arguments: str) -> Call:
+    code, said = workbook(run.folder.parent, *arguments)
+    return Call(code, said, set(processes.marked(run.mark)))
 
 
-def cut_short(run: Run, how: signal.Signals) -> Attempt:
-    """Resume a run and send a signal two seconds into its load."""
-    started = len(run.events("load-start"))
-    process = begin(run.folder.parent, "resume", run.run_id)
+# One run that everything happens to: begun, killed in its load, and resumed.
+@pytest.fixture(scope="module")
+def killed(outputs: Path) -> Run:
+    """SIGKILL two seconds into the load."""
+    process = begin(outputs, "run", "--profile", "quick", "--from", "03")
     deadline = time.monotonic() + PATIENCE_S
-    while len(run.events("load-start")) == started:
+    while not (list(outputs.glob("*/manifest.json")) and newest(outputs).events("load-start")):
         assert process.poll() is None and time.monotonic() < deadline, "no load was started"
         time.sleep(0.2)
     time.sleep(2)
-    process.send_signal(how)
-    said, _ = process.communicate(timeout=PATIENCE_S)
-    return Attempt(run, process.returncode, said, set(processes.marked(run.mark)))
-
-
-# One run that everything happens to, and that is resumed each time.
-@pytest.fixture(scope="module")
-def failed(outputs: Path) -> Attempt:
-    """Stage 03 fails: the port that it was told to take is taken."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = f"serving.http_port={taken.getsockname()[1]}"
-        return attempt(outputs, "run", "--profile", "quick", "--from", "03", "-p", port)
+    process.kill()
+    process.communicate(timeout=PATIENCE_S)
+    return newest(outputs)
 
 
 @pytest.fixture(scope="module")
-def interrupted(failed: Attempt) -> Attempt:
-    """Ctrl-C during the load."""
-    return cut_short(failed.run, signal.SIGINT)
+def down(killed: Run) -> Call:
+    """`workbook down` after the kill."""
+    return call(killed, "down", killed.run_id)
 
 
 @pytest.fixture(scope="module")
-def killed(interrupted: Attempt) -> Attempt:
-    """SIGKILL during the load, then `workbook down`."""
-    run = interrupted.run
-    shutil.rmtree(run.folder / "tables")
-    cut_short(run, signal.SIGKILL)
-    return attempt(run.folder.parent, "down", run.run_id)
+def resumed(killed: Run, down: Call) -> Call:
+    """Resumed, and left alone."""
+    return call(killed, "resume", killed.run_id)
 
 
 @pytest.fixture(scope="module")
-def completed(killed: Attempt) -> Attempt:
-    """Resumed once more, and left alone."""
-    return attempt(killed.run.folder.parent, "resume", killed.run.run_id)
-
-
-@pytest.fixture(scope="module")
-def finished(completed: Attempt) -> Run:
+def finished(killed: Run, resumed: Call) -> Run:
     """The run at its end."""
-    assert completed.code == 0, completed.said
-    return completed.run
+    assert resumed.code == 0, resumed.said
+    return killed
 
 
-def test_a_failed_stage_tears_down_and_writes_evidence(failed: Attempt) -> None:
-    assert failed.code == 1
-    assert "Stage 03 failed: Port " in failed.said and " is taken." in failed.said
-    assert f"workbook resume {failed.run.run_id}" in failed.said
-    assert (failed.run.folder / "evidence/index.html").is_file()
-    assert (failed.run.folder / "records/03/models.json").is_file()
-    assert failed.left == set()
+def test_after_kill_9_down_leaves_no_process_and_saves_what_was_recorded(
+    killed: Run, down: Call
+) -> None:
+    assert down.code == 0, down.said
+    assert down.left == set()
+    assert len(killed.load_table("requests-smoke"))
+    assert killed.events("load-stop")[-1]["outcome"] == "interrupted"
 
 
-def test_an_interrupt_keeps_what_was_measured_and_leaves_no_process(interrupted: Attempt) -> None:
-    assert "at stage 03" in interrupted.said
-    assert interrupted.code == 130, interrupted.said
-    assert "Stage 05 was interrupted" in interrupted.said
-    assert len(interrupted.run.load_table("requests-smoke"))
-    assert interrupted.run.events("load-stop")[-1]["outcome"] == "interrupted"
-    assert interrupted.left == set()
-
-
-def test_after_kill_9_down_leaves_no_process_and_saves_what_was_recorded(killed: Attempt) -> None:
-    assert killed.code == 0, killed.said
-    assert len(killed.run.load_table("requests-smoke"))
-    assert killed.left == set()
-
-
-def test_resuming_goes_on_from_the_stage_that_did_not_end(completed: Attempt) -> None:
-    assert "at stage 05" in completed.said
-    assert completed.code == 0, completed.said
-    assert f"Evidence: {completed.run.folder / 'evidence/index.html'}" in completed.said
-    assert completed.left == set()
+def test_resuming_goes_on_from_the_stage_that_did_not_end(killed: Run, resumed: Call) -> None:
+    assert "at stage 05" in resumed.said
+    assert resumed.code == 0, resumed.said
+    assert f"Evidence: {killed.folder / 'evidence/index.html'}" in resumed.said
+    assert resumed.left == set()
 
 
 def test_a_whole_run_ticks_what_it_saw_and_nothing_else(finished: Run) -> None:
