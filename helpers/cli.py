@@ -1,12 +1,10 @@
 """The command line: run, resume, status, down, export, verify, compare, load, doctor.
 
-Commands import what they need when they are called, so that asking for a status does not load
-what runs notebooks.
+Commands import what they need when they are called: `status` does not load what runs notebooks.
 """
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,22 +20,23 @@ if TYPE_CHECKING:
 FAILED, INTERRUPTED = 1, 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id; the newest where left out.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id; default: the newest run.")]
+Keep = Annotated[bool, typer.Option(help="Leave services running and the run open.")]
 
 
 @app.command("run")
 def run_command(
     profile: Annotated[str, typer.Option(help="A name from profiles/.")] = "rehearsal",
     first: Annotated[str, typer.Option("--from", help="First stage, such as 03.")] = "",
-    only: Annotated[str, typer.Option(help="This stage alone.")] = "",
-    keep: Annotated[bool, typer.Option(help="Leave services running and the run open.")] = False,
+    only: Annotated[str, typer.Option(help="Only this stage.")] = "",
+    keep: Keep = False,
     setting: Annotated[
         list[str] | None, typer.Option("-p", help="Profile key to change, as key=value.")
     ] = None,
 ) -> None:
-    """Run the workbook: every stage, or from one on, or one alone.
+    """Run the workbook: every stage, or all from one on, or one alone.
 
-    --from and --only continue the newest open run of the profile where there is one.
+    --from and --only continue the newest open run of the profile, if there is one.
     """
     from helpers.notebook import open_run
 
@@ -53,33 +52,33 @@ def run_command(
 @app.command()
 def resume(
     run_id: RunId = "",
-    keep: Annotated[bool, typer.Option(help="Leave services running and the run open.")] = False,
+    keep: Keep = False,
 ) -> None:
-    """Go on from the stage that failed or was interrupted."""
+    """Continue from the stage that failed or was interrupted."""
     run = _run(run_id)
     from helpers.runner import run_stages, unfinished
 
-    rest = unfinished(run)
-    if not rest:
+    stages = unfinished(run)
+    if not stages:
         print(f"Run {run.run_id} is complete; nothing to resume.")
         return
     run.note(ended=None)
-    print(f"Resuming run {run.run_id} at stage {rest[0].number}.")
-    _finish(run, run_stages(run, rest, keep=keep))
+    print(f"Resuming run {run.run_id} at stage {stages[0].number}.")
+    _finish(run, run_stages(run, stages, keep=keep))
 
 
 @app.command()
 def status(run_id: RunId = "") -> None:
-    """Say how far a run is, and which of its processes live."""
+    """Show how far a run is, and which of its services are running."""
     run = _run(run_id)
     ticked = promises.ticks(run)
     print(f"{run.run_id}  {promises.overall_status(ticked.values())}")
     print(LABEL[run.profile.target])
-    for one in promises.STAGES:
-        print(f"  {one.number} {one.title:<24} {_stage_state(run, one)}")
-    for status_ in promises.Status:
-        count = sum(tick.status is status_ for tick in ticked.values())
-        print(f"  {status_:<14} {count:>3} promises")
+    for stage in promises.STAGES:
+        print(f"  {stage.number} {stage.title:<24} {_stage_state(run, stage)}")
+    for kind in promises.Status:
+        count = sum(tick.status is kind for tick in ticked.values())
+        print(f"  {kind:<14} {count:>3} promises")
     for service in processes.recorded(run):
         state = f"running, pid {service.pid}" if service.running else "stopped"
         print(f"  service {service.name}: {state}")
@@ -89,12 +88,15 @@ def status(run_id: RunId = "") -> None:
 def down(
     run_id: Annotated[str, typer.Argument(metavar="[RUN]")] = "",
     sweep: Annotated[
-        bool, typer.Option("--sweep", help="First remove what carries RUN's tag in its account.")
+        bool,
+        typer.Option(
+            "--sweep", help="First remove every resource with RUN's tag from its account."
+        ),
     ] = False,
 ) -> None:
-    """Stop every process of a run, or of all runs; nothing it measured is lost.
+    """Stop every process of a run, or of all runs; nothing that was measured is lost.
 
-    Cloud resources stay: stage 06 destroys them, and --sweep removes what it has left.
+    Cloud resources stay: stage 06 destroys them, and --sweep removes what it left behind.
     """
     from helpers import load
 
@@ -117,14 +119,14 @@ def export(run_id: RunId = "") -> None:
 
 @app.command()
 def verify(run_id: RunId = "") -> None:
-    """Recompute hashes, figures and statistics of a run from its raw tables; say what differs."""
-    from helpers.evidence import verify as verifying
+    """Recompute hashes, figures and statistics of a run from its raw tables; list differences."""
+    from helpers.evidence import verify as verification
 
-    checks = verifying.verify(_run(run_id))
+    checks = verification.verify(_run(run_id))
     for check in checks:
         print(f"{'✘' if check.differences else '✔'} {check.what}")
-        print("\n".join(f"    {difference}" for difference in check.differences), end="")
-        print("\n" if check.differences else "", end="")
+        for difference in check.differences:
+            print(f"    {difference}")
     if any(check.differences for check in checks):
         raise typer.Exit(FAILED)
 
@@ -134,7 +136,7 @@ def compare_command(
     first: Annotated[str, typer.Argument(metavar="RUN_A", help="Run id.")],
     second: Annotated[str, typer.Argument(metavar="RUN_B", help="Run id.")],
 ) -> None:
-    """Hold two runs side by side: table, overlaid latencies, and whether they differ."""
+    """Compare two runs: table, overlaid latencies, and whether they differ."""
     from helpers.evidence import compare
 
     runs = (_run(first), _run(second))
@@ -146,14 +148,14 @@ def compare_command(
 def load_command(
     preset: Annotated[str, typer.Argument(help="smoke, spike, soak, or capacity.")],
     model: Annotated[str, typer.Option(help="The served model's name.")] = "mobilenetv2",
-    rate: Annotated[float, typer.Option(help="Requests a second.")] = 20.0,
+    rate: Annotated[float, typer.Option(help="Requests per second.")] = 20.0,
     protocol: Annotated[str, typer.Option(help="http, https or grpc.")] = "http",
-    workers: Annotated[int, typer.Option(help="Processes that share the load.")] = 1,
-    p99_ms: Annotated[float, typer.Option(help="Objective, milliseconds.")] = 100.0,
-    locust: Annotated[bool, typer.Option(help="Let Locust control the workers.")] = False,
-    run_id: Annotated[str, typer.Option("--run", help="Run whose server it is.")] = "",
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    p99_ms: Annotated[float, typer.Option(help="P99 target, milliseconds.")] = 100.0,
+    locust: Annotated[bool, typer.Option(help="Control the workers with Locust.")] = False,
+    run_id: Annotated[str, typer.Option("--run", help="Run that started the server.")] = "",
 ) -> None:
-    """Fire a ready-made scenario at the server of a run; tables go to outputs/loads."""
+    """Run a predefined load against the server of a run; tables go to outputs/loads."""
     import asyncio
 
     from helpers import load
@@ -164,9 +166,9 @@ def load_command(
     name = "smoke" if preset == "capacity" else preset
     chosen = presets.changed(presets.named(name, model, rate), protocol, workers)
     if preset == "capacity":
-        found = asyncio.run(load.find_capacity(chosen, endpoint, p99_ms, rate=rate))
-        print(found.sentence)
-        if not found.is_valid:
+        capacity = asyncio.run(load.find_capacity(chosen, endpoint, p99_ms, rate=rate))
+        print(capacity.sentence)
+        if not capacity.is_valid:
             raise typer.Exit(FAILED)
         return
     control: Literal["embedded", "locust"] = "locust" if locust else "embedded"
@@ -179,14 +181,14 @@ def load_command(
 
 @app.command()
 def doctor() -> None:
-    """List every program and library: version, found or not, what its absence costs."""
+    """List every program and library: version, found or not, and what is lost without it."""
     from helpers.programs import print_report
 
     raise typer.Exit(print_report())
 
 
 def main() -> None:
-    """Entry point `workbook`: a Problem becomes one sentence and exit status 1."""
+    """Entry point `workbook`: a Problem is printed as its message, with exit status 1."""
     try:
         app()
     except Problem as problem:
@@ -211,7 +213,7 @@ def _run(run_id: str) -> Run:
         return Run.open(run_id)
     folders = run_folders()
     if not folders:
-        raise Problem("There is no run yet.", "Begin one with: workbook run")
+        raise Problem("There is no run yet.", "Start one with: workbook run")
     return Run.open(folders[-1].name)
 
 
@@ -234,21 +236,22 @@ def _finish(run: Run, outcome: "Outcome") -> None:
     if index.is_file():
         print(f"Evidence: {index}")
     if outcome.code:
-        print(f"{outcome.reason}\nGo on with: workbook resume {run.run_id}", file=sys.stderr)
+        print(f"{outcome.reason}\nContinue with: workbook resume {run.run_id}", file=sys.stderr)
         raise typer.Exit(outcome.code)
 
 
-def _stage_state(run: Run, one: Stage) -> str:
-    words: dict[str, Callable[[dict[str, Any]], str]] = {
-        "stage-start": lambda event: f"begun {event['at']}, not ended",
-        "stage-end": lambda event: f"done {event['at']}",
-        "stage-failed": lambda event: str(event["reason"]).splitlines()[0],
-    }
-    last = [event for event in run.events() if event["stage"] == one.number]
-    known = [event for event in last if event["kind"] in words]
-    if known:
-        return words[known[-1]["kind"]](known[-1])
-    return "not run"
+def _stage_state(run: Run, stage: Stage) -> str:
+    state = "not run"
+    for event in run.events():
+        if event["stage"] == stage.number:
+            match event["kind"]:
+                case "stage-start":
+                    state = f"begun {event['at']}, not ended"
+                case "stage-end":
+                    state = f"done {event['at']}"
+                case "stage-failed":
+                    state = str(event["reason"]).splitlines()[0]
+    return state
 
 
 if __name__ == "__main__":

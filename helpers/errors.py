@@ -1,12 +1,12 @@
-"""The exceptions a user is meant to read."""
+"""Exceptions whose message is meant for the user."""
 
 
 class Problem(Exception):
-    """Something the user can act on: what is wrong, and what to do next.
+    """An error that the user can act on.
 
     Args:
         what: One sentence that says what is wrong.
-        next_step: What to do about it; empty when the sentence says so itself.
+        next_step: What to do about it; empty if the sentence says so itself.
 
     >>> print(Problem("Profile 'moon' does not exist.", "Choose rehearsal or aws."))
     Profile 'moon' does not exist. Choose rehearsal or aws.
@@ -19,4 +19,4 @@ class Problem(Exception):
 
 
 class Unavailable(Problem):
-    """Something this machine cannot have: the stage is NOT REHEARSED, and the run goes on."""
+    """Something this machine does not have: the stage is NOT REHEARSED, and the run continues."""

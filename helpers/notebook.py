@@ -1,4 +1,4 @@
-"""The first and the last cell of a notebook: a stage begins on a run, and shows its checklist."""
+"""The first and the last cell of a notebook: begin a stage on a run, and show its checklist."""
 
 import ast
 import html
@@ -16,34 +16,27 @@ from helpers.profile import LABEL, Profile
 from helpers.promises import Promise, Status, Tick
 from helpers.run import Run
 
-_COLOUR = {
-    Status.VERIFIED: "#00694d",
-    Status.REHEARSED: "#00547f",
-    Status.STATIC: "#7a5b00",
-    Status.NOT_REHEARSED: "#5c5c5c",
-    Status.FAILED: "#a83500",
-}
-_SIGN = {
-    Status.VERIFIED: "✔",
-    Status.REHEARSED: "✔",
-    Status.STATIC: "◐",
-    Status.NOT_REHEARSED: "–",
-    Status.FAILED: "✘",
+_STYLE = {  # sign and colour
+    Status.VERIFIED: ("✔", "#00694d"),
+    Status.REHEARSED: ("✔", "#00547f"),
+    Status.STATIC: ("◐", "#7a5b00"),
+    Status.NOT_REHEARSED: ("–", "#5c5c5c"),
+    Status.FAILED: ("✘", "#a83500"),
 }
 
 
 def begin(number: str, *, profile: str, run_id: str, **parameters: str) -> Run:
-    """Begin a stage: check the parameters, find or make the run, and log the start.
+    """Begin a stage: check the parameters, open or create the run, and log the start.
 
-    Stage 00 begins a new run where `run_id` is empty; every other stage then continues the
-    newest open run of the profile.
+    If `run_id` is empty, stage 00 begins a new run, and every other stage continues the newest
+    open run of the profile.
 
     Args:
         number: The stage's number, such as `"03"`.
         profile: Name of the profile.
         run_id: The run to continue; may be empty.
-        **parameters: The notebook's further parameters; `settings` changes keys of the profile
-            of a new run.
+        **parameters: The notebook's other parameters; `settings` changes profile keys of a
+            new run.
 
     Returns:
         The run that the stage adds to.
@@ -51,33 +44,33 @@ def begin(number: str, *, profile: str, run_id: str, **parameters: str) -> Run:
     Raises:
         Problem: A parameter is unknown or wrong, or there is no run to continue.
     """
-    _show_problems_as_sentences()
+    _hide_tracebacks_of_problems()
     pd.set_option("display.max_colwidth", None)
-    given = {"profile": profile, "run_id": run_id, **parameters}
-    _refuse_unknown_parameters(set(given))
-    for name, value in given.items():
+    known = {"profile": profile, "run_id": run_id, **parameters}
+    _refuse_unknown_parameters(set(known))
+    for name, value in known.items():
         if not isinstance(value, str):
             raise Problem(f"Parameter {name} must be text, not {value!r}.")
     run = open_run(profile, run_id, parameters.get("settings", ""), new=number == "00")
     os.environ[MARK] = run.mark
     run.event("stage-start", stage=number)
-    here = promises.stage(number)
-    print(f"Stage {number} {here.title} · run {run.run_id}\n{LABEL[run.profile.target]}")
+    title = promises.stage(number).title
+    print(f"Stage {number} {title} · run {run.run_id}\n{LABEL[run.profile.target]}")
     return run
 
 
 def open_run(profile: str, run_id: str = "", settings: str = "", *, new: bool = False) -> Run:
-    """The run that a notebook or the workbook works on.
+    """The run that a notebook or the command line works on.
 
     Args:
         profile: Name of the profile.
         run_id: The run to continue; empty chooses the newest open one.
-        settings: Profile keys to change; only a new run takes them.
-        new: Make a new run where `run_id` is empty.
+        settings: Profile keys to change; only a new run accepts them.
+        new: Create a run if `run_id` is empty.
 
     Raises:
         Problem: The run does not exist or has another profile, or settings are given for a run
-            that has begun.
+            that has already begun.
     """
     chosen = Profile.load_named(profile, settings)
     run = Run.open(run_id) if run_id else (None if new else Run.newest_open(profile))
@@ -92,14 +85,14 @@ def open_run(profile: str, run_id: str = "", settings: str = "", *, new: bool = 
         raise Problem(f"Run {run.run_id} was made with profile '{run.profile.name}'.")
     if settings and chosen.digest() != run.profile.digest():
         raise Problem(
-            f"Run {run.run_id} has begun with other settings.",
-            "Settings are chosen when a run begins: leave run_id empty in 00-setup.",
+            f"Run {run.run_id} began with other settings.",
+            "Settings are fixed when a run begins: leave run_id empty in 00-setup.",
         )
     return run
 
 
 def finish(run: Run, number: str) -> None:
-    """End a stage: log it, and show what became of its promises."""
+    """End a stage: log it, and show the status of its promises."""
     run.event("stage-end", stage=number)
     show_checklist(run, number)
 
@@ -107,25 +100,23 @@ def finish(run: Run, number: str) -> None:
 def show_checklist(run: Run, number: str = "") -> None:
     """Show the promises of a stage, or of all stages, with status, evidence and reason."""
     ticked = promises.ticks(run, number)
-    display(HTML(_table(ticked)), metadata={"alt": "checklist"})
-
-
-def _table(ticked: dict[Promise, Tick]) -> str:
-    rows = "".join(_row(promise, tick) for promise, tick in ticked.items())
+    rows = "".join(_table_row(promise, tick) for promise, tick in ticked.items())
     used = dict.fromkeys(tick.status for tick in ticked.values())
     legend = "; ".join(f"{status}: {promises.MEANING[status]}" for status in used)
-    return (
+    table = (
         "<table><thead><tr><th></th><th>Promise</th><th>Status</th><th>Evidence</th>"
         f"<th>Note</th></tr></thead><tbody>{rows}</tbody></table><p><small>{legend}.</small></p>"
     )
+    display(HTML(table), metadata={"alt": "checklist"})
 
 
-def _row(promise: Promise, tick: Tick) -> str:
-    colour = f"color:{_COLOUR[tick.status]};font-weight:600;white-space:nowrap"
+def _table_row(promise: Promise, tick: Tick) -> str:
+    sign, colour = _STYLE[tick.status]
+    style = f"color:{colour};font-weight:600;white-space:nowrap"
     cells = (
-        f'<td style="{colour}" aria-hidden="true">{_SIGN[tick.status]}</td>',
+        f'<td style="{style}" aria-hidden="true">{sign}</td>',
         f'<td style="text-align:left">{html.escape(promise.wording)}</td>',
-        f'<td style="{colour}">{tick.status}</td>',
+        f'<td style="{style}">{tick.status}</td>',
         f'<td style="text-align:left"><code>{html.escape(tick.evidence) or "–"}</code></td>',
         f'<td style="text-align:left">{html.escape(tick.note)}</td>',
     )
@@ -133,31 +124,27 @@ def _row(promise: Promise, tick: Tick) -> str:
 
 
 def _refuse_unknown_parameters(known: set[str]) -> None:
-    """Papermill only warns of a parameter that the notebook does not have."""
+    """Refuse what papermill only warns of: a parameter that the notebook does not have."""
     shell = get_ipython()
     cells: list[str] = shell.user_ns.get("In", []) if shell else []
-    for source in cells:
-        if source.startswith("# Parameters\n"):
-            unknown = sorted(_assigned(source) - known)
-            if unknown:
-                raise Problem(
-                    f"This notebook has no parameter '{unknown[0]}'.",
-                    f"It takes {', '.join(sorted(known))}.",
-                )
-
-
-def _assigned(source: str) -> set[str]:
-    targets = (
-        target
+    injected = [source for source in cells if source.startswith("# Parameters\n")]
+    assigned = {
+        target.id
+        for source in injected
         for node in ast.parse(source).body
         if isinstance(node, ast.Assign)
         for target in node.targets
-    )
-    return {target.id for target in targets if isinstance(target, ast.Name)}
+        if isinstance(target, ast.Name)
+    }
+    if unknown := sorted(assigned - known):
+        raise Problem(
+            f"This notebook has no parameter '{unknown[0]}'.",
+            f"It takes {', '.join(sorted(known))}.",
+        )
 
 
-def _show_problems_as_sentences() -> None:
-    """A Problem is meant to be read; its traceback is not."""
+def _hide_tracebacks_of_problems() -> None:
+    """Show a Problem as its message: it is meant to be read, its traceback is not."""
     shell = get_ipython()
     if shell is None:
         return

@@ -1,4 +1,4 @@
-"""Where things are: the checkout, its tools, and the folder of runs."""
+"""Paths: the checkout, its tools, and the folder of runs."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Local processes of a run: started, watched, logged, and stopped whatever happens.
 
 Each service runs under a small watcher (`helpers.watcher`) that outlives the notebook's kernel
-and ends the service when its owner is gone, its time is over, or it is asked to stop.
+and stops the service when its owner has ended, its time is up, or it is asked to stop.
 """
 
 import contextlib
@@ -20,77 +20,14 @@ import psutil
 
 from helpers.errors import Problem
 from helpers.run import Run, now, write_atomically
+from helpers.watcher import has_ended, living
 
-MARK = "GPU_E2E_RUN"
+MARK = "GPU_E2E_RUN"  # environment variable that every process of a run carries
 OWNER = "GPU_E2E_OWNER"
-KILL_GRACE_S = 5.0
-POLL_S = 0.05
-CLOCK_SLACK_S = 2.0  # the kernel's boot time, and with it every start time, moves with the clock
-
-
-def owner_mark(pid: int) -> str:
-    """The value of the OWNER variable that ties services to a process."""
-    return f"{pid}:{psutil.Process(pid).create_time()}"
-
-
-def owner_is_alive(mark: str) -> bool:
-    """Whether the process behind such a value still lives."""
-    pid, _, born = mark.partition(":")
-    return living(int(pid), float(born)) is not None
-
-
-def living(pid: int, born: float) -> psutil.Process | None:
-    """The process of this id that was started at `born`, while it lives."""
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - born) < CLOCK_SLACK_S
-    except psutil.NoSuchProcess:
-        return None
-    return process if same and not _has_ended(process) else None
-
-
-def marked(mark: str) -> dict[str, psutil.Process]:
-    """Living processes that carry the run's mark, but for this one and its ancestors."""
-    family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    found: dict[str, psutil.Process] = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.pid not in family and process.environ().get(MARK) == mark:
-                found[f"{process.name()} ({process.pid})"] = process
-    return found
-
-
-def end(processes: Iterable[psutil.Process], grace_s: float) -> None:
-    """Ask processes to end, and kill those that still live after `grace_s` seconds."""
-    waiting = list(processes)
-    for process in waiting:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    for process in wait_for_end(waiting, grace_s):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    wait_for_end(waiting, KILL_GRACE_S)
-
-
-def wait_for_end(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Those that still live after that long; one that nobody has reaped yet has ended."""
-    deadline = time.monotonic() + timeout_s
-    while left := [one for one in processes if not _has_ended(one)]:
-        if time.monotonic() > deadline:
-            break
-        time.sleep(POLL_S)
-    return left
-
-
-def _has_ended(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE or not process.is_running()
-    except psutil.NoSuchProcess:
-        return True
-
-
-STOP_GRACE_S = 15.0
+STOP_GRACE_S, KILL_GRACE_S = 15.0, 5.0
 WRITES_STATE, STATE_GRACE_S = "terraform", 120.0
+POLL_S = 0.05
+PROBE_TIMEOUT_S = 2.0
 LOG_TAIL_LINES = 12
 
 
@@ -99,12 +36,12 @@ class Service:
     """A process of a run, as `services/<name>.json` holds it.
 
     Attributes:
-        name: What it is called.
+        name: The service's name.
         pid: The watcher's process id.
         born: The watcher's start time, which tells it from a later process of the same id.
         ports: Named ports it listens on, all on 127.0.0.1.
         log: Its log, relative to the run's folder.
-        started: When, UTC.
+        started: When it was started, UTC.
         program: Version or path shown to people.
     """
 
@@ -118,17 +55,182 @@ class Service:
 
     @property
     def process(self) -> psutil.Process | None:
-        """The watcher, while this very process still lives."""
+        """The watcher, or None once it has ended."""
         return living(self.pid, self.born)
 
     @property
     def running(self) -> bool:
-        """Whether it still lives."""
+        """Whether the service is still running."""
         return self.process is not None
 
 
+def start(
+    run: Run,
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    ports: dict[str, int],
+    ready: Callable[[], bool],
+    timeout_s: float,
+    env: dict[str, str] | None = None,
+    program: str = "",
+    leftovers: str = "",
+    cores: Iterable[int] = (),
+) -> Service:
+    """Start a service and wait until it is ready; a running one of this name is replaced.
+
+    Args:
+        run: The run it belongs to.
+        name: The service's name; its log is `services/<name>.log`.
+        command: Program and arguments.
+        ports: Named ports it listens on.
+        ready: Whether it is ready; polled.
+        timeout_s: How long to wait for it to be ready.
+        env: Environment variables on top of this process's own.
+        program: Version or path shown to people.
+        leftovers: Glob pattern of files to remove once it has ended.
+        cores: The only cores it may use; empty means all.
+
+    Raises:
+        Problem: It ended or was not ready in time; the message quotes its log.
+    """
+    stop(run, name)
+    folder = run.folder / "services"
+    folder.mkdir(exist_ok=True)
+    log = folder / f"{name}.log"
+    exit_file = folder / f"{name}.exit.json"
+    spec = {
+        "command": [str(part) for part in command],
+        "env": (env or {}) | {MARK: run.mark},
+        "log": str(log),
+        "exit": str(exit_file),
+        "ttl_s": run.profile.services.ttl_minutes * 60,
+        "owner": os.environ.get(OWNER, ""),
+        "grace_s": STOP_GRACE_S - 5,
+        "leftovers": leftovers,
+        "cores": list(cores),
+    }
+    exit_file.unlink(missing_ok=True)
+    log.unlink(missing_ok=True)
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "helpers.watcher", json.dumps(spec)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=log.open("ab"),
+        start_new_session=True,
+        env=os.environ | {MARK: run.mark},
+    )
+    born = psutil.Process(watcher.pid).create_time()
+    relative = str(log.relative_to(run.folder))
+    service = Service(name, watcher.pid, born, ports, relative, now(), program)
+    write_atomically(folder / f"{name}.json", json.dumps(asdict(service), indent=2) + "\n")
+
+    deadline = time.monotonic() + timeout_s
+    while watcher.poll() is None:
+        if ready():
+            run.event("service-started", service=name, ports=ports)
+            return service
+        if time.monotonic() > deadline:
+            stop(run, name)
+            reason = f"was not ready within {timeout_s:g} s"
+            break
+        time.sleep(POLL_S)
+    else:
+        reason = "ended while starting"
+    run.event("service-failed", service=name, reason=reason)
+    raise Problem(f"{name} {reason}.", f"Its log ({relative}) ends with:\n{log_tail(log)}")
+
+
+def find(run: Run, name: str) -> Service | None:
+    """The running service of this name, or None."""
+    services = (service for service in recorded(run) if service.name == name)
+    return next((service for service in services if service.running), None)
+
+
+def recorded(run: Run) -> list[Service]:
+    """Every service the run has started, running or not."""
+    return [
+        Service(**json.loads(path.read_text()))
+        for path in sorted((run.folder / "services").glob("*.json"))
+        if not path.name.endswith(".exit.json") and not path.name.startswith(".")
+    ]
+
+
+def stop(run: Run, name: str) -> bool:
+    """Stop a service; True if it was running."""
+    return bool(_stop(run, [service for service in recorded(run) if service.name == name]))
+
+
+def down(run: Run) -> list[str]:
+    """Stop every process of the run, also those that a killed kernel or workbook left behind.
+
+    Terraform is interrupted first and waited for: it needs its providers to write its state.
+
+    Returns:
+        The names of what was stopped; a process without a record is named by its command.
+    """
+    processes = marked(run.mark)
+    writers = {
+        name: process for name, process in processes.items() if name.startswith(f"{WRITES_STATE} (")
+    }
+    for process in writers.values():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT)
+    wait_for_end(list(writers.values()), STATE_GRACE_S)
+    stopped = _stop(run, recorded(run))
+    strays = marked(run.mark)
+    end(strays.values(), STOP_GRACE_S)
+    return [*writers, *stopped, *strays]
+
+
+def _stop(run: Run, services: list[Service]) -> list[str]:
+    running = {service.name: process for service in services if (process := service.process)}
+    end(running.values(), STOP_GRACE_S)
+    for name in running:
+        run.event("service-stopped", service=name)
+    return list(running)
+
+
+def marked(mark: str) -> dict[str, psutil.Process]:
+    """Living processes that carry a run's mark, except this one and its ancestors."""
+    family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    processes: dict[str, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid not in family and process.environ().get(MARK) == mark:
+                processes[f"{process.name()} ({process.pid})"] = process
+    return processes
+
+
+def end(processes: Iterable[psutil.Process], grace_s: float) -> None:
+    """Terminate processes, and kill those that are still running after `grace_s` seconds."""
+    waiting = list(processes)
+    for process in waiting:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in wait_for_end(waiting, grace_s):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_for_end(waiting, KILL_GRACE_S)
+
+
+def wait_for_end(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Wait for processes to end; returns those that are still running after the time-out."""
+    deadline = time.monotonic() + timeout_s
+    while running := [process for process in processes if not has_ended(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(POLL_S)
+    return running
+
+
+def owner_mark(pid: int) -> str:
+    """The value of the OWNER variable that ties services to a process."""
+    return f"{pid}:{psutil.Process(pid).create_time()}"
+
+
 def free_port(wanted: int = 0) -> int:
-    """A free TCP port on 127.0.0.1; `wanted` itself where it is not 0.
+    """A free TCP port on 127.0.0.1; `wanted` itself unless it is 0.
 
     Raises:
         Problem: The wanted port is taken.
@@ -143,160 +245,11 @@ def free_port(wanted: int = 0) -> int:
                 "Free it, or set the port to 0 in the profile to have a free one chosen.",
             ) from error
         port: int = probe.getsockname()[1]
-        return port
-
-
-def start(
-    run: Run,
-    name: str,
-    command: Sequence[str | Path],
-    *,
-    ports: dict[str, int],
-    ready: Callable[[], bool],
-    timeout_s: float,
-    env: dict[str, str] | None = None,
-    program: str = "",
-    leftovers: str = "",
-    cores: Sequence[int] = (),
-) -> Service:
-    """Start a service under its watcher and wait until it is ready.
-
-    Args:
-        run: The run it belongs to.
-        name: What it is called; one service of a name lives at a time.
-        command: Program and arguments.
-        ports: Named ports it was told to listen on.
-        ready: Asked until it says True; must not raise.
-        timeout_s: How long to wait for that, seconds.
-        env: Variables added to the environment.
-        program: Version or path shown to people.
-        leftovers: Glob of files that it leaves when it is killed; removed when it has ended.
-        cores: Of this machine, the only ones it may use (Linux); empty for all.
-
-    Raises:
-        Problem: It ended or was not ready in time; the sentence quotes its log.
-    """
-    stop(run, name)
-    folder = run.folder / "services"
-    folder.mkdir(exist_ok=True)
-    log = folder / f"{name}.log"
-    spec = {
-        "command": [str(part) for part in command],
-        "env": (env or {}) | {MARK: run.mark},
-        "log": str(log),
-        "exit": str(folder / f"{name}.exit.json"),
-        "ttl_s": run.profile.services.ttl_minutes * 60,
-        "owner": os.environ.get(OWNER, ""),
-        "grace_s": STOP_GRACE_S - 5,
-        "leftovers": leftovers,
-        "cores": list(cores),
-    }
-    (folder / f"{name}.exit.json").unlink(missing_ok=True)
-    log.unlink(missing_ok=True)
-    watcher = subprocess.Popen(
-        [sys.executable, "-m", "helpers.watcher", json.dumps(spec)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=log.open("ab"),
-        start_new_session=True,
-        env=os.environ | {MARK: run.mark},
-    )
-    born = psutil.Process(watcher.pid).create_time()
-    relative = str(log.relative_to(run.folder))
-    service = Service(name, watcher.pid, born, ports, relative, now(), program)
-    write_atomically(folder / f"{name}.json", json.dumps(asdict(service), indent=2) + "\n")
-    _wait(run, service, watcher, ready, timeout_s)
-    run.event("service-started", service=name, ports=ports)
-    return service
-
-
-def find(run: Run, name: str) -> Service | None:
-    """The running service of this name, or None."""
-    return next((one for one in recorded(run) if one.name == name and one.running), None)
-
-
-def recorded(run: Run) -> list[Service]:
-    """Every service the run has started, running or not."""
-    paths = sorted((run.folder / "services").glob("*.json"))
-    return [
-        Service(**json.loads(path.read_text()))
-        for path in paths
-        if not path.name.endswith(".exit.json") and not path.name.startswith(".")
-    ]
-
-
-def stop(run: Run, name: str) -> bool:
-    """Stop a service; True where it was running."""
-    return bool(_stop(run, [one for one in recorded(run) if one.name == name]))
-
-
-def down(run: Run) -> list[str]:
-    """Stop every process of the run, those of a killed kernel or workbook too.
-
-    Returns:
-        The names of what was stopped; processes that no record names appear by their command.
-    """
-    finished = _let_finish(marked(run.mark))
-    stopped = _stop(run, recorded(run))
-    strays = marked(run.mark)
-    end(strays.values(), STOP_GRACE_S)
-    return finished + stopped + list(strays)
-
-
-def log_tail(path: Path) -> str:
-    """The last lines of a log, or a word that there is none."""
-    if not path.is_file():
-        return "(no log)"
-    text = path.read_text(errors="replace").strip()
-    return "\n".join(text.splitlines()[-LOG_TAIL_LINES:]) or "(the log is empty)"
-
-
-def _wait(
-    run: Run,
-    service: Service,
-    watcher: "subprocess.Popen[bytes]",
-    ready: Callable[[], bool],
-    timeout_s: float,
-) -> None:
-    deadline = time.monotonic() + timeout_s
-    while watcher.poll() is None:
-        if ready():
-            return
-        if time.monotonic() > deadline:
-            stop(run, service.name)
-            reason = f"was not ready within {timeout_s:g} s"
-            break
-        time.sleep(POLL_S)
-    else:
-        reason = "ended while starting"
-    run.event("service-failed", service=service.name, reason=reason)
-    tail = log_tail(run.folder / service.log)
-    raise Problem(f"{service.name} {reason}.", f"Its log ({service.log}) ends with:\n{tail}")
-
-
-def _stop(run: Run, services: list[Service]) -> list[str]:
-    living = {one.name: process for one in services if (process := one.process)}
-    end(living.values(), STOP_GRACE_S)
-    for name in living:
-        run.event("service-stopped", service=name)
-    return list(living)
-
-
-def _let_finish(living: dict[str, psutil.Process]) -> list[str]:
-    """Interrupt Terraform and wait while it writes its state: it needs its providers for that."""
-    found = {name: one for name, one in living.items() if name.startswith(f"{WRITES_STATE} (")}
-    for process in found.values():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGINT)
-    wait_for_end(list(found.values()), STATE_GRACE_S)
-    return list(found)
-
-
-PROBE_TIMEOUT_S = 2.0
+    return port
 
 
 def answers(url: str) -> bool:
-    """Whether something answers well at an address of this machine, past any proxy."""
+    """Whether a local address answers with success; proxies are ignored."""
     import requests  # slow to import
 
     with requests.Session() as session:
@@ -305,3 +258,11 @@ def answers(url: str) -> bool:
             return session.get(url, timeout=PROBE_TIMEOUT_S).ok
         except requests.RequestException:
             return False
+
+
+def log_tail(path: Path) -> str:
+    """The last lines of a log, or a note that there are none."""
+    if not path.is_file():
+        return "(no log)"
+    text = path.read_text(errors="replace").strip()
+    return "\n".join(text.splitlines()[-LOG_TAIL_LINES:]) or "(the log is empty)"

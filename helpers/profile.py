@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from helpers.errors import Problem
 from helpers.paths import PROFILES
@@ -17,8 +16,6 @@ LABEL: dict[Target, str] = {
     "rehearsal": "REHEARSAL: this machine only, no cloud account; figures are not GPU figures.",
     "aws": "AWS: real resources that cost money until stage 06 has removed them.",
 }
-
-
 Port = Annotated[int, Field(ge=0, le=65_535, description="0 chooses a free port.")]
 
 
@@ -37,10 +34,10 @@ class Network(Settings):
 
 
 class ModelSettings(Settings):
-    """Networks, and where their weights come from.
+    """The networks, and where their weights come from.
 
-    `auto` takes pretrained weights where they are on disk or can be downloaded and seeded
-    random ones elsewhere; `pretrained` refuses to go on without; `random` never looks.
+    `auto` uses pretrained weights that are on disk or can be downloaded, and seeded random
+    weights otherwise; `pretrained` fails without them; `random` never downloads.
     """
 
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
@@ -49,11 +46,11 @@ class ModelSettings(Settings):
 
 
 class ServingSettings(Settings):
-    """How Triton serves: batching, instances, cores, ports, patience.
+    """How Triton serves: batching, instances, cores, ports, time-outs.
 
     Attributes:
-        client_cores: Cores of this machine that a local server leaves to the load's client, which
-            would otherwise wait for one while a request is due; 0 for none.
+        client_cores: Cores of this machine that a local server leaves to the load client, so
+            that requests are sent on time; 0 reserves none.
     """
 
     max_batch_size: Annotated[int, Field(ge=1, le=64)] = 32
@@ -68,14 +65,14 @@ class ServingSettings(Settings):
 
 
 class TelemetrySettings(Settings):
-    """How often is looked, and where Prometheus listens."""
+    """How often Prometheus scrapes, and where it listens."""
 
     scrape_interval_s: Annotated[float, Field(ge=0.5, le=60)] = 1.0
     prometheus_port: Port = 0
 
 
 class ServiceSettings(Settings):
-    """Local processes: how long one may live when nobody stops it."""
+    """Local processes: how long one may run if nothing stops it."""
 
     ttl_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 120.0
 
@@ -84,13 +81,13 @@ class GpuNodeSettings(Settings):
     """The GPU node group; taint, label and instance types stand in `k8s/contract.yaml`.
 
     Attributes:
-        capacity: `spot-capped` is an Auto Scaling group of its own, whose price cap AWS enforces;
-            `managed-spot` is an EKS node group, which knows no cap.
-        max_price_usd: Most that an hour of one node may cost, US dollars.
-        min_nodes: Fewest nodes.
-        desired_nodes: Nodes to begin with.
-        max_nodes: Most nodes the autoscaler may have.
-        disk_gib: Root disk; Triton's image alone fills 20.
+        capacity: `spot-capped` is a self-managed Auto Scaling group whose price cap AWS enforces;
+            `managed-spot` is an EKS node group, which has no price cap.
+        max_price_usd: Maximum price of one node per hour, US dollars.
+        min_nodes: Minimum number of nodes.
+        desired_nodes: Initial number of nodes.
+        max_nodes: Maximum number of nodes for the autoscaler.
+        disk_gib: Root disk; Triton's image alone needs 20.
     """
 
     capacity: Literal["spot-capped", "managed-spot"] = "spot-capped"
@@ -114,18 +111,18 @@ class InfrastructureSettings(Settings):
     """The stack in AWS.
 
     Attributes:
-        name: Prefix of everything that is created.
-        kubernetes_version: Of the control plane; one in standard support.
-        zones: How many availability zones.
-        nat_per_zone: One NAT gateway a zone instead of one for all.
+        name: Prefix of every resource name.
+        kubernetes_version: Version of the control plane; use one in standard support.
+        zones: Number of availability zones.
+        nat_per_zone: One NAT gateway per zone instead of one for all zones.
         api_cidr: Who may reach the cluster's API; empty means this machine's own address.
-        cpu_instance_types: Nodes for system pods.
+        cpu_instance_types: Instance types of the nodes for system pods.
         gpu: The GPU node group.
-        ttl_hours: After so long a schedule inside AWS scales the GPU nodes to zero.
+        ttl_hours: After this time a schedule inside AWS scales the GPU nodes to zero.
         budget_usd: Limit of the account-wide budget and of the billing alarm, US dollars.
-        alert_email: Who is told; empty tells nobody.
-        state_bucket: S3 bucket of Terraform's state; empty keeps it in the run's folder.
-        override_readiness: Create resources though the readiness report is not green.
+        alert_email: Who is notified; empty notifies nobody.
+        state_bucket: S3 bucket for Terraform's state; empty keeps it in the run's folder.
+        override_readiness: Create resources even if a readiness check fails.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,18}$")] = "gpu-e2e"
@@ -143,17 +140,17 @@ class InfrastructureSettings(Settings):
 
 
 class ClusterSettings(Settings):
-    """How the cluster is reached, and how long each of its steps may take.
+    """How the cluster is reached, and the time-outs of its steps.
 
     Attributes:
         context: Context of the user's own kubeconfig; empty means the run's own stack.
-        poll_s: Seconds between two looks while something is waited for.
-        nodes_s: Until the nodes are Ready.
-        gpu_s: Until the GPUs are allocatable.
-        release_s: Until a release of the lock file has done what it is installed for.
-        rollout_s: Until Triton is rolled out: image pull and model load on a fresh node.
-        balancer_s: Until the load balancer exists and its targets are healthy.
-        scan_s: Until the registry has scanned the image.
+        poll_s: Seconds between two polls of a resource.
+        nodes_s: Time-out for nodes to be Ready.
+        gpu_s: Time-out for GPUs to be allocatable.
+        release_s: Time-out for a Helm release of the lock file to take effect.
+        rollout_s: Time-out for Triton's rollout: image pull and model load on a new node.
+        balancer_s: Time-out for a load balancer with healthy targets.
+        scan_s: Time-out for the registry's scan of the image.
     """
 
     context: str = ""
@@ -190,18 +187,27 @@ class Profile(Settings):
     services: ServiceSettings
 
     @model_validator(mode="after")
-    def _names_refer_to_something(self) -> Self:
+    def _scenarios_fit(self) -> Self:
+        """Scenarios use served models, and the KPIs use a scenario."""
         served = {network.name for network in self.model.networks}
+        in_cluster = self.load.control == "cluster"
+        if in_cluster and self.target != "aws":
+            raise ValueError("load.control is 'cluster', and only target aws has a cluster")
         for scenario in self.load.scenarios:
             if scenario.model not in served:
                 raise ValueError(
-                    f"scenario '{scenario.name}' fires at model '{scenario.model}', "
+                    f"scenario '{scenario.name}' uses model '{scenario.model}', "
                     f"but the profile serves {', '.join(sorted(served))}"
                 )
             if scenario.batch > self.serving.max_batch_size:
                 raise ValueError(
                     f"scenario '{scenario.name}' sends batches of {scenario.batch}, "
                     f"but serving.max_batch_size is {self.serving.max_batch_size}"
+                )
+            if in_cluster and scenario.protocol == "https":
+                raise ValueError(
+                    f"scenario '{scenario.name}' uses https, which ends at the load balancer: "
+                    "with load.control 'cluster', use http or grpc"
                 )
         names = [scenario.name for scenario in self.load.scenarios]
         if len(set(names)) != len(names):
@@ -213,52 +219,49 @@ class Profile(Settings):
             )
         return self
 
-    @model_validator(mode="after")
-    def _pods_have_a_cluster(self) -> Self:
-        if self.load.control == "cluster":
-            if self.target != "aws":
-                raise ValueError("load.control is 'cluster', and only target aws has a cluster")
-            for scenario in self.load.scenarios:
-                if scenario.protocol == "https":
-                    raise ValueError(
-                        f"scenario '{scenario.name}' wants https, which ends at the load balancer: "
-                        "with load.control 'cluster' give it http or grpc"
-                    )
-        return self
-
     @classmethod
     def load_named(cls, name: str, settings: str = "") -> Self:
-        """Read `profiles/<name>.yaml`, change what `settings` says, and check the whole.
+        """Read `profiles/<name>.yaml`, apply `settings`, and validate the result.
 
         Args:
-            name: The profile's name, without folder or ending.
-            settings: Comma-separated `key=value` pairs; a key is a dotted path, and an item
-                of a list is named by its `name` or its number, as in
+            name: The profile's name, without folder or suffix.
+            settings: Comma-separated `key=value` pairs. A key is a dotted path; a list item is
+                addressed by its `name` or its index, as in
                 `load.scenarios.soak.phases.steady.rate=50, model.weights=random`.
 
         Raises:
             Problem: The profile or a key does not exist, or a value is not allowed.
         """
-        return cls._checked(changed(named(name), settings), f"Profile '{name}'")
+        if name not in names():
+            known = ", ".join(names())
+            raise Problem(f"Profile '{name}' does not exist.", f"Choose one of: {known}.")
+        where = f"Profile '{name}'"
+        data = _read_yaml(PROFILES / f"{name}.yaml", where)
+        if not isinstance(data, dict):
+            raise Problem(f"{where} is empty or not a mapping.")
+        for pair in filter(None, (part.strip() for part in settings.split(","))):
+            _apply_setting(data, pair)
+        return cls._validated(data, where)
 
     @classmethod
     def load_file(cls, path: Path) -> Self:
-        """Read a profile as a run stored it.
+        """Read a profile that a run has stored.
 
         Raises:
-            Problem: The file is missing or does not fit this version's schema.
+            Problem: The file is missing or does not match this version's schema.
         """
-        return cls._checked(stored(path), f"The stored {path.name}")
+        where = f"The stored {path.name}"
+        return cls._validated(_read_yaml(path, where), where)
 
     @classmethod
-    def _checked(cls, data: Any, where: str) -> Self:
+    def _validated(cls, data: Any, where: str) -> Self:
         try:
             return cls.model_validate(data)
         except ValidationError as error:
             raise Problem(f"{where} is not valid: {validation_message(error)}.") from error
 
     def dump(self) -> str:
-        """The profile as YAML, every default written out."""
+        """The profile as YAML, with every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def digest(self) -> str:
@@ -267,101 +270,52 @@ class Profile(Settings):
 
 
 def names() -> list[str]:
-    """The profiles there are."""
+    """The names of all profiles."""
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
-def named(name: str) -> dict[str, Any]:
-    """What `profiles/<name>.yaml` holds, unchecked.
-
-    Raises:
-        Problem: There is no such profile, or it is no mapping in YAML.
-    """
-    if name not in names():
-        raise Problem(f"Profile '{name}' does not exist.", f"Choose one of: {', '.join(names())}.")
-    try:
-        data = yaml.safe_load((PROFILES / f"{name}.yaml").read_text())
-    except yaml.YAMLError as error:
-        raise Problem(f"Profile '{name}' is not valid YAML: {_flat(error)}.") from error
-    if not isinstance(data, dict):
-        raise Problem(f"Profile '{name}' is empty or not a mapping.")
-    return data
+def validation_message(error: ValidationError) -> str:
+    """Which key is not valid, and why, in one sentence without its full stop."""
+    messages = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key"
+        elif item["type"] not in ("missing", "value_error"):  # these show their input already
+            message = f"{message} (it is {item['input']!r:.60})"
+        messages.append(f"{key}: {message}" if key else message)
+    return "; ".join(messages)
 
 
-def stored(path: Path) -> Any:
-    """What a run has stored as its profile, unchecked.
-
-    Raises:
-        Problem: The file is missing, or is no YAML.
-    """
+def _read_yaml(path: Path, where: str) -> Any:
     try:
         return yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise Problem(
-            f"The profile {path.name} of the run cannot be read: {_flat(error)}."
-        ) from error
+    except OSError as error:
+        raise Problem(f"{where} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        text = " ".join(str(error).split())  # the parser reports its position on several lines
+        raise Problem(f"{where} is not valid YAML: {text}.") from error
 
 
-def _flat(error: Exception) -> str:
-    """A parser says where it stopped on lines of its own."""
-    return " ".join(str(error).split())
-
-
-def changed(data: dict[str, Any], settings: str) -> dict[str, Any]:
-    """The profile with what the settings say in place.
-
-    Args:
-        data: A profile as its file holds it; it is changed.
-        settings: Comma-separated `key=value` pairs, as `Profile.load_named` takes them.
-
-    Raises:
-        Problem: A pair has no value, or its key leads nowhere.
-    """
-    for pair in filter(None, (part.strip() for part in settings.split(","))):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise Problem(f"The setting '{pair}' has no value.", "Write it as key=value.")
-        *parents, leaf = key.strip().split(".")
-        place: Any = data
-        for step in parents:
-            place = _step(place, step, key)
+def _apply_setting(data: dict[str, Any], pair: str) -> None:
+    """Change one key of a profile that has not been validated yet."""
+    key, equals, value = pair.partition("=")
+    if not equals:
+        raise Problem(f"The setting '{pair}' has no value.", "Write it as key=value.")
+    *parents, leaf = key.strip().split(".")
+    place: Any = data
+    for step in parents:
+        items: dict[str, Any] = place if isinstance(place, dict) else {}
         if isinstance(place, list):
-            raise Problem(f"The setting '{key}' replaces a whole item; name one of its keys.")
-        place[leaf] = _value(key, value)
-    return data
-
-
-def _value(key: str, value: str) -> Any:
+            items = {str(index): item for index, item in enumerate(place)}
+            items |= {str(item.get("name")): item for item in place if isinstance(item, dict)}
+        place = items.get(step)
+        if not isinstance(place, dict | list):
+            raise Problem(f"The setting '{key}' does not exist: there is no '{step}'.")
+    if isinstance(place, list):
+        raise Problem(f"The setting '{key}' replaces a whole list item; name one of its keys.")
     try:
-        return yaml.safe_load(value)
+        place[leaf] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise Problem(f"The value of '{key}' is not valid YAML: {value.strip()}.") from error
-
-
-def _step(place: Any, step: str, key: str) -> Any:
-    if isinstance(place, list):
-        for number, item in enumerate(place):
-            if isinstance(item, dict) and step in (str(number), item.get("name")):
-                return item
-    elif isinstance(place, dict) and isinstance(place.get(step), dict | list):
-        return place[step]
-    raise Problem(f"The setting '{key}' does not exist: nothing is called '{step}'.")
-
-
-# what was given is unknown, absent, or in the text already
-_WITHOUT_INPUT = ("extra_forbidden", "missing", "value_error")
-
-
-def validation_message(error: ValidationError) -> str:
-    """What is not valid, and where, in one sentence without its full stop."""
-    return "; ".join(_fault(item) for item in error.errors())
-
-
-def _fault(item: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in item["loc"])
-    what = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        what = "unknown key"
-    if item["type"] not in _WITHOUT_INPUT:
-        what = f"{what} (it is {item['input']!r:.60})"
-    return f"{where}: {what}" if where else what

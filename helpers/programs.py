@@ -1,4 +1,4 @@
-"""Programs and libraries a run uses: where they are, which version, what their absence costs."""
+"""Programs and libraries that a run uses: their path, version, and what is lost without them."""
 
 import os
 import platform
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import sh
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from helpers.errors import Unavailable
 from helpers.paths import ROOT, TOOLS
@@ -20,8 +21,9 @@ from helpers.scenario import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-LOOK_TIMEOUT_S = 20
+ANSWER_TIMEOUT_S = 20
 _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?")
+_REASON = re.compile(r"^ +- (?P<name>\w[\w.-]*)[^#\n]*# (?P<reason>.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class Program:
     Attributes:
         name: Its command.
         stages: The stages that use it.
-        cost: What its absence costs.
-        hint: How to get it where `make setup` cannot.
-        version: Arguments that make it print its version; none where it cannot.
+        cost: What is lost without it.
+        hint: How to get it if `make setup` cannot install it.
+        version: Arguments that make it print its version; empty if it has none.
         required: Whether a rehearsal is incomplete without it.
-        at_least: Oldest version that will do.
+        at_least: Oldest version that works.
     """
 
     name: str
@@ -43,168 +45,139 @@ class Program:
     cost: str
     hint: str
     version: tuple[str, ...] = ("--version",)
-    required: bool = True
-    at_least: tuple[int, ...] = ()
+    required: bool = False
+    at_least: str = ""
 
 
 PROGRAMS = (
-    Program("git", "00", "runs do not know their commit", "your package manager has git"),
+    Program(
+        "git", "00", "runs do not know their commit", "your package manager has git", required=True
+    ),
     Program(
         "tritonserver",
         "03 to 05",
-        "nothing is served, nothing is measured",
+        "no model is served, and nothing is measured",
         "Linux on x86-64 gets it from 'make setup'; elsewhere Docker runs NVIDIA's image",
         version=(),
+        required=True,
     ),
     Program(
         "prometheus",
         "04, 05",
-        "no series of server and machine",
+        "no time series of server and machine",
         "'brew install prometheus', 'conda install prometheus', or a release from prometheus.io",
+        required=True,
     ),
-    Program(
-        "promtool",
-        "04",
-        "rules are not tested",
-        "it comes with Prometheus",
-        required=False,
-    ),
+    Program("promtool", "04", "rules are not tested", "part of Prometheus"),
     Program(
         "helm",
         "02 to 04",
         "charts are not rendered",
         "'brew install helm', 'conda install kubernetes-helm', or helm.sh",
         version=("version", "--short"),
-        required=False,
-        at_least=(3, 14),
+        at_least="3.14",
     ),
     Program(
         "kubectl",
         "01 to 04",
-        "clusters cannot be asked",
+        "clusters cannot be queried",
         "'brew install kubectl', 'conda install kubernetes-client', or kubernetes.io",
         version=("version", "--client"),
-        required=False,
-        at_least=(1, 30),
+        at_least="1.30",
     ),
     Program(
         "terraform",
         "01, 06",
         "no infrastructure is planned or destroyed",
         "'brew install hashicorp/tap/terraform', 'conda install terraform', or hashicorp.com",
-        required=False,
-        at_least=(1, 11),
+        at_least="1.11",
     ),
     Program(
         "checkov",
         "tests",
         "the stack is not scanned for misconfiguration",
-        "'make setup' installs it where Python packages can be had",
-        required=False,
+        "'make setup' installs it if PyPI can be reached",
     ),
-    Program(
-        "docker",
-        "03",
-        "no Triton where its wheel cannot run",
-        "docker.com",
-        required=False,
-    ),
+    Program("docker", "03", "no Triton if its wheel cannot run", "docker.com"),
     Program(
         "buildah",
         "03",
-        "without Docker or podman the image for AWS cannot be built",
-        "'apt install buildah'; docker or podman will do as well",
-        required=False,
+        "the image cannot be built, unless Docker or podman is there",
+        "'apt install buildah', or use Docker or podman",
     ),
     Program(
         "docker-registry",
         "03",
         "a rehearsal pushes no image",
         "Debian and Ubuntu have it; 'make setup' takes it from there",
-        required=False,
     ),
     Program(
         "nvidia-smi",
         "03 to 05",
         "GPU utilisation is absent",
         "NVIDIA's driver brings it, on a machine with a GPU",
-        required=False,
     ),
 )
 
 
 def find(name: str) -> Path | None:
-    """Where a program is: `.tools/bin` first, then PATH; None where it is nowhere."""
-    path = os.pathsep.join([str(TOOLS / "bin"), os.environ.get("PATH", "")])
-    found = shutil.which(name, path=path)
-    return Path(found) if found else None
+    """The path of a program: `.tools/bin` first, then PATH; None if it is not installed."""
+    folders = os.pathsep.join([str(TOOLS / "bin"), os.environ.get("PATH", "")])
+    path = shutil.which(name, path=folders)
+    return Path(path) if path else None
 
 
 def need(name: str) -> Path:
-    """Where a program is.
+    """The path of a program.
 
     Raises:
-        Unavailable: It is nowhere; the sentence names the way to get it.
+        Unavailable: It is not installed; the message says how to get it.
     """
-    found = find(name)
-    if found is None:
-        hint = next((one.hint for one in PROGRAMS if one.name == name), "install it")
+    path = find(name)
+    if path is None:
+        hint = next((program.hint for program in PROGRAMS if program.name == name), "install it")
         raise Unavailable(
-            f"There is no {name} on this machine.", f"Run 'make setup'; else: {hint}."
+            f"There is no {name} on this machine.", f"Run 'make setup'; otherwise: {hint}."
         )
-    return found
+    return path
 
 
 def version(program: Program) -> str:
-    """The version a program prints, such as `1.11.4`; empty where it is absent or prints none."""
-    found = find(program.name)
-    if found is None:
+    """The version a program prints, such as `1.11.4`; empty if it is absent or prints none."""
+    path = find(program.name)
+    if path is None:
         return ""
-    if not program.version:
-        return _wheel_version(found)
+    if not program.version:  # tritonserver prints no version before it serves; its wheel has one
+        wheels = (
+            wheel
+            for folder in path.resolve().parents
+            for wheel in folder.glob("nvidia_pytriton-*.dist-info")
+        )
+        return next((f"wheel {wheel.stem.partition('-')[2]}" for wheel in wheels), "")
     try:
-        said = sh.Command(str(found))(
-            *program.version, _err_to_out=True, _timeout=LOOK_TIMEOUT_S, _ok_code=list(range(256))
+        output = sh.Command(str(path))(
+            *program.version,
+            _err_to_out=True,
+            _timeout=ANSWER_TIMEOUT_S,
+            _ok_code=list(range(256)),
         )
     except (sh.TimeoutException, sh.ForkException):
         return ""
-    match = _VERSION.search(str(said))
+    match = _VERSION.search(str(output))
     return match.group() if match else ""
 
 
-def _wheel_version(program: Path) -> str:
-    """Tritonserver prints no version before it serves; the wheel that carries it has one."""
-    for folder in program.resolve().parents:
-        for found in folder.glob("nvidia_pytriton-*.dist-info"):
-            return f"wheel {found.stem.partition('-')[2]}"
-    return ""
-
-
-def new_enough(program: Program, found: str) -> bool:
-    """Whether a version will do.
-
-    >>> new_enough(Program("x", "", "", "", at_least=(1, 11)), "1.9.8")
-    False
-    """
-    return not program.at_least or tuple(map(int, found.split(".") if found else ())) >= (
-        program.at_least
-    )
-
-
-_REASON = re.compile(r"^ +- (?P<name>\w[\w.-]*)[^#\n]*# (?P<reason>.+)$", re.MULTILINE)
-
-
 class Dependency(Settings):
-    """One program or library.
+    """One program or library, as it was found.
 
     Attributes:
         name: Its command, or its name on PyPI.
         kind: `program` or `library`.
-        found: Whether it is there and new enough.
-        version: Its version; empty where it is absent or says none.
+        found: Whether it is installed and new enough.
+        version: Its version; empty if it is absent or prints none.
         stages: The stages that use it.
         purpose: What is lost without it.
-        hint: How to get it; empty where it is found.
+        hint: How to get it; empty if it is found.
         required: Whether a rehearsal is incomplete without it.
     """
 
@@ -217,9 +190,14 @@ class Dependency(Settings):
     hint: str
     required: bool
 
+    @property
+    def sign(self) -> str:
+        """Its state in one character."""
+        return "✔" if self.found else "✘" if self.required else "–"
+
 
 class Programs(Record, stage="00", name="programs"):
-    """Everything that was looked for.
+    """Every program and library of the workbook.
 
     Attributes:
         platform: Operating system and processor.
@@ -231,105 +209,101 @@ class Programs(Record, stage="00", name="programs"):
 
     @property
     def complete(self) -> bool:
-        """Whether everything is there that a rehearsal needs."""
+        """Whether everything that a rehearsal needs is installed."""
         return not self.missing(required=True)
 
     @property
     def summary(self) -> str:
-        """One sentence: how much is there, and what is not."""
-        found = sum(one.found for one in self.findings)
+        """One sentence: how many are found, and which are missing."""
+        found = sum(dependency.found for dependency in self.findings)
         absent = ", ".join(self.missing(required=True) + self.missing(required=False))
-        return f"{found} of {len(self.findings)} found" + (f"; without {absent}" if absent else "")
+        return f"{found} of {len(self.findings)} found" + (f"; missing: {absent}" if absent else "")
 
     def missing(self, *, required: bool) -> list[str]:
-        """Names of what is needed, or merely of use, and not there."""
-        return [one.name for one in self.findings if not one.found and one.required is required]
+        """Names of what is not found and required, or not found and optional."""
+        absent = [dependency for dependency in self.findings if not dependency.found]
+        return [dependency.name for dependency in absent if dependency.required is required]
 
 
 def examine() -> Programs:
     """Look for every program and library."""
-    programs = [_program(one) for one in PROGRAMS]
-    reasons = _reasons()
-    libraries = [_library(one, reasons) for one in sorted(metadata.requires("gpu-e2e") or [])]
+    # environment.yml is the one place that gives a reason for each library
+    matches = _REASON.finditer((ROOT / "environment.yml").read_text())
+    reasons = {match["name"]: match["reason"] for match in matches}
+    libraries = [Requirement(text).name for text in sorted(metadata.requires("gpu-e2e") or [])]
     return Programs(
         platform=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        findings=(*programs, *libraries),
+        findings=(
+            *(_examine_program(program) for program in PROGRAMS),
+            *(_examine_library(name, reasons.get(name, "")) for name in libraries),
+        ),
+    )
+
+
+def _examine_program(program: Program) -> Dependency:
+    path, installed, hint = find(program.name), version(program), program.hint
+    found = path is not None
+    if found and program.at_least and Version(installed or "0") < Version(program.at_least):
+        found = False
+        hint = f"{installed} is too old, {program.at_least} is needed: {hint}"
+    return Dependency(
+        name=program.name,
+        kind="program",
+        found=found,
+        version=installed,
+        stages=program.stages,
+        purpose=program.cost,
+        hint="" if found else hint,
+        required=program.required,
+    )
+
+
+def _examine_library(name: str, reason: str) -> Dependency:
+    try:
+        installed = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        installed = ""
+    return Dependency(
+        name=name,
+        kind="library",
+        found=bool(installed),
+        version=installed,
+        stages="all",
+        purpose=reason,
+        hint="" if installed else "make setup",
+        required=True,
     )
 
 
 def record(run: Run) -> Programs:
-    """Look for everything, and store what was found with the run."""
+    """Look for everything, and store the result with the run."""
     programs = examine()
     run.save(programs)
     return programs
 
 
 def frame(programs: Programs) -> "pd.DataFrame":
-    """One row a program or library, as people read it."""
+    """One row per program or library."""
     import pandas as pd
 
+    columns = {"": "sign", "name": "name", "version": "version", "stages": "stages"}
+    columns |= {"without it": "purpose", "how to get it": "hint"}
     return pd.DataFrame(
         {
-            "": ["✔" if one.found else "✘" if one.required else "–" for one in programs.findings],
-            "name": [one.name for one in programs.findings],
-            "version": [one.version for one in programs.findings],
-            "stages": [one.stages for one in programs.findings],
-            "without it": [one.purpose for one in programs.findings],
-            "how to get it": [one.hint for one in programs.findings],
+            title: [getattr(row, field) for row in programs.findings]
+            for title, field in columns.items()
         }
     )
 
 
 def print_report() -> int:
-    """Print what was found; returns the exit status: 1 where something needed is missing."""
+    """Print every program and library; returns 1 if a required one is missing, otherwise 0."""
     programs = examine()
     print(programs.platform)
     print(f"{'':<2}{'name':<20}{'version':<16}{'stages':<10}without it")
-    for one in programs.findings:
-        sign = "✔" if one.found else "✘" if one.required else "–"
-        print(f"{sign} {one.name:<20}{one.version:<16}{one.stages:<10}{one.purpose}")
-        if one.hint:
-            print(f"{'':<22}get it: {one.hint}")
+    for row in programs.findings:
+        print(f"{row.sign} {row.name:<20}{row.version:<16}{row.stages:<10}{row.purpose}")
+        if row.hint:
+            print(f"{'':<22}get it: {row.hint}")
     print(programs.summary)
     return 0 if programs.complete else 1
-
-
-def _program(program: Program) -> Dependency:
-    path, installed = find(program.name), version(program)
-    fits = path is not None and new_enough(program, installed)
-    least = ".".join(map(str, program.at_least))
-    old = f"{installed} is too old, {least} is needed: " if path and not fits else ""
-    return Dependency(
-        name=program.name,
-        kind="program",
-        found=fits,
-        version=installed,
-        stages=program.stages,
-        purpose=program.cost,
-        hint="" if fits else f"{old}{program.hint}",
-        required=program.required,
-    )
-
-
-def _library(requirement: str, reasons: dict[str, str]) -> Dependency:
-    name = Requirement(requirement).name
-    try:
-        version = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        version = ""
-    return Dependency(
-        name=name,
-        kind="library",
-        found=bool(version),
-        version=version,
-        stages="all",
-        purpose=reasons.get(name, ""),
-        hint="" if version else "make setup",
-        required=True,
-    )
-
-
-def _reasons() -> dict[str, str]:
-    """Dependency → reason, from the one place that gives them."""
-    text = (ROOT / "environment.yml").read_text()
-    return {match["name"]: match["reason"] for match in _REASON.finditer(text)}

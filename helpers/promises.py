@@ -1,4 +1,4 @@
-"""The promises of the eight stages, and what a run has seen of them."""
+"""The promises of the eight stages, and their status in a run."""
 
 import json
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from helpers.run import Run, now
 
 
 class Status(StrEnum):
-    """How much a claim is worth; shown wherever it is made."""
+    """How strong the evidence for a claim is; shown wherever the claim is made."""
 
     VERIFIED = "VERIFIED"
     REHEARSED = "REHEARSED"
@@ -23,8 +23,8 @@ MEANING = {
     Status.VERIFIED: "seen on AWS",
     Status.REHEARSED: "real component or emulator on this machine",
     Status.STATIC: "rendered and checked, not run",
-    Status.NOT_REHEARSED: "nothing here has shown it; the reason is given",
-    Status.FAILED: "tried, and it did not hold",
+    Status.NOT_REHEARSED: "nothing in this run shows it; the note gives the reason",
+    Status.FAILED: "tested, and it did not hold",
 }
 SHOWN = (Status.VERIFIED, Status.REHEARSED, Status.STATIC)
 
@@ -37,7 +37,7 @@ class Stage:
         number: Two digits, in order.
         name: As in the notebook's file name.
         title: What people read.
-        headless: The promise that is kept when the notebook has run without a person.
+        headless: The promise that a run of the notebook without a person keeps.
     """
 
     number: str
@@ -71,13 +71,13 @@ class Promise:
 
 @dataclass(frozen=True, repr=False)
 class Tick:
-    """What a run says about a promise.
+    """The status of a promise in a run.
 
     Attributes:
-        status: How much the claim is worth.
+        status: How strong the evidence is.
         evidence: A file of the run that shows it, relative to the run's folder.
-        note: What was seen, or why it was not.
-        at: When, UTC; empty where nothing was tried.
+        note: What was observed, or why nothing was.
+        at: When, UTC; empty if the promise was not tested.
     """
 
     status: Status
@@ -145,8 +145,6 @@ PROMISES = (
     Promise("07.html", "Every notebook is exported to HTML, with one page over all"),
 )
 
-_BY_ID = {promise.id: promise for promise in PROMISES}
-
 
 def stage(number: str) -> Stage:
     """The stage with this number, such as `"03"`.
@@ -154,11 +152,10 @@ def stage(number: str) -> Stage:
     Raises:
         Problem: There is no such stage.
     """
-    for candidate in STAGES:
-        if candidate.number == number:
-            return candidate
-    numbers = ", ".join(candidate.number for candidate in STAGES)
-    raise Problem(f"Stage '{number}' does not exist.", f"Choose one of: {numbers}.")
+    stages = {stage.number: stage for stage in STAGES}
+    if number not in stages:
+        raise Problem(f"Stage '{number}' does not exist.", f"Choose one of: {', '.join(stages)}.")
+    return stages[number]
 
 
 def promises(number: str = "") -> tuple[Promise, ...]:
@@ -167,21 +164,22 @@ def promises(number: str = "") -> tuple[Promise, ...]:
 
 
 def tick(run: Run, promise_id: str, status: Status, *, evidence: str = "", note: str = "") -> Tick:
-    """Say what a run has seen of a promise; a later tick replaces an earlier one.
+    """Store the status of a promise; a later tick replaces an earlier one.
 
     Args:
-        run: The run that saw it.
+        run: The run that observed it.
         promise_id: Which promise.
-        status: How much the claim is worth.
-        evidence: The run's file that shows it; required for every status but NOT REHEARSED
+        status: How strong the evidence is.
+        evidence: The run's file that shows it; required for every status except NOT REHEARSED
             and FAILED.
-        note: What was seen, or why it was not.
+        note: What was observed, or why nothing was.
 
     Raises:
-        ValueError: No such promise, no evidence, or a status the target cannot have.
+        ValueError: The promise is unknown, the evidence is missing, or the target cannot have
+            this status.
     """
-    if promise_id not in _BY_ID:
-        raise ValueError(f"no promise is called {promise_id!r}")
+    if not any(promise.id == promise_id for promise in PROMISES):
+        raise ValueError(f"there is no promise {promise_id!r}")
     positive = status not in (Status.NOT_REHEARSED, Status.FAILED)
     if positive and not (evidence and (run.folder / evidence).exists()):
         raise ValueError(f"{promise_id}: the evidence {evidence!r} is not in the run")
@@ -189,62 +187,55 @@ def tick(run: Run, promise_id: str, status: Status, *, evidence: str = "", note:
         raise ValueError(f"{promise_id}: {status} needs a reason")
     if status is Status.VERIFIED and run.profile.target != "aws":
         raise ValueError(f"{promise_id}: only a run on AWS can be VERIFIED")
-    made = Tick(status, evidence, note, now())
-    stored = _stored(run) | {promise_id: made}
-    text = json.dumps({name: asdict(one) for name, one in stored.items()}, indent=2)
-    run.write("checklist.json", text + "\n")
-    return made
+    new = Tick(status, evidence, note, now())
+    checklist = {name: asdict(tick) for name, tick in (_stored(run) | {promise_id: new}).items()}
+    run.write("checklist.json", json.dumps(checklist, indent=2) + "\n")
+    return new
 
 
 def claim(
     run: Run, promise_id: str, *, holds: bool, evidence: str, note: str, absent: str = ""
 ) -> Tick:
-    """Tick a promise that the run has tried: VERIFIED on AWS, REHEARSED here, or FAILED.
+    """Tick a promise that the run has tested: VERIFIED on AWS, REHEARSED here, or FAILED.
 
     Args:
-        run: The run that saw it.
+        run: The run that tested it.
         promise_id: Which promise.
-        holds: Whether what was seen is what was promised.
+        holds: Whether the promise was kept.
         evidence: The run's file that shows it.
-        note: What was seen.
-        absent: Why nothing here can show it (then it is NOT REHEARSED); empty where it can.
+        note: What was observed.
+        absent: Why nothing here can show it (the status is then NOT REHEARSED); empty otherwise.
     """
     if absent:
         return tick(run, promise_id, Status.NOT_REHEARSED, evidence=evidence, note=absent)
-    seen = Status.VERIFIED if run.profile.target == "aws" else Status.REHEARSED
-    return tick(run, promise_id, seen if holds else Status.FAILED, evidence=evidence, note=note)
+    kept = Status.VERIFIED if run.profile.target == "aws" else Status.REHEARSED
+    return tick(run, promise_id, kept if holds else Status.FAILED, evidence=evidence, note=note)
 
 
 def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:
-    """Every promise (of one stage) with what the run says about it."""
+    """Every promise (of one stage) with its status in the run."""
     stored = _stored(run)
-    return {promise: stored.get(promise.id, _untried(promise)) for promise in promises(number)}
+    return {promise: stored.get(promise.id, _untested(promise)) for promise in promises(number)}
 
 
 def overall_status(ticked: Iterable[Tick]) -> Status:
-    """The status of a run: FAILED where anything failed, VERIFIED where all it showed is.
+    """The status of a run: FAILED if any promise failed, otherwise the weakest one it showed.
 
-    Promises that nothing could show do not lower it; they are counted beside it.
+    Promises that nothing could show do not lower it; they are counted separately.
     """
-    statuses = {one.status for one in ticked}
-    if Status.FAILED in statuses:
-        return Status.FAILED
-    for status in (Status.REHEARSED, Status.STATIC, Status.VERIFIED):
-        if status in statuses:
-            return status
-    return Status.NOT_REHEARSED
+    statuses = {tick.status for tick in ticked}
+    weakest_first = (Status.FAILED, Status.REHEARSED, Status.STATIC, Status.VERIFIED)
+    return next((status for status in weakest_first if status in statuses), Status.NOT_REHEARSED)
 
 
-def _untried(promise: Promise) -> Tick:
+def _untested(promise: Promise) -> Tick:
     return Tick(Status.NOT_REHEARSED, note=f"stage {promise.stage} has not shown it in this run")
 
 
 def _stored(run: Run) -> dict[str, Tick]:
     path = run.folder / "checklist.json"
-    if not path.is_file():
-        return {}
-    stored = json.loads(path.read_text())
+    checklist = json.loads(path.read_text()) if path.is_file() else {}
     return {
-        name: Tick(Status(one["status"]), one["evidence"], one["note"], one["at"])
-        for name, one in stored.items()
+        name: Tick(Status(tick["status"]), tick["evidence"], tick["note"], tick["at"])
+        for name, tick in checklist.items()
     }

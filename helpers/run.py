@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,8 +17,15 @@ from helpers.errors import Problem
 from helpers.paths import OUTPUTS, ROOT
 from helpers.profile import Profile
 
-if TYPE_CHECKING:  # slow to import, and a run without tables does without
+if TYPE_CHECKING:  # slow to import, and a run without tables does not need it
     import pandas as pd
+
+MANIFEST_LIBRARIES = (
+    "torch", "onnx", "onnxruntime", "tritonclient", "numpy", "pandas", "papermill",
+)  # fmt: skip
+# the code that measures is fixed when a run begins; the code that draws, when evidence is drawn
+MEASURES = ("helpers/load", "helpers/serving", "model", "profiles/rehearsal.yaml")
+DRAWS = ("helpers/evidence", "helpers/style.py")
 
 
 class Record(BaseModel):
@@ -39,24 +45,11 @@ class Record(BaseModel):
 
     @classmethod
     def path(cls) -> str:
-        """Where the record lies, relative to the run's folder."""
+        """The record's file, relative to the run's folder."""
         return f"records/{cls.stage}/{cls.name}.json"
 
 
 R = TypeVar("R", bound=Record)
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-    temporary.replace(path)
 
 
 class Run:
@@ -78,30 +71,39 @@ class Run:
 
     @property
     def mark(self) -> str:
-        """What its processes carry in their environment: unique on this machine."""
+        """The value that the run's processes carry in their environment; unique here."""
         return str(self.folder.resolve())
 
     @classmethod
     def create(cls, profile: Profile, outputs: Path = OUTPUTS) -> Self:
         """Begin a run: a new folder with its profile and manifest."""
+        outputs.mkdir(parents=True, exist_ok=True)
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%MZ}-{profile.name}"
-        folder = _new_folder(outputs, stamp)
+        for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+            folder = outputs / f"{stamp}{suffix}"
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                continue
+        else:
+            raise Problem(f"{outputs} has 99 runs of this minute.", "Remove some, or wait.")
         run = cls(folder, profile)
         run.write("profile.yaml", profile.dump())
-        run.write(
-            "manifest.json",
-            _pretty(
-                {
-                    "run_id": run.run_id,
-                    "target": profile.target,
-                    "profile": profile.name,
-                    "profile_sha256": profile.digest(),
-                    "started": now(),
-                    "ended": None,
-                    **_origin(),
-                }
-            ),
-        )
+        manifest = {
+            "run_id": run.run_id,
+            "target": profile.target,
+            "profile": profile.name,
+            "profile_sha256": profile.digest(),
+            "started": now(),
+            "ended": None,
+            "git": _git_state(),
+            "measured_by": measuring_code(),
+            "machine": _machine(),
+            "python": platform.python_version(),
+            "versions": {name: metadata.version(name) for name in MANIFEST_LIBRARIES},
+        }
+        run.write("manifest.json", json.dumps(manifest, indent=2) + "\n")
         return run
 
     @classmethod
@@ -133,23 +135,31 @@ class Run:
         return path
 
     def manifest(self) -> dict[str, Any]:
-        """What the run is: target, commit, versions, digests, start and end."""
-        manifest: dict[str, Any] = _read_json(self.folder / "manifest.json")
+        """The run's target, commit, versions, digests, start and end."""
+        path = self.folder / "manifest.json"
+        try:
+            manifest: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise Problem(f"manifest.json of run {self.run_id} cannot be read: {error}.") from error
         return manifest
 
     def note(self, **facts: Any) -> None:
         """Add facts to the manifest."""
-        self.write("manifest.json", _pretty(self.manifest() | facts))
+        self.write("manifest.json", json.dumps(self.manifest() | facts, indent=2) + "\n")
+
+    def end(self) -> None:
+        """Close the run: it is not continued by default any more."""
+        self.note(ended=now())
 
     def save(self, record: Record) -> Path:
-        """Store a record at its place, replacing an earlier one."""
+        """Store a record in its file, replacing an earlier one."""
         return self.write(record.path(), record.model_dump_json(indent=2) + "\n")
 
     def load(self, kind: type[R]) -> R:
         """Read a record back.
 
         Raises:
-            Problem: The run has no such record, or it does not fit this version's schema.
+            Problem: The run has no such record, or it does not match this version's schema.
         """
         path = self.folder / kind.path()
         if not path.is_file():
@@ -161,16 +171,16 @@ class Run:
         except ValidationError as error:
             raise Problem(
                 f"{kind.path()} of run {self.run_id} cannot be read: "
-                f"{error.error_count()} fields do not fit.",
+                f"{error.error_count()} fields do not match.",
                 f"Run stage {kind.stage} again.",
             ) from error
 
     def find(self, kind: type[R]) -> R | None:
-        """Read a record back, or None where the run has none."""
+        """Read a record back, or None if the run has none."""
         return self.load(kind) if (self.folder / kind.path()).is_file() else None
 
     def readable(self, kind: type[R]) -> R | None:
-        """Read a record back, or None also where it does not fit this version's schema."""
+        """Read a record back, or None if it is missing or does not match this version's schema."""
         try:
             return self.find(kind)
         except Problem:
@@ -200,20 +210,14 @@ class Run:
         return pd.read_parquet(path, columns=columns)
 
     def event(self, kind: str, stage: str = "", **details: Any) -> None:
-        """Append what happened, and when, to `events.jsonl`."""
-        append_line(
-            self.folder / "events.jsonl",
-            json.dumps({"at": now(), "kind": kind, "stage": stage, **details}),
-        )
+        """Append an event, with the time, to `events.jsonl`."""
+        event = {"at": now(), "kind": kind, "stage": stage, **details}
+        append_line(self.folder / "events.jsonl", json.dumps(event))
 
     def events(self, kind: str = "") -> list[dict[str, Any]]:
-        """What happened, oldest first; only events of `kind` where it is given."""
-        happened = read_lines(self.folder / "events.jsonl")
-        return [event for event in happened if kind in ("", event["kind"])]
-
-    def end(self) -> None:
-        """Close the run: it is not continued by default any more."""
-        self.note(ended=now())
+        """The run's events, oldest first; only those of one kind if it is given."""
+        events = read_lines(self.folder / "events.jsonl")
+        return [event for event in events if kind in ("", event["kind"])]
 
 
 def run_folders(outputs: Path = OUTPUTS) -> list[Path]:
@@ -221,126 +225,83 @@ def run_folders(outputs: Path = OUTPUTS) -> list[Path]:
     return sorted(path.parent for path in outputs.glob("*/manifest.json"))
 
 
-def _new_folder(outputs: Path, stamp: str) -> Path:
-    outputs.mkdir(parents=True, exist_ok=True)
-    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
-        folder = outputs / f"{stamp}{suffix}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise Problem(f"{outputs} holds 99 runs of this minute.", "Remove some, or wait a minute.")
+def now() -> str:
+    """The time in UTC, ISO 8601, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise Problem(f"{path.name} of run {path.parent.name} cannot be read: {error}.") from error
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2) + "\n"
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    temporary.replace(path)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line in a single write, mending a torn last line first."""
+    """Append one line in a single write; a torn last line is ended first."""
     with path.open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
         torn = False
-        if size:
+        if size := file.seek(0, os.SEEK_END):
             file.seek(size - 1)
             torn = file.read(1) != b"\n"
         file.write(("\n" if torn else "").encode() + line.encode() + b"\n")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a log of JSON lines; what a kill tore is left out."""
-    if not path.is_file():
-        return []
-    return list(_whole_lines(path.read_text(errors="replace").splitlines()))
-
-
-def _whole_lines(lines: list[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
+    """Read a log of JSON lines; a line that a kill has torn is left out."""
+    values = []
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
         try:
             value = json.loads(line)
         except json.JSONDecodeError:
             continue
         if isinstance(value, dict):
-            yield value
+            values.append(value)
+    return values
 
 
-VERSIONS_OF = ("torch", "onnx", "onnxruntime", "tritonclient", "numpy", "pandas", "papermill")
+def measuring_code() -> str:
+    """SHA-256 of all code that affects the figures of a rehearsal."""
+    return _code_digest(MEASURES)
 
 
-def _origin() -> dict[str, Any]:
-    """What a manifest says of it."""
-    return {
-        "git": _git_state(),
-        "measured_by": measuring_code(),
-        "machine": _machine(),
-        "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in VERSIONS_OF},
-    }
+def drawing_code() -> str:
+    """SHA-256 of all code that affects its pictures and pages."""
+    return _code_digest(DRAWS)
+
+
+def _code_digest(places: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for place in places:
+        path = ROOT / place
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(str(file.relative_to(ROOT)).encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _git_state() -> dict[str, Any]:
-    def ask(*arguments: str) -> str:
+    def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return {"commit": ask("rev-parse", "HEAD"), "clean": not ask("status", "--porcelain")}
+        return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain")}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "clean": None}
 
 
 def _machine() -> dict[str, Any]:
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": psutil.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30),
-    }
-
-
-def _processor() -> str:
-    """The processor's name; Linux tells it in a file only."""
-    try:
+    try:  # only this file has the processor's name on Linux
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
-
-
-# what measures is fixed when a run begins; what draws, when its evidence is drawn
-MEASURES = ("helpers/load", "helpers/serving", "model", "profiles/rehearsal.yaml")
-DRAWS = ("helpers/evidence", "helpers/style.py")
-
-
-def measuring_code() -> str:
-    """SHA-256 of everything that decides about the figures of a rehearsal."""
-    return _digest(MEASURES)
-
-
-def drawing_code() -> str:
-    """SHA-256 of everything that decides about its pictures and pages."""
-    return _digest(DRAWS)
-
-
-def _digest(places: tuple[str, ...]) -> str:
-    total = hashlib.sha256()
-    for path in _files(places):
-        total.update(str(path.relative_to(ROOT)).encode())
-        total.update(path.read_bytes())
-    return total.hexdigest()
-
-
-def _files(places: tuple[str, ...]) -> Iterator[Path]:
-    for place in places:
-        path = ROOT / place
-        found = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (one for one in found if one.is_file() and "__pycache__" not in one.parts)
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": names[0] if names else platform.processor() or "unknown processor",
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+    }

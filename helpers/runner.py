@@ -14,7 +14,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from helpers import load, processes, promises
+from helpers import load, processes, promises, watcher
 from helpers.errors import Problem, Unavailable
 from helpers.evidence import page
 from helpers.paths import NOTEBOOKS
@@ -24,7 +24,7 @@ from helpers.run import Run
 TEARDOWN, EVIDENCE = "06", "07"
 FAILED, INTERRUPTED = 1, 130
 LOCK = "workbook.lock"
-# sockets that only this user can open, where the default is a port of this machine
+# sockets that only this user can open; the default is a port of this machine
 KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
 
@@ -34,7 +34,7 @@ class Outcome:
 
     Attributes:
         code: Exit status: 0, 1 (a stage failed) or 130 (interrupted).
-        reason: What failed, one sentence; empty where nothing did.
+        reason: What failed, one sentence; empty after success.
     """
 
     code: int = 0
@@ -52,16 +52,20 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
     Returns:
         How it ended; the first failure counts.
     """
-    work = [one for one in stages if one.number not in (TEARDOWN, EVIDENCE)]
-    ending = {one.number: one for one in stages if one.number in (TEARDOWN, EVIDENCE)}
+    ending = {stage.number: stage for stage in stages if stage.number in (TEARDOWN, EVIDENCE)}
+    outcome = Outcome()
     with _owned(run, keep=keep):
-        outcome = _sequence(run, work)
-        outcome = _attempt(run, ending.get(TEARDOWN), outcome)
+        for stage in stages:
+            if stage.number not in ending and not outcome.code:
+                outcome = _run_stage(run, stage)
+        if TEARDOWN in ending:
+            outcome = _first_failure(outcome, _run_stage(run, ending[TEARDOWN]))
         if not keep:
             for name in processes.down(run):
                 print(f"Stopped {name}.")
             load.recover(run)
-        outcome = _attempt(run, ending.get(EVIDENCE), outcome)
+        if EVIDENCE in ending:
+            outcome = _first_failure(outcome, _run_stage(run, ending[EVIDENCE]))
         if not keep:
             processes.down(run)
             run.end()
@@ -70,62 +74,56 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
 
 
 def unfinished(run: Run) -> list[Stage]:
-    """The stages from the first on that has begun and not ended well; all, where none has begun.
+    """The stages to resume: from the first that began and did not end well; all, if none began.
 
-    Stages that the run was told to leave out before (`--from`) are not caught up on.
+    Stages that the run left out on purpose before (`--from`) stay left out.
     """
     ended: dict[str, bool] = {}
     for event in run.events():
         if event["kind"] in ("stage-start", "stage-failed", "stage-end"):
             ended[event["stage"]] = event["kind"] == "stage-end"
-    begun = dropwhile(lambda one: ended and one.number not in ended, promises.STAGES)
-    return list(dropwhile(lambda one: ended.get(one.number, False), begun))
+    begun = dropwhile(lambda stage: ended and stage.number not in ended, promises.STAGES)
+    return list(dropwhile(lambda stage: ended.get(stage.number, False), begun))
 
 
-def _sequence(run: Run, stages: list[Stage]) -> Outcome:
-    for one in stages:
-        outcome = _attempt(run, one, Outcome())
-        if outcome.code:
-            return outcome
-    return Outcome()
+def _first_failure(earlier: Outcome, later: Outcome) -> Outcome:
+    return earlier if earlier.code else later
 
 
-def _attempt(run: Run, one: Stage | None, earlier: Outcome) -> Outcome:
-    if one is None:
-        return earlier
-    print(f"\n── {one.number} {one.title} ──", flush=True)
+def _run_stage(run: Run, stage: Stage) -> Outcome:
+    print(f"\n── {stage.number} {stage.title} ──", flush=True)
     try:
-        _execute(run, one)
+        _execute_notebook(run, stage)
     except KeyboardInterrupt:
-        outcome = Outcome(INTERRUPTED, f"Stage {one.number} was interrupted.")
-    except (PapermillExecutionError, DeadKernelError, Problem) as error:
-        if isinstance(error, PapermillExecutionError) and error.ename == Unavailable.__name__:
-            return _pass_over(run, one, error.evalue, earlier)
-        outcome = Outcome(FAILED, f"Stage {one.number} failed: {_sentence(error)}")
+        outcome = Outcome(INTERRUPTED, f"Stage {stage.number} was interrupted.")
+    except PapermillExecutionError as error:
+        if error.ename == Unavailable.__name__:
+            _skip(run, stage, error.evalue)
+            return Outcome()
+        kind = "" if error.ename == Problem.__name__ else f"{error.ename}: "
+        outcome = Outcome(FAILED, f"Stage {stage.number} failed: {kind}{error.evalue}")
+    except DeadKernelError:
+        outcome = Outcome(FAILED, f"Stage {stage.number} failed: the notebook's kernel was killed.")
+    except Problem as error:
+        outcome = Outcome(FAILED, f"Stage {stage.number} failed: {error}")
     else:
-        _claim_headless(run, one)
-        return earlier
-    run.event("stage-failed", stage=one.number, reason=outcome.reason)
+        if stage.headless:
+            executed, note = (
+                f"notebooks/{stage.notebook}",
+                "executed by papermill from start to end",
+            )
+            promises.claim(run, stage.headless, holds=True, evidence=executed, note=note)
+        return Outcome()
+    run.event("stage-failed", stage=stage.number, reason=outcome.reason)
     print(outcome.reason, file=sys.stderr, flush=True)
-    return earlier if earlier.code else outcome
+    return outcome
 
 
-def _pass_over(run: Run, one: Stage, reason: str, earlier: Outcome) -> Outcome:
-    """A stage that this machine cannot have is not rehearsed; the others go on."""
-    for promise, tick in promises.ticks(run, one.number).items():
-        if not tick.at:
-            promises.tick(run, promise.id, Status.NOT_REHEARSED, note=reason)
-    run.event("stage-end", stage=one.number, not_rehearsed=reason)
-    print(f"Stage {one.number} is NOT REHEARSED: {reason}", flush=True)
-    return earlier
-
-
-def _execute(run: Run, one: Stage) -> None:
-    source = NOTEBOOKS / one.notebook
-    output = run.folder / "notebooks" / one.notebook
+def _execute_notebook(run: Run, stage: Stage) -> None:
+    output = run.folder / "notebooks" / stage.notebook
     output.parent.mkdir(exist_ok=True)
     papermill.execute_notebook(
-        source,
+        NOTEBOOKS / stage.notebook,
         output,
         parameters={"profile": run.profile.name, "run_id": run.run_id},
         kernel_name="python3",
@@ -138,30 +136,24 @@ def _execute(run: Run, one: Stage) -> None:
     )
 
 
-def _claim_headless(run: Run, one: Stage) -> None:
-    if one.headless:
-        executed, note = f"notebooks/{one.notebook}", "executed by papermill from start to end"
-        promises.claim(run, one.headless, holds=True, evidence=executed, note=note)
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, PapermillExecutionError):
-        kind = "" if error.ename == "Problem" else f"{error.ename}: "
-        return f"{kind}{error.evalue}"
-    if isinstance(error, DeadKernelError):
-        return "the notebook's kernel was killed."
-    return str(error)
+def _skip(run: Run, stage: Stage, reason: str) -> None:
+    """A stage that this machine cannot run is NOT REHEARSED; the run continues."""
+    for promise, tick in promises.ticks(run, stage.number).items():
+        if not tick.at:
+            promises.tick(run, promise.id, Status.NOT_REHEARSED, note=reason)
+    run.event("stage-end", stage=stage.number, not_rehearsed=reason)
+    print(f"Stage {stage.number} is NOT REHEARSED: {reason}", flush=True)
 
 
 @contextmanager
 def _owned(run: Run, *, keep: bool) -> Iterator[None]:
-    """Tie the run's processes to this one, and turn every polite signal into an interrupt.
+    """Tie the run's processes to this one, and turn SIGTERM and SIGHUP into an interrupt.
 
-    What is to be kept is not tied: it lives until `workbook down`, or until its time is over.
+    With `keep` they are not tied: they live until `workbook down` or until their time is up.
     """
     lock = run.folder / LOCK  # beside the manifest, whose hash is part of the evidence
     holder = lock.read_text() if lock.is_file() else ""
-    if holder and processes.owner_is_alive(holder):
+    if holder and watcher.owner_is_alive(holder):
         raise Problem(
             f"Run {run.run_id} is being run by process {holder.partition(':')[0]}.",
             f"Wait for it, or stop it with: workbook down {run.run_id}",
@@ -169,12 +161,14 @@ def _owned(run: Run, *, keep: bool) -> Iterator[None]:
     mark = processes.owner_mark(os.getpid())
     run.write(LOCK, mark)
     os.environ |= {processes.MARK: run.mark, processes.OWNER: "" if keep else mark}
-    before = {one: signal.signal(one, _interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
+    before = {
+        number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         for name in (processes.MARK, processes.OWNER):
             os.environ.pop(name, None)
         lock.unlink(missing_ok=True)

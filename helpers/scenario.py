@@ -1,4 +1,4 @@
-"""Load scenarios, targets and limits as data: what is sent, and what the run is judged by."""
+"""Load scenarios and KPI targets as data: what is sent, and what the run is judged by."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -27,7 +27,7 @@ class _Timed(_Phase):
     @model_validator(mode="before")
     @classmethod
     def _count_or_duration(cls, data: Any) -> Any:
-        """`count` requests instead of a duration: as long as they take at `rate`."""
+        """Accept `count` requests instead of a duration: the time they take at `rate`."""
         if isinstance(data, dict) and "count" in data:
             data = dict(data)
             count = TypeAdapter(Count).validate_python(data.pop("count"))
@@ -71,7 +71,7 @@ class Spike(_Phase):
 
 
 class Burst(_Phase):
-    """`count` requests at the same instant, then nothing until `duration_s` is over."""
+    """`count` requests at the same instant, then no more until `duration_s` is over."""
 
     arrivals: Literal["burst"]
     count: Count
@@ -79,7 +79,7 @@ class Burst(_Phase):
 
 
 class Closed(_Phase):
-    """`concurrency` clients that send the next request when the last is answered."""
+    """`concurrency` clients that each send the next request when the last one is answered."""
 
     arrivals: Literal["closed"]
     concurrency: Annotated[int, Field(gt=0, le=4096)]
@@ -92,12 +92,12 @@ Phase = Annotated[
 
 
 class Stop(Settings):
-    """When a scenario ends early, judged once a second over the last five seconds.
+    """When a scenario ends early; checked once a second over the last five seconds.
 
     Attributes:
-        errors_pct: More than this share of the answers were errors, per cent.
-        p99_ms: The 99th percentile of the latency was above this, milliseconds.
-        in_flight: More requests than this had no answer yet.
+        errors_pct: Stop if a larger share of the responses are errors, per cent.
+        p99_ms: Stop if the 99th percentile of the latency is higher, milliseconds.
+        in_flight: Stop if more requests are waiting for a response.
     """
 
     errors_pct: Annotated[float, Field(gt=0, le=100)] | None = None
@@ -106,21 +106,21 @@ class Stop(Settings):
 
 
 class Scenario(Settings):
-    """A named list of phases fired at one model.
+    """A named list of load phases against one model.
 
     Attributes:
-        name: How the scenario is called in tables, events and charts.
-        phases: Played one after the other.
+        name: The scenario's name in tables, events and charts.
+        phases: Run one after the other.
         model: The served model's name.
-        protocol: `http` (HTTP/1.1, KServe v2 with binary tensors), `https` (the same, and an
-            endpoint without TLS is refused) or `grpc` (secured where the endpoint is).
+        protocol: `http` (HTTP/1.1, KServe v2 with binary tensors), `https` (the same; an
+            endpoint without TLS is refused) or `grpc` (with TLS if the endpoint has it).
         batch: Images per request.
-        inputs: How many different inputs are cycled through.
-        payload: What they hold: `random` (as normalised images are distributed) or `zeros`.
-        timeout_s: A request without an answer after this long is a time-out error.
-        seed: Seeds arrivals and inputs; the same seed gives the same schedule.
-        workers: Processes that share the arrivals, each on a core of its own.
-        stop: When to end early; never where left out.
+        inputs: Number of different inputs, sent in rotation.
+        payload: Their content: `random` (distributed like normalised images) or `zeros`.
+        timeout_s: A request without a response after this time is a time-out error.
+        seed: Seed of arrivals and inputs; the same seed gives the same schedule.
+        workers: Processes that share the arrivals, each on its own core.
+        stop: When to end early; by default never.
     """
 
     name: Name
@@ -154,14 +154,14 @@ class Kpis(Settings):
     """What the run is judged by. Latencies, error rate and cost are upper limits.
 
     Attributes:
-        scenario: The scenario whose figures are held against the targets.
+        scenario: The scenario whose figures are compared with the targets.
         p50_ms: Median latency from the intended send time, milliseconds.
         p95_ms: 95th percentile of the same, milliseconds.
         p99_ms: 99th percentile of the same, milliseconds.
-        throughput_rps: Least successful requests per second.
-        error_rate_pct: Share of requests without a good answer, per cent.
-        gpu_utilisation_pct: Least mean GPU utilisation while under load, per cent.
-        cost_usd: Most a session may cost, US dollars.
+        throughput_rps: Minimum of successful requests per second.
+        error_rate_pct: Share of requests without a correct response, per cent.
+        gpu_utilisation_pct: Minimum mean GPU utilisation under load, per cent.
+        cost_usd: Maximum cost of a session, US dollars.
     """
 
     scenario: Name
@@ -175,12 +175,12 @@ class Kpis(Settings):
 
 
 class CapacitySearch(Settings):
-    """How the highest rate is searched that holds the P99 target.
+    """How to search for the highest rate that meets the P99 target.
 
     Attributes:
-        rate: Where to begin, requests per second.
-        max_rate: Where to stop, should the server hold even that.
-        precision: How narrow the bracket becomes, as a share of the rate.
+        rate: First rate, requests per second.
+        max_rate: Highest rate to try.
+        precision: Final width of the bracket, as a share of the rate.
     """
 
     rate: Rate = 50.0
@@ -189,15 +189,15 @@ class CapacitySearch(Settings):
 
 
 class LoadSettings(Settings):
-    """The scenarios, in the order they are fired.
+    """The load of stage 05.
 
     Attributes:
-        scenarios: What is fired.
-        capacity: How the capacity is searched afterwards, with the model and protocol of the
-            scenario that the targets are held against; None leaves it out.
-        max_connections: Most HTTP connections at a time.
-        control: Where from is fired: `embedded` is this machine; `cluster` is pods on the
-            cluster's CPU nodes, one for each of a scenario's workers, straight at Triton's Service.
+        scenarios: The scenarios, in the order they run.
+        capacity: How to search for the capacity, with the model and protocol of the scenario
+            that the KPIs use; None skips the search.
+        max_connections: Maximum number of HTTP connections.
+        control: Where the load comes from: `embedded` is this machine; `cluster` is one pod per
+            worker on the cluster's CPU nodes, which sends directly to Triton's Service.
     """
 
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""The one look of every figure, and how it is kept and shown."""
+"""The style of every figure, and how figures are saved and shown."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -30,7 +30,7 @@ DPI = 110
 FIGURES = "evidence/figures"
 LABEL_GAP = 14 / 72  # inches between the middles of two labels beside one another
 
-_LOOK = {
+_THEME = {
     "font.size": 10,
     "axes.titlesize": 11.5,
     "axes.titleweight": "bold",
@@ -50,10 +50,19 @@ _LOOK = {
     "svg.fonttype": "none",
     "svg.hashsalt": "gpu-e2e",
 }
+_WATERMARK: dict[str, Any] = {
+    "ha": "center",
+    "va": "center",
+    "rotation": 18,
+    "fontsize": 52,
+    "fontweight": "bold",
+    "alpha": 0.07,
+    "zorder": 10,
+}
 
 
 class LineLabel(NamedTuple):
-    """What is written at the right end of a line: at which height, what, in which colour."""
+    """A label at the right end of a line: its height in data, text and colour."""
 
     y: float
     text: str
@@ -62,78 +71,65 @@ class LineLabel(NamedTuple):
 
 def theme() -> AbstractContextManager[None]:
     """Matplotlib's settings while a figure is drawn."""
-    context: AbstractContextManager[None] = mpl.rc_context(_LOOK)  # type: ignore[arg-type]
+    context: AbstractContextManager[None] = mpl.rc_context(_THEME)  # type: ignore[arg-type]
     return context
 
 
 def panels(count: int, *, height: float, share_x: bool) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with panels one below the other.
-
-    Args:
-        count: How many.
-        height: Of each, inches.
-        share_x: Whether they have one horizontal axis.
-    """
-    figure, axes = plt.subplots(
-        count, 1, figsize=(WIDTH_IN, height * count + 0.4), sharex=share_x, squeeze=False
-    )
+    """A figure with panels of `height` inches each, one below the other."""
+    size = (WIDTH_IN, height * count + 0.4)
+    figure, axes = plt.subplots(count, 1, figsize=size, sharex=share_x, squeeze=False)
     return figure, list(axes[:, 0])
 
 
 def canvas(width: float, height: float) -> Figure:
-    """An empty figure, for layouts that are no column of panels.
-
-    Args:
-        width: Inches.
-        height: Inches.
-    """
+    """An empty figure of this size in inches, without automatic layout."""
     figure = plt.figure(figsize=(width, height))
     figure.set_layout_engine("none")
     return figure
 
 
 def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURES) -> None:
-    """Watermark a figure, keep it as PNG and SVG with its text, and show it in a notebook.
+    """Watermark a figure, save it as PNG and SVG with its description, and show it in a notebook.
 
     Args:
         run: The run it belongs to.
-        figure: What was drawn.
-        name: Of the files.
-        alt: What the picture says, for those who cannot see it.
+        figure: The figure; it is closed.
+        name: Name of the files, without suffix.
+        alt: The description, for readers who cannot see the picture.
         place: The run's folder that the files go to.
     """
-    folder = run.folder / place
-    folder.mkdir(parents=True, exist_ok=True)
-    save(figure, folder / name, [run])
+    path = run.folder / place / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(figure, path, [run])
     run.write(f"{place}/{name}.txt", alt + "\n")
     if get_ipython() is not None:
-        shown = Image(data=(folder / f"{name}.png").read_bytes())
-        display(shown, metadata={"image/png": {"alt": alt}})
+        display(Image(filename=f"{path}.png"), metadata={"image/png": {"alt": alt}})
 
 
 def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:
-    """Write a figure as PNG and SVG, watermarked where a rehearsal's figures are in it.
+    """Write a figure as PNG and SVG; it is watermarked if it shows figures of a rehearsal.
 
     Args:
-        figure: What was drawn; it is closed.
-        path: Of the files, without ending.
-        runs: Whose figures it shows.
+        figure: The figure; it is closed.
+        path: Path of the files, without suffix.
+        runs: The runs whose figures it shows.
     """
     if any(run.profile.target == "rehearsal" for run in runs):
-        _watermark(figure)
-    for ending, options in (("png", {"dpi": DPI}), ("svg", {"metadata": {"Date": None}})):
-        figure.savefig(path.with_name(f"{path.name}.{ending}"), **options)
+        figure.text(0.5, 0.5, "REHEARSAL", **_WATERMARK)
+    figure.savefig(path.with_name(f"{path.name}.png"), dpi=DPI)
+    figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})
     plt.close(figure)
 
 
 def mark_event(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
-    """Mark an event on the horizontal axis.
+    """Mark an event with a vertical line.
 
     Args:
         axes: Where.
-        at: The event's place, in data.
+        at: The event's place on the horizontal axis, in data.
         text: Its name.
-        row: The line of text, from the top, that the name stands in; neighbours take turns.
+        row: The line of text, from the top, for the name; neighbours take different rows.
     """
     axes.axvline(at, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
     axes.annotate(
@@ -149,17 +145,19 @@ def mark_event(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
 
 
 def label_lines(axes: Axes, labels: Sequence[LineLabel], height: float) -> None:
-    """Label lines at their right ends, in their colours; neighbours move apart.
+    """Label lines at their right ends, in their colours; labels that overlap are moved apart.
 
     Args:
         axes: Where; its limits and scale are final.
-        labels: One a line.
-        height: Of the axes, inches.
+        labels: One per line.
+        height: Height of the axes, inches.
     """
     to_fraction = axes.transData + axes.transAxes.inverted()
-    placed = -np.inf
-    for y, label in sorted((to_fraction.transform((0, one.y))[1], one) for one in labels):
-        placed = max(y, placed + LABEL_GAP / height)
+    positions = [(to_fraction.transform((0, label.y))[1], label) for label in labels]
+    lowest = -np.inf
+    for y, label in sorted(positions):
+        placed = max(y, lowest)
+        lowest = placed + LABEL_GAP / height
         axes.annotate(
             label.text,
             (1.0, placed),
@@ -174,30 +172,37 @@ def label_lines(axes: Axes, labels: Sequence[LineLabel], height: float) -> None:
 
 
 def legend(axes: Axes, **options: Any) -> None:
-    """A legend, where anything has a name."""
+    """Add a legend, if anything has a label."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(**options)
 
 
 def headroom(axes: Axes, share: float) -> None:
     """Leave a share of the axes' height free above the data, for the names of events."""
-    low, high = axes.transData.inverted().transform(
-        axes.transAxes.transform([(0, 0), (0, 1 / (1 - share))])
-    )[:, 1]
+    corners = axes.transAxes.transform([(0, 0), (0, 1 / (1 - share))])
+    low, high = axes.transData.inverted().transform(corners)[:, 1]
     axes.set_ylim(low, high)
 
 
 def footnote(figure: Figure, text: str, colour: str = GREY) -> None:
-    """Write a line below everything."""
+    """Write a line below the figure."""
     if text:
         figure.supxlabel(text, fontsize=8, color=colour, x=0.01, ha="left")
 
 
 def use_log_scale(axis: Axis) -> None:
-    """A logarithmic axis with numbers that people read: 1, 2, 5, 10."""
+    """Label a logarithmic axis with plain numbers: 1, 2, 5, 10."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def use_time_scale(axis: Axis) -> None:
+    """Label an axis of times with as few digits as possible; the day stands at its end."""
+    locator = dates.AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axis.get_offset_text().set_fontsize(7)
 
 
 def height(axes: Axes) -> float:
@@ -205,30 +210,6 @@ def height(axes: Axes) -> float:
     return float(axes.bbox.height / axes.figure.dpi)
 
 
-def use_time_scale(axis: Axis) -> None:
-    """An axis of times with as few digits as tell them apart; the day stands at its end."""
-    locator = dates.AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
-    axis.set_major_locator(locator)
-    axis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    axis.get_offset_text().set_fontsize(7)
-
-
 def date_number(at: datetime) -> float:
-    """A moment's place on an axis of times."""
+    """The position of a time on an axis of times."""
     return float(dates.date2num(at))  # type: ignore[no-untyped-call]
-
-
-def _watermark(figure: Figure) -> None:
-    figure.text(
-        0.5,
-        0.5,
-        "REHEARSAL",
-        ha="center",
-        va="center",
-        rotation=18,
-        fontsize=52,
-        fontweight="bold",
-        color="#000000",
-        alpha=0.07,
-        zorder=10,
-    )

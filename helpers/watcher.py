@@ -1,7 +1,7 @@
-"""Runs one service and ends it: on SIGTERM, when its owner is gone, or when its time is over.
+"""Runs one service and stops it: on SIGTERM, when its owner has ended, or when its time is up.
 
-A process of its own, started by `helpers.processes` with a JSON specification as its argument.
-It outlives the kernel that started it, and the service does not outlive it.
+`helpers.processes` starts this module as a process, with a JSON specification as its argument.
+It outlives the kernel that started it; the service does not outlive it.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ from typing import Any
 import psutil
 
 POLL_S = 0.2
-CLOCK_SLACK_S = 2.0  # see helpers.processes
+CLOCK_SLACK_S = 2.0  # the kernel's boot time, and with it every start time, moves with the clock
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def main() -> None:
-    """Run the service of `sys.argv[1]` until it ends or has to."""
+    """Run the service that `sys.argv[1]` specifies until it ends or has to be stopped."""
     spec = json.loads(sys.argv[1])
     reasons: list[str] = []
-    signal.signal(signal.SIGTERM, lambda *_: reasons.append("told to stop"))
+    signal.signal(signal.SIGTERM, lambda *_: reasons.append("it was asked to stop"))
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     if spec["cores"]:
         os.sched_setaffinity(0, spec["cores"])  # which the service inherits
@@ -39,37 +39,58 @@ def main() -> None:
             env=os.environ | spec["env"],
             preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
         )
-        reason = _watch(child, spec, reasons)
+        reason = _wait_for_reason(child, spec, reasons)
         descendants = psutil.Process().children(recursive=True)
         if child.poll() is None:
             child.terminate()
-        _end(child, descendants, spec["grace_s"])
-    _remove(spec["leftovers"])
+        _stop(child, descendants, spec["grace_s"])
+    folder, _, pattern = spec["leftovers"].rpartition("/")
+    for path in Path(folder).glob(pattern) if pattern else ():
+        path.unlink(missing_ok=True)
     Path(spec["exit"]).write_text(json.dumps({"code": child.returncode, "reason": reason}) + "\n")
 
 
-def _watch(child: "subprocess.Popen[bytes]", spec: dict[str, Any], reasons: list[str]) -> str:
+def _wait_for_reason(
+    child: "subprocess.Popen[bytes]", spec: dict[str, Any], reasons: list[str]
+) -> str:
+    """Wait until the service has ended or has to; returns why."""
     deadline = time.monotonic() + spec["ttl_s"]
     while child.poll() is None:
         if reasons:
             return reasons[0]
         if time.monotonic() > deadline:
-            return "its time was over"
-        if spec["owner"] and not _lives(spec["owner"]):
-            return "its owner was gone"
+            return "its time was up"
+        if spec["owner"] and not owner_is_alive(spec["owner"]):
+            return "its owner had ended"
         time.sleep(POLL_S)
-    return "ended by itself"
+    return "it ended by itself"
 
 
-def _lives(owner: str) -> bool:
-    pid, _, born = owner.partition(":")
+def living(pid: int, born: float) -> psutil.Process | None:
+    """The process of this id that was started at `born`, or None once it has ended."""
     try:
-        return abs(psutil.Process(int(pid)).create_time() - float(born)) < CLOCK_SLACK_S
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - born) < CLOCK_SLACK_S
     except psutil.NoSuchProcess:
-        return False
+        return None
+    return process if same and not has_ended(process) else None
 
 
-def _end(
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process has ended, including one that nobody has reaped yet."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE or not process.is_running()
+    except psutil.NoSuchProcess:
+        return True
+
+
+def owner_is_alive(mark: str) -> bool:
+    """Whether the process behind an owner mark (`pid:start time`) is still running."""
+    pid, _, born = mark.partition(":")
+    return living(int(pid), float(born)) is not None
+
+
+def _stop(
     child: "subprocess.Popen[bytes]", descendants: list[psutil.Process], grace_s: float
 ) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -78,12 +99,6 @@ def _end(
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     child.wait()
-
-
-def _remove(leftovers: str) -> None:
-    folder, _, pattern = leftovers.rpartition("/")
-    for path in Path(folder).glob(pattern) if pattern else ():
-        path.unlink(missing_ok=True)
 
 
 def _prctl(option: int, value: int) -> None:

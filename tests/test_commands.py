@@ -1,11 +1,12 @@
 """Bad input on the command line is one sentence, and nothing has begun."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+
+from helpers import cli
+from helpers.run import Run
 
 
 @pytest.mark.parametrize(
@@ -23,15 +24,22 @@ import pytest
         (["compare", "nope", "nope"], "Run 'nope' does not exist"),
     ],
 )
-def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "helpers.cli", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"GPU_E2E_OUTPUTS": str(tmp_path)},
-        timeout=60,
-    )
+def test_bad_input_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["workbook", *arguments])
+    monkeypatch.delattr(Run, "create")
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_command_prints_a_sentence_and_no_traceback() -> None:
+    command = [sys.executable, "-m", "helpers.cli", "status", "nope"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert done.stderr.startswith("Run 'nope' does not exist.")

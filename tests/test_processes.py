@@ -42,11 +42,11 @@ def eventually(holds: Callable[[], bool], seconds: float = 15) -> bool:
     return False
 
 
-def exit_of(run: Run, name: str = "sleeper") -> dict[str, object]:
+def exit_record(run: Run, name: str = "sleeper") -> dict[str, object]:
     path = run.folder / f"services/{name}.exit.json"
     assert eventually(path.is_file)
-    told: dict[str, object] = json.loads(path.read_text())
-    return told
+    content: dict[str, object] = json.loads(path.read_text())
+    return content
 
 
 def test_a_service_runs_until_it_is_stopped(run: Run) -> None:
@@ -70,13 +70,10 @@ def test_a_second_start_replaces_the_first(run: Run) -> None:
 def test_a_crash_at_start_quotes_the_log(run: Run) -> None:
     with pytest.raises(Problem, match=r"sleeper ended while starting(.|\n)*no such model"):
         begin(run, command=["sh", "-c", "echo no such model >&2; exit 3"])
-    assert exit_of(run) == {"code": 3, "reason": "ended by itself"}
-    assert processes.marked(run.mark) == {}
-
-
-def test_a_program_that_does_not_exist_quotes_the_log(run: Run) -> None:
+    assert exit_record(run) == {"code": 3, "reason": "it ended by itself"}
     with pytest.raises(Problem, match="No such file"):
         begin(run, command=["/nonexistent/program"])
+    assert processes.marked(run.mark) == {}
 
 
 def test_a_service_that_is_never_ready_is_stopped(run: Run) -> None:
@@ -88,7 +85,7 @@ def test_a_service_that_is_never_ready_is_stopped(run: Run) -> None:
 def test_a_service_that_ignores_sigterm_is_killed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "STOP_GRACE_S", 7.0)
+    monkeypatch.setattr(processes, "STOP_GRACE_S", 5.5)
     stubborn = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "print('awake', flush=True); time.sleep(300)"
@@ -141,7 +138,7 @@ def test_a_service_ends_when_its_owner_is_killed(run: Run, monkeypatch: pytest.M
     owner.kill()
     owner.wait()
     assert eventually(lambda: not service.running)
-    assert exit_of(run)["reason"] == "its owner was gone"
+    assert exit_record(run)["reason"] == "its owner had ended"
 
 
 def test_a_service_ends_when_its_time_is_over(tmp_path: Path) -> None:
@@ -149,15 +146,14 @@ def test_a_service_ends_when_its_time_is_over(tmp_path: Path) -> None:
     run = Run.create(brief, tmp_path)
     service = begin(run)
     assert eventually(lambda: not service.running)
-    assert exit_of(run)["reason"] == "its time was over"
+    assert exit_record(run)["reason"] == "its time was up"
 
 
 def test_a_service_outlives_the_kernel_that_started_it(run: Run) -> None:
     code = (
-        "import sys; from pathlib import Path; from helpers import processes; "
-        "from helpers.run import Run; "
+        "from pathlib import Path; from helpers import processes; from helpers.run import Run; "
         f"run = Run.open({run.run_id!r}, Path({str(run.folder.parent)!r})); "
-        "services.start(run, 'sleeper', ['sleep', '300'], ports={}, ready=lambda: True, "
+        "processes.start(run, 'sleeper', ['sleep', '300'], ports={}, ready=lambda: True, "
         "timeout_s=5); import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
@@ -181,7 +177,7 @@ def test_terraform_is_interrupted_and_waited_for_before_anything_else_ends(run: 
     script = (
         "import signal, sys, time, pathlib\n"
         "def write(*_):\n"
-        "    time.sleep(1); pathlib.Path(sys.argv[1]).write_text('state'); sys.exit(0)\n"
+        "    time.sleep(0.3); pathlib.Path(sys.argv[1]).write_text('state'); sys.exit(0)\n"
         "signal.signal(signal.SIGINT, write)\n"
         "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
         "print('ready', flush=True)\n"

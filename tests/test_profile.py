@@ -45,7 +45,7 @@ def test_a_list_item_may_be_named_by_its_number() -> None:
         ("../rehearsal", "", "does not exist"),
         ("rehearsal", "model.colour=red", "model.colour: unknown key"),
         ("rehearsal", "colour=red", "colour: unknown key"),
-        ("rehearsal", "sky.colour=red", "nothing is called 'sky'"),
+        ("rehearsal", "sky.colour=red", "there is no 'sky'"),
         ("rehearsal", "model.seed", "has no value"),
         ("rehearsal", f"{STEADY}.rate=-5", "greater than 0 (it is -5)"),
         ("rehearsal", f"{STEADY}.rate=0", "greater than 0"),
@@ -56,10 +56,10 @@ def test_a_list_item_may_be_named_by_its_number() -> None:
         ("rehearsal", f"{STEADY}.rate=[1]", "valid number"),
         ("rehearsal", f"{STEADY}.duration_s=-1", "duration_s"),
         ("rehearsal", "load.scenarios.soak.batch=33", "max_batch_size is 32"),
-        ("rehearsal", "load.scenarios.soak.model=bert", "fires at model 'bert'"),
+        ("rehearsal", "load.scenarios.soak.model=bert", "uses model 'bert'"),
         ("rehearsal", "load.scenarios.soak.name=smoke", "scenario names repeat"),
         ("rehearsal", "kpis.scenario=nap", "kpis.scenario is 'nap'"),
-        ("rehearsal", "load.scenarios.soak=1", "replaces a whole item"),
+        ("rehearsal", "load.scenarios.soak=1", "replaces a whole list item"),
         ("rehearsal", "serving.http_port=70000", "http_port"),
     ],
 )
@@ -75,8 +75,8 @@ def test_what_is_wrong_is_said_in_one_sentence(name: str, settings: str, sentenc
     [
         ("a: b: c", "", "Profile 'mine' is not valid YAML: mapping values are not allowed here"),
         ("- a", "", "Profile 'mine' is empty or not a mapping"),
-        ("zones: [a, b]", "zones.c.d=1", "nothing is called 'c'"),
-        ("zones: [a, b]", "zones.0.d=1", "nothing is called '0'"),
+        ("zones: [a, b]", "zones.c.d=1", "there is no 'c'"),
+        ("zones: [a, b]", "zones.0.d=1", "there is no '0'"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_one_sentence(
@@ -120,5 +120,5 @@ def test_pods_fire_on_aws_alone_and_without_tls() -> None:
     assert Profile.load_named("aws", "load.control=cluster").load.control == "cluster"
     with pytest.raises(Problem, match="only target aws has a cluster"):
         Profile.load_named("rehearsal", "load.control=cluster")
-    with pytest.raises(Problem, match="wants https, which ends at the load balancer"):
+    with pytest.raises(Problem, match="uses https, which ends at the load balancer"):
         Profile.load_named("aws", "load.control=cluster, load.scenarios.spike.protocol=https")

@@ -177,7 +177,7 @@ def _docker_runs() -> bool:
     if docker is None:
         return False
     try:
-        sh.Command(str(docker))("info", _timeout=programs.LOOK_TIMEOUT_S)
+        sh.Command(str(docker))("info", _timeout=programs.ANSWER_TIMEOUT_S)
     except (sh.ErrorReturnCode, sh.TimeoutException):
         return False
     return True

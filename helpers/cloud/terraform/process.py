@@ -16,8 +16,9 @@ from typing import IO
 import psutil
 
 from helpers.errors import Problem
-from helpers.processes import owner_is_alive, owner_mark
+from helpers.processes import owner_mark
 from helpers.run import write_atomically
+from helpers.watcher import owner_is_alive
 
 POLL_S = 0.1
 SETTLE_S = 900.0  # AWS may take that long to finish what was begun
