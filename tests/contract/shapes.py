@@ -1,10 +1,19 @@
-"""What each executed notebook shows, without its words: tables, pictures and ticks, in order."""
+"""What each executed notebook shows, without its words: tables, pictures and ticks, in order.
 
+`python -m tests.contract.shapes` compares the newest run of the quick profile with `shapes.json`.
+"""
+
+import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
+
+from helpers.run import run_folders
+
+EXPECTED = Path(__file__).with_name("shapes.json")
 
 
 def shapes(folder: Path) -> dict[str, list[str]]:
@@ -31,3 +40,22 @@ def _shape(output: Any) -> str:
         header = data["text/html"].partition("</thead>")[0]
         return f"table of {len(re.findall('<th[ >]', header))} columns"
     return "tick" if "text/plain" in data else ""
+
+
+def main() -> None:
+    """Exit with a sentence for each notebook that shows something else than expected."""
+    newest = [folder for folder in run_folders() if folder.name.endswith("-quick")][-1:]
+    if not newest:
+        sys.exit("There is no run of the quick profile. Run: workbook run --profile quick")
+    shown = shapes(newest[0] / "notebooks")
+    expected = json.loads(EXPECTED.read_text())
+    differing = [name for name in expected if shown.get(name) != expected[name]]
+    for name in differing:
+        print(f"{name} shows {shown.get(name)}, expected {expected[name]}")
+    if differing:
+        sys.exit(f"{len(differing)} notebooks of {newest[0].name} show something else.")
+    print(f"✔ the {len(expected)} notebooks of {newest[0].name} show what they showed before")
+
+
+if __name__ == "__main__":
+    main()
