@@ -5,10 +5,10 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from helpers.cloud import billed, costs, leftovers, zero
+from helpers.cloud import billed, leftovers, meter, zero
 from helpers.cloud.account import masked
 from helpers.cloud.billed import Reconciliation
-from helpers.cloud.costs import CostReport
+from helpers.cloud.meter import CostReport
 from helpers.cloud.zero import Zero
 from helpers.paths import ROOT
 from helpers.profile import LABEL
@@ -75,8 +75,8 @@ def render(run: Run) -> str:
         region=run.profile.region,
         label=f"**{LABEL[run.profile.target]}**",
         basis=f"{report.label[0].upper()}{report.label[1:]}.",
-        figures=table(costs.figures(report)),
-        items=table(costs.frame(report)),
+        figures=table(meter.figures(report)),
+        items=table(meter.frame(report)),
         reconciliation=reconciled,
         rows=table(billed.frame(reconciled)) if reconciled else "",
         not_asked="the run created nothing."

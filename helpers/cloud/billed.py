@@ -10,8 +10,8 @@ import pandas as pd
 from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account, asking
-from helpers.cloud.costs import CostReport
 from helpers.cloud.leftovers.calls import code, is_denied
+from helpers.cloud.meter import CostReport
 from helpers.errors import Problem
 from helpers.run import Record, Run, now
 from helpers.scenario import Settings

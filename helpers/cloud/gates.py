@@ -1,7 +1,7 @@
 """What must hold before anything is created: the account is ready, and the budget suffices."""
 
+from helpers.cloud.plan import PlanFacts
 from helpers.cloud.readiness import Readiness
-from helpers.cloud.reports import PlanFacts
 from helpers.errors import Problem
 from helpers.run import Run
 

@@ -1,14 +1,11 @@
 """What guards the account's money once the stack stands, read back from the account."""
 
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 import pandas as pd
 
 from helpers import promises
 from helpers.cloud import dead_man
 from helpers.cloud.account import Account, asking, identity, masked
+from helpers.cloud.plan import PLAN_JSON, Plan
 from helpers.cloud.reports import Stack
 from helpers.errors import Problem
 from helpers.promises import Status
@@ -18,7 +15,6 @@ BILLING_REGION = "us-east-1"  # where AWS publishes charges
 DEPLOYER = "deployer"  # in the name of the role that infra/bootstrap makes
 REQUIRED_TAGS = ("project", "owner", "run")
 NOTICES = ("ACTUAL 50 %", "ACTUAL 80 %", "ACTUAL 100 %", "FORECASTED 100 %")
-PLAN = "terraform/plan.json"
 ROLE_PROMISE = "00.iam"
 
 
@@ -81,8 +77,11 @@ def look(run: Run, account: Account) -> Guardrails:
         Problem: There is no stack, a guardrail is missing, or AWS does not answer.
     """
     stack, who = run.load(Stack), identity(account)
-    planned = json.loads((run.folder / PLAN).read_text())
-    tagged = dict(_tagged(planned))
+    tagged = {
+        resource.address: {*REQUIRED_TAGS} <= {*resource.tags}
+        for resource in Plan.read(run.folder / PLAN_JSON).resources
+        if resource.type == "aws_autoscaling_group" or "tags_all" in resource.values
+    }
     budget, notices = _budget(account, who.account_id, f"{stack.stack_name}-account")
     record = Guardrails(
         emulated=account.emulated,
@@ -156,19 +155,3 @@ def _told(account: Account, topic: str) -> int:
     with asking("who is told"):
         client = account.client("sns", BILLING_REGION)
         return len(client.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"])
-
-
-def _tagged(planned: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """Address of each resource that can have tags, and whether it has the required ones."""
-    for one in planned["planned_values"]["root_module"]["resources"]:
-        values = one.get("values", {})
-        if one["mode"] != "managed":
-            continue
-        if one["type"] == "aws_autoscaling_group":
-            yield one["address"], _complete({tag["key"] for tag in values["tag"]})
-        elif "tags_all" in values:
-            yield one["address"], _complete(values["tags_all"] or {})
-
-
-def _complete(tags: Any) -> bool:
-    return all(name in tags for name in REQUIRED_TAGS)

@@ -1,18 +1,21 @@
-"""Terraform's plan as facts: which resources, what is done to them, nothing secret."""
+"""Terraform's plan: the only reader of `terraform show -json`, and the record of a plan."""
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
-from helpers.cloud import plan_cost, spot
-from helpers.cloud.account import Account
-from helpers.cloud.prices import PriceTable
-from helpers.cloud.reports import Action, PlanCost, PlanFacts, PlannedResource
-from helpers.cloud.spot import SpotHistory
-from helpers.run import Run
+from helpers.errors import Problem
+from helpers.run import Record, Run
+from helpers.scenario import Settings
 
+PLAN_JSON = "terraform/plan.json"  # in a run's folder; without secrets and account ids
+SECRET = "(sensitive)"
+Action = Literal["create", "update", "replace", "delete", "none"]
 ACTIONS: dict[tuple[str, ...], Action] = {
     ("create",): "create",
     ("update",): "update",
@@ -21,116 +24,220 @@ ACTIONS: dict[tuple[str, ...], Action] = {
     ("create", "delete"): "replace",
     ("no-op",): "none",
 }
-SECRET = "(sensitive)"
-# Where a plan holds values, and where it says which of them are secret.
-MARKED = (("before", "before_sensitive"), ("after", "after_sensitive"))
+# The tags that tell the cluster autoscaler what the nodes of an Auto Scaling group are like.
+NODE_TEMPLATE = "k8s.io/cluster-autoscaler/node-template/"
+EFFECTS = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute",
+           "PREFER_NO_SCHEDULE": "PreferNoSchedule"}  # fmt: skip
+PUBLIC_SUBNET = "kubernetes.io/role/elb"  # where internet-facing load balancers go
+AMI_DISK_GIB = 20.0  # of a node whose launch template is not in the plan
 
 
-def resources(planned: Mapping[str, Any]) -> tuple[PlannedResource, ...]:
-    """Every managed resource of a plan (`terraform show -json`), by address."""
-    found = (
-        PlannedResource(
-            address=one["address"],
-            type=one["type"],
-            action=ACTIONS[tuple(one["change"]["actions"])],
+@dataclass(frozen=True)
+class Resource:
+    """A managed resource as it will exist once the plan is applied."""
+
+    address: str  # that of its module included
+    type: str  # such as `aws_eks_cluster`
+    name: str  # in the code
+    values: Mapping[str, Any]  # without those that are known only after the apply
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags, the default ones included."""
+        if self.type == "aws_autoscaling_group":
+            return {tag["key"]: tag["value"] for tag in self.values.get("tag") or ()}
+        return dict(self.values.get("tags_all") or self.values.get("tags") or {})
+
+
+@dataclass(frozen=True)
+class PlannedNodeGroup:
+    """A group of equal nodes."""
+
+    name: str
+    resource: str  # `aws_eks_node_group` or `aws_autoscaling_group`
+    instance_types: tuple[str, ...]  # first choice first
+    spot: bool
+    cap_usd: float | None  # highest price of a node's hour
+    min_nodes: int
+    desired_nodes: int
+    max_nodes: int
+    disk_gib: float
+    labels: Mapping[str, str]  # that every node registers with
+    taints: tuple[Mapping[str, str], ...]  # `key`, `value`, `effect` in Kubernetes' words
+
+
+class Plan:
+    """A Terraform plan.
+
+    >>> plan = Plan({"planned_values": {"root_module": {"resources": []}}})
+    >>> plan.resources, plan.node_groups
+    ((), ())
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        """Take what `terraform show -json` printed."""
+        self._document = document
+
+    @classmethod
+    def read(cls, path: Path) -> "Plan":
+        """Read a stored plan.
+
+        Raises:
+            Problem: The file is missing or is no JSON.
+        """
+        try:
+            return cls(json.loads(path.read_text()))
+        except (OSError, json.JSONDecodeError) as error:
+            raise Problem(f"The plan {path.name} cannot be read: {error}.") from error
+
+    @cached_property
+    def resources(self) -> tuple[Resource, ...]:
+        """Every managed resource that will exist, those of modules included."""
+        resources = []
+        modules = [self._document.get("planned_values", {}).get("root_module", {})]
+        while modules:
+            module = modules.pop()
+            modules += module.get("child_modules", ())
+            resources += [
+                Resource(
+                    address=item.get("address", ""),
+                    type=item["type"],
+                    name=item.get("name", ""),
+                    values=item.get("values") or {},
+                )
+                for item in module.get("resources", ())
+                if item.get("mode") == "managed"
+            ]
+        return tuple(resources)
+
+    def of_type(self, kind: str) -> list[Resource]:
+        """The resources of a Terraform type."""
+        return [resource for resource in self.resources if resource.type == kind]
+
+    @cached_property
+    def changes(self) -> tuple["PlannedResource", ...]:
+        """Every managed resource of the configuration with its action, by address."""
+        changes = (
+            PlannedResource(
+                address=item["address"],
+                type=item["type"],
+                action=ACTIONS[tuple(item["change"]["actions"])],
+            )
+            for item in self._document.get("resource_changes", ())
+            if item["mode"] == "managed" and tuple(item["change"]["actions"]) in ACTIONS
         )
-        for one in planned.get("resource_changes", ())
-        if one["mode"] == "managed" and tuple(one["change"]["actions"]) in ACTIONS
-    )
-    return tuple(sorted(found, key=lambda one: one.address))
+        return tuple(sorted(changes, key=lambda change: change.address))
 
+    @property
+    def public_subnets(self) -> list[Resource]:
+        """Subnets of internet-facing load balancers."""
+        return [one for one in self.of_type("aws_subnet") if PUBLIC_SUBNET in one.tags]
 
-def instance_types(planned: Mapping[str, Any]) -> tuple[str, ...]:
-    """The instance types of spot nodes in a plan."""
-    return tuple(
-        kind for group in plan_cost.node_groups(planned) if group.spot for kind in group.types
-    )
-
-
-def spot_prices(run: Run, account: Account, planned: Mapping[str, Any]) -> SpotHistory:
-    """The recorded spot prices where they cover the plan's types, else the last week's.
-
-    Raises:
-        Problem: AWS does not answer.
-    """
-    wanted = set(instance_types(planned))
-    recorded = run.find(SpotHistory)
-    if recorded and wanted <= {one.instance_type for one in recorded.points}:
-        return recorded
-    return spot.record(run, account, wanted)
-
-
-def cost(run: Run, planned: Mapping[str, Any], prices: PriceTable, market: SpotHistory) -> PlanCost:
-    """What the plan costs an hour and a session, against the profile's budget.
-
-    Raises:
-        Problem: A price that the plan needs is not in the table.
-    """
-    return plan_cost.reckon(
-        planned,
-        prices,
-        market,
-        session_hours=run.profile.infrastructure.ttl_hours,
-        budget_usd=run.profile.kpis.cost_usd,
-    )
-
-
-def frame(facts: PlanFacts) -> pd.DataFrame:
-    """Resource, count, price: one row for each kind that costs something, and the totals."""
-    cost, hours = facts.cost, facts.cost.session_hours
-    rows = [
-        {
-            "resource": one.what,
-            "count": f"{one.count:g}" + ("" if one.count == one.most else f", up to {one.most:g}"),
-            "each, US$/h": f"{one.usd_per_hour:.4f}",
-            "US$/h": f"{one.hourly:.4f}",
-            "at most": f"{one.hourly_most:.4f}",
-            "source": one.source,
-            "note": one.note,
+    @cached_property
+    def node_groups(self) -> tuple[PlannedNodeGroup, ...]:
+        """Managed node groups, then Auto Scaling groups."""
+        disks = {
+            template.values["name"]: float(
+                sum(d["ebs"][0]["volume_size"] for d in template.values["block_device_mappings"])
+            )
+            for template in self.of_type("aws_launch_template")
         }
-        for one in cost.lines
-    ]
-    totals = (
-        ("Total per hour", cost.hourly, cost.hourly_most),
-        (f"Total per session of {hours:g} h", cost.session_usd, cost.session_most_usd),
+        largest = max(disks.values(), default=AMI_DISK_GIB)
+        managed = [
+            _managed(group.values, disks.get(group.values["node_group_name"], largest))
+            for group in self.of_type("aws_eks_node_group")
+        ]
+        scaling = [
+            _auto_scaling(group, disks.get(group.values["name"], largest))
+            for group in self.of_type("aws_autoscaling_group")
+        ]
+        return (*managed, *scaling)
+
+    def masked(self, hide: Mapping[str, str]) -> str:
+        """The plan as JSON without secrets, prior state and the texts to hide.
+
+        Args:
+            hide: Text → what replaces it, such as an account's id.
+        """
+        kept = {name: part for name, part in self._document.items() if name != "prior_state"}
+        text = json.dumps(_without_secrets(kept), indent=1)
+        for secret, word in hide.items():
+            if secret:
+                text = text.replace(secret, word)
+        return text + "\n"
+
+
+def _managed(values: Mapping[str, Any], disk_gib: float) -> PlannedNodeGroup:
+    scaling, name = values["scaling_config"][0], values["node_group_name"]
+    return PlannedNodeGroup(
+        name=name,
+        resource="aws_eks_node_group",
+        instance_types=tuple(values["instance_types"]),
+        spot=values.get("capacity_type") == "SPOT",
+        cap_usd=None,
+        min_nodes=scaling.get("min_size", 0),
+        desired_nodes=scaling["desired_size"],
+        max_nodes=scaling["max_size"],
+        disk_gib=disk_gib,
+        labels={**(values.get("labels") or {}), "eks.amazonaws.com/nodegroup": name},
+        taints=tuple(
+            {
+                "key": taint["key"],
+                "value": taint.get("value") or "",
+                "effect": EFFECTS.get(taint["effect"], taint["effect"]),
+            }
+            for taint in values.get("taint") or ()
+        ),
     )
-    for title, begun, most in totals:
-        row = dict.fromkeys(("count", "each, US$/h", "source", "note"), "")
-        rows.append(row | {"resource": title, "US$/h": f"{begun:.2f}", "at most": f"{most:.2f}"})
-    frame = pd.DataFrame(rows)
-    return frame.assign(label="EMULATED" if facts.emulated else "AWS")
 
 
-def kinds(facts: PlanFacts) -> pd.DataFrame:
-    """How many resources of each type the plan touches, and how."""
-    table = pd.DataFrame([one.model_dump() for one in facts.resources])
-    counted = table.groupby(["type", "action"], as_index=False).size()
-    return counted.rename(columns={"size": "count"})
-
-
-def masked(planned: Mapping[str, Any], hide: Mapping[str, str]) -> str:
-    """The plan as JSON without secrets, and without the texts that are to be hidden.
-
-    Args:
-        planned: As `terraform show -json` gives it. What stood before is left out.
-        hide: Text → what stands in its place, such as an account's id.
-    """
-    kept = {name: part for name, part in planned.items() if name != "prior_state"}
-    text = json.dumps(_without_secrets(kept), indent=1)
-    for secret, word in hide.items():
-        if secret:
-            text = text.replace(secret, word)
-    return text + "\n"
+def _auto_scaling(group: Resource, disk_gib: float) -> PlannedNodeGroup:
+    """A group of our own; its user data is not known before the apply, but its tags are."""
+    values = group.values
+    policy = values["mixed_instances_policy"][0]
+    distribution = policy["instances_distribution"][0]
+    cap = distribution.get("spot_max_price")
+    template = {
+        key.removeprefix(NODE_TEMPLATE): value
+        for key, value in group.tags.items()
+        if key.startswith(NODE_TEMPLATE)
+    }
+    return PlannedNodeGroup(
+        name=values["name"],
+        resource="aws_autoscaling_group",
+        instance_types=tuple(t["instance_type"] for t in policy["launch_template"][0]["override"]),
+        spot=distribution["on_demand_percentage_above_base_capacity"] == 0,
+        cap_usd=float(cap) if cap else None,
+        min_nodes=values.get("min_size", 0),
+        desired_nodes=values["desired_capacity"],
+        max_nodes=values["max_size"],
+        disk_gib=disk_gib,
+        labels={
+            key.removeprefix("label/"): value
+            for key, value in template.items()
+            if key.startswith("label/")
+        },
+        taints=tuple(
+            {
+                "key": key.removeprefix("taint/"),
+                "value": value.rpartition(":")[0],
+                "effect": value.rpartition(":")[2],
+            }
+            for key, value in template.items()
+            if key.startswith("taint/")
+        ),
+    )
 
 
 def _without_secrets(part: Any) -> Any:
-    """Values that Terraform marks as sensitive, beside them, are replaced."""
+    """Replace the values that Terraform marks as sensitive."""
     if isinstance(part, list):
-        return [_without_secrets(one) for one in part]
+        return [_without_secrets(item) for item in part]
     if not isinstance(part, dict):
         return part
-    clean = {name: _without_secrets(one) for name, one in part.items()}
-    for values, marks in (*MARKED, ("values", "sensitive_values")):
+    clean = {name: _without_secrets(item) for name, item in part.items()}
+    for values, marks in (("before", "before_sensitive"), ("after", "after_sensitive"),
+                          ("values", "sensitive_values")):  # fmt: skip
         if values in part and marks in part:
             clean[values] = _hidden(part[values], part[marks])
     if part.get("sensitive") is True and "value" in part:
@@ -142,8 +249,179 @@ def _hidden(value: Any, mark: Any) -> Any:
     if mark is True:
         return SECRET
     if isinstance(value, dict) and isinstance(mark, dict):
-        return {name: _hidden(one, mark.get(name)) for name, one in value.items()}
+        return {name: _hidden(item, mark.get(name)) for name, item in value.items()}
     if isinstance(value, list) and isinstance(mark, list):
         marks = [*mark, *[None] * (len(value) - len(mark))]
-        return [_hidden(one, beside) for one, beside in zip(value, marks, strict=False)]
+        return [_hidden(item, beside) for item, beside in zip(value, marks, strict=False)]
     return value
+
+
+class PlannedResource(Settings):
+    """One resource of a plan, and what will happen to it."""
+
+    address: str
+    type: str
+    action: Action
+
+
+class EstimateLine(Settings):
+    """What one kind of resource costs.
+
+    Attributes:
+        what: Name for people.
+        resource: Terraform type; empty for what a controller in the cluster creates.
+        count: How many there are at first.
+        most: The highest number.
+        usd_per_hour: One of them, at the price known now.
+        most_usd_per_hour: One of them, at the highest possible price.
+        source: Where the price comes from, and its date.
+        note: What is assumed; may be empty.
+    """
+
+    what: str
+    resource: str
+    count: float
+    most: float
+    usd_per_hour: float
+    most_usd_per_hour: float
+    source: str
+    note: str = ""
+
+    @property
+    def hourly(self) -> float:
+        """US dollars an hour, at first."""
+        return self.count * self.usd_per_hour
+
+    @property
+    def hourly_most(self) -> float:
+        """US dollars an hour, at most."""
+        return self.most * self.most_usd_per_hour
+
+
+class Estimate(Settings):
+    """What a plan will cost.
+
+    Attributes:
+        lines: One for each kind of resource that costs something.
+        session_hours: Length of a session: until the dead man's switch fires.
+        session_usd: A session with the nodes and prices of its start.
+        session_most_usd: A session at the highest prices with the most nodes all the time.
+        budget_usd: What the profile allows for a session.
+        unpriced: Resource types without a known price.
+    """
+
+    lines: tuple[EstimateLine, ...]
+    session_hours: float
+    session_usd: float
+    session_most_usd: float
+    budget_usd: float
+    unpriced: tuple[str, ...] = ()
+
+    @property
+    def hourly(self) -> float:
+        """US dollars an hour, at first."""
+        return sum(line.hourly for line in self.lines)
+
+    @property
+    def hourly_most(self) -> float:
+        """US dollars an hour, at most."""
+        return sum(line.hourly_most for line in self.lines)
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether even the most expensive session stays within the budget."""
+        return self.session_most_usd <= self.budget_usd
+
+
+class PlanFacts(Record, stage="01", name="plan"):
+    """What Terraform will do, and what that costs.
+
+    Attributes:
+        emulated: Whether the account is emulated.
+        planned: When, UTC.
+        sha256: Of Terraform's plan file; only this plan may be applied.
+        resources: Every managed resource of the configuration.
+        cost: What everything costs once it exists.
+    """
+
+    emulated: bool
+    planned: str
+    sha256: str
+    resources: tuple[PlannedResource, ...]
+    cost: Estimate
+
+    def count(self, action: Action) -> int:
+        """How many resources have this action."""
+        return sum(resource.action == action for resource in self.resources)
+
+    @property
+    def changes(self) -> int:
+        """How many resources are created, changed, replaced or deleted."""
+        return len(self.resources) - self.count("none")
+
+    @property
+    def summary(self) -> str:
+        """One sentence: what is planned."""
+        if not self.changes:
+            return f"no changes: all {len(self.resources)} resources are as planned"
+        verbs: dict[Action, str] = {"create": "to create", "update": "to change",
+                                    "replace": "to replace", "delete": "to delete"}  # fmt: skip
+        parts = [f"{n} {verb}" for action, verb in verbs.items() if (n := self.count(action))]
+        return f"{', '.join(parts)} of {len(self.resources)} resources"
+
+
+class Replan(Record, stage="01", name="replan"):
+    """A second plan, after the apply: how many resources there are, and which would change."""
+
+    planned: str
+    resources: int
+    changed: tuple[PlannedResource, ...]
+
+    @property
+    def summary(self) -> str:
+        """One sentence: whether anything would change."""
+        if not self.changed:
+            return f"no changes: all {self.resources} resources are as planned"
+        names = ", ".join(f"{change.address} ({change.action})" for change in self.changed)
+        return f"{len(self.changed)} of {self.resources} resources would change: {names}"
+
+
+def frame(facts: PlanFacts) -> pd.DataFrame:
+    """One row for each kind of resource that costs something, and the totals."""
+    cost = facts.cost
+    rows: list[dict[str, str]] = [
+        {
+            "resource": line.what,
+            "count": f"{line.count:g}"
+            + ("" if line.count == line.most else f", up to {line.most:g}"),
+            "each, US$/h": f"{line.usd_per_hour:.4f}",
+            "US$/h": f"{line.hourly:.4f}",
+            "at most": f"{line.hourly_most:.4f}",
+            "source": line.source,
+            "note": line.note,
+        }
+        for line in cost.lines
+    ]
+    session = f"Total per session of {cost.session_hours:g} h"
+    rows += [
+        {"resource": title, "US$/h": f"{first:.2f}", "at most": f"{most:.2f}"}
+        for title, first, most in (
+            ("Total per hour", cost.hourly, cost.hourly_most),
+            (session, cost.session_usd, cost.session_most_usd),
+        )
+    ]
+    return pd.DataFrame(rows).fillna("").assign(label="EMULATED" if facts.emulated else "AWS")
+
+
+def kinds(facts: PlanFacts) -> pd.DataFrame:
+    """How many resources of each type have which action."""
+    table = pd.DataFrame([resource.model_dump() for resource in facts.resources])
+    return (
+        table.groupby(["type", "action"], as_index=False).size().rename(columns={"size": "count"})
+    )
+
+
+def read_plan(run: Run) -> Plan | None:
+    """The plan of a run; None where nothing was ever planned."""
+    path = run.folder / PLAN_JSON
+    return Plan.read(path) if path.is_file() else None

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from helpers.cloud import spot
 from helpers.cloud.account import asking
+from helpers.cloud.prices import record_spot_prices
 from helpers.cloud.question import Question
 from helpers.cloud.readiness import Finding, Verdict
 from helpers.cloud.terraform.variables import SYSTEM_NODES
@@ -129,14 +129,14 @@ def _offering_zones(question: Question, types: tuple[str, ...]) -> set[str]:
 def spot_price(question: Question) -> Iterator[Finding]:
     """The spot price now and over a week, in the stack's zones, against the cap."""
     zones, cap = question.zones(), question.chosen.gpu.max_price_usd
-    prices = spot.record(question.run, question.account, question.gpu_types)
+    prices = record_spot_prices(question.run, question.account, question.gpu_types)
     moment = datetime.fromisoformat(prices.asked)
     told, under = [], 0
     for zone in zones:
         known = [
             price
             for one in question.gpu_types
-            if (price := prices.at(moment, one, zone)) is not None
+            if (price := prices.price_at(moment, one, zone)) is not None
         ]
         week = [point.usd for point in prices.points if point.zone == zone]
         under += bool(known) and min(known) <= cap

@@ -1,25 +1,30 @@
-"""Prices: a dated table of list prices, refreshed by AWS's own Pricing API where that answers.
+"""Prices: a dated table of list prices, AWS's Pricing API, and the history of spot prices.
 
 Keys are `<service>.<what>`: `eks.standard`, `nat.hour`, `nat.gb`, `ipv4.hour`, `alb.hour`,
 `alb.lcu`, `gp3.gb`, `ec2.<instance type>` and so on; `price_tables/*.json` lists them all.
 """
 
+import itertools
 import json
 import math
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
-from helpers.cloud import pricing_api
-from helpers.cloud.account import Account
+from helpers.cloud.account import Account, asking
 from helpers.errors import Problem
 from helpers.run import Record, Run, now
 from helpers.scenario import Settings
 
 TABLES = Path(__file__).parent / "price_tables"
-HOURS_PER_MONTH = 730.0  # AWS's own divisor for what is billed by the month
-Unit = Literal["hour", "GB", "GB-month", "LCU-hour", "month", "request"]
+HOURS_PER_MONTH = 730.0  # AWS's own divisor for monthly prices
+PRICING_REGION = "us-east-1"  # one of the few where the Pricing API answers, for all regions
+SHARED_LINUX = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "NA",
+                "capacitystatus": "Used"}  # fmt: skip
+SPOT_DAYS = 7
 
 
 class Price(Settings):
@@ -29,7 +34,7 @@ class Price(Settings):
         key: Its name in the table.
         usd: US dollars per unit.
         per: The unit.
-        whole: Whether a part of an hour is billed as a whole one.
+        whole: Whether a part of an hour is billed as a whole hour.
         origin: `list price` of the table, or `Pricing API`.
         checked: The day for which it is known, ISO 8601.
         source: The page that publishes it.
@@ -38,7 +43,7 @@ class Price(Settings):
 
     key: str
     usd: float
-    per: Unit
+    per: Literal["hour", "GB", "GB-month", "LCU-hour", "month", "request"]
     whole: bool = False
     origin: Literal["list price", "Pricing API"] = "list price"
     checked: str
@@ -47,12 +52,12 @@ class Price(Settings):
 
     @property
     def label(self) -> str:
-        """Where it comes from and of which day, as shown beside each figure."""
+        """Where it comes from and its date, as shown beside each figure."""
         return f"{self.origin} of {self.checked}"
 
     @property
     def per_hour(self) -> float:
-        """US dollars an hour for one unit; of a monthly price its part of an hour.
+        """US dollars an hour for one unit.
 
         Raises:
             ValueError: It is billed by amount, not by time.
@@ -74,13 +79,7 @@ class Price(Settings):
 
 
 class PriceTable(Record, stage="00", name="prices"):
-    """The prices a run reckons with.
-
-    Attributes:
-        region: The region they hold for.
-        basis: What kind of price they are.
-        prices: Key → price.
-    """
+    """The prices of a run: region, kind of price, and key → price."""
 
     region: str
     basis: str
@@ -90,7 +89,7 @@ class PriceTable(Record, stage="00", name="prices"):
         """The price of this key.
 
         Raises:
-            Problem: The table does not know it.
+            Problem: The table does not have it.
         """
         if key not in self.prices:
             raise Problem(
@@ -100,22 +99,18 @@ class PriceTable(Record, stage="00", name="prices"):
         return self.prices[key]
 
     def instance(self, instance_type: str) -> Price:
-        """The on-demand price of an instance type, per hour.
-
-        Raises:
-            Problem: The table does not know the type.
-        """
+        """The on-demand price of an instance type; raises as `price`."""
         return self.price(f"ec2.{instance_type}")
 
     @property
     def summary(self) -> str:
-        """One sentence: how many prices, of which kind and day."""
-        labels = sorted({one.label for one in self.prices.values()})
+        """One sentence: how many prices, of which kind and date."""
+        labels = sorted({price.label for price in self.prices.values()})
         return f"{len(self.prices)} prices of {self.region}: {', '.join(labels)} ({self.basis})"
 
 
-def load(region: str) -> PriceTable:
-    """The committed table for a region.
+def load_table(region: str) -> PriceTable:
+    """The committed table of a region.
 
     Raises:
         Problem: No table covers the region.
@@ -123,16 +118,20 @@ def load(region: str) -> PriceTable:
     tables = [json.loads(path.read_text()) for path in sorted(TABLES.glob("*.json"))]
     for table in tables:
         if region in table["regions"]:
-            return _parsed(region, table)
+            prices = {
+                key: Price(key=key, **({"checked": table["checked"]} | facts))
+                for key, facts in table["prices"].items()
+            }
+            return PriceTable(region=region, basis=table["basis"], prices=prices)
     known = ", ".join(name for table in tables for name in table["regions"])
     raise Problem(
-        f"There are no prices for region '{region}', so no cost can be shown before it arises.",
+        f"There are no prices for region '{region}', so costs cannot be shown in advance.",
         f"Choose one of {known}, or add the region's list prices to helpers/cloud/price_tables.",
     )
 
 
-def of(run: Run, account: Account) -> PriceTable:
-    """The run's prices: recorded ones, else the table, refreshed by the Pricing API on AWS.
+def record_prices(run: Run, account: Account) -> PriceTable:
+    """The run's prices: recorded ones, else the table, on AWS updated from the Pricing API.
 
     Raises:
         Problem: No table covers the region.
@@ -140,45 +139,207 @@ def of(run: Run, account: Account) -> PriceTable:
     recorded = run.find(PriceTable)
     if recorded and recorded.region == account.region:
         return recorded
-    table = load(account.region)
-    made = table if account.emulated else refreshed(table, account)
-    run.save(made)
-    return made
+    table = load_table(account.region)
+    if not account.emulated:
+        table = _updated(table, account)
+    run.save(table)
+    return table
 
 
-def refreshed(table: PriceTable, account: Account) -> PriceTable:
-    """The table with today's prices of instances; what the API does not tell stays as listed."""
+def _updated(table: PriceTable, account: Account) -> PriceTable:
+    """The table with today's prices of instances; what the API does not have stays as listed."""
     prices = dict(table.prices)
     try:
         for key in filter(lambda key: key.startswith("ec2."), table.prices):
-            usd = pricing_api.hourly(account, key.removeprefix("ec2."))
+            usd = query_instance_price(account, key.removeprefix("ec2."))
             if usd is not None:
                 facts = {"usd": usd, "origin": "Pricing API", "checked": now()[:10]}
                 prices[key] = prices[key].model_copy(update=facts)
     except Problem as problem:
-        print(f"Prices of instances are those of the table: {problem}")
+        print(f"Instance prices come from the table: {problem}")
     return table.model_copy(update={"prices": prices})
 
 
+def query_instance_price(account: Account, instance_type: str) -> float | None:
+    """Ask the Pricing API for the on-demand price of a Linux instance, US dollars an hour.
+
+    Returns:
+        None unless exactly one price is offered: a guess would be worse than the table.
+
+    Raises:
+        Problem: AWS does not answer.
+    """
+    terms = SHARED_LINUX | {"instanceType": instance_type, "regionCode": account.region}
+    filters = [{"Type": "TERM_MATCH", "Field": k, "Value": v} for k, v in terms.items()]
+    with asking("the list prices"):
+        pages = account.client("pricing", PRICING_REGION).get_paginator("get_products")
+        offers = [
+            json.loads(offer)
+            for page in pages.paginate(ServiceCode="AmazonEC2", Filters=filters)
+            for offer in page["PriceList"]
+        ]
+    prices = {
+        usd
+        for offer in offers
+        for term in offer.get("terms", {}).get("OnDemand", {}).values()
+        for dimension in term["priceDimensions"].values()
+        if dimension["unit"] in ("Hrs", "Hours", "Hour")
+        and (usd := float(dimension["pricePerUnit"].get("USD", 0)))
+    }
+    return prices.pop() if len(prices) == 1 else None
+
+
 def frame(table: PriceTable) -> pd.DataFrame:
-    """One row a price, as people read it."""
-    rows = list(table.prices.values())
+    """One row for each price."""
+    prices = list(table.prices.values())
     return pd.DataFrame(
         {
-            "price": [one.key for one in rows],
-            "US$": [one.usd for one in rows],
-            "per": [one.per for one in rows],
-            "known from": [one.label for one in rows],
-            "source": [one.source for one in rows],
-            "note": [one.note for one in rows],
+            "price": [price.key for price in prices],
+            "US$": [price.usd for price in prices],
+            "per": [price.per for price in prices],
+            "known from": [price.label for price in prices],
+            "source": [price.source for price in prices],
+            "note": [price.note for price in prices],
         }
     )
 
 
-def _parsed(region: str, table: dict[str, Any]) -> PriceTable:
-    checked = table["checked"]
-    prices = {
-        key: Price(key=key, **({"checked": checked} | facts))
-        for key, facts in table["prices"].items()
-    }
-    return PriceTable(region=region, basis=table["basis"], prices=prices)
+class SpotPoint(Settings):
+    """A spot price, US dollars an hour, from a moment (UTC) on, for a zone and instance type."""
+
+    at: str
+    zone: str
+    instance_type: str
+    usd: float
+
+    @property
+    def moment(self) -> datetime:
+        """`at` as a time."""
+        return datetime.fromisoformat(self.at)
+
+
+class SpotHistory(Record, stage="00", name="spot-prices"):
+    """The spot prices of some instance types in a region.
+
+    Attributes:
+        region: Where.
+        asked: When, UTC.
+        days: How far it looks back.
+        emulated: Whether an emulator made up the figures.
+        points: Oldest first; a price holds until the next point of its zone and type.
+    """
+
+    region: str
+    asked: str
+    days: float
+    emulated: bool
+    points: tuple[SpotPoint, ...]
+
+    @property
+    def source(self) -> str:
+        """Where the figures come from, as shown beside each of them."""
+        return f"{'emulated ' if self.emulated else ''}spot price history of {self.asked[:10]}"
+
+    def price_at(self, moment: datetime, instance_type: str, zone: str = "") -> float | None:
+        """The price at a moment, US dollars an hour; None where the history does not reach.
+
+        Args:
+            moment: When.
+            instance_type: Of what.
+            zone: Where; empty takes the most expensive zone, as the node may be in any.
+        """
+        by_zone: dict[str, float] = {}
+        for point in self.points:
+            if point.instance_type == instance_type and point.moment <= moment:
+                by_zone[point.zone] = point.usd
+        return by_zone.get(zone) if zone else max(by_zone.values(), default=None)
+
+    def changes(self, instance_type: str, start: datetime, end: datetime) -> list[datetime]:
+        """Start, every price change in between, end."""
+        moments = {p.moment for p in self.points if p.instance_type == instance_type}
+        return [start, *sorted(at for at in moments if start < at < end), end]
+
+    def mean(
+        self, start: datetime, end: datetime, instance_type: str, zone: str = ""
+    ) -> float | None:
+        """The time-weighted mean price between two moments; None where nothing is known."""
+        weighted, seconds = 0.0, 0.0
+        for left, right in itertools.pairwise(self.changes(instance_type, start, end)):
+            price, length = self.price_at(left, instance_type, zone), (right - left).total_seconds()
+            if price is not None:
+                weighted, seconds = weighted + price * length, seconds + length
+        return weighted / seconds if seconds else self.price_at(end, instance_type, zone)
+
+
+def query_spot_history(account: Account, instance_types: Iterable[str]) -> SpotHistory:
+    """Ask AWS for the spot prices of the last week, beginning with the price at its start.
+
+    Raises:
+        Problem: AWS does not answer.
+    """
+    end, types = datetime.now(UTC), sorted(set(instance_types))
+    points = []
+    if types:  # an empty list would ask for every type there is
+        pages = account.client("ec2").get_paginator("describe_spot_price_history")
+        with asking("the spot price history"):
+            points = [
+                SpotPoint(
+                    at=item["Timestamp"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    zone=item["AvailabilityZone"],
+                    instance_type=item["InstanceType"],
+                    usd=float(item["SpotPrice"]),
+                )
+                for page in pages.paginate(
+                    InstanceTypes=types,
+                    ProductDescriptions=["Linux/UNIX"],
+                    StartTime=end - timedelta(days=SPOT_DAYS),
+                    EndTime=end,
+                )
+                for item in page["SpotPriceHistory"]
+            ]
+    return SpotHistory(
+        region=account.region,
+        asked=now(),
+        days=SPOT_DAYS,
+        emulated=account.emulated,
+        points=tuple(sorted(points, key=lambda point: point.moment)),
+    )
+
+
+def record_spot_prices(run: Run, account: Account, instance_types: Iterable[str]) -> SpotHistory:
+    """Ask for the last week's spot prices and store them: as a record and as a table.
+
+    Raises:
+        Problem: AWS does not answer.
+    """
+    history = query_spot_history(account, instance_types)
+    run.save(history)
+    rows = [point.model_dump() for point in history.points]
+    run.save_table("spot_prices", pd.DataFrame(rows, columns=list(SpotPoint.model_fields)))
+    return history
+
+
+def spot_frame(run: Run) -> pd.DataFrame:
+    """The recorded week by type and zone, against the profile's price cap."""
+    history, cap = run.find(SpotHistory), run.profile.infrastructure.gpu.max_price_usd
+    if history is None:
+        return pd.DataFrame({"spot price": ["not known: see the readiness report"]})
+    end = datetime.fromisoformat(history.asked)
+    start = end - timedelta(days=history.days)
+    rows = []
+    for kind, zone in sorted({(point.instance_type, point.zone) for point in history.points}):
+        seen = [p.usd for p in history.points if (p.instance_type, p.zone) == (kind, zone)]
+        current = history.price_at(end, kind, zone)
+        rows.append(
+            {
+                "type": kind,
+                "zone": zone,
+                "now, US$/h": current,
+                "least": min(seen),
+                "mean": history.mean(start, end, kind, zone),
+                "most": max(seen),
+                "under the cap": "yes" if current is not None and current <= cap else "no",
+                "source": history.source,
+            }
+        )
+    return pd.DataFrame(rows)

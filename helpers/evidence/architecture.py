@@ -1,6 +1,5 @@
 """The architecture diagram, drawn only from Terraform's plan and the rendered charts."""
 
-import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from helpers import style
+from helpers.cloud.plan import PLAN_JSON, Plan, PlannedNodeGroup, read_plan
 from helpers.cluster import contract
 from helpers.errors import Problem
 from helpers.run import Run
 
-PLAN, RENDERED = "terraform/plan.json", "cluster/rendered"
-PUBLIC_SUBNET = "kubernetes.io/role/elb"  # the tag of subnets for internet-facing load balancers
+RENDERED = "cluster/rendered"
 ALB = "alb.ingress.kubernetes.io"
 WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
 # type in the plan → the service's name, and its purpose
@@ -106,12 +105,12 @@ def draw(run: Run) -> None:
     Raises:
         Problem: The run has no plan.
     """
-    path = run.folder / PLAN
-    if not path.is_file():
-        raise Problem(f"Run {run.run_id} has no {PLAN}.", "Run stage 01 first.")
+    plan = read_plan(run)
+    if plan is None:
+        raise Problem(f"Run {run.run_id} has no {PLAN_JSON}.", "Run stage 01 first.")
     files = sorted((run.folder / RENDERED).glob("*.yaml"))
     objects = [item for file in files for item in yaml.safe_load_all(file.read_text()) if item]
-    content = read(json.loads(path.read_text()), objects)
+    content = read(plan, objects)
     region = run.profile.region
     with style.theme(), plt.rc_context({"axes.grid": False}):
         figure, axes = plt.subplots(figsize=(style.WIDTH_IN, style.WIDTH_IN * HEIGHT / WIDTH))
@@ -132,7 +131,7 @@ def draw(run: Run) -> None:
 
 def absent(run: Run) -> str:
     """Why a run can have no diagram; empty where it can."""
-    return "" if (run.folder / PLAN).is_file() else "this run has planned no infrastructure"
+    return "" if (run.folder / PLAN_JSON).is_file() else "this run has planned no infrastructure"
 
 
 def is_drawn(run: Run) -> bool:
@@ -140,67 +139,44 @@ def is_drawn(run: Run) -> bool:
     return (run.folder / "evidence/figures/architecture.svg").is_file()
 
 
-def read(plan: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> Architecture:
+def read(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> Architecture:
     """The architecture that a plan creates and charts fill.
 
     Args:
-        plan: Output of `terraform show -json`.
+        plan: The run's plan.
         objects: The rendered Kubernetes objects.
     """
-    resources: dict[str, list[dict[str, Any]]] = {}
-    for resource in _resources(plan):
-        resources.setdefault(resource["type"], []).append(resource.get("values") or {})
-    subnets = resources.get("aws_subnet", [])
-    public = sum(PUBLIC_SUBNET in (subnet.get("tags") or {}) for subnet in subnets)
+    subnets, public = plan.of_type("aws_subnet"), len(plan.public_subnets)
     # of the address range only its size: pages do not publish addresses
-    networks = [f"/{vpc['cidr_block'].partition('/')[2]}" for vpc in resources.get("aws_vpc", [])]
-    clusters = [str(cluster.get("version")) for cluster in resources.get("aws_eks_cluster", [])]
-    groups = sorted(_node_groups(resources, objects), key=lambda group: not group.gpu)
+    networks = [f"/{v.values['cidr_block'].partition('/')[2]}" for v in plan.of_type("aws_vpc")]
+    clusters = [str(cluster.values.get("version")) for cluster in plan.of_type("aws_eks_cluster")]
+    groups = sorted(_node_groups(plan.node_groups, objects), key=lambda group: not group.gpu)
     return Architecture(
         network=next(iter(networks), ""),
-        zones=len({subnet.get("availability_zone") for subnet in subnets}),
+        zones=len({subnet.values.get("availability_zone") for subnet in subnets}),
         public=public,
         private=len(subnets) - public,
-        gateways=len(resources.get("aws_nat_gateway", [])),
+        gateways=len(plan.of_type("aws_nat_gateway")),
         kubernetes=next(iter(clusters), ""),
         nodes=tuple(groups),
         listeners=tuple(dict.fromkeys(_listeners(objects))),
-        services={title: use for kind, (title, use) in SERVICES.items() if kind in resources},
+        services={title: use for kind, (title, use) in SERVICES.items() if plan.of_type(kind)},
     )
 
 
-def _resources(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every resource that exists once the plan is applied, those of modules too."""
-    modules = [plan.get("planned_values", {}).get("root_module", {})]
-    while modules:
-        module = modules.pop()
-        yield from (item for item in module.get("resources", []) if item.get("mode") == "managed")
-        modules += module.get("child_modules", [])
-
-
 def _node_groups(
-    resources: Mapping[str, list[dict[str, Any]]], objects: Iterable[Mapping[str, Any]]
+    groups: Iterable[PlannedNodeGroup], objects: Iterable[Mapping[str, Any]]
 ) -> Iterator[NodeGroup]:
     workloads = _workloads(objects)
-    for group in resources.get("aws_autoscaling_group", []):
-        policy = (group.get("mixed_instances_policy") or [{}])[0]
-        distribution = (policy.get("instances_distribution") or [{}])[0]
-        types = [
-            override.get("instance_type") or ""
-            for template in policy.get("launch_template") or []
-            for override in template.get("override") or []
-        ]
-        cap = distribution.get("spot_max_price")
-        description = f"{', '.join(filter(None, types))} spot{f', at most ${cap}/h' if cap else ''}"
-        size = f"{group.get('min_size')} to {group.get('max_size')} nodes"
-        yield NodeGroup("GPU nodes", f"{description}\n{size}", True, workloads[True])
-    for group in resources.get("aws_eks_node_group", []):
-        scaling = (group.get("scaling_config") or [{}])[0]
-        size = f"{scaling.get('min_size')} to {scaling.get('max_size')} nodes"
-        description = f"{', '.join(group.get('instance_types') or [])}\n{size}"
-        gpu = bool(group.get("taint"))
+    for group in groups:
+        gpu = group.spot or bool(group.taints)
+        description = ", ".join(group.instance_types)
+        if group.resource == "aws_autoscaling_group":
+            cap = max(f"{group.cap_usd or 0:.2f}", f"{group.cap_usd or 0:g}", key=len)
+            description += " spot" + (f", at most ${cap}/h" if group.cap_usd else "")
+        size = f"{group.min_nodes} to {group.max_nodes} nodes"
         title = "GPU nodes" if gpu else "system nodes"
-        yield NodeGroup(title, description, gpu, workloads[gpu])
+        yield NodeGroup(title, f"{description}\n{size}", gpu, workloads[gpu])
 
 
 def _workloads(objects: Iterable[Mapping[str, Any]]) -> dict[bool, tuple[str, ...]]:

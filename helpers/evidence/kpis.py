@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import pandas as pd
 
-from helpers.cloud.costs import CostReport
+from helpers.cloud.meter import CostReport
 from helpers.load.report import LoadReport, ScenarioReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers import promises
-from helpers.cloud import costs, zero
-from helpers.cloud.costs import CostReport
+from helpers.cloud import meter, zero
+from helpers.cloud.meter import CostReport
 from helpers.cloud.zero import Zero
 from helpers.errors import Problem
 from helpers.evidence import (
@@ -82,7 +82,7 @@ def render(run: Run, pages: list[Path]) -> str:
         invalid=scenario.invalid if scenario else (),
         report=report,
         scenario_table=_html(results.frame(run)) if report and report.scenarios else "",
-        cost_table="\n".join(map(_html, (costs.figures(cost), costs.frame(cost))))
+        cost_table="\n".join(map(_html, (meter.figures(cost), meter.frame(cost))))
         if cost and cost.began
         else "",
         cost_label=cost.label if cost else "",

@@ -9,11 +9,9 @@ from typing import Any
 
 import yaml
 
-from helpers.cloud import prices
-from helpers.cloud.reports import PlanFacts, Stack
-from helpers.cluster import contract
+from helpers.cloud import costs
+from helpers.cloud.reports import Stack
 from helpers.errors import Problem
-from helpers.profile import Profile
 from helpers.run import Run
 from helpers.scenario import Kpis
 from helpers.telemetry.places import RULES
@@ -71,8 +69,6 @@ def facts(
 def of_run(run: Run, expires: float | None = None) -> dict[str, Any]:
     """The facts of a run: its targets, its plan's prices, its stack's timer.
 
-    Without a plan the prices are list prices of the dated table: on-demand, and an upper limit.
-
     Args:
         run: The run.
         expires: Stands for the timer where there is no stack, seconds since 1970.
@@ -80,7 +76,7 @@ def of_run(run: Run, expires: float | None = None) -> dict[str, Any]:
     stack = run.find(Stack)
     if stack and stack.dead_man_expires:
         expires = datetime.fromisoformat(stack.dead_man_expires).timestamp()
-    fixed, gpu_node = _hourly(run)
+    fixed, gpu_node = costs.hourly_rates(run)
     return facts(
         run.profile.kpis,
         stack=fixed,
@@ -117,35 +113,6 @@ def kinds(files: Iterable[Path]) -> Counter[str]:
         for group in _read(path.read_text())["groups"]
         for rule in group["rules"]
     )
-
-
-def _hourly(run: Run) -> tuple[dict[str, float], float | None]:
-    """US dollars an hour of the fixed parts by name, and of one GPU node."""
-    plan = run.find(PlanFacts)
-    if plan is None:
-        return _listed(run.profile)
-    lines = plan.cost.lines
-    types = contract.load().gpu.instance_types
-    places = [n for n, one in enumerate(lines) if any(kind in one.what for kind in types)]
-    if not places:
-        return {one.what: one.hourly for one in lines}, None
-    first = places[0]
-    node = lines[first]
-    # the line after a node's is that of its disk
-    gpu = [one for one in lines[first : first + 2] if one.resource == node.resource]
-    fixed = {one.what: one.hourly for one in lines if one not in gpu}
-    return fixed, sum(one.usd_per_hour for one in gpu)
-
-
-def _listed(profile: Profile) -> tuple[dict[str, float], float | None]:
-    try:
-        table = prices.load(profile.region)
-    except Problem:
-        return {}, None
-    keys = {"EKS control plane": "eks.standard", "NAT gateway": "nat.hour",
-            "load balancer": "alb.hour"}  # fmt: skip
-    fixed = {what: table.price(key).per_hour for what, key in keys.items()}
-    return fixed, table.instance(contract.load().gpu.instance_types[0]).per_hour
 
 
 def _constant(record: str, value: float, **labels: str) -> dict[str, Any]:

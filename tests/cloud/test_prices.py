@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from helpers.cloud import prices, pricing_api, spot
+from helpers.cloud import prices
 from helpers.cloud.account import Account
-from helpers.cloud.prices import TABLES, Price
-from helpers.cloud.spot import SpotHistory, SpotPoint
+from helpers.cloud.prices import TABLES, Price, SpotHistory, SpotPoint
 from helpers.errors import Problem
 from helpers.rehearsal import double
 from helpers.run import Run
@@ -23,7 +22,7 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 @pytest.mark.parametrize("region", REGIONS)
 def test_each_table_has_every_price_with_date_and_source(region: str) -> None:
-    table = prices.load(region)
+    table = prices.load_table(region)
     for key in EVERY_RUN_NEEDS:
         price = table.price(key)
         assert price.usd > 0 and price.source.startswith("https://aws.amazon.com/")
@@ -32,12 +31,12 @@ def test_each_table_has_every_price_with_date_and_source(region: str) -> None:
 
 def test_a_region_without_table_is_refused_and_the_others_named() -> None:
     with pytest.raises(Problem, match=r"no prices for region 'ap-south-1'.*us-east-1"):
-        prices.load("ap-south-1")
+        prices.load_table("ap-south-1")
 
 
 def test_a_price_that_is_not_known_is_refused() -> None:
     with pytest.raises(Problem, match=r"no price 'ec2\.p5\.48xlarge'"):
-        prices.load("us-east-1").instance("p5.48xlarge")
+        prices.load_table("us-east-1").instance("p5.48xlarge")
 
 
 def price(**facts: Any) -> Price:
@@ -57,7 +56,7 @@ def test_what_is_billed_by_amount_has_no_price_an_hour() -> None:
 
 
 def test_a_rehearsal_takes_the_table_and_keeps_it(run: Run) -> None:
-    table = prices.of(run, Account("us-east-1", "http://127.0.0.1:1"))
+    table = prices.record_prices(run, Account("us-east-1", "http://127.0.0.1:1"))
     assert run.load(prices.PriceTable) == table
     assert {one.origin for one in table.prices.values()} == {"list price"}
     assert len(prices.frame(table)) == len(table.prices)
@@ -89,7 +88,7 @@ def test_the_api_replaces_the_price_where_exactly_one_is_offered(
 ) -> None:
     api = Answers(offer(0.0), offer(0.55))
     monkeypatch.setattr(Account, "client", lambda *_: api)
-    made = prices.of(run, Account("us-east-1"))
+    made = prices.record_prices(run, Account("us-east-1"))
     got = made.instance("g4dn.xlarge")
     assert (got.usd, got.origin) == (0.55, "Pricing API")
     assert made.price("nat.hour").origin == "list price"
@@ -99,15 +98,15 @@ def test_the_api_replaces_the_price_where_exactly_one_is_offered(
 
 def test_two_offers_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Account, "client", lambda *_: Answers(offer(0.5), offer(0.6)))
-    assert pricing_api.hourly(Account("us-east-1"), "g4dn.xlarge") is None
+    assert prices.query_instance_price(Account("us-east-1"), "g4dn.xlarge") is None
 
 
 def test_an_api_that_refuses_leaves_the_table(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with double.installed() as aws:
         aws.faults.add(double.Fault(kind="denied", service="pricing"))
-        made = prices.of(run, aws.account)
+        made = prices.record_prices(run, aws.account)
     assert made.instance("g4dn.xlarge").origin == "list price"
-    assert "those of the table" in capsys.readouterr().out
+    assert "come from the table" in capsys.readouterr().out
 
 
 def history(*points: tuple[int, str, float]) -> SpotHistory:
@@ -120,9 +119,12 @@ def history(*points: tuple[int, str, float]) -> SpotHistory:
 
 def test_a_spot_price_holds_until_the_next_one_of_its_zone() -> None:
     market = history((8, "a", 0.20), (10, "b", 0.30), (13, "a", 0.26))
-    assert market.at(NOON, "g", "a") == 0.20
-    assert market.at(NOON, "g") == 0.30
-    assert market.at(NOON.replace(hour=7), "g") is None and market.at(NOON, "other") is None
+    assert market.price_at(NOON, "g", "a") == 0.20
+    assert market.price_at(NOON, "g") == 0.30
+    assert (
+        market.price_at(NOON.replace(hour=7), "g") is None
+        and market.price_at(NOON, "other") is None
+    )
 
 
 def test_the_mean_weighs_each_price_by_how_long_it_held() -> None:
@@ -134,7 +136,7 @@ def test_the_mean_weighs_each_price_by_how_long_it_held() -> None:
 
 def test_without_types_nothing_is_asked() -> None:
     with double.installed() as aws:
-        assert spot.history(aws.account, ()).points == () and not aws.calls
+        assert prices.query_spot_history(aws.account, ()).points == () and not aws.calls
 
 
 def test_emulated_spot_prices_are_labelled() -> None:

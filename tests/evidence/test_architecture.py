@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from helpers.cloud.plan import Plan
 from helpers.errors import Problem
 from helpers.evidence import architecture
 from helpers.evidence.architecture import SERVICES, read
@@ -30,11 +31,15 @@ def subnets() -> list[dict[str, Any]]:
 
 GPU_GROUP = resource(
     "aws_autoscaling_group",
+    name="gpu",
     min_size=0,
+    desired_capacity=1,
     max_size=2,
     mixed_instances_policy=[
         {
-            "instances_distribution": [{"spot_max_price": "0.30"}],
+            "instances_distribution": [
+                {"spot_max_price": "0.30", "on_demand_percentage_above_base_capacity": 0}
+            ],
             "launch_template": [{"override": [{"instance_type": "g4dn.xlarge"}]}],
         }
     ],
@@ -44,7 +49,12 @@ RESOURCES = [
     *subnets(),
     resource("aws_nat_gateway"),
     resource("aws_eks_cluster", version="1.35"),
-    resource("aws_eks_node_group", instance_types=["t3.large"], scaling_config=[{"min_size": 1}]),
+    resource(
+        "aws_eks_node_group",
+        node_group_name="system",
+        instance_types=["t3.large"],
+        scaling_config=[{"min_size": 1, "desired_size": 2, "max_size": 3}],
+    ),
     GPU_GROUP,
     *[resource(kind) for kind in SERVICES],
 ]
@@ -74,7 +84,7 @@ CHARTS = [
 
 
 def test_plan_and_charts_are_read() -> None:
-    found = read(plan(), CHARTS)
+    found = read(Plan(plan()), CHARTS)
     assert (found.network, found.zones) == ("/16", 2)
     assert (found.public, found.private, found.gateways, found.kubernetes) == (2, 2, 1, "1.35")
     assert found.listeners == ("HTTPS",)
@@ -88,8 +98,8 @@ def test_plan_and_charts_are_read() -> None:
 @pytest.mark.parametrize("kind", ["aws_s3_bucket", "aws_scheduler_schedule", "aws_nat_gateway",
                                   "aws_autoscaling_group", "aws_eks_cluster"])  # fmt: skip
 def test_what_is_removed_from_the_plan_leaves_the_picture(run: Run, kind: str) -> None:
-    whole = read(plan(), CHARTS).sentence
-    less = read(plan(kind), CHARTS).sentence
+    whole = read(Plan(plan()), CHARTS).sentence
+    less = read(Plan(plan(kind)), CHARTS).sentence
     assert len(less) < len(whole)
 
 

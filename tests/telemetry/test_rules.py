@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from helpers import programs
-from helpers.cloud.reports import PlanFacts
 from helpers.errors import Problem, Unavailable
 from helpers.profile import Profile
 from helpers.run import Run
@@ -85,34 +84,15 @@ def records(content: dict[str, Any]) -> dict[tuple[str, ...], str]:
 def test_facts_are_targets_prices_and_the_timer(run: Run) -> None:
     found = records(rules.of_run(run, expires=1_795_435_200.0))
     assert found["gpu_e2e:target", "p95_ms"] == f"vector({run.profile.kpis.p95_ms:g})"
-    assert found["gpu_e2e:price_usd_per_hour", "EKS control plane", "stack"] == "vector(0.1)"
     assert found["gpu_e2e:expires_timestamp_seconds",] == "vector(1795435200)"
 
 
-def test_the_prices_of_the_plan_go_before_the_list(run: Run) -> None:
-    lines = (
-        ("NAT gateway", "a", 2, 0.05),
-        ("Node g4dn.xlarge (spot)", "b", 1, 0.2),
-        ("Disk of each of these nodes", "b", 1, 0.01),
-        ("Load balancer", "", 1, 0.02),
-    )
-    plan = {
-        "emulated": True, "planned": "2026-11-23T12:00:00Z", "resources": [], "sha256": "0",
-        "cost": {
-            "lines": [
-                {"what": what, "resource": resource, "count": count, "most": 2, "usd_per_hour": usd,
-                 "most_usd_per_hour": 1, "source": "a test"}
-                for what, resource, count, usd in lines
-            ],
-            "session_hours": 4, "session_usd": 1, "session_most_usd": 2, "budget_usd": 5,
-        },
-    }  # fmt: skip
-    run.save(PlanFacts.model_validate(plan))
+def test_the_prices_are_those_of_the_cost_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules.costs, "hourly_rates", lambda _run: ({"NAT gateway": 0.1}, 0.21))
     found = records(rules.of_run(run))
     prices = {key[1:]: value for key, value in found.items() if key[0] == rules.PRICE}
     assert prices == {
         ("NAT gateway", "stack"): "vector(0.1)",
-        ("Load balancer", "stack"): "vector(0.02)",
         ("GPU node", "gpu-node"): "vector(0.21)",
     }
     assert (rules.EXPIRES,) not in found

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from helpers import programs
-from helpers.cloud import caller, certificate, gates, plan, prices, reports
+from helpers.cloud import caller, certificate, gates, reports
 from helpers.cloud.account import MASK, Account, asking, identity
-from helpers.cloud.reports import PlanFacts, Replan, Stack
+from helpers.cloud.costs import estimate
+from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts, Replan
+from helpers.cloud.prices import SpotHistory, record_prices, record_spot_prices
+from helpers.cloud.reports import Stack
 from helpers.cloud.terraform import providers, state, variables
 from helpers.cloud.terraform.execution import CODE, Terraform
 from helpers.cloud.terraform.progress import Progress
@@ -26,7 +29,6 @@ from helpers.paths import ROOT
 from helpers.run import Run, now
 
 FOLDER, PLAN, VARIABLES = "terraform", "plan.tfplan", "run.tfvars.json"
-PLAN_JSON = f"{FOLDER}/plan.json"
 NOT_CODE = shutil.ignore_patterns("tests", "bootstrap", ".terraform", "*.tfstate*", "README.md")
 ALWAYS = ("-input=false", "-no-color")
 
@@ -95,14 +97,19 @@ class Workspace:
             Problem: Terraform refuses, or a price is missing.
         """
         planned = self._planned()
-        market = plan.spot_prices(self.run, self.account, planned)
-        listed = prices.of(self.run, self.account)
+        cost = estimate(
+            planned,
+            record_prices(self.run, self.account),
+            self._spot_prices(planned),
+            session_hours=self.run.profile.infrastructure.ttl_hours,
+            budget_usd=self.run.profile.kpis.cost_usd,
+        )
         facts = PlanFacts(
             emulated=self.account.emulated,
             planned=now(),
             sha256=self._plan_digest(),
-            resources=plan.resources(planned),
-            cost=plan.cost(self.run, planned, listed, market),
+            resources=planned.changes,
+            cost=cost,
         )
         self.run.save(facts)
         return facts
@@ -113,9 +120,9 @@ class Workspace:
         Raises:
             Problem: Terraform refuses.
         """
-        found = plan.resources(self._planned())
-        moved = tuple(one for one in found if one.action != "none")
-        record = Replan(planned=now(), resources=len(found), changed=moved)
+        changes = self._planned().changes
+        changed = tuple(change for change in changes if change.action != "none")
+        record = Replan(planned=now(), resources=len(changes), changed=changed)
         self.run.save(record)
         return record
 
@@ -230,16 +237,24 @@ class Workspace:
             print("A state that Terraform could not store before has been stored now.")
         return route.label
 
-    def _planned(self) -> dict[str, Any]:
+    def _spot_prices(self, planned: Plan) -> SpotHistory:
+        """The recorded spot prices if they cover the plan's types, else the last week's."""
+        groups = [group for group in planned.node_groups if group.spot]
+        types = {kind for group in groups for kind in group.instance_types}
+        recorded = self.run.find(SpotHistory)
+        if recorded and types <= {point.instance_type for point in recorded.points}:
+            return recorded
+        return record_spot_prices(self.run, self.account, types)
+
+    def _planned(self) -> Plan:
         """Plan, and keep the plan as JSON without secrets and account ids."""
         self.terraform.settle()
         arguments = ["plan", "-json", *ALWAYS, f"-out=../{PLAN}", f"-var-file=../{VARIABLES}"]
         self.terraform.do("plan", arguments, Progress())
-        shown: dict[str, Any] = json.loads(
-            self.terraform.ask("show the plan", ["show", "-json", f"../{PLAN}"])
-        )
-        self.run.write(PLAN_JSON, plan.masked(shown, self._private()))
-        return shown
+        shown = self.terraform.ask("show the plan", ["show", "-json", f"../{PLAN}"])
+        planned = Plan(json.loads(shown))
+        self.run.write(PLAN_JSON, planned.masked(self._private()))
+        return planned
 
     def _private(self) -> dict[str, str]:
         """What must not leave this machine with the plan; an emulator has nothing of the kind."""
