@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers.cloud import costs, meter
 from helpers.cloud.costs import Period, Usage, bill, cost_model, estimate, usage_until
 from helpers.cloud.meter import CostReport
-from helpers.cloud.plan import Estimate, EstimateLine, Plan, PlanFacts
+from helpers.cloud.plan import Estimate, EstimateLine, Plan, PlanFacts, read_plan
 from helpers.cloud.prices import PriceTable, SpotHistory, SpotPoint, load_table
 from helpers.errors import Problem
 from helpers.paths import ROOT
@@ -206,9 +206,9 @@ def happens(run: Run, hours: float, kind: str, **facts: object) -> None:
 
 def planned(run: Run, *, emulated: bool = False, support: str = "STANDARD") -> None:
     """A cluster, a NAT gateway and a spot group; g4dn.xlarge at 0.20, from 13:00 on at 0.40."""
-    kinds = (("aws_eks_cluster", cluster(support)), ("aws_nat_gateway", {}),
-             ("aws_autoscaling_group", CAPPED))  # fmt: skip
-    run.write("terraform/plan.json", json.dumps(document(*kinds)))
+    plan = document(("aws_eks_cluster", cluster(support)), ("aws_nat_gateway", {}),
+                    ("aws_autoscaling_group", CAPPED))  # fmt: skip
+    run.write("terraform/plan.json", json.dumps(plan))
     cost = Estimate(lines=(), session_hours=4, session_usd=0, session_most_usd=0, budget_usd=5)
     run.save(PlanFacts(emulated=emulated, planned="", sha256="", resources=(), cost=cost))
     run.save(market((-24, 0.20), (1, 0.40), emulated=emulated))
@@ -336,7 +336,7 @@ def test_plan_meter_and_dashboard_of_a_rehearsal_show_the_same_hour(run: Run) ->
     planned(run, emulated=True)
     happens(run, 0, "stack-apply-start")
     happens(run, 0.5, "gpu-nodes", count=1)
-    plan = costs.read_plan(run)
+    plan = read_plan(run)
     assert plan is not None
     cost = estimate(plan, TABLE, run.load(SpotHistory), session_hours=4, budget_usd=5)
     reading = meter.read(run, NOON + timedelta(hours=6))

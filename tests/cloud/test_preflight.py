@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from helpers.cloud import caller, gates, preflight, readiness, spot
+from helpers.cloud import caller, gates, preflight, prices, readiness
 from helpers.cloud.account import Account
+from helpers.cloud.plan import Estimate, PlanFacts, PlannedResource
 from helpers.cloud.preflight import CHECKS
 from helpers.cloud.readiness import Readiness, Verdict
-from helpers.cloud.reports import PlanCost, PlanFacts, PlannedResource
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.rehearsal import double
@@ -104,9 +104,9 @@ def test_a_spot_price_above_the_cap_blocks(run: Run, aws: Double) -> None:
 
 def test_a_week_of_spot_prices_is_kept_by_zone(run: Run, aws: Double) -> None:
     assert one(ask(run, aws, "spot"), "spot")[0] == Verdict.OK
-    history = run.load(spot.SpotHistory)
+    history = run.load(prices.SpotHistory)
     assert history.days == pytest.approx(7) and not history.emulated
-    table = spot.frame(run)
+    table = prices.spot_frame(run)
     assert set(table["under the cap"]) == {"yes"} and len(table) == len(table["zone"].unique())
     assert ((table["least"] <= table["mean"]) & (table["mean"] <= table["most"])).all()
 
@@ -196,7 +196,7 @@ def plan_of(
     resource = PlannedResource.model_validate(
         {"address": "aws_vpc.this", "type": "aws_vpc", "action": action}
     )
-    cost = PlanCost(
+    cost = Estimate(
         lines=(), session_hours=4, session_usd=1, session_most_usd=cost_usd, budget_usd=5,
         unpriced=unpriced,
     )  # fmt: skip

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from helpers.cloud.reports import PlanFacts, Stack
+from helpers.cloud.plan import PlanFacts
+from helpers.cloud.reports import Stack
 from helpers.cloud.terraform import Workspace, process, state
 from helpers.errors import Problem
 from helpers.rehearsal.double import Fault

@@ -19,8 +19,9 @@ import pytest
 from helpers import processes, programs
 from helpers.cloud import dead_man, guardrails, leftovers, preflight, standing, zero
 from helpers.cloud.leftovers import Scan
+from helpers.cloud.plan import PlanFacts, Replan
 from helpers.cloud.readiness import Readiness
-from helpers.cloud.reports import PlanFacts, Replan, Stack
+from helpers.cloud.reports import Stack
 from helpers.cloud.terraform import Workspace
 from helpers.cloud.zero import Zero
 from helpers.errors import Problem

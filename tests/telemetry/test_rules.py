@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from helpers import programs
+from helpers.cloud import costs
 from helpers.errors import Problem, Unavailable
 from helpers.profile import Profile
 from helpers.run import Run
@@ -88,7 +89,7 @@ def test_facts_are_targets_prices_and_the_timer(run: Run) -> None:
 
 
 def test_the_prices_are_those_of_the_cost_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules.costs, "hourly_rates", lambda _run: ({"NAT gateway": 0.1}, 0.21))
+    monkeypatch.setattr(costs, "hourly_rates", lambda _run: ({"NAT gateway": 0.1}, 0.21))
     found = records(rules.of_run(run))
     prices = {key[1:]: value for key, value in found.items() if key[0] == rules.PRICE}
     assert prices == {
