@@ -1,9 +1,9 @@
-"""Opens a run's evidence in a real browser, as a phone, a desktop and a printer would.
+"""Opens a run's evidence in a real browser, as on a phone, on a desktop and in print.
 
     python ci/browser.py [RUN]
 
-Looks for console errors, broken links and pictures, sideways scrolling, and what axe-core calls
-serious; and whether the case study has one page that holds the figures. Needs Chromium and
+Checks for console errors, broken links and pictures, sideways scrolling, and serious findings
+of axe-core; and that the case study has one page with the figures. Needs Chromium and
 ChromeDriver; axe-core comes from npm. Screenshots go to the run's folder `screenshots/`.
 """
 
@@ -38,7 +38,7 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "-
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--hide-scrollbars")  # fmt: skip
 SERIOUS = ("serious", "critical")
-# pages of nbconvert are its own; ours is held to axe, theirs to being whole
+# our page has to pass axe; the layout of the exported notebooks is nbconvert's
 LINKS = "return [...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))"
 PICTURES = """return [...document.images].filter(i => !(i.complete && i.naturalWidth))
     .map(i => i.alt || 'a picture without alternative text')"""
@@ -48,7 +48,7 @@ RUN_AXE = "const done = arguments[0]; axe.run().then(found => done(found.violati
 
 
 def main() -> int:
-    """Open everything; the number of faults decides about the exit status."""
+    """Check every page; returns 1 if there is any fault."""
     run = Run.open(sys.argv[1] if len(sys.argv) > 1 else newest())
     faults = [*in_browser(run), *in_pdf(run)]
     print("\n".join(f"✘ {fault}" for fault in faults) or f"✔ {run.run_id} in a real browser")
@@ -64,7 +64,7 @@ def newest() -> str:
 
 
 def in_browser(run: Run) -> Iterator[str]:
-    """One sentence for each fault that a reader with a browser would meet."""
+    """One sentence for each fault that a reader would see in a browser."""
     axe = axe_core()
     for name, (width, height, mobile) in SIZES.items():
         with browser() as driver:
@@ -74,25 +74,27 @@ def in_browser(run: Run) -> Iterator[str]:
             )
             for scheme in SCHEMES:
                 where = f"{name}, {scheme}"
-                as_if(driver, "screen", scheme)
-                yield from (f"{where}: {one}" for one in on_page(driver, run.folder / page.INDEX))
-                yield from (f"{where}: {one}" for one in accessibility(driver, axe))
-                keep(driver, run, f"{name}-{scheme}")
+                emulate(driver, "screen", scheme)
+                yield from (
+                    f"{where}: {fault}" for fault in on_page(driver, run.folder / page.INDEX)
+                )
+                yield from (f"{where}: {fault}" for fault in accessibility(driver, axe))
+                save_screenshot(driver, run, f"{name}-{scheme}")
             for other in sorted((run.folder / "html").glob("*.html")):
-                yield from (f"{name}, {other.name}: {one}" for one in on_page(driver, other))
+                yield from (f"{name}, {other.name}: {fault}" for fault in on_page(driver, other))
     with browser() as driver:
-        as_if(driver, "print", "light")
-        yield from (f"print: {one}" for one in on_page(driver, run.folder / page.INDEX))
+        emulate(driver, "print", "light")
+        yield from (f"print: {fault}" for fault in on_page(driver, run.folder / page.INDEX))
         printed = driver.execute_cdp_cmd(
             "Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.7}
         )
         path = run.write("screenshots/print.pdf", base64.b64decode(printed["data"]))
         if not PdfReader(path).pages:
-            yield "print: no page comes out of the printer"
+            yield "print: there is no page"
 
 
 def on_page(driver: Any, path: Path) -> Iterator[str]:
-    """What is broken on one page."""
+    """One sentence for each fault of one page."""
     driver.get(path.as_uri())
     for entry in driver.get_log("browser"):
         if entry["level"] == "SEVERE":
@@ -101,15 +103,16 @@ def on_page(driver: Any, path: Path) -> Iterator[str]:
         yield f"broken picture: {alt}"
     if driver.execute_script(NAMELESS):
         yield "a picture has no alternative text"
-    broken = [one for one in driver.execute_script(LINKS) if not leads(driver, path, one)]
-    yield from (f"broken link: {href}" for href in broken)
+    for href in driver.execute_script(LINKS):
+        if not link_works(driver, path, href):
+            yield f"broken link: {href}"
     over = driver.execute_script(SIDEWAYS)
     if over > 0:
         yield f"scrolls sideways by {over} pixels"
 
 
-def leads(driver: Any, path: Path, href: str) -> bool:
-    """Whether a link leads to a file beside the page, or to a place on it; the web is not asked."""
+def link_works(driver: Any, path: Path, href: str) -> bool:
+    """Whether a link leads to a file or to a place on the page; web links are not checked."""
     if "://" in href or href.startswith("mailto:"):
         return True
     target, fragment = urldefrag(href)
@@ -121,7 +124,7 @@ def leads(driver: Any, path: Path, href: str) -> bool:
 
 
 def accessibility(driver: Any, axe: str) -> Iterator[str]:
-    """What axe-core calls serious or critical on the page that is open."""
+    """The serious and critical findings of axe-core on the page that is open."""
     driver.execute_script(axe)
     for violation in driver.execute_async_script(RUN_AXE):
         if violation["impact"] in SERIOUS:
@@ -130,32 +133,32 @@ def accessibility(driver: Any, axe: str) -> Iterator[str]:
 
 
 def in_pdf(run: Run) -> Iterator[str]:
-    """Whether the case study has one page, and its text holds what was measured."""
+    """One sentence for each fault of the case study: it has one page and all measured KPIs."""
     pages = PdfReader(run.folder / case_study.PDF).pages
     if len(pages) != 1:
         yield f"the case study has {len(pages)} pages"
-    text = "".join(" ".join(one.extract_text() for one in pages).split())
-    for one in run.load(kpis.Verdicts).kpis:
-        wanted = "".join(one.measured_text.split())
-        if one.measured is not None and wanted not in text:
-            yield f"the case study does not say {one.measured_text}"
+    text = "".join(" ".join(sheet.extract_text() for sheet in pages).split())
+    for kpi in run.load(kpis.Verdicts).kpis:
+        wanted = "".join(kpi.measured_text.split())
+        if kpi.measured is not None and wanted not in text:
+            yield f"the case study does not say {kpi.measured_text}"
 
 
-def as_if(driver: Any, media: str, scheme: str) -> None:
+def emulate(driver: Any, media: str, scheme: str) -> None:
     """Emulate a medium and a colour scheme."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
 
 
-def keep(driver: Any, run: Run, name: str) -> None:
-    """Keep what the page looks like, as far down as it goes."""
+def save_screenshot(driver: Any, run: Run, name: str) -> None:
+    """Save a screenshot of the whole page."""
     options = {"captureBeyondViewport": True}
     shot = driver.execute_cdp_cmd("Page.captureScreenshot", options)
     run.write(f"screenshots/{name}.png", base64.b64decode(shot["data"]))
 
 
 def browser() -> webdriver.Chrome:
-    """A Chromium with a new profile, which talks to nobody.
+    """A Chromium with a new profile and no network access.
 
     Raises:
         Problem: There is no Chromium or no ChromeDriver.
@@ -177,10 +180,10 @@ def browser() -> webdriver.Chrome:
 
 
 def axe_core() -> str:
-    """The source of axe-core, from npm, whose digest is the pinned one.
+    """The source of axe-core from npm; its digest is pinned.
 
     Raises:
-        Problem: There is no npm, or what came is something else.
+        Problem: There is no npm, or the digest differs.
     """
     kept = TOOLS / "axe" / f"{AXE}.min.js"
     if not kept.is_file():
@@ -193,7 +196,7 @@ def axe_core() -> str:
             package = next(Path(folder).glob("*.tgz"))
             found = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
             if found != AXE_SHA512:
-                raise Problem(f"What npm calls {AXE} is not the pinned one.")
+                raise Problem(f"The digest of {AXE} from npm is not the pinned one.")
             with tarfile.open(package) as archive:
                 member = archive.extractfile("package/axe.min.js")
                 assert member is not None

@@ -1,4 +1,4 @@
-"""Every check that needs no run: lint, types, order of the rooms, notebooks, secrets, size."""
+"""Every check that needs no run: lint, types, layers, notebooks, secrets, size."""
 
 import subprocess
 import sys
@@ -11,14 +11,14 @@ import size
 import notebooks
 from helpers.telemetry.dashboards import building
 
-SIZE_FAILS = False  # until every room has become as small as it is meant to be
+SIZE_FAILS = False  # set once every room is within its limits
 ROOT = Path(__file__).resolve().parent.parent
 TYPED = ("helpers", "model", "ci", "tests", "benchmarks")
 PROGRAMS = Path(sys.executable).parent
 
 
 def main() -> int:
-    """Run all checks, also after one has failed; the number of those that failed."""
+    """Run all checks, even after a failure; returns how many failed."""
     with tempfile.TemporaryDirectory() as folder:
         scripts = notebooks.as_scripts(ROOT / "notebooks", Path(folder))
         results = [
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def command(name: str, *arguments: str) -> bool:
-    """Run a checker; its words are shown only where it fails."""
+    """Run a checker; its output is printed only if it fails."""
     done = subprocess.run(
         [PROGRAMS / name, *arguments], cwd=ROOT, stdout=-1, stderr=subprocess.STDOUT, text=True
     )
@@ -48,7 +48,7 @@ def command(name: str, *arguments: str) -> bool:
 
 
 def report(name: str, faults: list[str]) -> bool:
-    """Say how a check went."""
+    """Print the result of a check."""
     print(f"{'✘' if faults else '✔'} {name}", *faults, sep="\n  ", flush=True)
     return not faults
 

@@ -1,4 +1,4 @@
-"""Finds what must not be in a committed file: keys, account ids, paths of one machine."""
+"""Finds secrets in committed files: keys, account ids, tokens, paths of one machine."""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ def faults(root: Path) -> list[str]:
 
 
 def in_file(path: Path, root: Path) -> list[str]:
-    """One sentence for each line of a text file that holds something it must not."""
+    """One sentence for each line of a text file that contains a secret."""
     try:
         lines = path.read_text().splitlines()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The rules that every notebook source keeps, and its code as a script for the type checker."""
+"""The rules for notebook sources, and their code as scripts for the type checker."""
 
 import ast
 from pathlib import Path
@@ -24,17 +24,17 @@ def in_notebook(notebook: Any, name: str) -> list[str]:
     """One sentence for each broken rule in one notebook."""
     cells = notebook.cells
     code = [cell for cell in cells if cell.cell_type == "code"]
-    found = [fault for number, cell in enumerate(cells) for fault in in_cell(number, cell)]
+    faults = [fault for number, cell in enumerate(cells) for fault in in_cell(number, cell)]
     first = cells[0].source
     if not first.startswith(f"# {name[:2]} · "):
-        found.append(f"does not begin with a heading '# {name[:2]} · …'")
-    found += [f"its first cell has no {word}" for word in BOX if word not in first]
+        faults.append(f"does not begin with a heading '# {name[:2]} · …'")
+    faults += [f"its first cell has no {word}" for word in BOX if word not in first]
     parameters = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
     if len(parameters) != 1 or not are_literals(parameters[0].source):
-        found.append("needs exactly one cell tagged 'parameters', with literals only")
+        faults.append("needs exactly one cell tagged 'parameters', with literals only")
     if f'notebook.finish(run, "{name[:2]}")' not in "\n".join(cell.source for cell in code[-2:]):
-        found.append("does not end with the stage's checklist")
-    return found
+        faults.append("does not end with the stage's checklist")
+    return faults
 
 
 def in_cell(number: int, cell: Any) -> list[str]:
@@ -43,18 +43,18 @@ def in_cell(number: int, cell: Any) -> list[str]:
         return [f"cell {number} is empty"]
     if cell.cell_type != "code":
         return []
-    found = []
+    faults = []
     if cell.outputs or cell.execution_count:
-        found.append(f"cell {number} holds outputs")
+        faults.append(f"cell {number} has outputs")
     if len(cell.source.splitlines()) > LONGEST_CELL:
-        found.append(f"cell {number} has more than {LONGEST_CELL} lines")
+        faults.append(f"cell {number} has more than {LONGEST_CELL} lines")
     try:
         tree = ast.parse(cell.source)
     except SyntaxError:
-        return [*found, f"cell {number} is not plain Python"]
+        return [*faults, f"cell {number} is not plain Python"]
     if any(isinstance(node, LOGIC) for node in ast.walk(tree)):
-        found.append(f"cell {number} holds logic; it belongs in helpers/")
-    return found
+        faults.append(f"cell {number} contains logic; move it to helpers/")
+    return faults
 
 
 def are_literals(source: str) -> bool:

