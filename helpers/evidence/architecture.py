@@ -2,8 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import yaml
@@ -38,8 +37,7 @@ FRAME = "#c9c9c4"
 Place = tuple[float, float, float, float]  # left, bottom, width, height
 
 
-@dataclass(frozen=True)
-class NodeGroup:
+class NodeGroup(NamedTuple):
     """One group of nodes, and the workloads placed on it."""
 
     title: str
@@ -48,51 +46,34 @@ class NodeGroup:
     workloads: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What plan and charts hold.
+class Architecture(NamedTuple):
+    """What plan and charts hold; empty or 0 for what they do not."""
 
-    Attributes:
-        network: Size of the VPC's address range, such as `/16`; empty without a VPC.
-        zones: Number of availability zones that have subnets.
-        public: Number of public subnets.
-        private: Number of private subnets.
-        gateways: Number of NAT gateways.
-        kubernetes: Version of the control plane; empty without one.
-        nodes: The groups of nodes, those with GPUs first.
-        listeners: Protocols of the load balancer's listeners; empty without an Ingress.
-        services: AWS services outside the VPC, and their purpose.
-    """
-
-    network: str
+    network: str  # the size of the VPC's address range, such as /16
     zones: int
-    public: int
+    public: int  # subnets
     private: int
     gateways: int
-    kubernetes: str
-    nodes: tuple[NodeGroup, ...]
-    listeners: tuple[str, ...]
-    services: dict[str, str]
+    kubernetes: str  # version of the control plane
+    nodes: list[NodeGroup]  # those with GPUs first
+    listeners: list[str]  # protocols of the load balancer
+    services: dict[str, str]  # outside the VPC → purpose
 
     @property
     def sentence(self) -> str:
         """The picture in words."""
-        network = "no VPC"
-        if self.network:
-            network = (
-                f"VPC {self.network} over {self.zones} zones with {self.public} public and "
-                f"{self.private} private subnets"
-            )
-        groups = (
-            f"{group.title} ({', '.join(group.description.splitlines())})"
-            + (f" run {', '.join(group.workloads)}" if group.workloads else "")
-            for group in self.nodes
-        )
         parts = [
-            network,
+            f"VPC {self.network} over {self.zones} zones with {self.public} public and "
+            f"{self.private} private subnets"
+            if self.network
+            else "no VPC",
             f"{self.gateways} NAT gateway" if self.gateways else "",
             f"EKS {self.kubernetes}" if self.kubernetes else "",
-            *groups,
+            *(
+                f"{group.title} ({', '.join(group.description.splitlines())})"
+                + (f" run {', '.join(group.workloads)}" if group.workloads else "")
+                for group in self.nodes
+            ),
             f"a load balancer for {' and '.join(self.listeners)}" if self.listeners else "",
             f"beside it {', '.join(self.services)}" if self.services else "",
         ]
@@ -140,43 +121,34 @@ def is_drawn(run: Run) -> bool:
 
 
 def read(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> Architecture:
-    """The architecture that a plan creates and charts fill.
-
-    Args:
-        plan: The run's plan.
-        objects: The rendered Kubernetes objects.
-    """
+    """The architecture that a plan creates and rendered Kubernetes objects fill."""
     subnets, public = plan.of_type("aws_subnet"), len(plan.public_subnets)
-    # of the address range only its size: pages do not publish addresses
-    networks = [f"/{v.values['cidr_block'].partition('/')[2]}" for v in plan.of_type("aws_vpc")]
+    networks = [str(vpc.values["cidr_block"]) for vpc in plan.of_type("aws_vpc")]
     clusters = [str(cluster.values.get("version")) for cluster in plan.of_type("aws_eks_cluster")]
-    groups = sorted(_node_groups(plan.node_groups, objects), key=lambda group: not group.gpu)
+    workloads = _workloads(objects)
+    groups = [_node_group(group, workloads) for group in plan.node_groups]
     return Architecture(
-        network=next(iter(networks), ""),
+        # only the size of the address range: pages do not publish addresses
+        network="".join(f"/{network.partition('/')[2]}" for network in networks),
         zones=len({subnet.values.get("availability_zone") for subnet in subnets}),
         public=public,
         private=len(subnets) - public,
         gateways=len(plan.of_type("aws_nat_gateway")),
-        kubernetes=next(iter(clusters), ""),
-        nodes=tuple(groups),
-        listeners=tuple(dict.fromkeys(_listeners(objects))),
+        kubernetes="".join(clusters),
+        nodes=sorted(groups, key=lambda group: not group.gpu),
+        listeners=list(dict.fromkeys(_listeners(objects))),
         services={title: use for kind, (title, use) in SERVICES.items() if plan.of_type(kind)},
     )
 
 
-def _node_groups(
-    groups: Iterable[PlannedNodeGroup], objects: Iterable[Mapping[str, Any]]
-) -> Iterator[NodeGroup]:
-    workloads = _workloads(objects)
-    for group in groups:
-        gpu = group.spot or bool(group.taints)
-        description = ", ".join(group.instance_types)
-        if group.resource == "aws_autoscaling_group":
-            cap = max(f"{group.cap_usd or 0:.2f}", f"{group.cap_usd or 0:g}", key=len)
-            description += " spot" + (f", at most ${cap}/h" if group.cap_usd else "")
-        size = f"{group.min_nodes} to {group.max_nodes} nodes"
-        title = "GPU nodes" if gpu else "system nodes"
-        yield NodeGroup(title, f"{description}\n{size}", gpu, workloads[gpu])
+def _node_group(group: PlannedNodeGroup, workloads: dict[bool, tuple[str, ...]]) -> NodeGroup:
+    gpu = group.spot or bool(group.taints)
+    description = ", ".join(group.instance_types)
+    if group.resource == "aws_autoscaling_group":
+        cap = max(f"{group.cap_usd or 0:.2f}", f"{group.cap_usd or 0:g}", key=len)
+        description += f" spot{f', at most ${cap}/h' if group.cap_usd else ''}"
+    description += f"\n{group.min_nodes} to {group.max_nodes} nodes"
+    return NodeGroup(f"{'GPU' if gpu else 'system'} nodes", description, gpu, workloads[gpu])
 
 
 def _workloads(objects: Iterable[Mapping[str, Any]]) -> dict[bool, tuple[str, ...]]:

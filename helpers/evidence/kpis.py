@@ -11,6 +11,17 @@ from helpers.run import Record, Run
 from helpers.scenario import Settings
 from helpers.telemetry.report import Telemetry
 
+# key in the profile → title, unit, and whether the target is a lower limit
+KPIS = {
+    "p50_ms": ("P50 latency", "ms", False),
+    "p95_ms": ("P95 latency", "ms", False),
+    "p99_ms": ("P99 latency", "ms", False),
+    "throughput_rps": ("Throughput", "requests/s", True),
+    "error_rate_pct": ("Error rate", "%", False),
+    "gpu_utilisation_pct": ("GPU utilisation", "%", True),
+    "cost_usd": ("Cost of the session", "US$", False),
+}
+
 
 class Verdict(StrEnum):
     """The result for one target."""
@@ -26,14 +37,10 @@ class Kpi(Settings):
 
     Attributes:
         name: Its key in the profile.
-        title: Its name on pages.
-        unit: Unit of target and measurement.
         at_least: Whether the target is a lower limit.
-        target: The limit.
-        measured: The measured value; None where nothing was measured.
+        measured: None where nothing was measured.
         low: Lower end of the 95 % confidence interval; None where there is none.
         high: Upper end.
-        verdict: Whether the target was met.
         note: Where the figure comes from, or why there is none.
     """
 
@@ -154,86 +161,59 @@ def _decimals(value: float) -> int:
 
 
 def _kpis(run: Run) -> Iterator[Kpi]:
-    targets, scenario = run.profile.kpis, judged_scenario(run)
+    scenario, telemetry = judged_scenario(run), run.readable(Telemetry)
     measured = scenario.measured if scenario else None
     invalid = "; ".join(scenario.invalid) if scenario else ""
-    source = invalid or targets.scenario
-    if measured is None:
-        source = f"scenario '{targets.scenario}' did not run"
-    for name in ("p50", "p95", "p99"):
-        yield _latency_kpi(name, getattr(targets, f"{name}_ms"), scenario, source)
-    yield _kpi(
-        "throughput_rps", "Throughput", "requests/s", targets.throughput_rps,
-        measured.throughput_rps if measured else None, source, invalid=bool(invalid), at_least=True,
-    )  # fmt: skip
-    yield _kpi(
-        "error_rate_pct", "Error rate", "%", targets.error_rate_pct,
-        measured.error_rate_pct if measured else None, source, invalid=bool(invalid),
-    )  # fmt: skip
-    telemetry = run.readable(Telemetry)
-    absent = telemetry.gpu_absent if telemetry else "no telemetry was collected"
-    yield _kpi(
-        "gpu_utilisation_pct", "GPU utilisation", "%", targets.gpu_utilisation_pct,
-        telemetry.gpu_utilisation_pct if telemetry else None, absent or "mean under load",
-        at_least=True,
-    )  # fmt: skip
-    yield _cost_kpi(run)
-
-
-def _latency_kpi(name: str, target: float, scenario: ScenarioReport | None, source: str) -> Kpi:
-    measured = scenario.measured if scenario else None
-    percentile = measured.latency.get(name) if measured else None
-    if measured and not percentile:
-        source = f"{measured.ok} good answers are too few for a {name.upper()}"
-    kpi = _kpi(
-        f"{name}_ms", f"{name.upper()} latency", "ms", target,
-        percentile.ms if percentile else None, source,
-        invalid=bool(scenario and scenario.invalid),
-    )  # fmt: skip
-    note = kpi.note
-    if scenario and kpi.verdict is Verdict.MISSED:
-        note += f"; {_where_time_went(scenario)}"
-    if not percentile or percentile.low_ms is None or percentile.high_ms is None:
-        return kpi.model_copy(update={"note": note})
-    if percentile.low_ms <= target <= percentile.high_ms:
-        note += "; the interval crosses the target"
-    return kpi.model_copy(
-        update={"low": percentile.low_ms, "high": percentile.high_ms, "note": note}
+    name = run.profile.kpis.scenario
+    note = (invalid or name) if scenario else f"scenario '{name}' did not run"
+    for percentile in ("p50", "p95", "p99"):
+        yield _latency_kpi(run, percentile, scenario, note)
+    throughput, errors = (
+        (measured.throughput_rps, measured.error_rate_pct) if measured else (None, None)
     )
-
-
-def _cost_kpi(run: Run) -> Kpi:
-    """The cost of the session; costs of an emulated account were never spent."""
+    yield _kpi(run, "throughput_rps", throughput, note, invalid)
+    yield _kpi(run, "error_rate_pct", errors, note, invalid)
+    utilisation = telemetry.gpu_utilisation_pct if telemetry else None
+    absent = telemetry.gpu_absent if telemetry else "no telemetry was collected"
+    yield _kpi(run, "gpu_utilisation_pct", utilisation, absent or "mean under load")
     report = run.readable(CostReport)
-    spent = report.total_usd if report and not report.emulated else None
-    note = report.summary if report else "no cost report in this run"
-    if report and report.emulated:
-        note = f"a rehearsal creates nothing that is billed; {note}"
-    return _kpi("cost_usd", "Cost of the session", "US$", run.profile.kpis.cost_usd, spent, note)
+    spent, note = (
+        (report.total_usd, report.summary) if report else (None, "no cost report in this run")
+    )
+    if report and report.emulated:  # what an emulator counted was never spent
+        spent, note = None, f"a rehearsal creates nothing that is billed; {note}"
+    yield _kpi(run, "cost_usd", spent, note)
 
 
-def _kpi(
-    name: str,
-    title: str,
-    unit: str,
-    target: float,
-    measured: float | None,
-    note: str,
-    *,
-    invalid: bool = False,
-    at_least: bool = False,
-) -> Kpi:
+def _latency_kpi(run: Run, name: str, scenario: ScenarioReport | None, note: str) -> Kpi:
+    percentile = scenario.measured.latency.get(name) if scenario else None
+    if scenario is None or percentile is None:
+        if scenario:
+            note = f"{scenario.measured.ok} good answers are too few for a {name.upper()}"
+        return _kpi(run, f"{name}_ms", None, note)
+    kpi = _kpi(run, f"{name}_ms", percentile.ms, note, "; ".join(scenario.invalid))
+    changes: dict[str, float | str] = {}
+    if kpi.verdict is Verdict.MISSED:
+        note += f"; {_where_time_went(scenario)}"
+    if percentile.low_ms is not None and percentile.high_ms is not None:
+        changes |= {"low": percentile.low_ms, "high": percentile.high_ms}
+        if percentile.low_ms <= kpi.target <= percentile.high_ms:
+            note += "; the interval crosses the target"
+    return kpi.model_copy(update=changes | {"note": note})
+
+
+def _kpi(run: Run, name: str, measured: float | None, note: str, invalid: str = "") -> Kpi:
+    title, unit, at_least = KPIS[name]
+    target: float = getattr(run.profile.kpis, name)
     if measured is None:
         verdict = Verdict.ABSENT
     elif invalid:
         verdict = Verdict.INVALID
     else:
-        holds = measured >= target if at_least else measured <= target
-        verdict = Verdict.MET if holds else Verdict.MISSED
-    return Kpi(
-        name=name, title=title, unit=unit, at_least=at_least, target=target, measured=measured,
-        verdict=verdict, note=note,
-    )  # fmt: skip
+        is_met = measured >= target if at_least else measured <= target
+        verdict = Verdict.MET if is_met else Verdict.MISSED
+    return Kpi(name=name, title=title, unit=unit, at_least=at_least, target=target,
+               measured=measured, verdict=verdict, note=note)  # fmt: skip
 
 
 def _latency_split(scenario: ScenarioReport) -> dict[str, float]:

@@ -7,11 +7,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
-from helpers.evidence.kpis import Verdicts, format_figure
+from helpers.evidence.kpis import KPIS, Verdicts, format_figure
 from helpers.load.report import Capacity, LoadReport, PhaseReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings
@@ -26,9 +26,9 @@ STEP_UNITS = {"rate": "requests/s", "throughput_rps": "requests/s", "p50_ms": "m
               "p99_ms": "ms"}  # fmt: skip
 CALIBRATION_UNITS = {"delay_ms": "ms", "rate": "requests/s", "added_p50_ms": "ms",
                      "added_p99_ms": "ms"}  # fmt: skip
-TARGET_UNITS = {"p50_ms": "ms", "p95_ms": "ms", "p99_ms": "ms", "throughput_rps": "requests/s",
-                "error_rate_pct": "%", "gpu_utilisation_pct": "%", "cost_usd": "US$"}  # fmt: skip
 COST_PARTS = ("total", "spot", "on demand", "saved", "per 1,000 inferences")
+
+Place = tuple[str, str, str, str]  # name, unit, source and pointer of a claim
 
 
 class Claim(Settings):
@@ -57,15 +57,6 @@ class Ledger(Record, stage="07", name="ledger"):
     """Every figure that page, case study, write-up and README may show."""
 
     claims: tuple[Claim, ...]
-
-
-class _Place(NamedTuple):
-    """Where a figure may be found."""
-
-    name: str
-    unit: str
-    source: str
-    pointer: str
 
 
 def write(run: Run) -> Ledger:
@@ -125,14 +116,14 @@ def differences(folder: Path, claims: Sequence[Claim]) -> list[str]:
     return sentences
 
 
-def _places(run: Run) -> Iterator[_Place]:
+def _places(run: Run) -> Iterator[Place]:
     """The place of every figure that a run may hold."""
-    for key, unit in TARGET_UNITS.items():
-        yield _Place(f"target.{key}", unit, PROFILE, f"/kpis/{key}")
-    yield _Place("machine.cores", "cores", MANIFEST, "/machine/cores")
-    yield _Place("machine.memory", "GiB", MANIFEST, "/machine/memory_gib")
+    for key, (_, unit, _) in KPIS.items():
+        yield f"target.{key}", unit, PROFILE, f"/kpis/{key}"
+    yield "machine.cores", "cores", MANIFEST, "/machine/cores"
+    yield "machine.memory", "GiB", MANIFEST, "/machine/memory_gib"
     for key in ("cpu_utilisation", "gpu_utilisation"):
-        yield _Place(key, "%", Telemetry.path(), f"/{key}_pct")
+        yield key, "%", Telemetry.path(), f"/{key}_pct"
     report = run.readable(LoadReport)
     for number, scenario in enumerate(report.scenarios if report else ()):
         here = f"/scenarios/{number}"
@@ -141,32 +132,30 @@ def _places(run: Run) -> Iterator[_Place]:
             name = f"{scenario.name}.{phase.name}"
             yield from _phase_places(name, phase, f"{here}/phases/{position}")
         for key, unit in (("queue_ms", "ms"), ("compute_ms", "ms"), ("mean_batch", "images")):
-            yield _Place(f"{scenario.name}.{key}", unit, LOAD, f"{here}/server/{key}")
+            yield f"{scenario.name}.{key}", unit, LOAD, f"{here}/server/{key}"
     for number, calibration in enumerate(report.calibrations if report else ()):
         for key, unit in CALIBRATION_UNITS.items():
             name = f"calibration.{calibration.wire}.{key}"
-            yield _Place(name, unit, LOAD, f"/calibrations/{number}/{key}")
-    yield _Place("capacity.rate", "requests/s", Capacity.path(), "/capacity_rps")
-    yield _Place("capacity.objective", "ms", Capacity.path(), "/objective_p99_ms")
+            yield name, unit, LOAD, f"/calibrations/{number}/{key}"
+    yield "capacity.rate", "requests/s", Capacity.path(), "/capacity_rps"
+    yield "capacity.objective", "ms", Capacity.path(), "/objective_p99_ms"
     capacity = run.readable(Capacity)
     for number in range(len(capacity.steps) if capacity else 0):
         for key, unit in STEP_UNITS.items():
-            yield _Place(
-                f"capacity.{number}.{key}", unit, Capacity.path(), f"/steps/{number}/{key}"
-            )
-    yield _Place("cap", "US$", PROFILE, "/infrastructure/gpu/max_price_usd")
-    yield _Place("cost.saved", "%", Verdicts.path(), "/saved_pct")
+            yield (f"capacity.{number}.{key}", unit, Capacity.path(), f"/steps/{number}/{key}")
+    yield "cap", "US$", PROFILE, "/infrastructure/gpu/max_price_usd"
+    yield "cost.saved", "%", Verdicts.path(), "/saved_pct"
     for part in COST_PARTS:
-        yield _Place(f"cost.{part}", "US$", Verdicts.path(), f"/cost_usd/{part}")
+        yield f"cost.{part}", "US$", Verdicts.path(), f"/cost_usd/{part}"
     for part in ("queue", "compute", "network and client"):
-        yield _Place(f"split.{part}", "ms", Verdicts.path(), f"/split_ms/{part}")
+        yield f"split.{part}", "ms", Verdicts.path(), f"/split_ms/{part}"
 
 
-def _phase_places(name: str, phase: PhaseReport, pointer: str) -> Iterator[_Place]:
+def _phase_places(name: str, phase: PhaseReport, pointer: str) -> Iterator[Place]:
     for key, unit in PHASE_UNITS.items():
-        yield _Place(f"{name}.{key}", unit, LOAD, f"{pointer}/{key}")
+        yield f"{name}.{key}", unit, LOAD, f"{pointer}/{key}"
     for percentile in phase.latency:
         here = f"{pointer}/latency/{percentile}"
-        yield _Place(f"{name}.{percentile}", "ms", LOAD, f"{here}/ms")
-        yield _Place(f"{name}.{percentile}.low", "ms", LOAD, f"{here}/low_ms")
-        yield _Place(f"{name}.{percentile}.high", "ms", LOAD, f"{here}/high_ms")
+        yield f"{name}.{percentile}", "ms", LOAD, f"{here}/ms"
+        yield f"{name}.{percentile}.low", "ms", LOAD, f"{here}/low_ms"
+        yield f"{name}.{percentile}.high", "ms", LOAD, f"{here}/high_ms"

@@ -15,14 +15,7 @@ from helpers.telemetry.report import Telemetry
 
 
 class PromiseResult(Settings):
-    """The result for one promise.
-
-    Attributes:
-        wording: What was promised.
-        status: VERIFIED, REHEARSED, STATIC, NOT REHEARSED or FAILED.
-        note: What was seen, or why it was not.
-        evidence: The run's file that shows it; may be empty.
-    """
+    """The result for one promise; `evidence` is the run's file that shows it, or empty."""
 
     wording: str
     status: str
@@ -34,18 +27,10 @@ class Results(Settings):
     """Everything that a run measured and checked; `results.json`.
 
     Attributes:
-        run_id: UTC time and profile.
-        target: `rehearsal` or `aws`.
         label: What figures of this target stand for.
-        status: Of the whole run.
         started: UTC, ISO 8601.
-        git: Commit, and whether it was clean.
-        versions: Library → version.
-        machine: System, processor, cores, memory.
-        code: What measured and drew: name → SHA-256 of its sources.
+        code: SHA-256 of the sources of what measured and what drew.
         profile: Every setting.
-        kpis: Every target, and what was measured.
-        scenarios: Every load.
         capacity: The rates that were tried; None where none was.
         telemetry: The series that were read back; None without a Prometheus.
         promises: Promise → its result.

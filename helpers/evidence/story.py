@@ -43,14 +43,9 @@ class Story:
 
     Attributes:
         label: The target, and what its figures must not be taken for.
-        title: Title of page and case study.
         built: What was built and measured, in one sentence.
         headline: The four figures that matter most.
-        kpis: Every target with its verdict.
         summary: How many targets were met.
-        cost: What the run cost.
-        teardown: Whether anything is left.
-        machine: What the figures were measured on.
         fine_print: Duration, sample sizes, invalid phases, the client's own share of latency.
         missing: What the run does not hold, and why.
     """

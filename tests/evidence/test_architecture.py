@@ -87,7 +87,7 @@ def test_plan_and_charts_are_read() -> None:
     found = read(Plan(plan()), CHARTS)
     assert (found.network, found.zones) == ("/16", 2)
     assert (found.public, found.private, found.gateways, found.kubernetes) == (2, 2, 1, "1.35")
-    assert found.listeners == ("HTTPS",)
+    assert found.listeners == ["HTTPS"]
     groups = {one.gpu: one for one in found.nodes}
     assert groups[True].workloads == ("triton",)
     assert "g4dn.xlarge spot, at most $0.30/h" in groups[True].description
