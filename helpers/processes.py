@@ -33,25 +33,15 @@ LOG_TAIL_LINES = 12
 
 @dataclass(frozen=True)
 class Service:
-    """A process of a run, as `services/<name>.json` holds it.
+    """A process of a run, as `services/<name>.json` holds it."""
 
-    Attributes:
-        name: The service's name.
-        pid: The watcher's process id.
-        born: The watcher's start time, which tells it from a later process of the same id.
-        ports: Named ports it listens on, all on 127.0.0.1.
-        log: Its log, relative to the run's folder.
-        started: When it was started, UTC.
-        program: Version or path shown to people.
-    """
-
-    name: str
-    pid: int
-    born: float
-    ports: dict[str, int]
-    log: str
-    started: str
-    program: str = ""
+    name: str  # the service's name
+    pid: int  # the watcher's process id
+    born: float  # the watcher's start time, which tells it from a later process of the same id
+    ports: dict[str, int]  # named ports it listens on, all on 127.0.0.1
+    log: str  # its log, relative to the run's folder
+    started: str  # when it was started, UTC
+    program: str = ""  # version or path shown to people
 
     @property
     def process(self) -> psutil.Process | None:

@@ -20,16 +20,11 @@ Port = Annotated[int, Field(ge=0, le=65_535, description="0 chooses a free port.
 
 
 class Network(Settings):
-    """One network that is exported and served.
-
-    Attributes:
-        name: The served model's name.
-        network: Which of the networks in `model/` it is.
-        image_size: Height and width of the input, pixels.
-    """
+    """One network that is exported and served."""
 
     name: Name
     network: Literal["resnet50", "mobilenetv2"]
+    # pixels, height and width
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
 
 
@@ -46,17 +41,14 @@ class ModelSettings(Settings):
 
 
 class ServingSettings(Settings):
-    """How Triton serves: batching, instances, cores, ports, time-outs.
-
-    Attributes:
-        client_cores: Cores of this machine that a local server leaves to the load client, so
-            that requests are sent on time; 0 reserves none.
-    """
+    """How Triton serves: batching, instances, cores, ports, time-outs."""
 
     max_batch_size: Annotated[int, Field(ge=1, le=64)] = 32
     queue_delay_us: Annotated[int, Field(ge=0, le=100_000)] = 0
     instances: Annotated[int, Field(ge=1, le=16)] = 1
     threads: Annotated[int, Field(ge=1, le=64)] = 1
+    # cores of this machine that a local server leaves to the load client, so that requests
+    # are sent on time; 0 reserves none
     client_cores: Annotated[int, Field(ge=0, le=64)] = 1
     http_port: Port = 0
     grpc_port: Port = 0
@@ -78,23 +70,17 @@ class ServiceSettings(Settings):
 
 
 class GpuNodeSettings(Settings):
-    """The GPU node group; taint, label and instance types stand in `k8s/contract.yaml`.
+    """The GPU node group; taint, label and instance types stand in `k8s/contract.yaml`."""
 
-    Attributes:
-        capacity: `spot-capped` is a self-managed Auto Scaling group whose price cap AWS enforces;
-            `managed-spot` is an EKS node group, which has no price cap.
-        max_price_usd: Maximum price of one node per hour, US dollars.
-        min_nodes: Minimum number of nodes.
-        desired_nodes: Initial number of nodes.
-        max_nodes: Maximum number of nodes for the autoscaler.
-        disk_gib: Root disk; Triton's image alone needs 20.
-    """
-
+    # `spot-capped` is a self-managed Auto Scaling group whose price cap AWS enforces;
+    # `managed-spot` is an EKS node group, which has no price cap
     capacity: Literal["spot-capped", "managed-spot"] = "spot-capped"
+    # maximum price of one node per hour, US dollars
     max_price_usd: Annotated[float, Field(gt=0, le=5)] = 0.30
     min_nodes: Annotated[int, Field(ge=0, le=4)] = 0
     desired_nodes: Annotated[int, Field(ge=0, le=4)] = 1
-    max_nodes: Annotated[int, Field(ge=1, le=4)] = 2
+    max_nodes: Annotated[int, Field(ge=1, le=4)] = 2  # maximum number of nodes for the autoscaler
+    # root disk; Triton's image alone needs 20
     disk_gib: Annotated[int, Field(ge=80, le=1000)] = 100
 
     @model_validator(mode="after")
@@ -108,75 +94,50 @@ class GpuNodeSettings(Settings):
 
 
 class InfrastructureSettings(Settings):
-    """The stack in AWS.
+    """The stack in AWS."""
 
-    Attributes:
-        name: Prefix of every resource name.
-        kubernetes_version: Version of the control plane; use one in standard support.
-        zones: Number of availability zones.
-        nat_per_zone: One NAT gateway per zone instead of one for all zones.
-        api_cidr: Who may reach the cluster's API; empty means this machine's own address.
-        cpu_instance_types: Instance types of the nodes for system pods.
-        gpu: The GPU node group.
-        ttl_hours: After this time a schedule inside AWS scales the GPU nodes to zero.
-        budget_usd: Limit of the account-wide budget and of the billing alarm, US dollars.
-        alert_email: Who is notified; empty notifies nobody.
-        state_bucket: S3 bucket for Terraform's state; empty keeps it in the run's folder.
-        override_readiness: Create resources even if a readiness check fails.
-    """
-
+    # prefix of every resource name
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,18}$")] = "gpu-e2e"
+    # version of the control plane; use one in standard support
     kubernetes_version: Annotated[str, Field(pattern=r"^1\.\d\d$")] = "1.35"
     zones: Annotated[int, Field(ge=2, le=3)] = 2
-    nat_per_zone: bool = False
+    nat_per_zone: bool = False  # one NAT gateway per zone instead of one for all zones
+    # who may reach the cluster's API; empty means this machine's own address
     api_cidr: Annotated[str, Field(pattern=r"^(|(\d{1,3}\.){3}\d{1,3}/\d{1,2})$")] = ""
     cpu_instance_types: Annotated[tuple[str, ...], Field(min_length=1)] = ("t3.large", "t3a.large")
     gpu: GpuNodeSettings = GpuNodeSettings()
+    # after this time a schedule inside AWS scales the GPU nodes to zero
     ttl_hours: Annotated[float, Field(gt=0, le=24)] = 4.0
+    # limit of the account-wide budget and of the billing alarm, US dollars
     budget_usd: Annotated[float, Field(gt=0)] = 5.0
+    # who is notified; empty notifies nobody
     alert_email: Annotated[str, Field(pattern=r"^(|[^@\s]+@[^@\s]+)$")] = ""
-    state_bucket: str = ""
-    override_readiness: bool = False
+    state_bucket: str = ""  # S3 bucket for Terraform's state; empty keeps it in the run's folder
+    override_readiness: bool = False  # create resources even if a readiness check fails
 
 
 class ClusterSettings(Settings):
-    """How the cluster is reached, and the time-outs of its steps.
+    """How the cluster is reached, and the time-outs of its steps."""
 
-    Attributes:
-        context: Context of the user's own kubeconfig; empty means the run's own stack.
-        poll_s: Seconds between two polls of a resource.
-        nodes_s: Time-out for nodes to be Ready.
-        gpu_s: Time-out for GPUs to be allocatable.
-        release_s: Time-out for a Helm release of the lock file to take effect.
-        rollout_s: Time-out for Triton's rollout: image pull and model load on a new node.
-        balancer_s: Time-out for a load balancer with healthy targets.
-        scan_s: Time-out for the registry's scan of the image.
-    """
-
-    context: str = ""
-    poll_s: Annotated[float, Field(ge=0.05, le=30)] = 1.0
-    nodes_s: Seconds = 900.0
-    gpu_s: Seconds = 600.0
-    release_s: Seconds = 600.0
+    context: str = ""  # context of the user's own kubeconfig; empty means the run's own stack
+    poll_s: Annotated[float, Field(ge=0.05, le=30)] = 1.0  # seconds between two polls of a resource
+    nodes_s: Seconds = 900.0  # time-out for nodes to be Ready
+    gpu_s: Seconds = 600.0  # time-out for GPUs to be allocatable
+    release_s: Seconds = 600.0  # time-out for a Helm release of the lock file to take effect
+    # time-out for Triton's rollout: image pull and model load on a new node
     rollout_s: Seconds = 1200.0
-    balancer_s: Seconds = 600.0
-    scan_s: Seconds = 600.0
+    balancer_s: Seconds = 600.0  # time-out for a load balancer with healthy targets
+    scan_s: Seconds = 600.0  # time-out for the registry's scan of the image
 
 
 class Profile(Settings):
-    """Everything a run may choose.
+    """Everything a run may choose."""
 
-    Attributes:
-        name: The profile's name; the file is `profiles/<name>.yaml`.
-        target: Where the run happens.
-        region: AWS region of the stack (the emulator plays the same one).
-        tags: Put on every resource of the run.
-    """
-
-    name: Name
-    target: Target
+    name: Name  # the profile's name; the file is `profiles/<name>.yaml`
+    target: Target  # where the run happens
+    # AWS region of the stack (the emulator plays the same one)
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
-    tags: dict[str, str]
+    tags: dict[str, str]  # put on every resource of the run
     kpis: Kpis
     infrastructure: InfrastructureSettings = InfrastructureSettings()
     cluster: ClusterSettings = ClusterSettings()

@@ -28,25 +28,16 @@ _REASON = re.compile(r"^ +- (?P<name>\w[\w.-]*)[^#\n]*# (?P<reason>.+)$", re.MUL
 
 @dataclass(frozen=True)
 class Program:
-    """A program that some stage uses.
+    """A program that some stage uses."""
 
-    Attributes:
-        name: Its command.
-        stages: The stages that use it.
-        cost: What is lost without it.
-        hint: How to get it if `make setup` cannot install it.
-        version: Arguments that make it print its version; empty if it has none.
-        required: Whether a rehearsal is incomplete without it.
-        at_least: Oldest version that works.
-    """
-
-    name: str
-    stages: str
-    cost: str
-    hint: str
+    name: str  # its command
+    stages: str  # the stages that use it
+    cost: str  # what is lost without it
+    hint: str  # how to get it if `make setup` cannot install it
+    # arguments that make it print its version; empty if it has none
     version: tuple[str, ...] = ("--version",)
-    required: bool = False
-    at_least: str = ""
+    required: bool = False  # whether a rehearsal is incomplete without it
+    at_least: str = ""  # oldest version that works
 
 
 PROGRAMS = (
@@ -168,27 +159,16 @@ def version(program: Program) -> str:
 
 
 class Dependency(Settings):
-    """One program or library, as it was found.
+    """One program or library, as it was found."""
 
-    Attributes:
-        name: Its command, or its name on PyPI.
-        kind: `program` or `library`.
-        found: Whether it is installed and new enough.
-        version: Its version; empty if it is absent or prints none.
-        stages: The stages that use it.
-        purpose: What is lost without it.
-        hint: How to get it; empty if it is found.
-        required: Whether a rehearsal is incomplete without it.
-    """
-
-    name: str
-    kind: str
-    found: bool
-    version: str
-    stages: str
-    purpose: str
-    hint: str
-    required: bool
+    name: str  # its command, or its name on PyPI
+    kind: str  # `program` or `library`
+    found: bool  # whether it is installed and new enough
+    version: str  # its version; empty if it is absent or prints none
+    stages: str  # the stages that use it
+    purpose: str  # what is lost without it
+    hint: str  # how to get it; empty if it is found
+    required: bool  # whether a rehearsal is incomplete without it
 
     @property
     def sign(self) -> str:
@@ -197,15 +177,10 @@ class Dependency(Settings):
 
 
 class Programs(Record, stage="00", name="programs"):
-    """Every program and library of the workbook.
+    """Every program and library of the workbook."""
 
-    Attributes:
-        platform: Operating system and processor.
-        findings: Programs first, then libraries.
-    """
-
-    platform: str
-    findings: tuple[Dependency, ...]
+    platform: str  # operating system and processor
+    findings: tuple[Dependency, ...]  # programs first, then libraries
 
     @property
     def complete(self) -> bool:

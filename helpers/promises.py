@@ -31,19 +31,12 @@ SHOWN = (Status.VERIFIED, Status.REHEARSED, Status.STATIC)
 
 @dataclass(frozen=True)
 class Stage:
-    """One of the eight stages; its notebook is `notebooks/<number>-<name>.ipynb`.
+    """One of the eight stages; its notebook is `notebooks/<number>-<name>.ipynb`."""
 
-    Attributes:
-        number: Two digits, in order.
-        name: As in the notebook's file name.
-        title: What people read.
-        headless: The promise that a run of the notebook without a person keeps.
-    """
-
-    number: str
-    name: str
-    title: str
-    headless: str = ""
+    number: str  # two digits, in order
+    name: str  # as in the notebook's file name
+    title: str  # what people read
+    headless: str = ""  # the promise that a run of the notebook without a person keeps
 
     @property
     def notebook(self) -> str:
@@ -53,15 +46,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Promise:
-    """One thing a stage delivers.
+    """One thing a stage delivers."""
 
-    Attributes:
-        id: Starts with the stage's number.
-        wording: What people read.
-    """
-
-    id: str
-    wording: str
+    id: str  # starts with the stage's number
+    wording: str  # what people read
 
     @property
     def stage(self) -> str:
@@ -71,19 +59,12 @@ class Promise:
 
 @dataclass(frozen=True, repr=False)
 class Tick:
-    """The status of a promise in a run.
+    """The status of a promise in a run."""
 
-    Attributes:
-        status: How strong the evidence is.
-        evidence: A file of the run that shows it, relative to the run's folder.
-        note: What was observed, or why nothing was.
-        at: When, UTC; empty if the promise was not tested.
-    """
-
-    status: Status
-    evidence: str = ""
-    note: str = ""
-    at: str = ""
+    status: Status  # how strong the evidence is
+    evidence: str = ""  # a file of the run that shows it, relative to the run's folder
+    note: str = ""  # what was observed, or why nothing was
+    at: str = ""  # when, UTC; empty if the promise was not tested
 
     def __repr__(self) -> str:
         return f"{self.status}: {self.note}"

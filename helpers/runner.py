@@ -30,15 +30,10 @@ KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sequence of stages ended.
+    """How a sequence of stages ended."""
 
-    Attributes:
-        code: Exit status: 0, 1 (a stage failed) or 130 (interrupted).
-        reason: What failed, one sentence; empty after success.
-    """
-
-    code: int = 0
-    reason: str = ""
+    code: int = 0  # exit status: 0, 1 (a stage failed) or 130 (interrupted)
+    reason: str = ""  # what failed, one sentence; empty after success
 
 
 def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:

@@ -92,46 +92,32 @@ Phase = Annotated[
 
 
 class Stop(Settings):
-    """When a scenario ends early; checked once a second over the last five seconds.
+    """When a scenario ends early; checked once a second over the last five seconds."""
 
-    Attributes:
-        errors_pct: Stop if a larger share of the responses are errors, per cent.
-        p99_ms: Stop if the 99th percentile of the latency is higher, milliseconds.
-        in_flight: Stop if more requests are waiting for a response.
-    """
-
+    # stop if a larger share of the responses are errors, per cent
     errors_pct: Annotated[float, Field(gt=0, le=100)] | None = None
+    # stop if the 99th percentile of the latency is higher, milliseconds
     p99_ms: Seconds | None = None
-    in_flight: Count | None = None
+    in_flight: Count | None = None  # stop if more requests are waiting for a response
 
 
 class Scenario(Settings):
-    """A named list of load phases against one model.
+    """A named list of load phases against one model."""
 
-    Attributes:
-        name: The scenario's name in tables, events and charts.
-        phases: Run one after the other.
-        model: The served model's name.
-        protocol: `http` (HTTP/1.1, KServe v2 with binary tensors), `https` (the same; an
-            endpoint without TLS is refused) or `grpc` (with TLS if the endpoint has it).
-        batch: Images per request.
-        inputs: Number of different inputs, sent in rotation.
-        payload: Their content: `random` (distributed like normalised images) or `zeros`.
-        timeout_s: A request without a response after this time is a time-out error.
-        seed: Seed of arrivals and inputs; the same seed gives the same schedule.
-        workers: Processes that share the arrivals, each on its own core.
-        stop: When to end early; by default never.
-    """
-
-    name: Name
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    name: Name  # the scenario's name in tables, events and charts
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]  # run one after the other
     model: Name
+    # `http` (HTTP/1.1, KServe v2 with binary tensors), `https` (the same; an endpoint without
+    # TLS is refused) or `grpc` (with TLS if the endpoint has it)
     protocol: Literal["http", "https", "grpc"] = "http"
-    batch: Annotated[int, Field(ge=1, le=64)] = 1
-    inputs: Annotated[int, Field(ge=1, le=256)] = 16
+    batch: Annotated[int, Field(ge=1, le=64)] = 1  # images per request
+    inputs: Annotated[int, Field(ge=1, le=256)] = 16  # number of different inputs, sent in rotation
+    # their content: `random` (distributed like normalised images) or `zeros`
     payload: Literal["random", "zeros"] = "random"
-    timeout_s: Seconds = 10.0
+    timeout_s: Seconds = 10.0  # a request without a response after this time is a time-out error
+    # seed of arrivals and inputs; the same seed gives the same schedule
     seed: Annotated[int, Field(ge=0)] = 1
+    # processes that share the arrivals, each on its own core
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     stop: Stop = Stop()
 
@@ -151,56 +137,38 @@ class Scenario(Settings):
 
 
 class Kpis(Settings):
-    """What the run is judged by. Latencies, error rate and cost are upper limits.
+    """What the run is judged by. Latencies, error rate and cost are upper limits."""
 
-    Attributes:
-        scenario: The scenario whose figures are compared with the targets.
-        p50_ms: Median latency from the intended send time, milliseconds.
-        p95_ms: 95th percentile of the same, milliseconds.
-        p99_ms: 99th percentile of the same, milliseconds.
-        throughput_rps: Minimum of successful requests per second.
-        error_rate_pct: Share of requests without a correct response, per cent.
-        gpu_utilisation_pct: Minimum mean GPU utilisation under load, per cent.
-        cost_usd: Maximum cost of a session, US dollars.
-    """
-
-    scenario: Name
+    scenario: Name  # the scenario whose figures are compared with the targets
+    # median latency from the intended send time, milliseconds
     p50_ms: Annotated[float, Field(gt=0)]
-    p95_ms: Annotated[float, Field(gt=0)]
-    p99_ms: Annotated[float, Field(gt=0)]
-    throughput_rps: Annotated[float, Field(gt=0)]
+    p95_ms: Annotated[float, Field(gt=0)]  # 95th percentile of the same, milliseconds
+    p99_ms: Annotated[float, Field(gt=0)]  # 99th percentile of the same, milliseconds
+    throughput_rps: Annotated[float, Field(gt=0)]  # minimum of successful requests per second
+    # share of requests without a correct response, per cent
     error_rate_pct: Annotated[float, Field(ge=0, le=100)]
+    # minimum mean GPU utilisation under load, per cent
     gpu_utilisation_pct: Annotated[float, Field(ge=0, le=100)]
-    cost_usd: Annotated[float, Field(ge=0)]
+    cost_usd: Annotated[float, Field(ge=0)]  # maximum cost of a session, US dollars
 
 
 class CapacitySearch(Settings):
-    """How to search for the highest rate that meets the P99 target.
+    """How to search for the highest rate that meets the P99 target."""
 
-    Attributes:
-        rate: First rate, requests per second.
-        max_rate: Highest rate to try.
-        precision: Final width of the bracket, as a share of the rate.
-    """
-
-    rate: Rate = 50.0
-    max_rate: Rate = 20_000.0
+    rate: Rate = 50.0  # first rate, requests per second
+    max_rate: Rate = 20_000.0  # highest rate to try
+    # final width of the bracket, as a share of the rate
     precision: Annotated[float, Field(ge=0.01, le=1)] = 0.1
 
 
 class LoadSettings(Settings):
-    """The load of stage 05.
-
-    Attributes:
-        scenarios: The scenarios, in the order they run.
-        capacity: How to search for the capacity, with the model and protocol of the scenario
-            that the KPIs use; None skips the search.
-        max_connections: Maximum number of HTTP connections.
-        control: Where the load comes from: `embedded` is this machine; `cluster` is one pod per
-            worker on the cluster's CPU nodes, which sends directly to Triton's Service.
-    """
+    """The load of stage 05."""
 
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1)]
+    # how to search for the capacity, with the model and protocol of the scenario that the
+    # KPIs use; None skips the search
     capacity: CapacitySearch | None = None
-    max_connections: Count = 256
+    max_connections: Count = 256  # maximum number of HTTP connections
+    # where the load comes from: `embedded` is this machine; `cluster` is one pod per worker
+    # on the cluster's CPU nodes, which sends directly to Triton's Service
     control: Literal["embedded", "cluster"] = "embedded"
