@@ -18,7 +18,11 @@ from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.run import Run
 
-SLEEP = [sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(300)"]
+AWAKE = "import time; print('awake', flush=True); time.sleep(300)"
+SLEEP = [sys.executable, "-c", AWAKE]
+IGNORE = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+STUBBORN = [sys.executable, "-c", IGNORE + AWAKE]
+WITH_CHILD = ["sh", "-c", "sleep 300 & echo awake; wait"]
 
 
 def begin(run: Run, name: str = "sleeper", command: list[str] = SLEEP) -> processes.Service:
@@ -50,21 +54,16 @@ def exit_record(run: Run, name: str = "sleeper") -> dict[str, object]:
 
 
 def test_a_service_runs_until_it_is_stopped(run: Run) -> None:
-    service = begin(run)
-    assert service.running
+    replaced, service = begin(run), begin(run)
+    assert service.running and not replaced.running
     assert processes.find(run, "sleeper") == service
     assert processes.stop(run, "sleeper")
     assert not service.running
     assert processes.find(run, "sleeper") is None
     assert not processes.stop(run, "sleeper")
     assert processes.marked(run.mark) == {}
-    assert [event["kind"] for event in run.events()] == ["service-started", "service-stopped"]
-
-
-def test_a_second_start_replaces_the_first(run: Run) -> None:
-    first, second = begin(run), begin(run)
-    assert not first.running
-    assert second.running
+    kinds = [event["kind"] for event in run.events()]
+    assert kinds == ["service-started", "service-stopped"] * 2
 
 
 def test_a_crash_at_start_quotes_the_log(run: Run) -> None:
@@ -82,27 +81,18 @@ def test_a_service_that_is_never_ready_is_stopped(run: Run) -> None:
     assert processes.marked(run.mark) == {}
 
 
-def test_a_service_that_ignores_sigterm_is_killed(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", [STUBBORN, WITH_CHILD])
+def test_a_service_that_ignores_sigterm_or_has_children_is_ended_as_a_whole(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     monkeypatch.setattr(processes, "STOP_GRACE_S", 5.5)
-    stubborn = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "print('awake', flush=True); time.sleep(300)"
-    )
-    begin(run, command=[sys.executable, "-c", stubborn])
-    processes.stop(run, "sleeper")
-    assert processes.marked(run.mark) == {}
-
-
-def test_children_of_a_service_end_with_it(run: Run) -> None:
-    begin(run, command=["sh", "-c", "sleep 300 & echo awake; wait"])
+    begin(run, command=command)
     processes.stop(run, "sleeper")
     assert processes.marked(run.mark) == {}
 
 
 def test_down_finds_what_a_killed_watcher_left(run: Run) -> None:
-    service = begin(run, command=["sh", "-c", "sleep 300 & echo awake; wait"])
+    service = begin(run, command=WITH_CHILD)
     os.kill(service.pid, signal.SIGKILL)
     processes.down(run)
     assert processes.marked(run.mark) == {}
@@ -141,9 +131,8 @@ def test_a_service_ends_when_its_owner_is_killed(run: Run, monkeypatch: pytest.M
     assert exit_record(run)["reason"] == "its owner had ended"
 
 
-def test_a_service_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    brief = Profile.load_named("quick", "services.ttl_minutes=0.02")
-    run = Run.create(brief, tmp_path)
+def test_a_service_ends_when_its_time_is_up(tmp_path: Path) -> None:
+    run = Run.create(Profile.load_named("quick", "services.ttl_minutes=0.02"), tmp_path)
     service = begin(run)
     assert eventually(lambda: not service.running)
     assert exit_record(run)["reason"] == "its time was up"
@@ -173,18 +162,19 @@ def test_a_taken_port_is_one_sentence() -> None:
     assert processes.free_port() > 1023
 
 
+WRITES_STATE = """
+import signal, sys, time, pathlib
+def write(*_):
+    time.sleep(0.3); pathlib.Path(sys.argv[1]).write_text("state"); sys.exit(0)
+signal.signal(signal.SIGINT, write)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
 def test_terraform_is_interrupted_and_waited_for_before_anything_else_ends(run: Run) -> None:
-    script = (
-        "import signal, sys, time, pathlib\n"
-        "def write(*_):\n"
-        "    time.sleep(0.3); pathlib.Path(sys.argv[1]).write_text('state'); sys.exit(0)\n"
-        "signal.signal(signal.SIGINT, write)\n"
-        "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
-        "print('ready', flush=True)\n"
-        "time.sleep(60)\n"
-    )
     program = run.folder / "terraform"
-    program.write_text(f"#!{sys.executable}\n{script}")
+    program.write_text(f"#!{sys.executable}\n{WRITES_STATE}")
     program.chmod(0o755)
     state = run.folder / "state"
     process = subprocess.Popen(
