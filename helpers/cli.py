@@ -50,10 +50,7 @@ def run_command(
 
 
 @app.command()
-def resume(
-    run_id: RunId = "",
-    keep: Keep = False,
-) -> None:
+def resume(run_id: RunId = "", keep: Keep = False) -> None:
     """Continue from the stage that failed or was interrupted."""
     run = _run(run_id)
     from helpers.runner import run_stages, unfinished
@@ -88,10 +85,7 @@ def status(run_id: RunId = "") -> None:
 def down(
     run_id: Annotated[str, typer.Argument(metavar="[RUN]")] = "",
     sweep: Annotated[
-        bool,
-        typer.Option(
-            "--sweep", help="First remove every resource with RUN's tag from its account."
-        ),
+        bool, typer.Option("--sweep", help="First remove every resource with RUN's tag.")
     ] = False,
 ) -> None:
     """Stop every process of a run, or of all runs; nothing that was measured is lost.

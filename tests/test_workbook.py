@@ -18,7 +18,7 @@ from helpers import processes, promises
 from helpers.promises import Status
 from helpers.run import Run
 
-PATIENCE_S = 240
+PATIENCE_S = 480
 SHOWN = {
     *("03.onnx", "03.image", "03.smoke", "04.prometheus", "04.dashboards", "05.scenarios"),
     *("05.headless", "05.export", "05.events", "05.snapshots", "07.graphs", "07.html"),
