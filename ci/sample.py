@@ -1,4 +1,4 @@
-"""Redraws the committed sample of the evidence, and the README's figures, from a finished run."""
+"""Redraws the committed sample of the evidence and the README's figures from a finished run."""
 
 import json
 import re
@@ -26,7 +26,7 @@ BLOCK = re.compile(
 
 
 def main() -> None:
-    """Take the newest finished run of the rehearsal profile."""
+    """Redraw the sample from the newest finished run of the rehearsal profile."""
     run = newest()
     page.pack(run)
     shutil.rmtree(SAMPLE, ignore_errors=True)
@@ -64,12 +64,8 @@ def newest() -> Run:
 
 
 def block(results: dict[str, Any]) -> str:
-    """The README's table of KPIs, as Markdown.
-
-    Args:
-        results: What `results.json` holds.
-    """
-    rows = [_row(Kpi.model_validate(one)) for one in results["kpis"]]
+    """The README's table of KPIs as Markdown, from the content of `results.json`."""
+    rows = [_row(Kpi.model_validate(kpi)) for kpi in results["kpis"]]
     machine = results["machine"]
     scenario = results["profile"]["kpis"]["scenario"]
     return "\n".join(
@@ -80,8 +76,9 @@ def block(results: dict[str, Any]) -> str:
             *rows,
             "",
             f"Scenario “{scenario}” of run `{results['run_id']}` on {machine['cores']} cores "
-            f"({machine['processor']}), which client, server and telemetry shared; in brackets the "
-            "95 % confidence interval. These are CPU figures of a rehearsal, not GPU figures.",
+            f"({machine['processor']}); client, server and monitoring ran on the same cores. The "
+            "95 % confidence intervals are in brackets. These are CPU figures of a rehearsal, not "
+            "GPU figures.",
             "",
         ]
     )
