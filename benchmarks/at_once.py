@@ -11,9 +11,8 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks import machine
-from helpers.load import recorder
-from helpers.load.client import OK, TIMEOUT, Answered, Request
-from helpers.load.player import Player
+from helpers.load.request import OK, TIMEOUT, Answered, Recorder, Request, parts_folder
+from helpers.load.worker import Player
 from helpers.scenario import Scenario
 
 FAILURES = ("http-503", TIMEOUT, "disconnected")
@@ -57,7 +56,7 @@ class AtOnce:
 
 def fire(played: Scenario, folder: Path) -> None:
     """Fire a scenario as a worker does."""
-    store = recorder.Recorder(recorder.parts_folder(folder, played.name))
+    store = Recorder(parts_folder(folder, played.name))
     player = Player(played, store, lambda kind, **facts: None)
     asyncio.run(player.play(AtOnce(player.answered)))
 

@@ -16,9 +16,9 @@ from benchmarks.echo import PLAIN
 from benchmarks.peers import Peer
 from benchmarks.server import Server, settle
 from helpers.errors import Problem
-from helpers.load import payload, preflight
+from helpers.load import request, server_check
 from helpers.load.arrivals import WHOLE
-from helpers.load.worker import Work
+from helpers.load.worker import WorkerJob
 from helpers.paths import ROOT
 from helpers.processes import MARK
 from helpers.scenario import Scenario
@@ -72,12 +72,12 @@ def worker(server: Server, scenario: Scenario, folder: Path) -> Program:
         scenario: What to play.
         folder: Where it puts its records.
     """
-    work = Work(
+    work = WorkerJob(
         folder=folder,
         scenario=scenario,
         shard=WHOLE,
         endpoint=server.endpoint,
-        shape=preflight.check(server.endpoint, scenario),
+        shape=server_check.preflight(server.endpoint, scenario),
         max_connections=256,
     )
     command = [sys.executable, "-m", "helpers.load.worker", work.model_dump_json()]
@@ -125,8 +125,8 @@ def message(server: Server) -> bytes:
     """A whole HTTP request to the plain echo model, as our engine sends it."""
     phase = {"name": "one", "arrivals": "closed", "concurrency": 1, "duration_s": 1}
     scenario = Scenario.model_validate({"name": "message", "model": PLAIN, "phases": [phase]})
-    shape = preflight.check(server.endpoint, scenario)
-    return payload.http_messages(shape, payload.tensors(shape, scenario), server.endpoint.http)[0]
+    shape = server_check.preflight(server.endpoint, scenario)
+    return request.http_messages(shape, request.tensors(shape, scenario), server.endpoint.http)[0]
 
 
 def _script(head: str, body: Path) -> str:
@@ -195,7 +195,7 @@ def window(server: Server, program: Program, model: str, warm_s: float, window_s
     Raises:
         Problem: The client sends nothing, or ends too early.
     """
-    at_start = server.counts(model).nv_inference_request_success
+    at_start = server.counts(model)["nv_inference_request_success"]
     family = server.processes()
     with started(server, program) as process:
         _await_load(server, program, process, model, at_start)
@@ -208,7 +208,7 @@ def window(server: Server, program: Program, model: str, warm_s: float, window_s
             raise Problem(f"{program.name} ended too early: {process.communicate()[0][-400:]}")
         whole_cpu_s = _ended(process)
     settle()
-    total = server.counts(model).nv_inference_request_success - at_start
+    total = server.counts(model)["nv_inference_request_success"] - at_start
     answered = answered_after - answered_before
     kernel_s = kernel_after - kernel_before
     cpu_s = user_after - user_before + kernel_s
@@ -229,7 +229,7 @@ def _await_load(
     so_far: float,
 ) -> None:
     deadline = time.monotonic() + START_S
-    while server.counts(model).nv_inference_request_success == so_far:
+    while server.counts(model)["nv_inference_request_success"] == so_far:
         if process.poll() is not None or time.monotonic() > deadline:
             raise Problem(f"{program.name} sends nothing.")
         time.sleep(POLL_S)
@@ -239,7 +239,7 @@ def _look(
     server: Server, model: str, client: psutil.Process, family: list[psutil.Process]
 ) -> tuple[machine.Snapshot, float, float, float]:
     """The machine, requests answered, and the client's CPU seconds, its own and the kernel's."""
-    answered = server.counts(model).nv_inference_request_success
+    answered = server.counts(model)["nv_inference_request_success"]
     spent = client.cpu_times()
     return machine.snapshot([*family, client]), answered, spent.user, spent.system
 

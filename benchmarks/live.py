@@ -21,15 +21,15 @@ START_S = 60
 # A kernel is asked for it as a cell of notebook 05 asks, so the chart is drawn and not a line.
 PREPARED = f"""
 import json, time
-from helpers.load.live import shown
-from helpers.load.progress import Second
+from helpers.load.live import display
+from helpers.load.live import Second
 
 def second(number):
     late = number % 17
     return Second(float(number), "steady", 200.0 + late, 199.0 - late, 3, number // 9, 0.01,
                   5.0 + late / 10, 9.0 + late / 5, 20.0 + late, 90.0)
 
-told = shown("soak")
+told = display("soak")
 for number in range({MOST_POINTS}):
     told("second", second(number))
 """

@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.server import Server
 from helpers.load import arrivals, engine, statistics
-from helpers.load.client import OK
+from helpers.load.request import OK
 from helpers.scenario import Scenario
 
 CONNECTIONS = 1100  # more than the burst needs
@@ -63,7 +63,7 @@ def play(server: Server, scenario: Scenario) -> list[Phase]:
                 scenario,
                 server.endpoint,
                 folder=Path(folder),
-                told=lambda kind, what: None,
+                on_event=lambda kind, what: None,
                 max_connections=CONNECTIONS,
                 mark=server.run.mark,
             )
@@ -75,7 +75,7 @@ def play(server: Server, scenario: Scenario) -> list[Phase]:
     ]
 
 
-def _figures(span: arrivals.Span, rows: pd.DataFrame, cpu_share: float) -> Phase:
+def _figures(span: arrivals.PhaseSpan, rows: pd.DataFrame, cpu_share: float) -> Phase:
     good = rows[rows["outcome"] == OK]
     done = np.sort(good["done_s"].to_numpy())
     done = done[done <= span.end_s]

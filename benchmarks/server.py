@@ -12,8 +12,8 @@ import psutil
 
 from helpers import processes
 from helpers.errors import Problem
-from helpers.load import counters
-from helpers.load.counters import Counters
+from helpers.load import server_check
+from helpers.load.server_check import Counters
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.serving import triton
@@ -52,7 +52,7 @@ class Server:
         Raises:
             Problem: Its counters cannot be read.
         """
-        found = counters.read(self.endpoint.metrics, model)
+        found = server_check.read_counters(self.endpoint.metrics, model)
         if found is None:
             raise Problem(f"Triton does not say what it has counted for '{model}'.")
         return found

@@ -17,8 +17,8 @@ from benchmarks.figures import Result
 from benchmarks.play import play, scenario
 from benchmarks.server import Server, serving, settle, temporary_run
 from helpers.errors import Problem, Unavailable
-from helpers.load.pacing import EARLY_S
-from helpers.load.player import SENDS_AT_ONCE
+from helpers.load.arrivals import EARLY_S
+from helpers.load.worker import SENDS_AT_ONCE
 
 REPETITIONS = 5
 PROTOCOLS = ("http", "grpc")
@@ -114,9 +114,11 @@ def _over_server(server: Server, run: Callable[[], float]) -> float:
     p50_us = run()
     settle()
     after = server.counts(echo.PLAIN)
-    spent_us = after.nv_inference_request_duration_us - before.nv_inference_request_duration_us
+    spent_us = (
+        after["nv_inference_request_duration_us"] - before["nv_inference_request_duration_us"]
+    )
     return p50_us - spent_us / (
-        after.nv_inference_request_success - before.nv_inference_request_success
+        after["nv_inference_request_success"] - before["nv_inference_request_success"]
     )
 
 

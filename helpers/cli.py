@@ -153,12 +153,11 @@ def load_command(
     import asyncio
 
     from helpers import load
-    from helpers.load import presets
     from helpers.serving.endpoint import Endpoint
 
     endpoint = _run(run_id).load(Endpoint)
     name = "smoke" if preset == "capacity" else preset
-    chosen = presets.changed(presets.named(name, model, rate), protocol, workers)
+    chosen = load.preset(name, model, rate, protocol=protocol, workers=workers)
     if preset == "capacity":
         capacity = asyncio.run(load.find_capacity(chosen, endpoint, p99_ms, rate=rate))
         print(capacity.sentence)

@@ -36,7 +36,7 @@ def install(
     Args:
         cluster: Where.
         folder: Where its values are kept.
-        image: `repository@sha256:…`, as `helpers.load.image` pushed it.
+        image: `repository@sha256:…`, as `helpers.load.cluster_pool` pushed it.
         order: What is fired at whom, as JSON.
         deadline_s: Seconds after which the cluster ends it, whoever has forgotten it.
         mark: Of the run.

@@ -13,7 +13,7 @@ from helpers import style
 from helpers.errors import Problem
 from helpers.evidence import html_export
 from helpers.evidence.kpis import format_figure, format_interval
-from helpers.load.report import LoadReport, ScenarioReport
+from helpers.load.records import LoadReport, ScenarioReport
 from helpers.paths import OUTPUTS
 from helpers.profile import LABEL
 from helpers.run import Run

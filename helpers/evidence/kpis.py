@@ -6,7 +6,7 @@ from enum import StrEnum
 import pandas as pd
 
 from helpers.cloud.meter import CostReport
-from helpers.load.report import LoadReport, ScenarioReport
+from helpers.load.records import LoadReport, ScenarioReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings
 from helpers.telemetry.report import Telemetry

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from helpers.evidence.kpis import KPIS, Verdicts, format_figure
-from helpers.load.report import Capacity, LoadReport, PhaseReport
+from helpers.load.records import Capacity, LoadReport, PhaseReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings
 from helpers.telemetry.report import Telemetry

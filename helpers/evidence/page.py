@@ -23,7 +23,7 @@ from helpers.evidence import (
     story,
 )
 from helpers.evidence.ledger import Ledger
-from helpers.load.report import LoadReport
+from helpers.load.records import LoadReport
 from helpers.promises import MEANING, Status
 from helpers.run import Run
 

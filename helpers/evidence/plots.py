@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers import style
-from helpers.load.report import Capacity, LoadReport, PhaseReport, ScenarioReport
+from helpers.load.records import Capacity, LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
 from helpers.telemetry import marks, series
 from helpers.telemetry.report import Telemetry

@@ -7,7 +7,7 @@ import pandas as pd
 from helpers import promises
 from helpers.evidence import kpis, redaction
 from helpers.evidence.kpis import Kpi
-from helpers.load.report import Capacity, LoadReport, PhaseReport, ScenarioReport
+from helpers.load.records import Capacity, LoadReport, PhaseReport, ScenarioReport
 from helpers.profile import LABEL
 from helpers.run import Run, drawing_code
 from helpers.scenario import Settings

@@ -7,7 +7,7 @@ from helpers import promises
 from helpers.errors import Problem
 from helpers.evidence import kpis
 from helpers.evidence.kpis import Kpi, Verdict, Verdicts
-from helpers.load.report import Capacity, LoadReport, ScenarioReport
+from helpers.load.records import Capacity, LoadReport, ScenarioReport
 from helpers.profile import LABEL
 from helpers.promises import Status
 from helpers.run import Run

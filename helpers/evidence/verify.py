@@ -10,7 +10,7 @@ import pandas as pd
 from helpers.errors import Problem
 from helpers.evidence import ledger
 from helpers.evidence.ledger import Ledger
-from helpers.load.report import LoadReport, PhaseReport, ScenarioReport
+from helpers.load.records import LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
 from helpers.scenario import Settings
 

@@ -1,29 +1,35 @@
-"""Load whose figures are true: open-loop arrivals, every request recorded."""
+"""Load whose figures are true: open-loop arrivals, every request recorded.
+
+How a rate becomes bytes on the wire: `stage` (the scenarios of a run, capacity search, presets) →
+`engine` (one scenario) → `worker_pool` (processes here, or Locust's) → `worker` (plays a share) →
+`arrivals` (send times, timer) → `http_client` or `grpc_client` (over `http2`, `http2_frames`).
+How an answer becomes a figure: `request` (outcomes, recorder) → `tables` → `statistics` →
+`records`. Beside them: `server_check` (preflight, agreement with Triton), `calibration` (what the
+client adds), `live` (lines and chart while it runs), `cluster_pool` (Locust as pods), `locustfile`.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from helpers.load.capacity import find_capacity
     from helpers.load.engine import Result, run
-    from helpers.load.firing import fire, is_announced, is_exported, recover, search_capacity
+    from helpers.load.stage import (
+        find_capacity,
+        fire,
+        is_announced,
+        is_exported,
+        preset,
+        recover,
+        search_capacity,
+    )
 
-_HOMES = {
-    "Result": "engine",
-    "find_capacity": "capacity",
-    "fire": "firing",
-    "is_announced": "firing",
-    "is_exported": "firing",
-    "recover": "firing",
-    "run": "engine",
-    "search_capacity": "firing",
-}
 __all__ = [
     "Result",
     "find_capacity",
     "fire",
     "is_announced",
     "is_exported",
+    "preset",
     "recover",
     "run",
     "search_capacity",
@@ -32,6 +38,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for only then: a worker starts in a third of the time without."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"helpers.load.{_HOMES[name]}"), name)
+    home = "engine" if name in ("Result", "run") else "stage"
+    return getattr(import_module(f"helpers.load.{home}"), name)

@@ -1,23 +1,24 @@
-"""Fires one scenario at one server: worker processes, what they tell, and what came of it."""
+"""Fires one scenario at one server: worker processes, what they report, and what came of it."""
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import psutil
 from pyarrow.dataset import Dataset
 
-from helpers.load import counters, figures, preflight, swarm, tables
-from helpers.load.counters import Counters
-from helpers.load.crew import Crew, Start, Told
-from helpers.load.live import printed
-from helpers.load.memory import MemoryLog
-from helpers.load.progress import Second
-from helpers.load.report import CLIENTS_FAULT, Memory, ScenarioReport
+from helpers.load import server_check, statistics, tables
+from helpers.load.live import OnEvent, Second, printer
+from helpers.load.records import CLIENTS_FAULT, Memory, ScenarioReport
+from helpers.load.request import Shape
+from helpers.load.server_check import Counters
+from helpers.load.worker import Order
+from helpers.load.worker_pool import STARTERS, Starter
 from helpers.paths import OUTPUTS
 from helpers.scenario import Scenario
 from helpers.serving.endpoint import Endpoint
@@ -25,27 +26,21 @@ from helpers.serving.endpoint import Endpoint
 INTERRUPTED = "interrupted"
 SETTLE_S = 2.0  # Triton counts a request a little after it has answered it
 MAX_CONNECTIONS = 256
-STARTS: dict[str, Start] = {"embedded": Crew.start, "locust": swarm.start}
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a scenario.
-
-    Attributes:
-        report: Its figures.
-        folder: Where its tables are.
-    """
+    """The figures of a scenario that was fired, and the folder of its tables."""
 
     report: ScenarioReport
     folder: Path
 
     def requests(self) -> pd.DataFrame:
-        """Every request; columns as `helpers.load.report` describes."""
+        """Every request; columns as `helpers.load.records` describes."""
         return pd.read_parquet(tables.table_path(self.folder, self.report.name))
 
     def seconds(self) -> pd.DataFrame:
-        """Every second; columns as `helpers.load.report` describes."""
+        """Every second; columns as `helpers.load.records` describes."""
         return pd.read_csv(tables.seconds_path(self.folder, self.report.name))
 
 
@@ -53,13 +48,14 @@ async def run(
     scenario: Scenario,
     endpoint: Endpoint,
     *,
+    shape: Shape | None = None,
     folder: Path | None = None,
-    told: Told | None = None,
+    on_event: OnEvent | None = None,
     objective_ms: float | None = None,
     max_connections: int = MAX_CONNECTIONS,
     mark: str = "",
     watched: Mapping[str, int] | None = None,
-    control: Literal["embedded", "locust"] | Start = "embedded",
+    control: Literal["embedded", "locust"] | Starter = "embedded",
 ) -> Result:
     """Fire a scenario and wait until every request has its outcome.
 
@@ -69,73 +65,85 @@ async def run(
     Args:
         scenario: What to fire.
         endpoint: The server to fire at.
+        shape: What `server_check.preflight` found; it runs now where this is left out.
         folder: Where tables and logs go; a new one below `outputs/loads` where left out.
-        told: Told what happens; prints a line a second where left out.
+        on_event: Called for what happens; prints a line a second where left out.
         objective_ms: Good answers within this count as goodput.
         max_connections: Most HTTP connections at a time, over all workers.
         mark: Put into the workers' environment, so that others recognise them.
         watched: Name → pid of processes whose memory is followed (each with its children).
-        control: Who starts the workers and gathers their records: this process, Locust as
-            processes here, or, where one machine is not enough, `in_cluster.InCluster.start`.
+        control: What starts the workers and gathers their records: this process, Locust as
+            processes here, or, where one machine is not enough, `cluster_pool.ClusterStarter`.
 
     Raises:
         Problem: The scenario cannot be sent to this server, a worker failed, or it was stopped
             from outside.
     """
-    told = told or printed(scenario.name)
-    folder = folder or _new_folder(scenario.name)
-    shape = await asyncio.to_thread(preflight.check, endpoint, scenario)
+    on_event = on_event or printer(scenario.name)
+    if folder is None:
+        folder = OUTPUTS / "loads" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{scenario.name}"
+        folder.mkdir(parents=True)
+    if shape is None:
+        shape = await asyncio.to_thread(server_check.preflight, endpoint, scenario)
     tables.clear(folder, scenario.name)
-    before = await asyncio.to_thread(counters.read, endpoint.metrics, scenario.model)
+    read_counters = lambda: server_check.read_counters(endpoint.metrics, scenario.model)  # noqa: E731
+    before = await asyncio.to_thread(read_counters)
     memory = MemoryLog(watched or {})
 
-    def heard(kind: str, what: Any) -> None:
+    def with_memory(kind: str, what: Any) -> None:
         if isinstance(what, Second):
-            memory.take(what)
-        told(kind, what)
+            memory.sample(what)
+        on_event(kind, what)
 
-    start = control if callable(control) else STARTS[control]
-    crew = start(scenario, endpoint, shape, folder, max_connections, mark)
+    order = Order(
+        scenario=scenario, endpoint=endpoint, shape=shape, max_connections=max_connections
+    )
+    start = control if callable(control) else STARTERS[control]
+    pool = start(order, folder, mark)
     outcome = INTERRUPTED
     try:
-        end = await crew.follow(heard)
+        end = await pool.follow(with_memory)
         outcome = end["stopped"] or "finished"
     except Exception as error:
         outcome = f"failed: {error}"
         raise
     finally:
         # nothing is awaited here: whoever interrupts may end the event loop at once
-        crew.stop()
-        if crew.begun:
-            told("load-stop", outcome)
-        table = assemble(folder, scenario)
-    after = await asyncio.to_thread(_settled, endpoint.metrics, scenario.model, before, table)
-    found = report(scenario, table, end, before, after, memory.report(), objective_ms)
-    return Result(found, folder)
+        pool.stop()
+        if pool.begun:
+            on_event("load-stop", outcome)
+        table = tables.assemble(folder, scenario)
+    after = await asyncio.to_thread(_settled_counters, read_counters, before, table)
+    return Result(
+        report(scenario, table, end, before, after, memory.report(), objective_ms), folder
+    )
 
 
-def _new_folder(name: str) -> Path:
-    folder = OUTPUTS / "loads" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}"
-    folder.mkdir(parents=True)
-    return folder
+async def run_with_retry(fire: Callable[[], Awaitable[ScenarioReport]]) -> ScenarioReport:
+    """Fire, and once more where the client, as its neighbours may cause, was too slow.
+
+    Returns:
+        The first report, or that of the second firing, which then says why there were two.
+    """
+    first = await fire()
+    if not first.client_was_the_bottleneck:
+        return first
+    reason = "; ".join(first.invalid)
+    print(f"{first.name} is fired again: {reason}", flush=True)
+    return (await fire()).model_copy(update={"repeated": reason})
 
 
-def assemble(folder: Path, scenario: Scenario) -> Dataset:
-    """Make the tables from what the workers recorded; the requests are read where needed."""
-    tables.assemble(folder, scenario)
-    table = tables.opened(folder, scenario.name)
-    tables.write_seconds(folder, scenario.name, tables.seconds(table))
-    return table
-
-
-def _settled(url: str, model: str, before: Counters | None, table: Dataset) -> Counters | None:
+def _settled_counters(
+    read: Callable[[], Counters | None], before: Counters | None, table: Dataset
+) -> Counters | None:
     """The counters once they hold every good answer, or after a while."""
     deadline = time.monotonic() + SETTLE_S
-    fewest, _ = counters.expected(figures.outcomes(table))
+    fewest, _ = server_check.expected_successes(statistics.outcomes(table))
     while True:
-        after = counters.read(url, model)
-        complete = before and after and after.since(before).requests >= fewest
-        if complete or after is None or before is None or time.monotonic() > deadline:
+        after = read()
+        if after is None or before is None or time.monotonic() > deadline:
+            return after
+        if server_check.counted(before, after).requests >= fewest:
             return after
         time.sleep(0.1)
 
@@ -154,20 +162,20 @@ def report(
     Args:
         scenario: What was fired.
         table: Every request of it.
-        end: What the workers told at their end.
+        end: What the workers reported at their end.
         before: Triton's counters before the first request; None where they could not be read.
         after: Its counters after the last one.
         memory: Resident memory by process.
         objective_ms: Good answers within this count as goodput.
     """
-    server = after.since(before) if before and after else None
-    agreement, contradiction = counters.compare(figures.outcomes(table), server)
-    phases, measured = figures.reports(table, scenario, objective_ms)
-    doubts = list(measured.invalid)
+    server = server_check.counted(before, after) if before and after else None
+    agreement, contradiction = server_check.compare(statistics.outcomes(table), server)
+    phases, measured = statistics.reports(table, scenario, objective_ms)
+    reasons = list(measured.invalid)
     if contradiction:
-        doubts.append(agreement)
-    if end["cpu_share"] > figures.CPU_LIMIT:
-        doubts.append(f"it used {end['cpu_share']:.2f} of a core: {CLIENTS_FAULT}")
+        reasons.append(agreement)
+    if end["cpu_share"] > statistics.CPU_LIMIT:
+        reasons.append(f"it used {end['cpu_share']:.2f} of a core: {CLIENTS_FAULT}")
     return ScenarioReport(
         name=scenario.name,
         model=scenario.model,
@@ -183,8 +191,48 @@ def report(
         measured=measured,
         server=server,
         agreement=agreement,
-        drift=figures.drift(table),
+        drift=statistics.drift(table),
         memory=memory,
         client_cpu_share=end["cpu_share"],
-        invalid=tuple(doubts),
+        invalid=tuple(reasons),
     )
+
+
+class MemoryLog:
+    """Samples resident memory once a second.
+
+    Args:
+        watched: Name → pid; each counts with its children.
+    """
+
+    def __init__(self, watched: Mapping[str, int]) -> None:
+        self._watched = watched
+        self._seconds: list[float] = []
+        self._mib: dict[str, list[float]] = {}
+
+    def sample(self, second: Second) -> None:
+        """Take one sample of each process."""
+        self._seconds.append(second.elapsed_s)
+        self._mib.setdefault("client", []).append(second.memory_mib)
+        for name, pid in self._watched.items():
+            self._mib.setdefault(name, []).append(_family_mib(pid))
+
+    def report(self) -> dict[str, Memory]:
+        """First, last and trend of each."""
+        return {
+            name: Memory(
+                first_mib=values[0],
+                last_mib=values[-1],
+                trend=statistics.trend(self._seconds, values),
+            )
+            for name, values in self._mib.items()
+        }
+
+
+def _family_mib(pid: int) -> float:
+    try:
+        parent = psutil.Process(pid)
+        family = (parent, *parent.children(recursive=True))
+        return sum(process.memory_info().rss for process in family) / 2**20
+    except psutil.Error:
+        return float("nan")  # it has ended; the load will fail by itself

@@ -4,9 +4,8 @@ import asyncio
 from time import monotonic
 from typing import Protocol, cast
 
-from helpers.load import frames
-from helpers.load.client import BAD_HTTP, DISCONNECTED, REFUSED, TLS, Request
-from helpers.load.frames import (
+from helpers.load import http2_frames as frames
+from helpers.load.http2_frames import (
     END_STREAM,
     HEAD,
     KIND_AT,
@@ -18,13 +17,14 @@ from helpers.load.frames import (
     Fields,
     Outbox,
     Violation,
-    Whole,
+    WholeAnswer,
     frame,
     head,
     is_interim,
     unpadded,
-    whole,
-)
+    whole_answer,
+)  # fmt: skip
+from helpers.load.request import BAD_HTTP, DISCONNECTED, REFUSED, TLS, Request
 
 LAST_STREAM = LARGEST
 RECEIVE_WINDOW = 1 << 30
@@ -51,7 +51,7 @@ class Stream:
 
     __slots__ = ("body", "connection", "fields", "id", "request", "reset", "trailers")
 
-    def __init__(self, id: int, connection: "Connection", request: Request) -> None:
+    def __init__(self, id: int, connection: "Http2Connection", request: Request) -> None:
         self.id = id
         self.connection = connection
         self.request = request
@@ -61,13 +61,13 @@ class Stream:
         self.reset: int | None = None
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """Whoever makes connections, and is told what becomes of them."""
 
-    def freed(self, connection: "Connection") -> None:
+    def freed(self, connection: "Http2Connection") -> None:
         """It can carry requests, or more of them than before."""
 
-    def retired(self, connection: "Connection") -> None:
+    def retired(self, connection: "Http2Connection") -> None:
         """It takes no new request any more; those on it may still be answered."""
 
     def finished(self, stream: Stream, at: float) -> None:
@@ -77,7 +77,7 @@ class Owner(Protocol):
         """There will be no answer."""
 
 
-class Connection(asyncio.Protocol):
+class Http2Connection(asyncio.Protocol):
     """A client's end of a connection.
 
     Args:
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
             outcome of requests that waited for a connection that never got so far.
     """
 
-    def __init__(self, owner: Owner, block: bytes) -> None:
+    def __init__(self, owner: ConnectionOwner, block: bytes) -> None:
         self.ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._owner = owner
         self._block = block
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
         self._arrived = 0.0
         self._received = 0
         self._blocks = Blocks()
-        self._usual: Whole | None = None
+        self._usual: WholeAnswer | None = None
         self._outbox = Outbox(self._write)
         self._streams: dict[int, Stream] = {}
         self._limit = LARGEST
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
             self._break(TLS, unopened=TLS)
             return
         self._transport.set_write_buffer_limits(WRITE_AHEAD)
-        wishes = b"".join(SETTING.pack(*one) for one in WISHES)
+        wishes = b"".join(SETTING.pack(*setting) for setting in WISHES)
         self._write(frames.PREFACE + frame(frames.SETTINGS, 0, 0, wishes))
         self._widen(RECEIVE_WINDOW - frames.DEFAULT_WINDOW)
 
@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
         usual = self._usual
         body = usual.body(data, at) if usual else None
         if usual is None or body is None:
-            self._usual = whole(data, at) or usual
+            self._usual = whole_answer(data, at) or usual
             return 0
         stream = self._streams.get(NUMBER.unpack_from(data, at + STREAM_AT)[0])
         if stream is None or stream.fields is not None or stream.body:
@@ -314,7 +314,7 @@ class Connection(asyncio.Protocol):
             raise Violation(frames.FRAME_SIZE_ERROR)
         last = NUMBER.unpack_from(payload)[0] & LARGEST
         self._retire()
-        for stream in [one for one in self._streams.values() if one.id > last]:
+        for stream in [stream for stream in self._streams.values() if stream.id > last]:
             self._forget(stream)
             self._owner.broken(stream, DISCONNECTED)
         self._close_if_done()

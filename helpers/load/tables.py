@@ -13,31 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.dataset import (
     Dataset,
-    Expression,
     ParquetFileFormat,
     ParquetFragmentScanOptions,
     dataset,
     field,
-)
+)  # fmt: skip
 
-from helpers.load import figures, statistics
-from helpers.load.figures import GOOD
-from helpers.load.recorder import OUTCOMES, TIMES, parts_folder
+from helpers.load import statistics
+from helpers.load.request import OUTCOMES, TIMES, parts_folder
 from helpers.run import write_atomically
 from helpers.scenario import Scenario
 
-COLUMNS = (
-    "phase",
-    "warmup",
-    "intended_s",
-    "released_s",
-    "sent_s",
-    "done_s",
-    "latency_ms",
-    "service_ms",
-    "outcome",
-    "bytes",
-)
+COLUMNS = ["phase", "warmup", *TIMES, "latency_ms", "service_ms", "outcome", "bytes"]
 DIGITS = 6  # microseconds
 ROWS_AT_ONCE = 500_000  # held in memory while the table is assembled
 
@@ -57,7 +44,7 @@ def seconds_path(folder: Path, scenario: str) -> Path:
     return folder / "tables" / f"seconds-{scenario}.csv"
 
 
-def opened(folder: Path, scenario: str) -> Dataset:
+def open_requests(folder: Path, scenario: str) -> Dataset:
     """A scenario's requests, to be read as far as they are needed."""
     # buffering ahead would hold the columns of the whole file
     options = ParquetFragmentScanOptions(pre_buffer=False)
@@ -66,46 +53,39 @@ def opened(folder: Path, scenario: str) -> Dataset:
 
 
 def seconds(table: Dataset) -> pd.DataFrame:
-    """One row a second, as `helpers.load.report` describes."""
-    good = table.filter(GOOD)
+    """One row a second, as `helpers.load.records` describes."""
+    good = table.filter(statistics.GOOD)
     rows = pd.DataFrame(
         {
-            "due": _counted(table, "intended_s"),
-            "released": _counted(table, "released_s"),
-            "ok": _counted(good, "done_s"),
-            "errors": _counted(table.filter(~GOOD), "intended_s"),
+            "due": _count_per_second(table, "intended_s"),
+            "released": _count_per_second(table, "released_s"),
+            "ok": _count_per_second(good, "done_s"),
+            "errors": _count_per_second(table.filter(~statistics.GOOD), "intended_s"),
         }
     )
     rows = rows.fillna(0).astype(int).sort_index()
-    latency = figures.column(good, field("latency_ms"))
-    due = figures.column(good, field("intended_s")).astype(np.int32)
-    found = dict(statistics.grouped(due, latency))
-    for values in found.values():
-        values.sort()
+    latency = statistics.column(good, field("latency_ms"))
+    due = statistics.column(good, field("intended_s")).astype(np.int32)
+    latencies = {second: np.sort(values) for second, values in statistics.grouped(due, latency)}
     for name in ("p50", "p95", "p99"):
         share = statistics.PERCENTILES[name]
-        at = {one: values[math.ceil(share * (len(values) - 1))] for one, values in found.items()}
+        at = {
+            second: values[math.ceil(share * (len(values) - 1))]
+            for second, values in latencies.items()
+        }
         rows[f"{name}_ms"] = pd.Series(at, dtype=float).round(3)
     return rows.rename_axis("second").reset_index()
 
 
-def _counted(table: Dataset, time: str) -> "pd.Series[int]":
+def _count_per_second(table: Dataset, time: str) -> "pd.Series[int]":
     """Second → how many requests had that time in it."""
-    counted: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     known = field(time).is_valid() & ~field(time).is_nan()
-    for batch in table.to_batches(columns={"second": _second(time)}, filter=known):
-        values, counts = np.unique(batch["second"].to_numpy(), return_counts=True)
-        counted.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-    return pd.Series(counted).astype(int)
-
-
-def _second(time: str) -> Expression:
-    return field(time).cast(pa.int32(), safe=False)
-
-
-def write_seconds(folder: Path, scenario: str, seconds: pd.DataFrame) -> None:
-    """Store the table of seconds."""
-    write_atomically(seconds_path(folder, scenario), seconds.to_csv(index=False))
+    second = field(time).cast(pa.int32(), safe=False)
+    for batch in table.to_batches(columns={"second": second}, filter=known):
+        values, per_value = np.unique(batch["second"].to_numpy(), return_counts=True)
+        counts.update(dict(zip(values.tolist(), per_value.tolist(), strict=True)))
+    return pd.Series(counts).astype(int)
 
 
 def clear(folder: Path, scenario: str) -> None:
@@ -115,8 +95,8 @@ def clear(folder: Path, scenario: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def assemble(folder: Path, scenario: Scenario) -> Path:
-    """Make the table of requests from the parts there are, and remove the parts.
+def assemble(folder: Path, scenario: Scenario) -> Dataset:
+    """Make both tables from what the workers recorded; returns the requests.
 
     Memory does not grow with the table: up to `ROWS_AT_ONCE` rows, in order of intended send
     time, are written together; a longer table is ordered only so far.
@@ -126,18 +106,21 @@ def assemble(folder: Path, scenario: Scenario) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     writer = None
-    for rows in _gathered(parts):
-        table = pa.Table.from_pandas(_frame(rows, scenario), preserve_index=False)
-        writer = writer or pq.ParquetWriter(temporary, table.schema)
-        writer.write_table(table.cast(writer.schema))
+    for rows in _batches(parts):
+        batch = pa.Table.from_pandas(_frame(rows, scenario), preserve_index=False)
+        writer = writer or pq.ParquetWriter(temporary, batch.schema)
+        writer.write_table(batch.cast(writer.schema))
     assert writer is not None
     writer.close()
     temporary.replace(path)
     shutil.rmtree(parts, ignore_errors=True)
-    return path
+    table = open_requests(folder, scenario.name)
+    csv = seconds(table).to_csv(index=False)
+    write_atomically(seconds_path(folder, scenario.name), csv)
+    return table
 
 
-def _gathered(parts: Path) -> Iterator[pd.DataFrame]:
+def _batches(parts: Path) -> Iterator[pd.DataFrame]:
     """The rows of all parts, many at once; an empty frame where there is no part."""
     # by time, not by worker: the parts of one time come together
     paths = sorted(parts.glob("*.parquet"), key=lambda path: path.stem.partition("-")[::-1])
@@ -165,12 +148,12 @@ def _frame(rows: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
         rows[name] = rows[name].astype(float).round(DIGITS)
     number = rows["phase"].astype(int).to_numpy()
     rows["phase"] = pd.Categorical.from_codes(
-        number, pd.Index([one.name for one in scenario.phases])
+        number, pd.Index([phase.name for phase in scenario.phases])
     )
-    rows["warmup"] = np.array([one.warmup for one in scenario.phases])[number]
+    rows["warmup"] = np.array([phase.warmup for phase in scenario.phases])[number]
     # the times have whole microseconds, so three digits lose nothing but the noise of subtraction
     rows["latency_ms"] = ((rows["done_s"] - rows["intended_s"]) * 1000).round(3)
     rows["service_ms"] = ((rows["done_s"] - rows["sent_s"]) * 1000).round(3)
     rows["outcome"] = rows["outcome"].astype(str).astype("category")
     rows["bytes"] = rows["bytes"].astype(int)
-    return rows[list(COLUMNS)]
+    return rows[COLUMNS]

@@ -20,8 +20,8 @@ import pytest
 import helpers
 from helpers import promises
 from helpers.evidence import kpis, verify
-from helpers.load import figures
-from helpers.load.report import LoadReport
+from helpers.load import statistics
+from helpers.load.records import LoadReport
 from helpers.run import Record, Run
 
 HERE = Path(__file__).resolve().parent
@@ -69,7 +69,7 @@ def test_the_figures_follow_from_the_same_requests(run: Run) -> None:
         table: ds.Dataset = ds.dataset(
             pq.read_table(STORED / f"tables/requests-{played.name}.parquet")
         )
-        phases, measured = figures.reports(table, played, run.profile.kpis.p99_ms)
+        phases, measured = statistics.reports(table, played, run.profile.kpis.p99_ms)
         assert phases == reported.phases
         assert measured == reported.measured
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers import promises
-from helpers.load.report import (
+from helpers.load.records import (
     Calibration,
     Capacity,
     LoadReport,

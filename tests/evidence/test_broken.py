@@ -10,7 +10,7 @@ import pytest
 
 from helpers.evidence import case_study, page
 from helpers.load import statistics
-from helpers.load.report import LoadReport
+from helpers.load.records import LoadReport
 from helpers.run import Run
 from tests.evidence.conftest import phase, requests, scenario
 

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.errors import Problem
 from helpers.evidence import compare, html_export
-from helpers.load.report import LoadReport, Percentile
+from helpers.load.records import LoadReport, Percentile
 from helpers.profile import Profile
 from helpers.run import Run
 from tests.evidence.conftest import phase, requests, scenario

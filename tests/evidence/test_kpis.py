@@ -4,7 +4,7 @@ import pytest
 
 from helpers.evidence import kpis
 from helpers.evidence.kpis import Kpi, Verdict
-from helpers.load.report import LoadReport, Percentile
+from helpers.load.records import LoadReport, Percentile
 from helpers.profile import Profile
 from helpers.run import Run
 from tests.evidence.conftest import capacity, phase, scenario, telemetry

@@ -9,9 +9,9 @@ from pyarrow.dataset import dataset
 from helpers.errors import Problem
 from helpers.evidence import ledger, page, verify
 from helpers.evidence.ledger import Ledger
-from helpers.load import figures
+from helpers.load import statistics
 from helpers.load.arrivals import schedule
-from helpers.load.report import LoadReport
+from helpers.load.records import LoadReport
 from helpers.run import Run
 from helpers.scenario import Poisson, Scenario
 from tests.ci.test_rules import script
@@ -32,7 +32,7 @@ def true(run: Run) -> Run:
     played = Scenario(name="soak", model="mobilenetv2", phases=(phase,), seed=3)
     count = schedule(played).count(0)
     table = requests(count)
-    phases, measured = figures.reports(dataset(pa.Table.from_pandas(table)), played)
+    phases, measured = statistics.reports(dataset(pa.Table.from_pandas(table)), played)
     run.save(LoadReport(scenarios=(made_up("soak", phases=phases, measured=measured),)))
     run.save_table("requests-soak", table)
     page.pack(run)

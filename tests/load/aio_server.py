@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from helpers.load.grpc import METHOD
+from helpers.load.grpc_client import METHOD
 
 from .scripted import message
 from .threads import in_thread

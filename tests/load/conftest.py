@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from helpers import processes
-from helpers.load import payload, recorder, tables
-from helpers.load.client import Answered, Client
-from helpers.load.http import HttpClient
-from helpers.load.player import Player
+from helpers.load import request, tables
+from helpers.load.http_client import HttpClient
+from helpers.load.request import Answered, Client
+from helpers.load.worker import Player
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.scenario import Scenario
@@ -63,7 +63,7 @@ def play(
     chosen = run.profile.load.scenarios[0]
 
     async def work() -> None:
-        store = recorder.Recorder(recorder.parts_folder(run.folder, chosen.name))
+        store = request.Recorder(request.parts_folder(run.folder, chosen.name))
         player = Player(chosen, store, lambda kind, **facts: None)
         client = connect(player.answered)
         if stop_after_s:
@@ -74,13 +74,14 @@ def play(
             await client.close()
 
     asyncio.run(work())
-    return pd.read_parquet(tables.assemble(run.folder, chosen))
+    tables.assemble(run.folder, chosen)
+    return pd.read_parquet(tables.table_path(run.folder, chosen.name))
 
 
 def play_http(run: Run, server: KnownServer, **more: Any) -> pd.DataFrame:
     """Play the first scenario over HTTP at a known server."""
     chosen = run.profile.load.scenarios[0]
-    messages = payload.http_messages(SHAPE, payload.tensors(SHAPE, chosen), server.url)
+    messages = request.http_messages(SHAPE, request.tensors(SHAPE, chosen), server.url)
 
     def connect(answered: Answered) -> Client:
         return HttpClient(

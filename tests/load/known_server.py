@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from helpers.load.payload import Shape
+from helpers.load.request import Shape
 from helpers.serving.endpoint import Endpoint
 
 from .threads import in_thread

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helpers.load import image, swarm
-from helpers.load.payload import Shape
+from helpers.load import cluster_pool
+from helpers.load.request import Shape
+from helpers.load.worker import Order
 from helpers.processes import MARK
 from helpers.serving.endpoint import Endpoint
 from tests.cluster.api_server import Body, Server
@@ -50,7 +51,7 @@ from gevent import monkey
 monkey.patch_all()
 import importlib.util, json, sys
 import locust.main
-import helpers.load.grpc
+import helpers.load.grpc_client
 spec = importlib.util.spec_from_file_location("locustfile", "helpers/load/locustfile.py")
 spec.loader.exec_module(importlib.util.module_from_spec(spec))
 print(json.dumps({name: getattr(one, "__file__", None) for name, one in sys.modules.items()}))
@@ -62,7 +63,9 @@ def loaded(context: Path) -> dict[str, str | None]:
     shape = Shape("m", 1, (1,), 1, "i", "o")
     endpoint = Endpoint(http="http://h", grpc="h:1", metrics="", server="")
     chosen = scenario({"arrivals": "constant", "rate": 1, "duration_s": 1})
-    order = swarm.order(chosen, endpoint, shape, 1).model_dump_json()
+    order = Order(
+        scenario=chosen, endpoint=endpoint, shape=shape, max_connections=1
+    ).model_dump_json()
     said = subprocess.check_output(
         [sys.executable, "-c", LOADED], cwd=context, text=True,
         env=os.environ | {"GPU_E2E_ORDER": order, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -105,7 +108,7 @@ class Pods:
     @contextlib.contextmanager
     def playing(self) -> Iterator["Pods"]:
         """Play until the block ends; every process is gone then."""
-        image.context(self.folder / "app")
+        cluster_pool.image_context(self.folder / "app")
         (self.folder / "records").mkdir()
         self.kubectl.write_text(KUBECTL.format(python=sys.executable, folder=self.folder))
         self.kubectl.chmod(0o755)

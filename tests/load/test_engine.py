@@ -11,11 +11,10 @@ import pytest
 
 from helpers import load
 from helpers.errors import Problem
-from helpers.load import calibration, figures, preflight, presets
+from helpers.load import calibration, server_check, statistics
 from helpers.load.arrivals import Shard, schedule
 from helpers.load.engine import Result
-from helpers.load.live import chart
-from helpers.load.progress import Merged, Second
+from helpers.load.live import ProgressMerger, Second, chart
 from helpers.scenario import Scenario
 
 from .conftest import scenario
@@ -31,7 +30,7 @@ def fire(played: Scenario, server: KnownServer, folder: Path, **more: Any) -> Re
 def test_workers_send_together_what_one_would(server: KnownServer, tmp_path: Path) -> None:
     played = scenario(STEADY, {**STEADY, "name": "even", "arrivals": "constant"}, workers=3)
     told: list[tuple[str, Any]] = []
-    result = fire(played, server, tmp_path, told=lambda kind, what: told.append((kind, what)))
+    result = fire(played, server, tmp_path, on_event=lambda kind, what: told.append((kind, what)))
     table = result.requests()
     np.testing.assert_allclose(table["intended_s"], schedule(played).times_s, atol=2e-6)
     assert result.report.measured.ok == len(table) and result.report.workers == 3
@@ -106,7 +105,7 @@ def test_the_capacity_of_a_known_server_is_found(
         return True
 
     server.behaviour = one_at_a_time
-    smoke = presets.smoke("mobilenetv2")
+    smoke = load.preset("smoke", "mobilenetv2", 20)
     search = load.find_capacity(smoke, server.endpoint, 100, rate=120, precision=0.5)
     found = asyncio.run(search)
     assert found.capacity_rps is not None and 60 <= found.capacity_rps <= 250
@@ -114,14 +113,14 @@ def test_the_capacity_of_a_known_server_is_found(
     assert not found.steps[-1].holds
     assert capsys.readouterr().out.count("/s · answered") == len(found.steps)
     with pytest.raises(Problem, match="must be a positive time"):
-        asyncio.run(load.find_capacity(presets.smoke("m"), server.endpoint, -1))
+        asyncio.run(load.find_capacity(load.preset("smoke", "m", 20), server.endpoint, -1))
 
 
 def test_a_step_whose_client_was_late_is_fired_twice_and_says_so(
     server: KnownServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "SEND_ERROR_LIMIT_MS", -1.0)  # nobody is in time
-    smoke = presets.smoke("mobilenetv2")
+    monkeypatch.setattr(statistics, "SEND_ERROR_LIMIT_MS", -1.0)  # nobody is in time
+    smoke = load.preset("smoke", "mobilenetv2", 20)
     search = load.find_capacity(smoke, server.endpoint, 1000, rate=400, max_rate=400)
     found = asyncio.run(search)
     (step,) = found.steps
@@ -149,7 +148,7 @@ def test_what_cannot_be_sent_is_refused_first(
     server: KnownServer, change: dict[str, Any], wrong: str
 ) -> None:
     with pytest.raises(Problem, match=wrong):
-        preflight.check(server.endpoint, scenario(STEADY, **change))
+        server_check.preflight(server.endpoint, scenario(STEADY, **change))
     assert server.inferences == 0
 
 
@@ -160,19 +159,19 @@ def test_a_model_without_batches_gets_its_tensors_as_it_says(
     output = {"name": "logits", "datatype": "FP32", "shape": [1, 10]}
     monkeypatch.setitem(DESCRIBED, "", {"inputs": [tensor], "outputs": [output]})
     monkeypatch.setitem(DESCRIBED, "/config", {"max_batch_size": 0})
-    shape = preflight.check(server.endpoint, scenario(STEADY))
+    shape = server_check.preflight(server.endpoint, scenario(STEADY))
     assert (shape.input, shape.output_bytes) == ((1, 3, 8, 8), 40)
 
 
 def test_an_unknown_preset_or_an_impossible_rate_is_one_sentence() -> None:
     with pytest.raises(Problem, match="There is no preset 'flood'"):
-        presets.named("flood", "m", 1.0)
+        load.preset("flood", "m", 1.0)
     with pytest.raises(Problem, match="greater than 0"):
-        presets.named("smoke", "m", -1.0)
+        load.preset("smoke", "m", -1.0)
     with pytest.raises(Problem, match=r"finite number|less than or equal"):
-        presets.named("smoke", "m", float("inf"))
+        load.preset("smoke", "m", float("inf"))
     with pytest.raises(Problem, match="workers"):
-        presets.changed(presets.smoke("m"), "http", 0)
+        load.preset("smoke", "m", 20, workers=0)
 
 
 def told(elapsed: float, latency: dict[int, int], ok: int) -> dict[str, Any]:
@@ -183,9 +182,9 @@ def told(elapsed: float, latency: dict[int, int], ok: int) -> dict[str, Any]:
 
 
 def test_seconds_of_workers_are_merged_and_drawn() -> None:
-    merged = Merged(2)
-    assert merged.take(0, told(1.0, {-267: 50}, 50)) is None  # 1.02 ** -267 s is 5 ms
-    second = merged.take(1, told(1.0, {-267: 48, -197: 2}, 50))
+    merged = ProgressMerger(2)
+    assert merged.add(0, told(1.0, {-267: 50}, 50)) is None  # 1.02 ** -267 s is 5 ms
+    second = merged.add(1, told(1.0, {-267: 48, -197: 2}, 50))
     assert isinstance(second, Second)
     assert (second.throughput_rps, second.in_flight, second.memory_mib) == (100, 2, 20)
     assert second.p50_ms == pytest.approx(5, rel=0.03)

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from pyarrow.dataset import Dataset, dataset
 
-from helpers.load import figures, tables
+from helpers.load import statistics, tables
 from helpers.load.arrivals import schedule
-from helpers.load.report import PhaseReport
+from helpers.load.records import PhaseReport
 from helpers.scenario import Scenario
 
 from .conftest import scenario
@@ -55,7 +55,7 @@ def fail(frame: pd.DataFrame, rows: slice, outcome: str, *, sent: bool = True) -
 
 
 def measured(frame: pd.DataFrame, played: Scenario) -> PhaseReport:
-    return figures.reports(stored(frame), played)[1]
+    return statistics.reports(stored(frame), played)[1]
 
 
 def test_figures_of_a_good_phase() -> None:
@@ -79,7 +79,7 @@ def test_warm_up_is_reported_but_not_measured() -> None:
     warm = {"name": "warm-up", "arrivals": "constant", "rate": 50, "duration_s": 2}
     second = {**STEADY, "name": "more", "rate": 300}
     played = scenario({**warm, "warmup": True}, STEADY, second)
-    phases, all_of_them = figures.reports(stored(table(played)), played)
+    phases, all_of_them = statistics.reports(stored(table(played)), played)
     assert [one.requests for one in phases] == [100, 1000, 3000]
     assert [one.warmup for one in phases] == [True, False, False]
     assert all_of_them.requests == 4000
@@ -119,7 +119,7 @@ def test_a_client_that_is_late_for_what_it_measures_is_invalid(
     played = scenario({**STEADY, "name": "a"}, {**STEADY, "name": "b"})
     late = np.zeros(2000)
     late[1500:1511] = float(limit_ms) + 0.04
-    phases, both = figures.reports(stored(table(played, latency_ms, late)), played)
+    phases, both = statistics.reports(stored(table(played, latency_ms, late)), played)
     assert phases[0].invalid == ()
     assert phases[1].invalid == (
         f"requests left {float(limit_ms) + 0.04:.2f} ms late (P99; the limit is {limit_ms} ms): "
@@ -127,7 +127,7 @@ def test_a_client_that_is_late_for_what_it_measures_is_invalid(
     )
     assert both.invalid == (f"phase b: {phases[1].invalid[0]}",)
     late[1500:1511] = float(limit_ms) - 0.04
-    assert figures.reports(stored(table(played, latency_ms, late)), played)[1].invalid == ()
+    assert statistics.reports(stored(table(played, latency_ms, late)), played)[1].invalid == ()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_nothing_sent_is_invalid_not_a_crash() -> None:
 def test_goodput_counts_what_was_answered_within_the_objective_and_the_phase() -> None:
     played = scenario(STEADY)
     frame = fail(table(played, np.where(np.arange(1000) < 250, 40.0, 5.0)), slice(990, 1000), "x")
-    _, found = figures.reports(stored(frame), played, 20.0)
+    _, found = statistics.reports(stored(frame), played, 20.0)
     assert found.goodput_rps == pytest.approx(74)
     assert measured(frame, played).goodput_rps is None
 
@@ -238,7 +238,7 @@ def test_a_drift_is_found_where_there_is_one(slope: float, differs: bool) -> Non
     played = scenario({**STEADY, "duration_s": 120})
     minutes = schedule(played).times_s / 60
     noise = np.random.default_rng(1).exponential(0.5, len(minutes))
-    found = figures.drift(stored(table(played, 5 + slope * minutes + noise)))
+    found = statistics.drift(stored(table(played, 5 + slope * minutes + noise)))
     assert found is not None and found.low <= slope <= found.high
     assert found.differs is differs
-    assert figures.drift(stored(table(scenario(STEADY)))) is None
+    assert statistics.drift(stored(table(scenario(STEADY)))) is None

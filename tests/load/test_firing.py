@@ -17,9 +17,9 @@ import pytest
 
 from helpers import load, processes
 from helpers.errors import Problem
-from helpers.load import figures
+from helpers.load import statistics
 from helpers.load.arrivals import schedule
-from helpers.load.report import LoadReport, ScenarioReport
+from helpers.load.records import LoadReport, ScenarioReport
 from helpers.run import Run
 
 from .conftest import MakeRun, scenario
@@ -33,7 +33,7 @@ QUICK = {"arrivals": "poisson", "rate": 100, "duration_s": 2}
 def in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine, nothing is fired twice."""
     for name in ("SEND_ERROR_FLOOR_MS", "SEND_ERROR_LIMIT_MS", "WAKE_UP_MS"):
-        monkeypatch.setattr(figures, name, math.inf)
+        monkeypatch.setattr(statistics, name, math.inf)
 
 
 def fire(run: Run, server: KnownServer) -> LoadReport:
@@ -146,7 +146,7 @@ def test_disagreement_with_triton_invalidates(make_run: MakeRun, server: KnownSe
 def test_a_late_client_gets_a_second_chance_and_the_report_says_so(
     make_run: MakeRun, server: KnownServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "SEND_ERROR_LIMIT_MS", -1.0)  # nobody is in time
+    monkeypatch.setattr(statistics, "SEND_ERROR_LIMIT_MS", -1.0)  # nobody is in time
     run = make_run(scenario({**QUICK, "duration_s": 0.5}))
     one = only(fire(run, server))
     assert "the client was the bottleneck" in one.repeated and one.client_was_the_bottleneck

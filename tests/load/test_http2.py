@@ -7,9 +7,10 @@ from math import nan
 
 import pytest
 
-from helpers.load import frames, http2
-from helpers.load.client import Request
-from helpers.load.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, encode, frame
+from helpers.load import http2
+from helpers.load import http2_frames as frames
+from helpers.load.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, encode, frame
+from helpers.load.request import Request
 
 ANSWERS = 60
 HEAD = encode([(":status", "200"), ("content-type", "application/grpc")])
@@ -97,10 +98,10 @@ class Owner:
     def __init__(self) -> None:
         self.seen: list[object] = []
 
-    def freed(self, connection: http2.Connection) -> None:
+    def freed(self, connection: http2.Http2Connection) -> None:
         self.seen.append("freed")
 
-    def retired(self, connection: http2.Connection) -> None:
+    def retired(self, connection: http2.Http2Connection) -> None:
         self.seen.append("retired")
 
     def finished(self, stream: http2.Stream, at: float) -> None:
@@ -116,7 +117,7 @@ def heard(said: bytes, sizes: list[int], *, stateless: bool) -> tuple[list[objec
 
     async def listen() -> tuple[list[object], bytes]:
         owner, transport = Owner(), Transport()
-        connection = http2.Connection(owner, b"")
+        connection = http2.Http2Connection(owner, b"")
         connection.connection_made(transport)
         connection.data_received(frame(frames.SETTINGS, 0, 0))
         if stateless:
@@ -159,13 +160,13 @@ def test_answers_alike_are_taken_without_reading_their_frames(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read: list[int] = []
-    on_data = http2.Connection._on_data
+    on_data = http2.Http2Connection._on_data
 
-    def counting(self: http2.Connection, flags: int, number: int, payload: bytes) -> None:
+    def counting(self: http2.Http2Connection, flags: int, number: int, payload: bytes) -> None:
         read.append(number)
         on_data(self, flags, number, payload)
 
-    monkeypatch.setattr(http2.Connection, "_on_data", counting)
+    monkeypatch.setattr(http2.Http2Connection, "_on_data", counting)
     bodies = [n.to_bytes(8) for n in range(ANSWERS)]
     said = b"".join(usual(2 * n + 1, body) + window(1) for n, body in enumerate(bodies))
     seen, _ = heard(said, [len(said)], stateless=True)

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from helpers.load import image
+from helpers.load import cluster_pool
 from helpers.paths import ROOT
 from helpers.serving import dockerfile
 from tests.load.pods import loaded
@@ -19,12 +19,12 @@ OURS = canonicalize_name("gpu-e2e")
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return image.context(tmp_path_factory.mktemp("context") / "image")
+    return cluster_pool.image_context(tmp_path_factory.mktemp("context") / "image")
 
 
 def named() -> list[Requirement]:
     """What the Dockerfile installs."""
-    text = image.DOCKERFILE.read_text().replace("\\\n", " ")
+    text = cluster_pool.DOCKERFILE.read_text().replace("\\\n", " ")
     (line,) = re.findall(r"^RUN pip install (.+)$", text, re.MULTILINE)
     words = shlex.split(line)
     assert "--constraint requirements.txt" in line
@@ -69,13 +69,13 @@ def test_what_it_loads_is_what_the_dockerfile_installs(context: Path) -> None:
 
 
 def test_equal_contexts_have_an_equal_tag(context: Path, tmp_path: Path) -> None:
-    again = image.context(tmp_path / "again")
-    assert image.tag_of(again) == image.tag_of(context)
+    again = cluster_pool.image_context(tmp_path / "again")
+    assert cluster_pool.image_tag(again) == cluster_pool.image_tag(context)
     (again / "helpers" / "errors.py").write_text("")
-    assert image.tag_of(again) != image.tag_of(context)
-    assert re.fullmatch(r"load-[0-9a-f]{16}", image.tag_of(context))
+    assert cluster_pool.image_tag(again) != cluster_pool.image_tag(context)
+    assert re.fullmatch(r"load-[0-9a-f]{16}", cluster_pool.image_tag(context))
 
 
 def test_the_base_is_named_by_digest_and_nobody_is_root() -> None:
-    assert "@sha256:" in dockerfile.base_of(image.DOCKERFILE)
-    assert "\nUSER 1000:1000\n" in image.DOCKERFILE.read_text()
+    assert "@sha256:" in dockerfile.base_of(cluster_pool.DOCKERFILE)
+    assert "\nUSER 1000:1000\n" in cluster_pool.DOCKERFILE.read_text()

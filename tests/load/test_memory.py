@@ -11,8 +11,7 @@ import pytest
 
 from benchmarks import records
 from helpers.load.arrivals import schedule
-from helpers.load.client import OK, Request
-from helpers.load.recorder import Columns, Recorder, parts_folder
+from helpers.load.request import Recorder, parts_folder
 from helpers.scenario import Scenario
 
 SMALL, LARGE = 1_000_000, 3_000_000  # both are assembled in several row groups
@@ -32,19 +31,20 @@ def record(played: Scenario, folder: Path) -> int:
     plan = schedule(played)
     generator = np.random.default_rng(1)
     store = Recorder(parts_folder(folder, played.name))
-    store.add(Request(0, 0.0, 0, 0.0), 0.0, OK, 0)
-    store.take()  # from here on the recorder knows that outcome as 0
     for first in range(0, len(plan.times_s), PART):
         due = plan.times_s[first : first + PART]
-        columns = Columns()
-        columns.phase = kept("h", plan.phases[first : first + PART])
-        columns.intended_s = kept("d", due)
-        columns.released_s = kept("d", due + 1e-4)
-        columns.sent_s = kept("d", due + 2e-4)
-        columns.done_s = kept("d", due + generator.gamma(2, 0.005, len(due)))
-        columns.outcome = kept("h", np.zeros(len(due), dtype=np.int16))
-        columns.bytes = kept("q", np.full(len(due), 4000))
-        store.write(columns)
+        done = due + generator.gamma(2, 0.005, len(due))
+        phases, good = plan.phases[first : first + PART], np.zeros(len(due), dtype=np.int16)
+        values: tuple[npt.NDArray[Any], ...] = (
+            phases,
+            due,
+            due + 1e-4,
+            due + 2e-4,
+            done,
+            good,
+            np.full(len(due), 4000),
+        )
+        store.write(tuple(kept(code, part) for code, part in zip("hddddhq", values, strict=True)))
     return len(plan.times_s)
 
 

@@ -6,22 +6,22 @@ import numpy as np
 from tritonclient import grpc as tritongrpc
 from tritonclient import http as tritonhttp
 
-from helpers.load import payload
+from helpers.load import request
 
 from .conftest import scenario
 from .known_server import MODEL, SHAPE
 
 BURST = {"arrivals": "burst", "count": 1, "duration_s": 1}
-BATCH = payload.Shape(MODEL, 2, (3, 32, 32), 1000, "input", "logits")
+BATCH = request.Shape(MODEL, 2, (3, 32, 32), 1000, "input", "logits")
 
 
 def test_http_body_equals_that_of_tritonclient() -> None:
-    (image,) = payload.tensors(BATCH, scenario(BURST, inputs=1))
+    (image,) = request.tensors(BATCH, scenario(BURST, inputs=1))
     tensor = tritonhttp.InferInput("input", list(BATCH.input), "FP32")
     tensor.set_data_from_numpy(image)
     wanted = [tritonhttp.InferRequestedOutput("logits")]
     body, length = tritonhttp.InferenceServerClient.generate_request_body([tensor], outputs=wanted)
-    (message,) = payload.http_messages(BATCH, [image], "https://example.org:8443/base/")
+    (message,) = request.http_messages(BATCH, [image], "https://example.org:8443/base/")
     head, _, sent = message.partition(b"\r\n\r\n")
     assert head.startswith(
         b"POST /base/v2/models/mobilenetv2/infer HTTP/1.1\r\nHost: example.org:8443"
@@ -33,8 +33,8 @@ def test_http_body_equals_that_of_tritonclient() -> None:
 
 
 def test_grpc_message_is_a_whole_inference() -> None:
-    (image,) = payload.tensors(BATCH, scenario(BURST, inputs=1))
-    (message,) = payload.grpc_messages(BATCH, [image])
+    (image,) = request.tensors(BATCH, scenario(BURST, inputs=1))
+    (message,) = request.grpc_messages(BATCH, [image])
     parsed = tritongrpc.service_pb2.ModelInferRequest.FromString(message)
     assert (parsed.model_name, parsed.inputs[0].name) == (MODEL, "input")
     assert (list(parsed.inputs[0].shape), parsed.inputs[0].datatype) == ([2, 3, 32, 32], "FP32")
@@ -44,9 +44,9 @@ def test_grpc_message_is_a_whole_inference() -> None:
 
 def test_inputs_are_seeded_and_differ() -> None:
     chosen = scenario(BURST, inputs=2, seed=1)
-    (first, second), (again, _) = payload.tensors(SHAPE, chosen), payload.tensors(SHAPE, chosen)
-    (other,) = payload.tensors(SHAPE, scenario(BURST, inputs=1, seed=2))
-    (of_another_worker, _) = payload.tensors(SHAPE, chosen, shard=1)
+    (first, second), (again, _) = request.tensors(SHAPE, chosen), request.tensors(SHAPE, chosen)
+    (other,) = request.tensors(SHAPE, scenario(BURST, inputs=1, seed=2))
+    (of_another_worker, _) = request.tensors(SHAPE, chosen, shard=1)
     assert first.dtype == np.float32 and first.shape == (1, 3, 64, 64)
     assert np.array_equal(first, again)
     for one in (second, other, of_another_worker):
@@ -55,5 +55,5 @@ def test_inputs_are_seeded_and_differ() -> None:
 
 
 def test_zeros_are_zeros() -> None:
-    inputs = payload.tensors(SHAPE, scenario(BURST, inputs=3, payload="zeros"))
+    inputs = request.tensors(SHAPE, scenario(BURST, inputs=3, payload="zeros"))
     assert len(inputs) == 3 and not any(one.any() for one in inputs)

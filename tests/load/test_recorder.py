@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from helpers import load
-from helpers.load import recorder, tables
-from helpers.load.client import Request
-from helpers.load.recorder import Recorder
+from helpers.load import tables
+from helpers.load.request import Recorder, Request, parts_folder
 from helpers.run import Run
 
 from .conftest import MakeRun, scenario
@@ -26,17 +25,18 @@ def request(phase: int, intended: float, sent: float, done: float) -> Request:
 
 
 def assemble(run: Run) -> pd.DataFrame:
-    return pd.read_parquet(tables.assemble(run.folder, run.profile.load.scenarios[0]))
+    tables.assemble(run.folder, run.profile.load.scenarios[0])
+    return pd.read_parquet(tables.table_path(run.folder, "trial"))
 
 
 def test_rows_come_back_in_order_with_their_latency(make_run: MakeRun) -> None:
     run = make_run(scenario(*PHASES))
-    store = Recorder(recorder.parts_folder(run.folder, "trial"))
-    store.add(request(1, 2.5, 2.5001, 2.5203456), 0.0, "ok", 4000)
-    store.add(request(0, 0.25, 0.2501, nan), 0.0, "timeout", 0)
+    store = Recorder(parts_folder(run.folder, "trial"))
+    store.add(request(1, 2.5, 2.5001, 2.5203456), "ok", 4000)
+    store.add(request(0, 0.25, 0.2501, nan), "timeout", 0)
     store.write(store.take())
-    store.add(request(1, 2.0, nan, nan), 0.0, "refused", 0)
-    store.add(request(1, 2.25, 2.2501, 2.2511), 0.0, "http-503", 9)
+    store.add(request(1, 2.0, nan, nan), "refused", 0)
+    store.add(request(1, 2.25, 2.2501, 2.2511), "http-503", 9)
     store.write(store.take())
     store.write(store.take())
     table = assemble(run)
@@ -49,14 +49,14 @@ def test_rows_come_back_in_order_with_their_latency(make_run: MakeRun) -> None:
     assert np.allclose(table["latency_ms"], [nan, nan, 1.1, 20.346], equal_nan=True)
     assert np.allclose(table["service_ms"], [nan, nan, 1.0, 20.246], equal_nan=True)
     pd.testing.assert_frame_equal(table, run.load_table("requests-trial"))
-    assert not recorder.parts_folder(run.folder, "trial").exists()
+    assert not parts_folder(run.folder, "trial").exists()
 
 
 def test_a_torn_part_is_left_out(make_run: MakeRun) -> None:
     run = make_run(scenario(*PHASES))
-    folder = recorder.parts_folder(run.folder, "trial")
+    folder = parts_folder(run.folder, "trial")
     store = Recorder(folder)
-    store.add(request(1, 2.5, 2.5001, 2.52), 0.0, "ok", 4000)
+    store.add(request(1, 2.5, 2.5001, 2.52), "ok", 4000)
     store.write(store.take())
     (folder / "00-000001.tmp").write_bytes((folder / "00-000000.parquet").read_bytes()[:99])
     load.recover(run)
@@ -65,17 +65,17 @@ def test_a_torn_part_is_left_out(make_run: MakeRun) -> None:
 
 def test_no_rows_are_an_empty_table(make_run: MakeRun) -> None:
     run = make_run(scenario(*PHASES))
-    Recorder(recorder.parts_folder(run.folder, "trial"))
+    Recorder(parts_folder(run.folder, "trial"))
     table = assemble(run)
     assert table.empty and list(table.columns) == list(tables.COLUMNS)
 
 
 def test_clear_removes_what_an_earlier_firing_left(make_run: MakeRun) -> None:
     run = make_run(scenario(*PHASES))
-    store = Recorder(recorder.parts_folder(run.folder, "trial"))
+    store = Recorder(parts_folder(run.folder, "trial"))
     assemble(run)
-    store = Recorder(recorder.parts_folder(run.folder, "trial"))
-    store.add(request(1, 2.5, 2.5001, 2.52), 0.0, "ok", 4000)
+    store = Recorder(parts_folder(run.folder, "trial"))
+    store.add(request(1, 2.5, 2.5001, 2.52), "ok", 4000)
     store.write(store.take())
     tables.clear(run.folder, "trial")
     load.recover(run)

@@ -12,12 +12,10 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from helpers import processes
-from helpers.load import counters, payload, player
+from helpers.load import request, server_check, worker
 from helpers.load.arrivals import WHOLE
-from helpers.load.client import Answered, Client
-from helpers.load.payload import Shape
-from helpers.load.reference import ReferenceClient, status_class
-from helpers.load.worker import Work, connect
+from helpers.load.request import Answered, Client, Shape
+from helpers.load.worker import WorkerJob, connect
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.scenario import Scenario
@@ -28,6 +26,7 @@ from .aio_server import OUTCOMES, Handler, serving
 from .conftest import MakeRun, play, scenario
 from .known_server import SHAPE, TENSOR, Behaviour, KnownServer, answer
 from .known_server import good as answers_well
+from .reference import ReferenceClient, status_class
 
 BURST = {"arrivals": "burst", "count": 12, "duration_s": 0.05}
 Protocol = Literal["http", "grpc"]
@@ -37,11 +36,11 @@ Tables = tuple[pd.DataFrame, pd.DataFrame]
 @pytest.fixture(autouse=True)
 def begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many short loads in a row."""
-    monkeypatch.setattr(player, "HEAD_START_S", 0.02)
+    monkeypatch.setattr(worker, "HEAD_START_S", 0.02)
 
 
 def engine(endpoint: Endpoint, shape: Shape, chosen: Scenario, answered: Answered) -> Client:
-    work = Work(
+    work = WorkerJob(
         folder=Path(), scenario=chosen, shard=WHOLE, endpoint=endpoint, shape=shape,
         max_connections=64,
     )  # fmt: skip
@@ -50,7 +49,7 @@ def engine(endpoint: Endpoint, shape: Shape, chosen: Scenario, answered: Answere
 
 def reference(endpoint: Endpoint, shape: Shape, chosen: Scenario, answered: Answered) -> Client:
     protocol: Protocol = "http" if chosen.protocol == "http" else "grpc"
-    inputs = payload.tensors(shape, chosen)
+    inputs = request.tensors(shape, chosen)
     return ReferenceClient(
         endpoint, protocol, shape, inputs, timeout_s=chosen.timeout_s, answered=answered
     )
@@ -208,9 +207,9 @@ def test_at_a_real_triton(
 
 
 def successes(endpoint: Endpoint) -> float:
-    read = counters.read(endpoint.metrics, SHAPE.model)
+    read = server_check.read_counters(endpoint.metrics, SHAPE.model)
     assert read is not None
-    return read.nv_inference_request_success
+    return read["nv_inference_request_success"]
 
 
 @pytest.mark.parametrize(

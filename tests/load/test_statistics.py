@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from helpers.load import statistics
-from helpers.load.progress import Second
+from helpers.load.live import Second
+from helpers.load.worker_pool import reason_to_stop
 from helpers.scenario import Stop
 
 
@@ -78,9 +79,9 @@ def second(**changed: Any) -> Second:
 
 def test_a_load_stops_for_what_it_was_told_and_for_nothing_else() -> None:
     every = Stop(errors_pct=10, p99_ms=100, in_flight=50)
-    assert statistics.reason_to_stop(every, second()) == ""
-    assert "errors" in statistics.reason_to_stop(every, second(error_share=0.11))
-    assert "P99" in statistics.reason_to_stop(every, second(p99_ms=101.0))
-    assert "no answer" in statistics.reason_to_stop(every, second(in_flight=51))
+    assert reason_to_stop(every, second()) == ""
+    assert "errors" in reason_to_stop(every, second(error_share=0.11))
+    assert "P99" in reason_to_stop(every, second(p99_ms=101.0))
+    assert "no answer" in reason_to_stop(every, second(in_flight=51))
     worst = second(error_share=1.0, p99_ms=9e9, in_flight=9999)
-    assert statistics.reason_to_stop(Stop(), worst) == ""
+    assert reason_to_stop(Stop(), worst) == ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from helpers.load import time_slice, worker
+from helpers.load import arrivals, worker
 
 from .conftest import scenario
 
@@ -19,13 +19,13 @@ def test_the_shortest_is_asked_for_and_not_inherited() -> None:
     found: list[int] = []
 
     def told() -> None:
-        known = time_slice.attributes()
+        known = arrivals.scheduler_attributes()
         assert known is not None
         found.append(known.runtime_ns)
 
     def shortened() -> None:  # a thread of its own, for a slice belongs to a thread
         told()
-        assert time_slice.shorten()
+        assert arrivals.shorten_time_slice()
         told()
         inner = threading.Thread(target=told)
         inner.start()
@@ -36,14 +36,14 @@ def test_the_shortest_is_asked_for_and_not_inherited() -> None:
     thread.join()
     usual, shortest, inherited = found
     release = tuple(int(part) for part in platform.release().split(".")[:2])
-    assert shortest == (time_slice.SHORTEST_NS if release >= (6, 12) else usual)
+    assert shortest == (arrivals.SHORTEST_NS if release >= (6, 12) else usual)
     assert inherited == usual
 
 
 def test_niceness_stays() -> None:
     code = (
-        "import os; from helpers.load import time_slice; os.nice(3); "
-        "print(time_slice.shorten(), os.nice(0), time_slice.attributes().nice)"
+        "import os; from helpers.load import arrivals; os.nice(3); "
+        "print(arrivals.shorten_time_slice(), os.nice(0), arrivals.scheduler_attributes().nice)"
     )
     said = subprocess.run([sys.executable, "-c", code], stdout=-1, text=True, check=True)
     assert said.stdout.split() == ["True", "3", "3"]
@@ -51,9 +51,9 @@ def test_niceness_stays() -> None:
 
 def test_another_policy_stays() -> None:
     code = (
-        "import os; from helpers.load import time_slice; "
+        "import os; from helpers.load import arrivals; "
         "os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)); "
-        "print(time_slice.shorten(), os.sched_getscheduler(0) == os.SCHED_BATCH)"
+        "print(arrivals.shorten_time_slice(), os.sched_getscheduler(0) == os.SCHED_BATCH)"
     )
     said = subprocess.run([sys.executable, "-c", code], stdout=-1, text=True, check=True)
     assert said.stdout.split() == ["False", "True"]
@@ -61,7 +61,7 @@ def test_another_policy_stays() -> None:
 
 def test_a_system_without_it_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    assert not time_slice.shorten()
+    assert not arrivals.shorten_time_slice()
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from helpers.load import figures, tables
-from helpers.load.arrivals import Shard, Span, schedule, spans
-from helpers.load.client import Request
-from helpers.load.recorder import Recorder, parts_folder
-from helpers.load.report import PhaseReport
+from helpers.load import statistics, tables
+from helpers.load.arrivals import PhaseSpan, Shard, schedule, spans
+from helpers.load.records import PhaseReport
+from helpers.load.request import Recorder, Request, parts_folder
 from helpers.scenario import Scenario
 
 from .conftest import scenario
@@ -54,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         rows = zip(plan.phases.tolist(), plan.times_s.tolist(), strict=True)
         for count, (phase, intended) in enumerate(rows, 1):
             request, outcome = answered(phase, intended, generator)
-            store.add(request, 0.0, outcome, 4000)
+            store.add(request, outcome, 4000)
             if count % 400 == 0:
                 store.write(store.take())
         store.write(store.take())
@@ -72,14 +71,14 @@ def rows(folder: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def reports(folder: Path) -> tuple[tuple[PhaseReport, ...], PhaseReport]:
-    return figures.reports(tables.opened(folder, PLAYED.name), PLAYED, OBJECTIVE_MS)
+    return statistics.reports(tables.open_requests(folder, PLAYED.name), PLAYED, OBJECTIVE_MS)
 
 
 def nearest_rank(values: "pd.Series[float]", share: float) -> float:
     return float(np.percentile(values.dropna(), 100 * share, method="inverted_cdf"))
 
 
-def counted(rows: pd.DataFrame, places: list[Span], played: Scenario) -> dict[str, Any]:
+def counted(rows: pd.DataFrame, places: list[PhaseSpan], played: Scenario) -> dict[str, Any]:
     """The figures of some phases, each from the whole table by the shortest way there is."""
     names = [one.phase.name for one in places]
     numbers = [[one.name for one in played.phases].index(name) for name in names]
@@ -162,7 +161,7 @@ def test_what_must_not_be_believed_is_said_of_the_phase_alone(
 
 
 def test_every_second_is_as_pandas_groups_it(folder: Path, rows: pd.DataFrame) -> None:
-    found = tables.seconds(tables.opened(folder, PLAYED.name))
+    found = tables.seconds(tables.open_requests(folder, PLAYED.name))
     good = rows[rows["outcome"] == "ok"]
     due = rows["intended_s"].astype(int)
     latency = good.groupby(due)["latency_ms"]
@@ -178,12 +177,11 @@ def test_every_second_is_as_pandas_groups_it(folder: Path, rows: pd.DataFrame) -
     for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
         expected[f"{name}_ms"] = latency.quantile(share, interpolation="higher").round(3)
     pd.testing.assert_frame_equal(found, expected.rename_axis("second").reset_index())
-    tables.write_seconds(folder, PLAYED.name, found)
     assert found.equals(pd.read_csv(tables.seconds_path(folder, PLAYED.name)))
 
 
 def test_drift_is_the_slope_that_scipy_finds(folder: Path, rows: pd.DataFrame) -> None:
-    found = figures.drift(tables.opened(folder, PLAYED.name))
+    found = statistics.drift(tables.open_requests(folder, PLAYED.name))
     good = rows[(rows["outcome"] == "ok") & ~rows["warmup"]]
     medians = good.groupby(good["intended_s"] // 5)["latency_ms"].median()
     slope, _, low, high = stats.theilslopes(medians, medians.index * 5 / 60, 0.95)
@@ -193,4 +191,4 @@ def test_drift_is_the_slope_that_scipy_finds(folder: Path, rows: pd.DataFrame) -
 
 def test_outcomes_are_counted(folder: Path, rows: pd.DataFrame) -> None:
     expected = rows["outcome"].astype(str).value_counts().to_dict()
-    assert figures.outcomes(tables.opened(folder, PLAYED.name)) == expected
+    assert statistics.outcomes(tables.open_requests(folder, PLAYED.name)) == expected

@@ -88,13 +88,13 @@ securityContext:
 {{- fail (printf "Triton lets namespace '%s' fire at it, and this release goes to '%s': install with '--namespace %s'." $v.namespaces.load .Release.Namespace $v.namespaces.load) -}}
 {{- end -}}
 {{- if not $v.image.repository -}}
-{{- fail "image.repository is empty: give the image that helpers/load/image.py pushed, such as --set image.repository=<registry>/gpu-e2e/triton." -}}
+{{- fail "image.repository is empty: give the image that helpers/load/cluster_pool.py pushed, such as --set image.repository=<registry>/gpu-e2e/triton." -}}
 {{- end -}}
 {{- if not $v.image.digest -}}
 {{- fail "image.digest is empty: run what was pushed, by its digest (--set image.digest=sha256:…), as a tag can be moved." -}}
 {{- end -}}
 {{- if not $v.order -}}
-{{- fail "order is empty: give what is fired at whom, as JSON (helpers/load/in_cluster.py writes it)." -}}
+{{- fail "order is empty: give what is fired at whom, as JSON (helpers/load/cluster_pool.py writes it)." -}}
 {{- end -}}
 {{- $order := fromJson $v.order -}}
 {{- with $order.Error -}}

@@ -9,8 +9,8 @@ from time import monotonic
 import pytest
 import uvloop
 
-from helpers.load import pacing
-from helpers.load.pacing import LoopTimer, Pacer, TimerFd, pacer
+from helpers.load import arrivals
+from helpers.load.arrivals import LoopTimer, Timer, TimerFd, best_timer
 
 KINDS = [
     pytest.param(TimerFd, marks=pytest.mark.skipif(sys.platform != "linux", reason="no timerfd")),
@@ -37,7 +37,7 @@ def test_called_at_each_time(
             else:
                 timer.at(wishes[len(late)])
 
-        timer: Pacer = kind(called)
+        timer: Timer = kind(called)
         timer.at(wishes[0])
         await asyncio.wait_for(over.wait(), 5)
         timer.close()
@@ -56,7 +56,7 @@ def test_the_past_is_called_for_at_once_and_the_last_wish_counts(
 ) -> None:
     async def work() -> int:
         calls: list[float] = []
-        timer: Pacer = kind(lambda: calls.append(monotonic()))
+        timer: Timer = kind(lambda: calls.append(monotonic()))
         timer.at(monotonic() + 30)
         timer.at(0.0)
         assert not calls
@@ -71,7 +71,7 @@ def test_the_past_is_called_for_at_once_and_the_last_wish_counts(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no timerfd")
 def test_what_comes_while_it_waits_awake_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pacing, "early", lambda wait_s: wait_s)  # awake from the start
+    monkeypatch.setattr(arrivals, "early_s", lambda wait_s: wait_s)  # awake from the start
     happened: list[str] = []
 
     async def work() -> None:
@@ -101,13 +101,13 @@ def test_what_comes_while_it_waits_awake_is_taken(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("rate", [1, 10, 60, 300, 1000, 20_000])
 def test_little_of_a_core_waits_awake_and_nothing_where_arrivals_are_dense(rate: int) -> None:
     wait_s = 1 / rate
-    assert 0 <= pacing.early(wait_s) <= 0.05 * wait_s
-    assert (pacing.early(wait_s) > 0) is (rate < 500)
+    assert 0 <= arrivals.early_s(wait_s) <= 0.05 * wait_s
+    assert (arrivals.early_s(wait_s) > 0) is (rate < 500)
 
 
 def test_linux_has_the_exact_one() -> None:
-    async def work() -> Pacer:
-        made = pacer(lambda: None)
+    async def work() -> Timer:
+        made = best_timer(lambda: None)
         made.close()
         return made
 

@@ -18,10 +18,11 @@ from helpers.cluster import client, load_release
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
-from helpers.load import Result, in_cluster
+from helpers.load import Result, cluster_pool
 from helpers.load.arrivals import schedule
-from helpers.load.in_cluster import InCluster, inside
-from helpers.load.progress import Second
+from helpers.load.cluster_pool import ClusterStarter, triton_inside
+from helpers.load.live import Second
+from helpers.load.worker import Order
 from helpers.processes import free_port, marked
 from helpers.profile import Profile
 from helpers.run import Run
@@ -29,7 +30,7 @@ from helpers.scenario import Scenario
 from tests.cluster import api_server, scenes
 
 from .conftest import scenario
-from .known_server import KnownServer, known_server
+from .known_server import SHAPE, KnownServer, known_server
 from .pods import Pods
 
 pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 'make setup'")
@@ -49,14 +50,19 @@ class Place:
     known: KnownServer
     folder: Path
 
-    def fire(self, chosen: Scenario, *, told: Any = None) -> Result:
-        return asyncio.run(self.run(chosen, told))
+    def fire(self, chosen: Scenario, *, on_event: Any = None) -> Result:
+        return asyncio.run(self.run(chosen, on_event))
 
-    async def run(self, chosen: Scenario, told: Any = None) -> Result:
+    async def run(self, chosen: Scenario, on_event: Any = None) -> Result:
         pace = Pace(60, 0.05, lambda line: None)
-        control = InCluster(self.cluster, IMAGE, pace, self.known.endpoint).start
+        control = ClusterStarter(self.cluster, IMAGE, pace, self.known.endpoint)
         return await load.run(
-            chosen, self.known.endpoint, folder=self.folder, told=told, mark=MARK, control=control
+            chosen,
+            self.known.endpoint,
+            folder=self.folder,
+            on_event=on_event,
+            mark=MARK,
+            control=control,
         )
 
     @property
@@ -108,7 +114,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         own = asyncio.run(
             load.run(chosen, found.known.endpoint, folder=tmp_path_factory.mktemp("own"), mark=MARK)
         )
-        pods = found.fire(chosen, told=lambda kind, what: told.append((kind, what)))
+        pods = found.fire(chosen, on_event=lambda kind, what: told.append((kind, what)))
         seconds = [what for kind, what in told if kind == "second"]
         yield Both(own, pods, seconds, found.pods.asked, found.left)
 
@@ -132,8 +138,6 @@ def test_progress_and_report_are_those_of_any_load(both: Both) -> None:
     assert both.pods.report.engine.endswith("2 Locust workers")
     assert [round(one.elapsed_s) for one in both.seconds][:3] == [1, 2, 3]
     assert both.pods.seconds()["due"].sum() == both.pods.report.measured.requests
-    stats = pd.read_csv(both.pods.folder / "locust_stats.csv").set_index("Name")
-    assert stats.loc["Aggregated", "Request Count"] == both.pods.report.measured.ok
 
 
 def test_only_control_goes_through_the_cluster_s_api(both: Both) -> None:
@@ -166,7 +170,7 @@ def test_a_worker_that_is_lost_ends_the_load_and_the_others_records_are_kept(her
             here.pods.workers[0].kill()
 
     with pytest.raises(Problem, match=r"failed \(exit status 1\)") as failure:
-        here.fire(scenario(LONG, workers=2), told=told)
+        here.fire(scenario(LONG, workers=2), on_event=told)
     assert re.search(r"The worker of shard \d is gone", failure.value.next_step)
     table = pd.read_parquet(here.folder / "tables/requests-trial.parquet")
     assert 100 < len(table) < 100 * 60
@@ -207,8 +211,8 @@ def test_the_profile_chooses_pods(
     data["load"] = {"scenarios": [chosen.model_dump()], "control": "cluster"}
     data["kpis"]["scenario"] = chosen.name
     run = Run.create(Profile.model_validate(data), here.folder)
-    place = InCluster(here.cluster, IMAGE, Pace(60, 0.05), here.known.endpoint)
-    monkeypatch.setattr(in_cluster, "of_run", lambda _: place)
+    place = ClusterStarter(here.cluster, IMAGE, Pace(60, 0.05), here.known.endpoint)
+    monkeypatch.setattr(cluster_pool, "cluster_starter", lambda _: place)
     report = asyncio.run(load.fire(run, here.known.endpoint))
     (played,) = report.scenarios
     assert played.engine.endswith("2 Locust workers") and report.calibrations == ()
@@ -218,12 +222,13 @@ def test_the_profile_chooses_pods(
 
 def test_tls_is_refused_before_anything_is_installed(here: Place) -> None:
     chosen = scenario(STEADY, workers=2, protocol="https")
-    control = InCluster(here.cluster, IMAGE, Pace(1, 0.05)).start
+    order = Order(scenario=chosen, endpoint=here.known.endpoint, shape=SHAPE, max_connections=8)
+    control = ClusterStarter(here.cluster, IMAGE, Pace(1, 0.05))
     with pytest.raises(Problem, match=r"wants HTTPS, which ends at the load balancer"):
-        control(chosen, here.known.endpoint, Any, here.folder, 8, MARK)  # type: ignore[arg-type]
+        control(order, here.folder, MARK)
     assert not here.pods.server.asked
 
 
 def test_pods_reach_tritons_service() -> None:
-    assert inside().http == "http://triton.triton.svc:8000"
-    assert inside().grpc == "triton.triton.svc:8001"
+    assert triton_inside().http == "http://triton.triton.svc:8000"
+    assert triton_inside().grpc == "triton.triton.svc:8001"

@@ -12,9 +12,9 @@ from weakref import WeakSet
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
-from helpers.load.client import BAD_HTTP, BAD_OUTPUT, OK, REFUSED, TIMEOUT, TLS, Answered, Request
-from helpers.load.frames import encode
-from helpers.load.http2 import Connection, Stream
+from helpers.load.http2 import Http2Connection, Stream
+from helpers.load.http2_frames import encode
+from helpers.load.request import BAD_HTTP, BAD_OUTPUT, OK, REFUSED, TIMEOUT, TLS, Answered, Request
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 CHANNELS = 4
@@ -22,24 +22,10 @@ CONNECT_TIMEOUT_S = 10.0
 PAUSE_S = 0.1  # between attempts to replace a connection while others carry the load
 PREFIX = 5  # bytes before a message: whether it is compressed, and its length
 STATUSES = [
-    "ok",
-    "cancelled",
-    "unknown",
-    "invalid-argument",
-    "deadline-exceeded",
-    "not-found",
-    "already-exists",
-    "permission-denied",
-    "resource-exhausted",
-    "failed-precondition",
-    "aborted",
-    "out-of-range",
-    "unimplemented",
-    "internal",
-    "unavailable",
-    "data-loss",
-    "unauthenticated",
-]
+    "ok", "cancelled", "unknown", "invalid-argument", "deadline-exceeded", "not-found",
+    "already-exists", "permission-denied", "resource-exhausted", "failed-precondition", "aborted",
+    "out-of-range", "unimplemented", "internal", "unavailable", "data-loss", "unauthenticated",
+]  # fmt: skip
 # gRPC over HTTP/2: the status that stands for a stream's error code; for all others, internal
 RESETS = {7: "unavailable", 8: "cancelled", 11: "resource-exhausted", 12: "permission-denied"}
 
@@ -98,11 +84,11 @@ def outputs(message: bytes) -> list[int] | None:
         parsed = service_pb2.ModelInferResponse.FromString(message)
     except DecodeError:
         return None
-    return [len(one) for one in parsed.raw_output_contents]
+    return [len(output) for output in parsed.raw_output_contents]
 
 
 class GrpcClient:
-    """A few connections in turn, with many calls on each; calls beyond their limit wait in line.
+    """A few connections in turn, with many calls on each; calls beyond their limit are queued.
 
     Args:
         target: `host:port` of the server.
@@ -146,8 +132,8 @@ class GrpcClient:
         self._output_bytes = output_bytes
         self._answered = answered
         self._patience_s = min(timeout_s, CONNECT_TIMEOUT_S)
-        self._pool: deque[Connection] = deque()
-        self._alive: WeakSet[Connection] = WeakSet()  # also those that only finish their calls
+        self._pool: deque[Http2Connection] = deque()
+        self._alive: WeakSet[Http2Connection] = WeakSet()  # also those that only finish their calls
         self._waiting: deque[Request] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self._next_attempt = 0.0
@@ -186,14 +172,14 @@ class GrpcClient:
             connection.abort()
         await asyncio.sleep(0)
 
-    def freed(self, connection: Connection) -> None:
+    def freed(self, connection: Http2Connection) -> None:
         """A connection can carry calls, or more than before."""
         if connection not in self._pool:
             self._pool.append(connection)
             self._alive.add(connection)
         self._send_waiting()
 
-    def retired(self, connection: Connection) -> None:
+    def retired(self, connection: Http2Connection) -> None:
         """A connection takes no more calls; the next call has another one made."""
         if connection in self._pool:
             self._pool.remove(connection)
@@ -205,19 +191,16 @@ class GrpcClient:
         outcome = judge(stream, self._output_bytes)
         if outcome != TIMEOUT:
             stream.request.done = at
-        self._tell(stream, outcome)
+        self.broken(stream, outcome)
 
     def broken(self, stream: Stream, outcome: str) -> None:
-        """Pass on that there is no answer."""
-        self._tell(stream, outcome)
-
-    def _tell(self, stream: Stream, outcome: str) -> None:
+        """Pass an outcome on, such as that there is no answer."""
         stream.request.carrier = None
         if self._waiting:
             self._send_waiting()
         self._answered(stream.request, outcome, max(len(stream.body) - PREFIX, 0))
 
-    def _next_with_room(self) -> Connection | None:
+    def _next_with_room(self) -> Http2Connection | None:
         for _ in range(len(self._pool)):
             self._pool.rotate()
             if self._pool[0].has_room:
@@ -239,7 +222,11 @@ class GrpcClient:
         self._opening.add(asyncio.get_running_loop().create_task(self._connect()))
 
     async def _connect(self) -> None:
-        loop, connection, outcome = asyncio.get_running_loop(), Connection(self, self._block), TLS
+        loop, connection, outcome = (
+            asyncio.get_running_loop(),
+            Http2Connection(self, self._block),
+            TLS,
+        )
         try:
             async with asyncio.timeout(self._patience_s):
                 await loop.create_connection(
@@ -262,7 +249,7 @@ class GrpcClient:
             self._replace()
 
     def _failed(self, outcome: str) -> None:
-        """With no connection there, and none to come, whoever waits has waited for nothing."""
+        """Where no connection is open or opening, fail every request that waits for one."""
         if self._pool or self._opening:
             return
         waiting, self._waiting = self._waiting, deque()

@@ -17,7 +17,7 @@ from tritonclient.grpc import aio as triton_grpc
 from tritonclient.http import aio as triton_http
 from tritonclient.utils import InferenceServerException
 
-from helpers.load.client import (
+from helpers.load.request import (
     BAD_HTTP,
     BAD_OUTPUT,
     DISCONNECTED,
@@ -27,8 +27,8 @@ from helpers.load.client import (
     TLS,
     Answered,
     Request,
+    Shape,
 )
-from helpers.load.payload import Shape
 from helpers.serving.endpoint import Endpoint
 
 CHANNEL = [

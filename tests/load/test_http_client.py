@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.load.client import Answered, Client
-from helpers.load.http import UNREADABLE, Head, HttpClient, parse_head
+from helpers.load.http_client import UNREADABLE, AnswerHead, HttpClient, parse_head
+from helpers.load.request import Answered, Client
 
 from .conftest import MakeRun, play, play_http, scenario
 from .known_server import SHAPE, TENSOR, Behaviour, KnownServer, answer
@@ -244,7 +244,7 @@ MESSAGE = b"POST /v2/models/mobilenetv2/infer HTTP/1.1\r\nHost: x\r\nContent-Len
 
 def test_heads_are_read_as_they_are() -> None:
     raw = b"HTTP/1.1 200 OK\r\nCONTENT-LENGTH: 7\r\nInference-Header-Content-Length:3"
-    assert parse_head(raw) == Head(200, 7, 3, False)
+    assert parse_head(raw) == AnswerHead(200, 7, 3, False)
     assert parse_head(b"HTTP/1.0 200 OK\r\nContent-Length: 7").close
     for wrong in (b"HTTP/2 200\r\nContent-Length: 7", b"HTTP/1.1 200 OK\r\nContent-Length: -7"):
         assert parse_head(wrong) == UNREADABLE

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
-from helpers.load.client import (
+from helpers.load.request import (
     BAD_HTTP,
     BAD_OUTPUT,
     DISCONNECTED,
@@ -25,7 +25,7 @@ HEAD_END = b"\r\n\r\n"
 HEAD_LIMIT = 64 << 10
 
 
-class Head(NamedTuple):
+class AnswerHead(NamedTuple):
     """What the head of an answer says.
 
     Attributes:
@@ -41,11 +41,11 @@ class Head(NamedTuple):
     close: bool
 
 
-UNREADABLE = Head(0, 0, 0, True)
+UNREADABLE = AnswerHead(0, 0, 0, True)
 
 
 @lru_cache(maxsize=512)  # a server's heads hardly differ, so parsing is nearly always a look-up
-def parse_head(raw: bytes) -> Head:
+def parse_head(raw: bytes) -> AnswerHead:
     """Read the head of an answer, without the empty line that ends it."""
     first, *lines = raw.decode("latin-1").split("\r\n")
     fields = {
@@ -62,7 +62,7 @@ def parse_head(raw: bytes) -> Head:
     except (ValueError, KeyError):
         return UNREADABLE
     wish = fields.get("connection", "" if version == "HTTP/1.1" else "close").lower()
-    return Head(int(status), length, described, wish == "close")
+    return AnswerHead(int(status), length, described, wish == "close")
 
 
 @lru_cache(maxsize=512)
@@ -75,7 +75,7 @@ def declares(described: bytes, output_bytes: int) -> bool:
         return False
 
 
-def judge(head: Head, described: bytes, output_bytes: int) -> str:
+def judge(head: AnswerHead, described: bytes, output_bytes: int) -> str:
     """The outcome of a whole answer, of which `described` is the JSON part."""
     if head.status != 200:
         return f"http-{head.status}"
@@ -83,7 +83,7 @@ def judge(head: Head, described: bytes, output_bytes: int) -> str:
     return OK if whole and declares(described, output_bytes) else BAD_OUTPUT
 
 
-class Good(NamedTuple):
+class GoodAnswer(NamedTuple):
     """What the last good answer was like; those after it hardly differ.
 
     Attributes:
@@ -97,14 +97,14 @@ class Good(NamedTuple):
     size: int
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One keep-alive connection; carries one request at a time."""
 
     def __init__(self, client: "HttpClient") -> None:
         self._client = client
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
-        self._head: Head | None = None
+        self._head: AnswerHead | None = None
         self._body_at = 0
         self.request: Request | None = None
 
@@ -148,13 +148,13 @@ class Connection(asyncio.Protocol):
             return False
         return True
 
-    def _whole(self, head: Head, surplus: int) -> None:
+    def _whole(self, head: AnswerHead, surplus: int) -> None:
         described = bytes(self._received[self._body_at : self._body_at + head.described])
         outcome = judge(head, described, self._client.output_bytes)
         reusable = not (surplus or head.close)
         if outcome == OK and reusable:
             start = bytes(self._received[: self._body_at + head.described])
-            self._client.good = Good(start, len(self._received), head.length)
+            self._client.good = GoodAnswer(start, len(self._received), head.length)
         self._finish(outcome, reusable=reusable)
 
     def _finish(self, outcome: str, *, reusable: bool) -> None:
@@ -218,12 +218,12 @@ class HttpClient:
         self._tls = ssl.create_default_context(cafile=certificate or None) if secure else None
         self._messages = messages
         self._limit = limit
-        self._free: list[Connection] = []
-        self._alive: set[Connection] = set()
+        self._free: list[HttpConnection] = []
+        self._alive: set[HttpConnection] = set()
         self._waiting: deque[Request] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self.answered = answered
-        self.good = Good(b"", 0, 0)
+        self.good = GoodAnswer(b"", 0, 0)
         self.output_bytes = output_bytes
 
     async def open(self, connections: int) -> None:
@@ -243,7 +243,7 @@ class HttpClient:
 
     def drop(self, request: Request) -> None:
         """Give a request up, and with it its connection: the answer may still come on it."""
-        if isinstance(request.carrier, Connection):
+        if isinstance(request.carrier, HttpConnection):
             request.carrier.abandon()
         else:
             self._waiting.remove(request)
@@ -257,7 +257,7 @@ class HttpClient:
             connection.abandon()
         await asyncio.sleep(0)
 
-    def freed(self, connection: Connection) -> None:
+    def freed(self, connection: HttpConnection) -> None:
         """A connection can carry the next request."""
         if self._waiting:
             request = self._waiting.popleft()
@@ -265,7 +265,7 @@ class HttpClient:
         else:
             self._free.append(connection)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: HttpConnection) -> None:
         """A connection is gone; those in line may need another one."""
         if connection in self._alive:
             self._alive.remove(connection)
@@ -284,7 +284,7 @@ class HttpClient:
 
     async def _connect(self) -> None:
         connect = asyncio.get_running_loop().create_connection(
-            partial(Connection, self), self._host, self._port, ssl=self._tls
+            partial(HttpConnection, self), self._host, self._port, ssl=self._tls
         )
         outcome = ""
         try:

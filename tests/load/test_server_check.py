@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from helpers.load.counters import Counters, compare, read
-from helpers.load.report import ServerSide
+from helpers.load.records import ServerSide
+from helpers.load.server_check import (
+    COUNTERS,
+    Counters,
+    compare,
+    counted,
+    parse_counters,
+    read_counters,
+)
 
 from .known_server import MODEL, KnownServer
 
@@ -40,15 +47,18 @@ def outcomes(**counts: int) -> dict[str, int]:
     return {name.replace("_", "-"): count for name, count in counts.items()}
 
 
+def counters(successes: float) -> Counters:
+    return dict.fromkeys(COUNTERS, 0.0) | {"nv_inference_request_success": successes}
+
+
 def server_side(successes: int) -> ServerSide:
-    return Counters(nv_inference_request_success=successes).since(Counters())
+    return counted(counters(0), counters(successes))
 
 
 def test_counters_are_summed_over_versions_and_subtracted() -> None:
-    after = Counters.parse(PAGE, MODEL)
+    after = parse_counters(PAGE, MODEL)
     assert after is not None
-    before = Counters(nv_inference_request_success=50)
-    assert after.since(before) == ServerSide(
+    assert counted(counters(50), after) == ServerSide(
         requests=100,
         failures=3,
         inferences=600,
@@ -60,8 +70,8 @@ def test_counters_are_summed_over_versions_and_subtracted() -> None:
 
 
 def test_a_page_without_the_model_is_no_reading() -> None:
-    assert Counters.parse(PAGE, "other") is None
-    assert Counters.parse("", MODEL) is None
+    assert parse_counters(PAGE, "other") is None
+    assert parse_counters("", MODEL) is None
 
 
 def test_nothing_asked_is_no_division_by_zero() -> None:
@@ -99,8 +109,8 @@ def test_without_counters_nothing_is_claimed() -> None:
 
 def test_read_over_http(server: KnownServer, tmp_path: Path) -> None:
     server.successes = 41
-    found = read(f"{server.url}/metrics", MODEL)
-    assert found == Counters(nv_inference_request_success=41)
-    assert read("http://127.0.0.1:9/metrics", MODEL) is None
-    assert read(f"{server.url}/nothing", MODEL) is None
-    assert read("", MODEL) is None
+    found = read_counters(f"{server.url}/metrics", MODEL)
+    assert found == counters(41)
+    assert read_counters("http://127.0.0.1:9/metrics", MODEL) is None
+    assert read_counters(f"{server.url}/nothing", MODEL) is None
+    assert read_counters("", MODEL) is None

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from helpers.load import http2, player
-from helpers.load.client import Answered, Client
-from helpers.load.grpc import METHOD, GrpcClient, is_good
+from helpers.load import http2, worker
+from helpers.load.grpc_client import METHOD, GrpcClient, is_good
+from helpers.load.request import Answered, Client
 from helpers.load.statistics import percentile
 from helpers.run import Run
 
@@ -38,7 +38,7 @@ Behaviour = Callable[[Peer, int], Awaitable[None]]
 @pytest.fixture(autouse=True)
 def begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many short loads in a row."""
-    monkeypatch.setattr(player, "HEAD_START_S", 0.02)
+    monkeypatch.setattr(worker, "HEAD_START_S", 0.02)
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ class Blocks:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class WholeAnswer:
     """An answer in three frames; those after it hardly differ but in their stream and their body.
 
     Attributes:
@@ -139,9 +139,9 @@ class Whole:
         return None
 
 
-def whole(data: bytes, at: int) -> Whole | None:
+def whole_answer(data: bytes, at: int) -> WholeAnswer | None:
     """The answer that begins there, where all of it has come, in the usual three frames."""
-    found: list[bytes] = []
+    frames: list[bytes] = []
     for usual in USUAL:
         if len(data) - at < HEAD.size:
             return None
@@ -149,18 +149,18 @@ def whole(data: bytes, at: int) -> Whole | None:
         end = at + HEAD.size + (high << 8 | low)
         if kind != usual or end > len(data):
             return None
-        found.append(data[at:end])
+        frames.append(data[at:end])
         at = end
     try:
-        fields, trailers = (decode(found[one][HEAD.size :]) for one in (0, 2))
+        fields, trailers = (decode(frames[number][HEAD.size :]) for number in (0, 2))
     except HPACKError:
         return None
-    if len({one[STREAM_AT : HEAD.size] for one in found}) > 1 or is_interim(fields):
+    if len({frame[STREAM_AT : HEAD.size] for frame in frames}) > 1 or is_interim(fields):
         return None
-    heads = [one[:STREAM_AT] for one in found]
-    block, _, last = [one[HEAD.size :] for one in found]
+    heads = [frame[:STREAM_AT] for frame in frames]
+    block, _, last = [frame[HEAD.size :] for frame in frames]
     parts = (heads[0], block + heads[1], heads[2], last)
-    return Whole(fields, trailers, sum(map(len, found)), parts)
+    return WholeAnswer(fields, trailers, sum(map(len, frames)), parts)
 
 
 class Unsent:
@@ -224,31 +224,31 @@ class Outbox:
 
     def resize(self, window: int) -> None:
         """The server changes the window that each stream begins with, also for those begun."""
-        for one in self._unsent.values():
-            one.window += window - self._initial_window
+        for unsent in self._unsent.values():
+            unsent.window += window - self._initial_window
         self._initial_window = window
 
     def pump(self) -> None:
         """Send what may leave, the oldest first."""
         done = []
-        for stream, one in self._unsent.items():
+        for stream, unsent in self._unsent.items():
             if self._window <= 0 or self.paused:
                 break
-            self._feed(stream, one)
-            if not one.rest:
+            self._feed(stream, unsent)
+            if not unsent.rest:
                 done.append(stream)
         for stream in done:
             del self._unsent[stream]
 
-    def _feed(self, stream: int, one: Unsent) -> None:
-        room = min(self._window, one.window, len(one.rest))
+    def _feed(self, stream: int, unsent: Unsent) -> None:
+        room = min(self._window, unsent.window, len(unsent.rest))
         parts: list[bytes | memoryview] = []
         while room > 0:
             size = min(room, self.frame_limit)
-            part, one.rest = one.rest[:size], one.rest[size:]
-            parts += head(DATA, 0 if one.rest else END_STREAM, stream, size), part
+            part, unsent.rest = unsent.rest[:size], unsent.rest[size:]
+            parts += head(DATA, 0 if unsent.rest else END_STREAM, stream, size), part
             room -= size
-            one.window -= size
+            unsent.window -= size
             self._window -= size
         if parts:
             self._write(b"".join(parts))

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import psutil
 import pytest
 
 from helpers import load
 from helpers.errors import Problem
-from helpers.load import Result, swarm
+from helpers.load import Result
 from helpers.load.arrivals import schedule
+from helpers.load.worker import Order
+from helpers.load.worker_pool import start_locust
 from helpers.scenario import Scenario
 
 from .conftest import scenario
@@ -67,12 +68,6 @@ def test_the_report_says_who_fired(both: tuple[Result, Result]) -> None:
     assert swarm.report.workers == 2
 
 
-def test_locusts_own_table_counts_every_good_answer(both: tuple[Result, Result]) -> None:
-    _, swarm = both
-    stats = pd.read_csv(swarm.folder / "locust_stats.csv").set_index("Name")
-    assert stats.loc["Aggregated", "Request Count"] == swarm.report.measured.ok
-
-
 def test_nothing_is_left_running(both: tuple[Result, Result]) -> None:
     left = [
         process.info["cmdline"]
@@ -106,10 +101,12 @@ def test_a_worker_that_cannot_begin_ends_the_load_with_its_reason(
     chosen = scenario(STEADY, workers=2)
     untrusted = {"http": "https://127.0.0.1:9", "certificate": str(tmp_path / "nowhere.pem")}
     wrong = server.endpoint.model_copy(update=untrusted)
-    crew = swarm.start(chosen, wrong, SHAPE, tmp_path, 8, MARK)
+    pool = start_locust(
+        Order(scenario=chosen, endpoint=wrong, shape=SHAPE, max_connections=8), tmp_path, MARK
+    )
     try:
         with pytest.raises(Problem, match=r"failed \(exit status 1\)") as told:
-            asyncio.run(crew.follow(lambda kind, what: None))
+            asyncio.run(pool.follow(lambda kind, what: None))
     finally:
-        crew.stop()
+        pool.stop()
     assert "FileNotFoundError" in told.value.next_step

@@ -1,0 +1,170 @@
+"""Locust's master and workers as pods, for a load that one machine cannot fire.
+
+Only control goes through the cluster's API: the master is started in its pod by `kubectl exec`, so
+that its standard input and output are those of a process here. Requests go from pod to pod. The
+image has what a worker needs of this package, and the same Python packages.
+"""
+
+import hashlib
+import math
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.cloud.account import Account
+from helpers.cloud.reports import Stack
+from helpers.cluster import client, contract, load_release, nodes, triton_release
+from helpers.cluster.client import Cluster
+from helpers.cluster.waits import Pace
+from helpers.errors import Problem
+from helpers.load.worker import Order
+from helpers.load.worker_pool import LOCUSTFILE, WorkerPool, locust_master, log_path
+from helpers.paths import ROOT
+from helpers.processes import MARK
+from helpers.run import Run
+from helpers.serving import ecr
+from helpers.serving.endpoint import Endpoint
+
+SLACK_S = 600  # between the last request and the removal: records come together and are fetched
+DOCKERFILE = ROOT / "helpers" / "load" / "Dockerfile"
+REQUIREMENTS = ROOT / "requirements.txt"
+IMPORT_S = 60
+# both clients: that of gRPC is loaded only where it is needed
+LOADED = """
+import sys
+import helpers.load.grpc_client, helpers.load.live, helpers.load.worker
+print(*(module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "helpers"),
+      sep="\\n")
+"""
+
+
+def cluster_starter(run: Run) -> "ClusterStarter":
+    """Starts workers in the run's cluster; their image is pushed unless it is there.
+
+    Raises:
+        Problem: There is no cluster, or nothing here can build the image.
+    """
+    account = Account(run.profile.region)
+    cluster = client.connect(run, account)
+    pace = nodes.pace(run, run.profile.cluster.release_s)
+    return ClusterStarter(cluster, publish_image(run, account), pace)
+
+
+def triton_inside() -> Endpoint:
+    """Where pods reach Triton: its Service, without load balancer and TLS."""
+    agreed = contract.load()
+    host = f"{triton_release.NAME}.{agreed.namespaces.triton}.svc"
+    return Endpoint(
+        http=f"http://{host}:{agreed.ports.http}", grpc=f"{host}:{agreed.ports.grpc}", metrics="",
+        server="tritonserver, from inside the cluster",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClusterStarter:
+    """Starts the workers of a load as pods: a `worker_pool.Starter`.
+
+    Attributes:
+        cluster: The cluster.
+        image: `repository@sha256:…`, as `publish_image` pushed it.
+        pace: How its pods are waited for.
+        target: Where they reach Triton; its Service where left out.
+    """
+
+    cluster: Cluster
+    image: str
+    pace: Pace
+    target: Endpoint | None = None
+
+    def __call__(self, order: Order, folder: Path, mark: str) -> WorkerPool:
+        """Install the release for one load and start its master.
+
+        Args:
+            order: What is fired; the pods go to `target`, not to its endpoint.
+            folder: Where the records come to.
+            mark: Of the run.
+
+        Raises:
+            Problem: The scenario wants TLS, or the pods do not run in time; nothing is left then.
+        """
+        scenario, target = order.scenario, self.target or triton_inside()
+        if scenario.protocol == "https" and not target.http.startswith("https:"):
+            raise Problem(
+                f"Scenario '{scenario.name}' wants HTTPS, which ends at the load balancer: inside "
+                "the cluster Triton has none.",
+                "Set its protocol to http, or load.control to embedded.",
+            )
+        inside = order.model_copy(update={"endpoint": target}).model_dump_json()
+        life = scenario.duration_s + scenario.timeout_s + self.pace.timeout_s + SLACK_S
+        log = log_path(order, folder)
+        self._remove(mark)  # what a killed load has left
+        try:
+            load_release.install(self.cluster, folder, self.image, inside, math.ceil(life), mark)
+            load_release.wait(self.cluster, scenario.workers + 1, self.pace)
+            arguments = ["python", *locust_master(scenario.workers)]
+            with log.open("w") as errors:
+                master = subprocess.Popen(
+                    load_release.command(self.cluster, *arguments, listening=True),
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+                    env=os.environ | {MARK: mark}, start_new_session=True,
+                )  # fmt: skip
+        except BaseException:
+            self._remove(mark)
+            raise
+
+        def on_stop(begun: bool) -> None:
+            try:
+                if begun:
+                    load_release.fetch(self.cluster, folder)
+            finally:
+                self._remove(mark)
+
+        return WorkerPool(scenario, [master], log, master=True, on_stop=on_stop)
+
+    def _remove(self, mark: str) -> None:
+        load_release.remove(self.cluster, self.pace, mark)
+
+
+def publish_image(run: Run, account: Account) -> str:
+    """Build the image and push it beside Triton's, unless it is there; `repository@sha256:…`.
+
+    Raises:
+        Problem: Nothing here can build, or the build, the login or the push failed.
+    """
+    context = image_context(run.folder / "load-image")
+    tag = image_tag(context)
+    pushed = ecr.push(run.load(Stack), account, tag, DOCKERFILE, lambda: context)
+    run.note(images=run.manifest().get("images", {}) | {"load": pushed.digest})
+    return pushed.reference
+
+
+def image_context(folder: Path) -> Path:
+    """Make the build's context: modules that a worker loads, the locustfile, and the pins.
+
+    Raises:
+        Problem: A worker's modules cannot be loaded here.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, text=True, timeout=IMPORT_S,
+        check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise Problem(f"A worker's modules cannot be loaded: {done.stderr.strip()[-300:]}.")
+    modules = map(Path, done.stdout.split())
+    shutil.rmtree(folder, ignore_errors=True)
+    for path in (*modules, ROOT / LOCUSTFILE, REQUIREMENTS):
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return folder
+
+
+def image_tag(context: Path) -> str:
+    """A tag that equal contexts share, so that nothing is pushed twice."""
+    content = hashlib.sha256(DOCKERFILE.read_bytes())
+    for path in sorted(path for path in context.rglob("*") if path.is_file()):
+        content.update(f"\n{path.relative_to(context)}\n".encode() + path.read_bytes())
+    return f"load-{content.hexdigest()[:16]}"

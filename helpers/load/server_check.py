@@ -1,0 +1,233 @@
+"""What the server says: of its model before the first request, and of its counts after the last."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from helpers.errors import Problem
+from helpers.load.records import ServerSide
+from helpers.load.request import BAD_HTTP, BAD_OUTPUT, DISCONNECTED, OK, TIMEOUT, Shape
+from helpers.scenario import Scenario
+from helpers.serving.endpoint import Endpoint
+
+ANSWER_TIMEOUT_S = 5.0
+MEMORY_LIMIT = 2 << 30
+SERVE_FIRST = "Serve the models first: run stage 03."
+
+
+def preflight(endpoint: Endpoint, scenario: Scenario) -> Shape:
+    """The tensors of a scenario's requests, as the server wants them.
+
+    Raises:
+        Problem: The server does not answer, does not speak the protocol, does not serve the model,
+            or wants something that the scenario cannot send.
+    """
+    if scenario.protocol == "https" and not endpoint.http.startswith("https:"):
+        raise Problem(
+            f"Scenario '{scenario.name}' wants HTTPS, but the server is at {endpoint.http}.",
+            "Set its protocol to http, or serve with TLS.",
+        )
+    model = scenario.model
+    with requests.Session() as session:
+        session.trust_env = False  # the load does not go through a proxy either
+        session.verify = endpoint.certificate or True
+        status = _get(session, endpoint, f"models/{model}/ready").status_code
+        if status != 200:
+            raise Problem(
+                f"The server at {endpoint.http} is not ready to serve '{model}' (HTTP {status}).",
+                SERVE_FIRST,
+            )
+        metadata = _get_json(session, endpoint, f"models/{model}")
+        most = _get_json(session, endpoint, f"models/{model}/config").get("max_batch_size", 0)
+    if scenario.protocol == "grpc":
+        _require_grpc(endpoint, model)
+    if scenario.batch > max(most, 1):
+        raise Problem(
+            f"Scenario '{scenario.name}' sends batches of {scenario.batch}, but the server takes "
+            f"at most {max(most, 1)} for '{model}'.",
+            "Lower the scenario's batch, or raise serving.max_batch_size.",
+        )
+    shape = _shape(metadata, scenario, batched=most > 0)
+    memory = shape.input_bytes * scenario.inputs
+    if memory > MEMORY_LIMIT:
+        raise Problem(
+            f"The {scenario.inputs} inputs of scenario '{scenario.name}' take "
+            f"{memory / 2**30:.1f} GiB of memory.",
+            "Lower its inputs or its batch.",
+        )
+    return shape
+
+
+def _get_json(session: requests.Session, endpoint: Endpoint, path: str) -> dict[str, Any]:
+    answer = _get(session, endpoint, path)
+    try:
+        content = answer.json()
+    except ValueError:
+        content = None
+    if answer.status_code != 200 or not isinstance(content, dict):
+        raise Problem(
+            f"What answers at {endpoint.http} does not speak the KServe v2 protocol "
+            f"(HTTP {answer.status_code} for /v2/{path}).",
+            "Check that the address is that of Triton's HTTP port.",
+        )
+    return content
+
+
+def _get(session: requests.Session, endpoint: Endpoint, path: str) -> requests.Response:
+    try:
+        return session.get(f"{endpoint.http.rstrip('/')}/v2/{path}", timeout=ANSWER_TIMEOUT_S)
+    except requests.exceptions.SSLError as error:
+        raise Problem(
+            f"The certificate of {endpoint.http} could not be verified.",
+            "Name the right certificate in the endpoint, or serve with one that is trusted.",
+        ) from error
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise Problem(
+            f"'{endpoint.http}' is no address of a server.", "Write it as http://host:port."
+        ) from error
+    except (requests.ConnectionError, requests.Timeout) as error:
+        if "BadStatusLine" in str(error):
+            raise Problem(
+                f"What answers at {endpoint.http} does not speak HTTP.",
+                "Check that the address is that of Triton's HTTP port, not of its gRPC port.",
+            ) from error
+        raise Problem(
+            f"No server answers at {endpoint.http} ({type(error).__name__}).", SERVE_FIRST
+        ) from error
+
+
+def _require_grpc(endpoint: Endpoint, model: str) -> None:
+    from tritonclient import grpc as tritongrpc  # slow to import, and HTTP does without
+    from tritonclient.utils import InferenceServerException
+
+    client = tritongrpc.InferenceServerClient(
+        endpoint.grpc,
+        ssl=endpoint.http.startswith("https:"),
+        root_certificates=endpoint.certificate or None,
+    )
+    try:
+        ready = client.is_model_ready(model, client_timeout=ANSWER_TIMEOUT_S)
+    except InferenceServerException as error:
+        raise Problem(
+            f"No gRPC server answers at {endpoint.grpc} ({error.status()}).",
+            "Check that the address is that of Triton's gRPC port.",
+        ) from error
+    finally:
+        client.close()
+    if not ready:
+        raise Problem(f"The server at {endpoint.grpc} does not serve '{model}'.", SERVE_FIRST)
+
+
+def _shape(metadata: dict[str, Any], scenario: Scenario, *, batched: bool) -> Shape:
+    inputs, outputs = metadata.get("inputs", []), metadata.get("outputs", [])
+    every = (*inputs, *outputs)
+    if not len(inputs) == len(outputs) == 1 or any(t["datatype"] != "FP32" for t in every):
+        raise Problem(
+            f"Model '{scenario.model}' does not have one FP32 input and one FP32 output, "
+            "and the load engine sends nothing else.",
+            "Choose another model.",
+        )
+    dims, out = (tuple(map(int, tensor["shape"]))[1 if batched else 0 :] for tensor in every)
+    if any(size < 1 for size in (*dims, *out)):
+        raise Problem(
+            f"Model '{scenario.model}' leaves the size of its tensors open, so there is nothing "
+            "to send.",
+            "Export it with fixed dimensions (the batch may stay open).",
+        )
+    return Shape(
+        model=scenario.model,
+        batch=scenario.batch,
+        dims=dims,
+        outputs=math.prod(out),
+        input_name=inputs[0]["name"],
+        output_name=outputs[0]["name"],
+        batched=batched,
+    )
+
+
+# What the server may have counted as a success although no good answer reached the client.
+UNSEEN = (TIMEOUT, DISCONNECTED, BAD_HTTP, BAD_OUTPUT)
+COMPUTE = tuple(f"nv_inference_compute_{part}_duration_us" for part in ("input", "infer", "output"))
+COUNTERS = (
+    "nv_inference_request_success",
+    "nv_inference_request_failure",
+    "nv_inference_request_duration_us",
+    "nv_inference_count",
+    "nv_inference_exec_count",
+    "nv_inference_queue_duration_us",
+    *COMPUTE,
+)
+Counters = dict[str, float]
+"""Triton's counters of one model since it started; durations in microseconds."""
+
+
+def parse_counters(text: str, model: str) -> Counters | None:
+    """Sum the counters of a model over its versions; None where the text has none of it."""
+    counters: Counters = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            name = sample.name.removesuffix("_total")
+            if name in COUNTERS and sample.labels.get("model") == model:
+                counters[name] = counters.get(name, 0.0) + sample.value
+    return dict.fromkeys(COUNTERS, 0.0) | counters if counters else None
+
+
+def read_counters(url: str, model: str) -> Counters | None:
+    """The counters that a metrics page shows now; None where it cannot be read."""
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # the load does not go through a proxy either
+            answer = session.get(url, timeout=ANSWER_TIMEOUT_S)
+            answer.raise_for_status()
+            return parse_counters(answer.text, model)
+    except (requests.RequestException, ValueError):
+        return None
+
+
+def counted(before: Counters, after: Counters) -> ServerSide:
+    """What was added between two readings."""
+    added = {name: after[name] - before[name] for name in COUNTERS}
+    successes = added["nv_inference_request_success"]
+    executions = added["nv_inference_exec_count"]
+    compute_us = sum(added[name] for name in COMPUTE)
+    queue_us = added["nv_inference_queue_duration_us"]
+    return ServerSide(
+        requests=round(successes),
+        failures=round(added["nv_inference_request_failure"]),
+        inferences=round(added["nv_inference_count"]),
+        executions=round(executions),
+        queue_ms=queue_us / successes / 1000 if successes else 0.0,
+        compute_ms=compute_us / successes / 1000 if successes else 0.0,
+        mean_batch=added["nv_inference_count"] / executions if executions else 0.0,
+    )
+
+
+def expected_successes(outcomes: Mapping[str, int]) -> tuple[int, int]:
+    """The fewest and the most successes that the server should have counted, by the outcomes."""
+    good = outcomes.get(OK, 0)
+    return good, good + sum(outcomes.get(outcome, 0) for outcome in UNSEEN)
+
+
+def compare(outcomes: Mapping[str, int], server: ServerSide | None) -> tuple[str, bool]:
+    """How the client's counts compare with the server's.
+
+    Triton does not count requests that its queue rejects, so only successes are compared. A
+    request whose client gave up may have succeeded all the same.
+
+    Args:
+        outcomes: How many requests had each outcome, by the client.
+        server: What the server counted; None where that could not be read.
+
+    Returns:
+        One sentence, and whether the counts contradict each other.
+    """
+    if server is None:
+        return "Triton's counters could not be read, so the counts were not compared.", False
+    fewest, most = expected_successes(outcomes)
+    range_ = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    if fewest <= server.requests <= most:
+        return f"Triton counted {server.requests:,} successes; the client {range_}.", False
+    return f"Triton counted {server.requests:,} successes, but the client {range_}.", True

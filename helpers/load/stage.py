@@ -1,0 +1,327 @@
+"""What stage 05 fires: the scenarios of a run's profile, the capacity search, ready-made loads."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import ValidationError
+
+from helpers import processes
+from helpers.errors import Problem
+from helpers.load import calibration, engine, live, server_check, tables
+from helpers.load.records import Capacity, LoadReport, ScenarioReport, Step
+from helpers.load.request import Shape, parts_folder
+from helpers.load.statistics import FLOORS
+from helpers.load.worker_pool import Starter
+from helpers.profile import validation_message
+from helpers.run import Run
+from helpers.scenario import Poisson, Scenario
+from helpers.serving.endpoint import Endpoint
+
+STAGE = "05"
+SERVER = "triton"  # the local service whose memory is followed
+
+GROWTH = 2.0
+SHORTEST_S = 4.0
+WARMUP_S = 1.0
+SAMPLES = 1.2 * FLOORS["p99"]  # a step lasts long enough for a P99
+LONGEST_S = 60.0
+LEAST_RATE = SAMPLES / LONGEST_S
+
+
+async def fire(run: Run, endpoint: Endpoint, *, calibrate: bool = True) -> LoadReport:
+    """Fire every scenario of the run's profile, in order.
+
+    The report is saved after each scenario, so that an interruption keeps what was measured.
+
+    Args:
+        run: The run it belongs to.
+        endpoint: The server to fire at.
+        calibrate: Whether to measure first what the client itself adds; never for pods, as it
+            would describe this machine.
+
+    Raises:
+        Problem: A scenario cannot be sent to this server, or a worker process failed.
+    """
+    scenarios = run.profile.load.scenarios
+    (run.folder / LoadReport.path()).unlink(missing_ok=True)
+    for scenario in scenarios:
+        tables.clear(run.folder, scenario.name)
+    shapes = [server_check.preflight(endpoint, scenario) for scenario in scenarios]
+    control: Literal["embedded"] | Starter = "embedded"
+    if run.profile.load.control == "cluster":
+        from helpers.load.cluster_pool import cluster_starter  # slow to import: the cluster's API
+
+        control, calibrate = cluster_starter(run), False
+    wires = sorted({"grpc" if played.protocol == "grpc" else "http" for played in scenarios})
+    report = LoadReport(
+        calibrations=tuple([await calibration.measure(wire) for wire in wires if calibrate]),
+        scenarios=(),
+    )
+    for scenario, shape in zip(scenarios, shapes, strict=True):
+        fire_one = partial(_fire_one, run, endpoint, scenario, shape, control)
+        played = await engine.run_with_retry(fire_one)
+        report = report.model_copy(update={"scenarios": (*report.scenarios, played)})
+        run.save(report)
+    return report
+
+
+async def _fire_one(
+    run: Run, endpoint: Endpoint, scenario: Scenario, shape: Shape,
+    control: Literal["embedded"] | Starter,
+) -> ScenarioReport:  # fmt: skip
+    show = live.display(scenario.name)
+
+    def on_event(kind: str, what: Any) -> None:
+        match kind:
+            case "load-start":
+                run.event(kind, STAGE, scenario=scenario.name)
+            case "load-stop":
+                run.event(kind, STAGE, scenario=scenario.name, outcome=what)
+            case "phase-start" | "phase-stop":
+                run.event(kind, STAGE, scenario=scenario.name, phase=what)
+            case _:
+                show(kind, what)
+
+    services = processes.recorded(run)
+    result = await engine.run(
+        scenario,
+        endpoint,
+        shape=shape,
+        folder=run.folder,
+        on_event=on_event,
+        objective_ms=run.profile.kpis.p99_ms,
+        max_connections=run.profile.load.max_connections,
+        mark=run.mark,
+        watched={service.name: service.pid for service in services if service.name == SERVER},
+        control=control,
+    )
+    return result.report
+
+
+def recover(run: Run) -> list[str]:
+    """Save what killed loads have recorded, and log that they stopped.
+
+    For a run of which no process lives any more.
+
+    Returns:
+        The names of the scenarios that had begun and not stopped.
+    """
+    for scenario in run.profile.load.scenarios:
+        if parts_folder(run.folder, scenario.name).is_dir():
+            tables.assemble(run.folder, scenario)
+    events = [event for event in run.events() if event["kind"] in ("load-start", "load-stop")]
+    last = {event["scenario"]: event["kind"] for event in events}
+    killed = [name for name, kind in last.items() if kind == "load-start"]
+    for name in killed:
+        run.event("load-stop", STAGE, scenario=name, outcome=engine.INTERRUPTED)
+    return killed
+
+
+def is_exported(run: Run, report: LoadReport) -> bool:
+    """Whether every request is there as parquet, every second as CSV, and the report as JSON.
+
+    Args:
+        run: The run.
+        report: What was measured; the stored record must be the same.
+    """
+    if run.find(LoadReport) != report or not report.scenarios:
+        return False
+    for scenario in report.scenarios:
+        csv = tables.seconds_path(run.folder, scenario.name)
+        if not (tables.table_path(run.folder, scenario.name).is_file() and csv.is_file()):
+            return False
+        table = tables.open_requests(run.folder, scenario.name)
+        requests = sum(phase.requests for phase in scenario.phases)
+        if table.count_rows() != requests and not scenario.stopped:
+            return False
+        if not tables.seconds(table).equals(pd.read_csv(csv)):
+            return False
+    return True
+
+
+def is_announced(run: Run, report: LoadReport) -> bool:
+    """Whether start and stop of every scenario, and of each of its phases, are in the events."""
+    for scenario in report.scenarios:
+        logged = [
+            (event["kind"], event.get("phase", ""))
+            for event in run.events()
+            if event.get("scenario") == scenario.name
+        ]
+        phases = [
+            (kind, phase.name)
+            for phase in scenario.phases
+            for kind in ("phase-start", "phase-stop")
+        ]
+        expected = [("load-start", ""), *phases, ("load-stop", "")]
+        if logged[-len(expected) :] != expected:
+            return False
+    return bool(report.scenarios)
+
+
+async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
+    """Find the highest rate that holds the P99 target, and keep every rate that was tried.
+
+    Args:
+        run: The run it belongs to; its profile says how to search.
+        endpoint: The server to fire at.
+
+    Returns:
+        What was found; None where the profile leaves the search out.
+
+    Raises:
+        Problem: The server cannot be fired at.
+    """
+    search = run.profile.load.capacity
+    if search is None:
+        print("The profile leaves the search for the capacity out.")
+        return None
+    if run.profile.load.control == "cluster":
+        print("The capacity is searched from this machine, through the load balancer.")
+    (run.folder / Capacity.path()).unlink(missing_ok=True)
+    kpis = run.profile.kpis
+    scenario = next(one for one in run.profile.load.scenarios if one.name == kpis.scenario)
+    run.event("capacity-search-start", STAGE, like=scenario.name)
+    capacity = await find_capacity(
+        scenario, endpoint, kpis.p99_ms, rate=search.rate, max_rate=search.max_rate,
+        precision=search.precision, mark=run.mark,
+    )  # fmt: skip
+    run.event("capacity-search-stop", STAGE, like=scenario.name, found=capacity.sentence)
+    run.save(capacity)
+    return capacity
+
+
+async def find_capacity(
+    scenario: Scenario,
+    endpoint: Endpoint,
+    p99_ms: float,
+    *,
+    rate: float = 50.0,
+    max_rate: float = 20_000.0,
+    precision: float = 0.1,
+    mark: str = "",
+) -> Capacity:
+    """Search the highest Poisson rate at which the P99 stays within an objective.
+
+    The rate is doubled until a step misses the objective, then the bracket is halved (in the
+    geometric mean) until its ends are within `precision` of each other. Rates too low for a P99
+    within a minute are not tried.
+
+    Args:
+        scenario: Gives model, protocol, batch, inputs and workers; its phases are not played.
+        endpoint: The server.
+        p99_ms: The objective, milliseconds.
+        rate: Where to begin, requests per second.
+        max_rate: Where to stop, should the server hold even that.
+        precision: How narrow the bracket becomes, as a share of the rate.
+        mark: As of `helpers.load.run`.
+
+    Raises:
+        Problem: The objective is not positive, or the server cannot be fired at.
+    """
+    if not 0 < p99_ms < float("inf"):
+        raise Problem(f"The objective must be a positive time, not {p99_ms} ms.")
+    shape = server_check.preflight(endpoint, scenario)
+    steps: list[Step] = []
+    rate = max(rate, LEAST_RATE)
+    held, missed = 0.0, float("inf")
+    while held * (1 + precision) < missed and held < max_rate:
+        step = await _step(scenario, endpoint, shape, rate, p99_ms, mark)
+        steps.append(step)
+        print(step.sentence, flush=True)
+        if step.holds:
+            held = rate
+        else:
+            missed = rate
+        if missed == float("inf"):
+            rate = min(rate * GROWTH, max_rate)
+        elif held:
+            rate = (held * missed) ** 0.5
+        elif rate == LEAST_RATE:
+            break
+        else:
+            rate = max(rate / GROWTH**2, LEAST_RATE)
+    return Capacity(
+        model=scenario.model,
+        protocol=scenario.protocol,
+        scenario=scenario.name,
+        objective_p99_ms=p99_ms,
+        capacity_rps=held or None,
+        steps=tuple(sorted(steps, key=lambda step: step.rate)),
+    )
+
+
+async def _step(
+    scenario: Scenario, endpoint: Endpoint, shape: Shape, rate: float, p99_ms: float, mark: str
+) -> Step:
+    seconds = max(SAMPLES / rate, SHORTEST_S)
+    phases = (
+        _poisson("warm-up", rate, WARMUP_S, warmup=True), _poisson("steady", rate, seconds)
+    )  # fmt: skip
+    played = scenario.model_copy(update={"name": "capacity", "phases": phases})
+
+    async def fire_once() -> ScenarioReport:
+        with tempfile.TemporaryDirectory() as folder:
+            result = await engine.run(
+                played, endpoint, shape=shape, folder=Path(folder),
+                on_event=lambda kind, what: None, objective_ms=p99_ms, mark=mark,
+            )  # fmt: skip
+        return result.report
+
+    report = await engine.run_with_retry(fire_once)
+    measured = report.measured
+    latency = {name: percentile.ms for name, percentile in measured.latency.items()}
+    p99 = latency.get("p99")
+    return Step(
+        rate=rate,
+        throughput_rps=measured.throughput_rps,
+        goodput_rps=measured.goodput_rps or 0.0,
+        p50_ms=latency.get("p50"),
+        p95_ms=latency.get("p95"),
+        p99_ms=p99,
+        error_rate_pct=measured.error_rate_pct,
+        overloaded=measured.overloaded,
+        invalid=report.invalid,
+        repeated=report.repeated,
+        holds=p99 is not None and p99 <= p99_ms and not measured.overloaded,
+    )
+
+
+def preset(
+    name: str, model: str, rate: float, *, protocol: str = "http", workers: int = 1
+) -> Scenario:
+    """A ready-made scenario, for a load that no profile describes.
+
+    Args:
+        name: `smoke` (does everything work?), `spike` (does it recover from seven and a half times
+            the load?) or `soak` (does anything drift in ten minutes?).
+        model: The served model's name.
+        rate: Requests a second.
+        protocol: `http`, `https` or `grpc`.
+        workers: Processes that share the load.
+
+    Raises:
+        Problem: There is none of that name, or the rate, protocol or workers are not allowed.
+    """
+    phases: dict[str, list[tuple[str, float, float]]] = {  # name, times the rate, seconds
+        "smoke": [("warm-up", 1, 5), ("steady", 1, 25)],
+        "spike": [("before", 1, 20), ("spike", 7.5, 20), ("after", 1, 20)],
+        "soak": [("warm-up", 1, 10), ("steady", 1, 600)],
+    }
+    if name not in phases:
+        raise Problem(f"There is no preset '{name}'.", f"Choose one of: {', '.join(phases)}.")
+    try:
+        chosen = tuple(
+            _poisson(phase, rate * factor, seconds, warmup=phase == "warm-up")
+            for phase, factor, seconds in phases[name]
+        )
+        facts = {"name": name, "model": model, "protocol": protocol, "workers": workers}
+        return Scenario.model_validate({**facts, "phases": chosen})
+    except ValidationError as error:
+        raise Problem(f"The load is not valid: {validation_message(error)}.") from error
+
+
+def _poisson(name: str, rate: float, seconds: float, *, warmup: bool = False) -> Poisson:
+    return Poisson(name=name, arrivals="poisson", rate=rate, duration_s=seconds, warmup=warmup)

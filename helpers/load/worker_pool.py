@@ -1,0 +1,276 @@
+"""The workers that share the arrivals of a scenario: processes here, or Locust's."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import Problem
+from helpers.load import tables
+from helpers.load.arrivals import Shard
+from helpers.load.live import OnEvent, ProgressMerger, Second
+from helpers.load.worker import Order, WorkerJob
+from helpers.paths import ROOT
+from helpers.processes import MARK, free_port, log_tail
+from helpers.scenario import Scenario, Stop
+
+HEAD_START_S = 0.2  # for the instant of the start to reach every worker
+STOP_S, LOCUST_STOP_S = 10.0, 20.0  # for requests that are not on disk, or not with the master, yet
+LOCUSTFILE = "helpers/load/locustfile.py"  # from the checkout's root, or the image's
+LOCUST = ["-m", "locust", "-f", LOCUSTFILE, "--headless", "--loglevel", "WARNING"]
+JOIN_S = 60  # for Locust's workers to join
+WorkerProcess = subprocess.Popen[str]
+
+
+class WorkerPool:
+    """The workers of one scenario; they wait to be told when to begin.
+
+    Args:
+        scenario: What they play.
+        reporters: Processes that speak as `helpers.load.worker` does.
+        log: What they write to standard error.
+        master: Whether the one reporter is Locust's master, which speaks for all workers.
+        silent: Processes that report nothing here, and end after the reporters.
+        on_stop: Called after the end, with whether the load had begun.
+
+    Attributes:
+        begun: Whether the load has begun.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        reporters: list[WorkerProcess],
+        log: Path,
+        *,
+        master: bool = False,
+        silent: Sequence[WorkerProcess] = (),
+        on_stop: Callable[[bool], None] = lambda begun: None,
+    ) -> None:
+        self._scenario = scenario
+        self._reporters = reporters
+        self._log = log
+        self._master = master
+        self._silent = silent
+        self._on_stop = on_stop
+        self._merger = ProgressMerger(len(reporters))
+        self._stopped = ""
+        self.begun = False
+
+    async def follow(self, on_event: OnEvent) -> dict[str, Any]:
+        """Let the workers begin together, and pass on what they report until they end.
+
+        Returns:
+            `started` (UTC), `engine`, `cpu_share` (of the busiest), `stopped` (why early, or "").
+
+        Raises:
+            Problem: A worker failed or was stopped from outside.
+        """
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(len(self._reporters)) as threads:
+            messages = [_messages(process, threads) for process in self._reporters]
+            try:
+                first = [await anext(stream, {}) for stream in messages]
+                if all(message.get("kind") == "ready" for message in first):
+                    self._begin()
+                else:
+                    self._close_inputs()  # or the others would wait for the start
+                ends = await asyncio.gather(
+                    *(
+                        self._follow_worker(number, stream, on_event)
+                        for number, stream in enumerate(messages)
+                    )
+                )
+            except BaseException:
+                self._end_processes()  # or the threads would wait for another line
+                raise
+            codes = [await loop.run_in_executor(threads, one.wait) for one in self._reporters]
+        self._raise_failure(codes, ends)
+        return {
+            "started": ends[0]["started"],
+            "engine": ends[0]["engine"],
+            "cpu_share": max(end["cpu_share"] for end in ends),
+            "stopped": self._stopped,
+        }
+
+    def stop(self) -> None:
+        """End every worker; what it has recorded is on disk then."""
+        try:
+            self._end_processes()
+        finally:
+            self._on_stop(self.begun)
+
+    def _begin(self) -> None:
+        # workers here share the machine's clock; the clock of Locust's master may be another one's
+        start = HEAD_START_S if self._master else time.monotonic() + HEAD_START_S
+        for process in self._reporters:
+            assert process.stdin is not None
+            process.stdin.write(f"{start!r}\n")
+            process.stdin.flush()
+
+    async def _follow_worker(
+        self, number: int, messages: AsyncIterator[dict[str, Any]], on_event: OnEvent
+    ) -> dict[str, Any]:
+        facts: dict[str, Any] = {}
+        async for message in messages:
+            match message["kind"]:
+                case "start":
+                    facts["started"] = message["at"]
+                    if not number:
+                        self.begun = True
+                        on_event("load-start", self._scenario.name)
+                case "phase-start" | "phase-stop" as kind if not number:
+                    on_event(kind, message["phase"])
+                case "progress":
+                    if second := self._merger.add(number, message):
+                        on_event("second", second)
+                        self._stop_early(second)
+                case "end":
+                    facts |= message
+        return facts
+
+    def _stop_early(self, second: Second) -> None:
+        reason = reason_to_stop(self._scenario.stop, second)
+        if reason and not self._stopped:
+            self._stopped = f"stopped after {second.elapsed_s:.0f} s: {reason}"
+            self._ask_to_end()
+
+    def _ask_to_end(self) -> None:
+        if self._master:  # killed by a signal, it would not collect the records
+            self._close_inputs()
+        else:
+            for process in self._reporters:
+                process.terminate()
+
+    def _close_inputs(self) -> None:
+        for process in self._reporters:
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def _end_processes(self) -> None:
+        self._ask_to_end()
+        deadline = time.monotonic() + (LOCUST_STOP_S if self._master else STOP_S)
+        for process in self._reporters:
+            _wait(process, deadline)
+        for process in self._silent:
+            process.terminate()
+        for process in self._silent:
+            _wait(process, deadline)
+
+    def _raise_failure(self, codes: list[int], ends: list[dict[str, Any]]) -> None:
+        name = self._scenario.name
+        for code, end in zip(codes, ends, strict=True):
+            if code or "kind" not in end:
+                how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+                output = f"The end of its worker's log:\n{log_tail(self._log)}"
+                raise Problem(f"The load '{name}' failed ({how}).", output)
+            if end["interrupted"] and not self._stopped:
+                raise Problem(
+                    f"The load '{name}' was stopped from outside.",
+                    f"The requests so far are in table {tables.table_name(name)}.",
+                )
+
+
+Starter = Callable[[Order, Path, str], WorkerPool]
+"""Starts the workers for an order; the folder is for records and logs, the mark is the run's."""
+
+
+def start_processes(order: Order, folder: Path, mark: str) -> WorkerPool:
+    """Start the workers as processes of this machine."""
+    scenario, log = order.scenario, log_path(order, folder)
+    reporters = []
+    with log.open("w") as errors:
+        for number in range(scenario.workers):
+            shard = Shard(number, scenario.workers)
+            job = WorkerJob(folder=folder, shard=shard, **dict(order))
+            command = ["-m", "helpers.load.worker", job.model_dump_json()]
+            reporters.append(_start(command, errors, {MARK: mark}))
+    return WorkerPool(scenario, reporters, log)
+
+
+def start_locust(order: Order, folder: Path, mark: str) -> WorkerPool:
+    """Start Locust's master and workers as processes of this machine."""
+    scenario, log, port = order.scenario, log_path(order, folder), str(free_port())
+    environment = {
+        MARK: mark, "GPU_E2E_ORDER": order.model_dump_json(), "GPU_E2E_FOLDER": str(folder),
+    }  # fmt: skip
+    bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+    worker = [*LOCUST, "--worker", "--master-host", "127.0.0.1", "--master-port", port]
+    with log.open("w") as errors:
+        master = _start([*locust_master(scenario.workers), *bind], errors, environment)
+        workers = [
+            _start(worker, errors, environment, silent=True) for _ in range(scenario.workers)
+        ]
+    return WorkerPool(scenario, [master], log, master=True, silent=workers)
+
+
+STARTERS: dict[str, Starter] = {"embedded": start_processes, "locust": start_locust}
+
+
+def locust_master(workers: int) -> list[str]:
+    """Arguments of the Python that runs a master which waits for so many workers."""
+    count = str(workers)
+    return [
+        *LOCUST, "--master", "-u", count, "-r", count, "--expect-workers", count,
+        "--expect-workers-max-wait", str(JOIN_S), "--only-summary", "--exit-code-on-error", "0",
+    ]  # fmt: skip
+
+
+def log_path(order: Order, folder: Path) -> Path:
+    """Where the workers' standard error goes."""
+    log = folder / "services" / f"load-{order.scenario.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log
+
+
+def reason_to_stop(stop: Stop, second: Second) -> str:
+    """Why a load should end after a second of it; empty where it should go on."""
+    if stop.errors_pct is not None and 100 * second.error_share > stop.errors_pct:
+        return f"{100 * second.error_share:.0f} % of the answers of the last seconds were errors"
+    if stop.p99_ms is not None and second.p99_ms is not None and second.p99_ms > stop.p99_ms:
+        return f"the P99 of the last seconds was {second.p99_ms:.0f} ms"
+    if stop.in_flight is not None and second.in_flight > stop.in_flight:
+        return f"{second.in_flight} requests had no answer"
+    return ""
+
+
+def _start(
+    arguments: list[str], errors: Any, environment: dict[str, str], *, silent: bool = False
+) -> WorkerProcess:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.DEVNULL if silent else subprocess.PIPE,
+        stdout=errors if silent else subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | environment,
+        start_new_session=True,  # an interrupt is for the parent, which then stops them
+    )
+
+
+def _wait(process: WorkerProcess, deadline: float) -> None:
+    try:
+        process.wait(max(deadline - time.monotonic(), 0.1))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()
+
+
+async def _messages(
+    process: WorkerProcess, threads: ThreadPoolExecutor
+) -> AsyncIterator[dict[str, Any]]:
+    """What a worker reports, line by line; reading blocks a thread, not the event loop."""
+    assert process.stdout is not None
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(threads, process.stdout.readline):
+        yield json.loads(line)
