@@ -29,17 +29,7 @@ def begin(number: str, *, profile: str, run_id: str, **parameters: str) -> Run:
     """Begin a stage: check the parameters, open or create the run, and log the start.
 
     If `run_id` is empty, stage 00 begins a new run, and every other stage continues the newest
-    open run of the profile.
-
-    Args:
-        number: The stage's number, such as `"03"`.
-        profile: Name of the profile.
-        run_id: The run to continue; may be empty.
-        **parameters: The notebook's other parameters; `settings` changes profile keys of a
-            new run.
-
-    Returns:
-        The run that the stage adds to.
+    open run of the profile. The parameter `settings` changes profile keys of a new run.
 
     Raises:
         Problem: A parameter is unknown or wrong, or there is no run to continue.

@@ -147,13 +147,8 @@ def promises(number: str = "") -> tuple[Promise, ...]:
 def tick(run: Run, promise_id: str, status: Status, *, evidence: str = "", note: str = "") -> Tick:
     """Store the status of a promise; a later tick replaces an earlier one.
 
-    Args:
-        run: The run that observed it.
-        promise_id: Which promise.
-        status: How strong the evidence is.
-        evidence: The run's file that shows it; required for every status except NOT REHEARSED
-            and FAILED.
-        note: What was observed, or why nothing was.
+    Every status except NOT REHEARSED and FAILED needs evidence: a file of the run. Those two
+    need a note: what was observed, or why nothing was.
 
     Raises:
         ValueError: The promise is unknown, the evidence is missing, or the target cannot have
@@ -179,13 +174,7 @@ def claim(
 ) -> Tick:
     """Tick a promise that the run has tested: VERIFIED on AWS, REHEARSED here, or FAILED.
 
-    Args:
-        run: The run that tested it.
-        promise_id: Which promise.
-        holds: Whether the promise was kept.
-        evidence: The run's file that shows it.
-        note: What was observed.
-        absent: Why nothing here can show it (the status is then NOT REHEARSED); empty otherwise.
+    `absent` says why nothing here can show it; the status is then NOT REHEARSED.
     """
     if absent:
         return tick(run, promise_id, Status.NOT_REHEARSED, evidence=evidence, note=absent)

@@ -39,13 +39,7 @@ class Outcome:
 def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
     """Run stages in order; whatever happens, tear down and write evidence of what was seen.
 
-    Args:
-        run: The run they add to.
-        stages: Which, in order.
-        keep: Leave services running and the run open.
-
-    Returns:
-        How it ended; the first failure counts.
+    With `keep`, services stay up and the run stays open. The first failure is the outcome.
     """
     ending = {stage.number: stage for stage in stages if stage.number in (TEARDOWN, EVIDENCE)}
     outcome = Outcome()

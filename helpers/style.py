@@ -90,14 +90,9 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURES) -> None:
-    """Watermark a figure, save it as PNG and SVG with its description, and show it in a notebook.
+    """Save a figure in the run's folder `place`, with its description, and show it in a notebook.
 
-    Args:
-        run: The run it belongs to.
-        figure: The figure; it is closed.
-        name: Name of the files, without suffix.
-        alt: The description, for readers who cannot see the picture.
-        place: The run's folder that the files go to.
+    `name` is the files' name without suffix; `alt` is for readers who cannot see the picture.
     """
     path = run.folder / place / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,12 +103,9 @@ def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURE
 
 
 def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:
-    """Write a figure as PNG and SVG; it is watermarked if it shows figures of a rehearsal.
+    """Write a figure of these runs as PNG and SVG, and close it; `path` has no suffix.
 
-    Args:
-        figure: The figure; it is closed.
-        path: Path of the files, without suffix.
-        runs: The runs whose figures it shows.
+    It is watermarked if one of the runs is a rehearsal.
     """
     if any(run.profile.target == "rehearsal" for run in runs):
         figure.text(0.5, 0.5, "REHEARSAL", **_WATERMARK)
@@ -123,14 +115,7 @@ def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:
 
 
 def mark_event(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
-    """Mark an event with a vertical line.
-
-    Args:
-        axes: Where.
-        at: The event's place on the horizontal axis, in data.
-        text: Its name.
-        row: The line of text, from the top, for the name; neighbours take different rows.
-    """
+    """Mark an event with a vertical line; neighbours put their names in different rows."""
     axes.axvline(at, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
     axes.annotate(
         text,
@@ -147,10 +132,7 @@ def mark_event(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
 def label_lines(axes: Axes, labels: Sequence[LineLabel], height: float) -> None:
     """Label lines at their right ends, in their colours; labels that overlap are moved apart.
 
-    Args:
-        axes: Where; its limits and scale are final.
-        labels: One per line.
-        height: Height of the axes, inches.
+    The limits and scale of the axes must be final; `height` is theirs in inches.
     """
     to_fraction = axes.transData + axes.transAxes.inverted()
     positions = [(to_fraction.transform((0, label.y))[1], label) for label in labels]
