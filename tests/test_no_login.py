@@ -30,6 +30,6 @@ def test_without_a_login_the_report_says_so_and_nothing_is_created(tmp_path: Pat
     assert not report.green
     (login,) = report.blocking
     assert "no AWS credentials" in login.found and login.command == "aws sso login"
-    quota = next(tick for one, tick in promises.ticks(run).items() if one.id == "00.quota")
+    quota = {promise.id: tick for promise, tick in promises.ticks(run).items()}["00.quota"]
     assert quota.status is Status.FAILED and "credentials" in quota.note
     assert not run.events("stack-apply-start")

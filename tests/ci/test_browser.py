@@ -30,7 +30,7 @@ def driver(check: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    ("planted", "found"),
+    ("planted", "fault"),
     [
         ("<p>fine</p>", ""),
         ('<a href="#there">x</a><p id="there">fine</p>', ""),
@@ -43,12 +43,12 @@ def driver(check: Any) -> Iterator[Any]:
     ],
 )
 def test_what_is_planted_is_found(
-    check: Any, driver: Any, tmp_path: Path, planted: str, found: str
+    check: Any, driver: Any, tmp_path: Path, planted: str, fault: str
 ) -> None:
     page = tmp_path / "page.html"
     page.write_text(HEAD + planted)
     faults = list(check.on_page(driver, page))
-    assert any(found in fault for fault in faults) if found else faults == []
+    assert any(fault in sentence for sentence in faults) if fault else faults == []
 
 
 @pytest.mark.parametrize(

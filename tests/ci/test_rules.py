@@ -30,8 +30,8 @@ def faults_of(folder: Path, *sources: str, first: str = BOX) -> list[str]:
     parameters = new_code_cell('profile = "x"', metadata={"tags": ["parameters"]})
     cells = [new_markdown_cell(first), parameters, *map(new_code_cell, sources)]
     nbformat.write(new_notebook(cells=cells), folder / "09-test.ipynb")
-    found: list[str] = script("notebooks").faults(folder)
-    return found
+    faults: list[str] = script("notebooks").faults(folder)
+    return faults
 
 
 def test_a_good_notebook_has_no_fault(tmp_path: Path) -> None:
@@ -49,19 +49,19 @@ def test_a_good_notebook_has_no_fault(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_rule_is_named(tmp_path: Path, sources: tuple[str, ...], fault: str) -> None:
-    assert any(fault in one for one in faults_of(tmp_path, *sources))
+    assert any(fault in sentence for sentence in faults_of(tmp_path, *sources))
 
 
 def test_a_box_without_cost_is_named(tmp_path: Path) -> None:
     faults = faults_of(tmp_path, LAST, first="# 09 · Test")
-    assert sum("its first cell has no" in one for one in faults) == 3
+    assert sum("its first cell has no" in fault for fault in faults) == 3
 
 
 def test_outputs_in_a_source_are_named(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOKS / "00-setup.ipynb", as_version=4)
     notebook.cells[1].execution_count = 1
-    found = script("notebooks").in_notebook(notebook, "00-setup.ipynb")
-    assert found == ["cell 1 has outputs"]
+    faults = script("notebooks").in_notebook(notebook, "00-setup.ipynb")
+    assert faults == ["cell 1 has outputs"]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_the_readme_holds_the_figures_of_the_sample(results: dict[str, Any]) -> 
 def test_the_readme_is_in_its_order() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     headings = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
-    assert [one for one in headings if one in PARTS] == list(PARTS)
+    assert [heading for heading in headings if heading in PARTS] == list(PARTS)
 
 
 def test_the_pictures_of_the_readme_are_of_the_sample() -> None:

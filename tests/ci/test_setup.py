@@ -31,7 +31,7 @@ def direct() -> set[str]:
     """Names of the direct dependencies."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     listed = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
-    return {Requirement(one).name for one in listed}
+    return {Requirement(text).name for text in listed}
 
 
 def test_a_second_setup_says_and_does_nothing() -> None:
@@ -52,15 +52,15 @@ def test_every_dependency_is_pinned() -> None:
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pinned = {Requirement(line).name for line in lines if "==" in line}
     assert len(pinned) == len([line for line in lines if line and not line.startswith("#")])
-    assert {one.lower() for one in direct()} <= pinned
+    assert {name.lower() for name in direct()} <= pinned
 
 
 def test_conda_lists_the_same_dependencies_each_with_a_reason() -> None:
     lines = (ROOT / "environment.yml").read_text().partition("- pip:")[2].splitlines()
     entries = [line.strip() for line in lines if re.match(r"^ +- \w", line)]
-    names = {Requirement(one[2:].partition("#")[0].strip()).name for one in entries}
+    names = {Requirement(entry[2:].partition("#")[0].strip()).name for entry in entries}
     assert names == direct()
-    assert all(one.partition("  # ")[2] for one in entries)
+    assert all(entry.partition("  # ")[2] for entry in entries)
 
 
 def test_what_the_notebooks_import_is_a_dependency() -> None:
