@@ -10,7 +10,7 @@ from benchmarks import machine
 from benchmarks.figures import Result
 from benchmarks.server import temporary_run
 from helpers.errors import Problem
-from helpers.load.live import MOST_POINTS
+from helpers.load.engine import MOST_POINTS
 from helpers.paths import ROOT
 
 REPETITIONS = 5
@@ -21,8 +21,8 @@ START_S = 60
 # A kernel is asked for it as a cell of notebook 05 asks, so the chart is drawn and not a line.
 PREPARED = f"""
 import json, time
-from helpers.load.live import display
-from helpers.load.live import Second
+from helpers.load.engine import display
+from helpers.load.request import Second
 
 def second(number):
     late = number % 17

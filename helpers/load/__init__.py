@@ -5,7 +5,7 @@ How a rate becomes bytes on the wire: `stage` (the scenarios of a run, capacity 
 `arrivals` (send times, timer) → `http_client` or `grpc_client` (over `http2`, `http2_frames`).
 How an answer becomes a figure: `request` (outcomes, recorder) → `tables` → `statistics` →
 `records`. Beside them: `server_check` (preflight, agreement with Triton), `calibration` (what the
-client adds), `live` (lines and chart while it runs), `cluster_pool` (Locust as pods), `locustfile`.
+client adds), `cluster_pool` (Locust as pods), `locustfile`.
 """
 
 from importlib import import_module

@@ -30,15 +30,10 @@ class PhaseSpan:
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Intended send times of all open phases, in order.
+    """Intended send times of all open phases, in order."""
 
-    Attributes:
-        times_s: Seconds since the scenario's start, ascending.
-        phases: For each time, the number of its phase in the scenario.
-    """
-
-    times_s: Times
-    phases: npt.NDArray[np.int16]
+    times_s: Times  # seconds since the scenario's start, ascending
+    phases: npt.NDArray[np.int16]  # for each time, the number of its phase in the scenario
 
     def count(self, phase: int) -> int:
         """How many arrivals a phase has; 0 for a closed one."""
@@ -47,15 +42,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several workers that share a scenario.
+    """One of several workers that share a scenario."""
 
-    Attributes:
-        number: Which one, from 0.
-        of: How many there are.
-    """
-
-    number: int = 0
-    of: int = 1
+    number: int = 0  # which one, from 0
+    of: int = 1  # how many there are
 
     def share(self, count: int) -> int:
         """How many of `count` things are its own."""

@@ -115,12 +115,7 @@ def _delay_server(wire: str) -> Iterator[tuple[Endpoint, "subprocess.Popen[str]"
 
 
 class DelayConnection(asyncio.Protocol):
-    """One HTTP connection to the server.
-
-    Args:
-        delay_s: From the last byte of a request to its answer.
-        took_s: How long each answer really took is appended here.
-    """
+    """One HTTP connection to the server; how long each answer really took goes to `took_s`."""
 
     def __init__(self, delay_s: float, took_s: list[float]) -> None:
         self._delay_s = delay_s

@@ -35,7 +35,7 @@ IMPORT_S = 60
 # both clients: that of gRPC is loaded only where it is needed
 LOADED = """
 import sys
-import helpers.load.grpc_client, helpers.load.live, helpers.load.worker
+import helpers.load.grpc_client, helpers.load.worker
 print(*(module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "helpers"),
       sep="\\n")
 """
@@ -65,19 +65,12 @@ def triton_inside() -> Endpoint:
 
 @dataclass(frozen=True)
 class ClusterStarter:
-    """Starts the workers of a load as pods: a `worker_pool.Starter`.
+    """Starts the workers of a load as pods: a `worker_pool.Starter`."""
 
-    Attributes:
-        cluster: The cluster.
-        image: `repository@sha256:…`, as `publish_image` pushed it.
-        pace: How its pods are waited for.
-        target: Where they reach Triton; its Service where left out.
-    """
-
-    cluster: Cluster
-    image: str
-    pace: Pace
-    target: Endpoint | None = None
+    cluster: Cluster  # the cluster
+    image: str  # `repository@sha256:…`, as `publish_image` pushed it
+    pace: Pace  # how its pods are waited for
+    target: Endpoint | None = None  # where they reach Triton; its Service where left out
 
     def __call__(self, order: Order, folder: Path, mark: str) -> WorkerPool:
         """Install the release for one load and start its master.

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,12 +14,11 @@ import psutil
 from pyarrow.dataset import Dataset
 
 from helpers.load import server_check, statistics, tables
-from helpers.load.live import OnEvent, Second, printer
 from helpers.load.records import CLIENTS_FAULT, Memory, ScenarioReport
-from helpers.load.request import Shape
+from helpers.load.request import Second, Shape
 from helpers.load.server_check import Counters
 from helpers.load.worker import Order
-from helpers.load.worker_pool import STARTERS, Starter
+from helpers.load.worker_pool import STARTERS, OnEvent, Starter
 from helpers.paths import OUTPUTS
 from helpers.scenario import Scenario
 from helpers.serving.endpoint import Endpoint
@@ -26,6 +26,10 @@ from helpers.serving.endpoint import Endpoint
 INTERRUPTED = "interrupted"
 SETTLE_S = 2.0  # Triton counts a request a little after it has answered it
 MAX_CONNECTIONS = 256
+WIDTH, HEIGHT, MARGIN = 640, 150, 34
+MOST_POINTS = 300  # seconds shown at once
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b6b6b"
+Lines = list[tuple[str, str, list[float | None]]]
 
 
 @dataclass(frozen=True)
@@ -157,17 +161,7 @@ def report(
     memory: dict[str, Memory],
     objective_ms: float | None,
 ) -> ScenarioReport:
-    """The figures of a scenario that was fired.
-
-    Args:
-        scenario: What was fired.
-        table: Every request of it.
-        end: What the workers reported at their end.
-        before: Triton's counters before the first request; None where they could not be read.
-        after: Its counters after the last one.
-        memory: Resident memory by process.
-        objective_ms: Good answers within this count as goodput.
-    """
+    """The figures of a scenario: its requests, the workers' `end`, and Triton's counters."""
     server = server_check.counted(before, after) if before and after else None
     agreement, contradiction = server_check.compare(statistics.outcomes(table), server)
     phases, measured = statistics.reports(table, scenario, objective_ms)
@@ -199,11 +193,7 @@ def report(
 
 
 class MemoryLog:
-    """Samples resident memory once a second.
-
-    Args:
-        watched: Name → pid; each counts with its children.
-    """
+    """Samples resident memory once a second, of `watched`: name → pid, each with its children."""
 
     def __init__(self, watched: Mapping[str, int]) -> None:
         self._watched = watched
@@ -236,3 +226,69 @@ def _family_mib(pid: int) -> float:
         return sum(process.memory_info().rss for process in family) / 2**20
     except psutil.Error:
         return float("nan")  # it has ended; the load will fail by itself
+
+
+def printer(name: str) -> OnEvent:
+    """Prints a line a second of the scenario of this name."""
+
+    def on_event(kind: str, what: Any) -> None:
+        if kind == "second":
+            print(what.line(name), flush=True)
+
+    return on_event
+
+
+def display(name: str) -> OnEvent:
+    """Redraws a chart once a second in an interactive notebook, and prints lines elsewhere."""
+    from IPython.core.getipython import get_ipython
+    from IPython.display import HTML
+    from IPython.display import display as show
+
+    kernel: Any = getattr(get_ipython(), "kernel", None)
+    if not (kernel and kernel.get_parent().get("content", {}).get("allow_stdin")):
+        return printer(name)  # nobody who could answer looks on: a batch run
+    seconds: deque[Second] = deque(maxlen=MOST_POINTS)
+    handle = show(HTML(""), display_id=True)
+
+    def on_event(kind: str, what: Any) -> None:
+        if kind == "second":
+            seconds.append(what)
+            handle.update(HTML(chart(name, seconds)))
+
+    return on_event
+
+
+def chart(name: str, seconds: "deque[Second]") -> str:
+    """Rates and latency of the last seconds, of which there is one at least, as SVG.
+
+    It is made of text alone: that costs next to nothing.
+    """
+    rates: Lines = [("offered /s", GREY, [second.offered_rps for second in seconds]),
+             ("answered /s", BLUE, [second.throughput_rps for second in seconds])]  # fmt: skip
+    times: Lines = [("P50 ms", BLUE, [second.p50_ms for second in seconds]),
+             ("P99 ms", VERMILION, [second.p99_ms for second in seconds])]  # fmt: skip
+    return f"<div>{_panel(rates)}{_panel(times)}<pre>{seconds[-1].line(name)}</pre></div>"
+
+
+def _panel(lines: Lines) -> str:
+    top = max((value for _, _, values in lines for value in values if value), default=1.0)
+    parts = [
+        f'<path d="M{MARGIN} 18V{HEIGHT - 6}H{WIDTH}" stroke="{GREY}" fill="none"/>'
+        f'<text x="0" y="26" fill="{GREY}">{top:.3g}</text>'
+        f'<text x="0" y="{HEIGHT - 6}" fill="{GREY}">0</text>'
+    ]
+    for number, (label, colour, values) in enumerate(lines):
+        step = (WIDTH - MARGIN) / max(len(values) - 1, 1)
+        points = " ".join(
+            f"{MARGIN + at * step:.1f},{HEIGHT - 6 - value / top * (HEIGHT - 24):.1f}"
+            for at, value in enumerate(values)
+            if value is not None
+        )
+        parts.append(
+            f'<text x="{MARGIN + 6 + 90 * number}" y="12" fill="{colour}">{label}</text>'
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+        )
+    return (
+        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" font-size="11" '
+        f'font-family="sans-serif">{"".join(parts)}</svg>'
+    )

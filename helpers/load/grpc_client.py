@@ -95,22 +95,15 @@ class GrpcClient:
         messages: Serialised requests, one for each input.
         output_bytes: Bytes of the output tensor of a good answer.
         timeout_s: How long a call may take; the server is told. Seconds.
-        answered: Told the outcome of each request.
+        answered: Called with the outcome of each request.
         secure: Whether to speak TLS.
         certificate: PEM file to verify the server against; empty for the system's.
     """
 
     def __init__(
-        self,
-        target: str,
-        messages: list[bytes],
-        *,
-        output_bytes: int,
-        timeout_s: float,
-        answered: Answered,
-        secure: bool = False,
-        certificate: str = "",
-    ) -> None:
+        self, target: str, messages: list[bytes], *, output_bytes: int, timeout_s: float,
+        answered: Answered, secure: bool = False, certificate: str = "",
+    ) -> None:  # fmt: skip
         address = urlsplit(f"//{target}")
         self._host = address.hostname or ""
         self._port = address.port or (443 if secure else 80)
@@ -243,15 +236,9 @@ class GrpcClient:
             self._opening.discard(task)
             if outcome:
                 connection.abort()
-        if outcome:
-            self._failed(outcome)
-        elif self._waiting:
+        if outcome and not (self._pool or self._opening):  # nothing is open or opening
+            waiting, self._waiting = self._waiting, deque()
+            for request in waiting:
+                self._answered(request, outcome, 0)
+        elif not outcome and self._waiting:
             self._replace()
-
-    def _failed(self, outcome: str) -> None:
-        """Where no connection is open or opening, fail every request that waits for one."""
-        if self._pool or self._opening:
-            return
-        waiting, self._waiting = self._waiting, deque()
-        for request in waiting:
-            self._answered(request, outcome, 0)

@@ -5,26 +5,12 @@ from time import monotonic
 from typing import Protocol, cast
 
 from helpers.load import http2_frames as frames
-from helpers.load.http2_frames import (
-    END_STREAM,
-    HEAD,
-    KIND_AT,
-    LARGEST,
-    NUMBER,
-    SETTING,
-    STREAM_AT,
-    Blocks,
-    Fields,
-    Outbox,
-    Violation,
-    WholeAnswer,
-    frame,
-    head,
-    is_interim,
-    unpadded,
-    whole_answer,
-)  # fmt: skip
 from helpers.load.request import BAD_HTTP, DISCONNECTED, REFUSED, TLS, Request
+
+# looked up for every request, so by the shortest way
+END_STREAM, HEAD, KIND_AT, LARGEST = frames.END_STREAM, frames.HEAD, frames.KIND_AT, frames.LARGEST
+NUMBER, SETTING, STREAM_AT = frames.NUMBER, frames.SETTING, frames.STREAM_AT
+frame, head = frames.frame, frames.head
 
 LAST_STREAM = LARGEST
 RECEIVE_WINDOW = 1 << 30
@@ -37,17 +23,7 @@ WISHES = (
 
 
 class Stream:
-    """One request and what has come of its answer.
-
-    Attributes:
-        id: Its number on the connection.
-        connection: What carries it.
-        request: What it carries.
-        fields: First header block of the answer; None while there is none.
-        trailers: The header block that ended the answer; None where none did.
-        body: Received so far.
-        reset: Error code with which the server gave it up; None where it did not.
-    """
+    """One request and what has come of its answer."""
 
     __slots__ = ("body", "connection", "fields", "id", "request", "reset", "trailers")
 
@@ -55,10 +31,10 @@ class Stream:
         self.id = id
         self.connection = connection
         self.request = request
-        self.fields: Fields | None = None
-        self.trailers: Fields | None = None
+        self.fields: frames.Fields | None = None  # the first header block
+        self.trailers: frames.Fields | None = None  # the header block that ended the answer
         self.body = b""
-        self.reset: int | None = None
+        self.reset: int | None = None  # the error code with which the server gave it up
 
 
 class ConnectionOwner(Protocol):
@@ -78,18 +54,11 @@ class ConnectionOwner(Protocol):
 
 
 class Http2Connection(asyncio.Protocol):
-    """A client's end of a connection.
-
-    Args:
-        owner: Told what happens.
-        block: Header block of every request.
-
-    Attributes:
-        ready: Done, with an empty result, once the server has said its settings; or with the
-            outcome of requests that waited for a connection that never got so far.
-    """
+    """A client's end of a connection; `block` is the header block of every request."""
 
     def __init__(self, owner: ConnectionOwner, block: bytes) -> None:
+        # done, with an empty result, once the server has said its settings; or with the outcome of
+        # requests that waited for a connection that never got so far
         self.ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._owner = owner
         self._block = block
@@ -109,9 +78,9 @@ class Http2Connection(asyncio.Protocol):
         self._rest = b""
         self._arrived = 0.0
         self._received = 0
-        self._blocks = Blocks()
-        self._usual: WholeAnswer | None = None
-        self._outbox = Outbox(self._write)
+        self._blocks = frames.Blocks()
+        self._usual: frames.WholeAnswer | None = None
+        self._outbox = frames.Outbox(self._write)
         self._streams: dict[int, Stream] = {}
         self._limit = LARGEST
         self._next = 1
@@ -180,7 +149,7 @@ class Http2Connection(asyncio.Protocol):
         self._arrived = monotonic()
         try:
             self._rest = self._read(self._rest + data if self._rest else data)
-        except Violation as violation:
+        except frames.Violation as violation:
             last_stream, (code,) = 0, violation.args
             self._write(frame(frames.GOAWAY, 0, 0, NUMBER.pack(last_stream) + NUMBER.pack(code)))
             self._break(BAD_HTTP, unopened=BAD_HTTP)
@@ -194,9 +163,9 @@ class Http2Connection(asyncio.Protocol):
             high, low, kind, flags, stream = HEAD.unpack_from(data, at)
             size = high << 8 | low
             if size > frames.DEFAULT_FRAME or size != frames.EXACT.get(kind, size):
-                raise Violation(frames.FRAME_SIZE_ERROR)
+                raise frames.Violation(frames.FRAME_SIZE_ERROR)
             if self._expected is not None and kind != self._expected:
-                raise Violation(frames.PROTOCOL_ERROR)
+                raise frames.Violation(frames.PROTOCOL_ERROR)
             begin = at + HEAD.size
             if end - begin < size:
                 break
@@ -213,7 +182,7 @@ class Http2Connection(asyncio.Protocol):
         usual = self._usual
         body = usual.body(data, at) if usual else None
         if usual is None or body is None:
-            self._usual = whole_answer(data, at) or usual
+            self._usual = frames.whole_answer(data, at) or usual
             return 0
         stream = self._streams.get(NUMBER.unpack_from(data, at + STREAM_AT)[0])
         if stream is None or stream.fields is not None or stream.body:
@@ -235,12 +204,12 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.get(number)
         if stream is None:
             return
-        stream.body += unpadded(flags, payload)
+        stream.body += frames.unpadded(flags, payload)
         if flags & END_STREAM:
             self._end(stream)
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
-        block = unpadded(flags, payload)
+        block = frames.unpadded(flags, payload)
         if flags & frames.PRIORITISED:
             block = block[5:]
         if flags & frames.END_HEADERS:
@@ -251,7 +220,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:
         if self._expected != frames.CONTINUATION:
-            raise Violation(frames.PROTOCOL_ERROR)
+            raise frames.Violation(frames.PROTOCOL_ERROR)
         first_flags, block = self._blocks.go_on(number, payload)
         if flags & frames.END_HEADERS:
             self._expected = None
@@ -262,7 +231,7 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.get(number)
         if stream is None:
             return
-        if stream.fields is None or is_interim(stream.fields):
+        if stream.fields is None or frames.is_interim(stream.fields):
             stream.fields = fields
         if flags & END_STREAM:
             stream.trailers = fields
@@ -279,7 +248,7 @@ class Http2Connection(asyncio.Protocol):
             self._blocks.stateless = True
             return
         if len(payload) % SETTING.size:
-            raise Violation(frames.FRAME_SIZE_ERROR)
+            raise frames.Violation(frames.FRAME_SIZE_ERROR)
         for name, value in SETTING.iter_unpack(payload):
             self._set(name, value)
         self._write(frame(frames.SETTINGS, frames.ACK, 0))
@@ -295,15 +264,15 @@ class Http2Connection(asyncio.Protocol):
             self._limit = value
         elif name == frames.MAX_FRAME:
             if not frames.DEFAULT_FRAME <= value < 1 << 24:
-                raise Violation(frames.PROTOCOL_ERROR)
+                raise frames.Violation(frames.PROTOCOL_ERROR)
             self._outbox.frame_limit = value
         elif name == frames.INITIAL_WINDOW:
             if value > LARGEST:
-                raise Violation(frames.FLOW_CONTROL_ERROR)
+                raise frames.Violation(frames.FLOW_CONTROL_ERROR)
             self._outbox.resize(value)
 
     def _on_push(self, flags: int, number: int, payload: bytes) -> None:
-        raise Violation(frames.PROTOCOL_ERROR)  # it was asked not to push anything
+        raise frames.Violation(frames.PROTOCOL_ERROR)  # it was asked not to push anything
 
     def _on_ping(self, flags: int, number: int, payload: bytes) -> None:
         if not flags & frames.ACK:
@@ -311,7 +280,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) < 2 * NUMBER.size:
-            raise Violation(frames.FRAME_SIZE_ERROR)
+            raise frames.Violation(frames.FRAME_SIZE_ERROR)
         last = NUMBER.unpack_from(payload)[0] & LARGEST
         self._retire()
         for stream in [stream for stream in self._streams.values() if stream.id > last]:

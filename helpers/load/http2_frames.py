@@ -76,14 +76,11 @@ def is_interim(fields: Fields) -> bool:
 
 
 class Blocks:
-    """Reads the header blocks of one connection, in the order in which they come.
-
-    Attributes:
-        stateless: Whether the server knows that it may not use a dynamic table. Until then its
-            blocks build upon each other, so that none may be left out or looked up.
-    """
+    """Reads the header blocks of one connection, in the order in which they come."""
 
     def __init__(self) -> None:
+        # whether the server knows that it may not use a dynamic table; until then its blocks
+        # build upon each other, so that none may be left out or looked up
         self.stateless = False
         self._decoder = Decoder()
         self._stream = self._flags = 0
@@ -114,18 +111,12 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class WholeAnswer:
-    """An answer in three frames; those after it hardly differ but in their stream and their body.
+    """An answer in three frames; those after it differ only in their stream and their body."""
 
-    Attributes:
-        fields: What its first frame says.
-        trailers: What its last frame says.
-        size: Bytes of all three.
-        parts: What stands before, between and behind the numbers of its stream, without the body.
-    """
-
-    fields: Fields
-    trailers: Fields
-    size: int
+    fields: Fields  # what its first frame says
+    trailers: Fields  # what its last frame says
+    size: int  # bytes of all three
+    # what stands before, between and behind the numbers of its stream, without the body
     parts: tuple[bytes, bytes, bytes, bytes]
 
     def body(self, data: bytes, at: int) -> bytes | None:
@@ -174,19 +165,11 @@ class Unsent:
 
 
 class Outbox:
-    """Bodies on their way out, as far as the server's windows and the system allow.
-
-    Args:
-        write: Takes whole frames.
-
-    Attributes:
-        frame_limit: Most bytes of a body in one frame.
-        paused: Whether the system has enough to send.
-    """
+    """Bodies on their way out, as far as the server's windows and the system allow."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
-        self.frame_limit = DEFAULT_FRAME
-        self.paused = False
+        self.frame_limit = DEFAULT_FRAME  # most bytes of a body in one frame
+        self.paused = False  # the system has enough to send
         self._write = write
         self._window = self._initial_window = DEFAULT_WINDOW
         # unlike a dict, it finds its first entry quickly after many were removed before it

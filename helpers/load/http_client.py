@@ -18,7 +18,7 @@ from helpers.load.request import (
     TLS,
     Answered,
     Request,
-)
+)  # fmt: skip
 
 CONNECT_TIMEOUT_S = 10.0
 HEAD_END = b"\r\n\r\n"
@@ -26,19 +26,12 @@ HEAD_LIMIT = 64 << 10
 
 
 class AnswerHead(NamedTuple):
-    """What the head of an answer says.
+    """What the head of an answer says."""
 
-    Attributes:
-        status: HTTP status; 0 where the head is not one that this client can read.
-        length: Bytes of the body.
-        described: Bytes of the JSON in front of the tensors, as KServe v2 counts them.
-        close: Whether the server ends the connection after this answer.
-    """
-
-    status: int
-    length: int
-    described: int
-    close: bool
+    status: int  # 0 where the head is not one that this client can read
+    length: int  # bytes of the body
+    described: int  # bytes of the JSON in front of the tensors, as KServe v2 counts them
+    close: bool  # whether the server ends the connection after this answer
 
 
 UNREADABLE = AnswerHead(0, 0, 0, True)
@@ -84,17 +77,11 @@ def judge(head: AnswerHead, described: bytes, output_bytes: int) -> str:
 
 
 class GoodAnswer(NamedTuple):
-    """What the last good answer was like; those after it hardly differ.
+    """What the last good answer was like; those after it hardly differ."""
 
-    Attributes:
-        start: Its head and its JSON, which decide whether an answer is good.
-        length: Bytes of all of it.
-        size: Bytes of its body.
-    """
-
-    start: bytes
-    length: int
-    size: int
+    start: bytes  # its head and its JSON, which decide whether an answer is good
+    length: int  # bytes of all of it
+    size: int  # bytes of its body
 
 
 class HttpConnection(asyncio.Protocol):
@@ -145,15 +132,13 @@ class HttpConnection(asyncio.Protocol):
         self._body_at = end + len(HEAD_END)
         if not self._head.status:
             self._finish(BAD_HTTP, reusable=False)
-            return False
-        return True
+        return bool(self._head and self._head.status)
 
     def _whole(self, head: AnswerHead, surplus: int) -> None:
-        described = bytes(self._received[self._body_at : self._body_at + head.described])
-        outcome = judge(head, described, self._client.output_bytes)
+        start = bytes(self._received[: self._body_at + head.described])
+        outcome = judge(head, start[self._body_at :], self._client.output_bytes)
         reusable = not (surplus or head.close)
         if outcome == OK and reusable:
-            start = bytes(self._received[: self._body_at + head.described])
             self._client.good = GoodAnswer(start, len(self._received), head.length)
         self._finish(outcome, reusable=reusable)
 
@@ -190,27 +175,21 @@ class HttpConnection(asyncio.Protocol):
 
 
 class HttpClient:
-    """A pool of connections; requests beyond its limit wait in line.
+    """A pool of connections; requests beyond its limit are queued.
 
     Args:
         url: Base URL of the server, `http://` or `https://`.
         messages: Whole requests, one for each input.
         output_bytes: Bytes of the output tensor of a good answer.
         limit: Most connections at a time.
-        answered: Told the outcome of each request.
+        answered: Called with the outcome of each request.
         certificate: PEM file to verify an `https://` server against; empty for the system's.
     """
 
     def __init__(
-        self,
-        url: str,
-        messages: list[bytes],
-        *,
-        output_bytes: int,
-        limit: int,
-        answered: Answered,
-        certificate: str = "",
-    ) -> None:
+        self, url: str, messages: list[bytes], *, output_bytes: int, limit: int,
+        answered: Answered, certificate: str = "",
+    ) -> None:  # fmt: skip
         target = urlsplit(url)
         secure = target.scheme == "https"
         self._host = target.hostname or ""
@@ -279,8 +258,7 @@ class HttpClient:
             self._open_one()
 
     def _open_one(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._connect())
-        self._opening.add(task)
+        self._opening.add(asyncio.get_running_loop().create_task(self._connect()))
 
     async def _connect(self) -> None:
         connect = asyncio.get_running_loop().create_connection(
@@ -298,13 +276,9 @@ class HttpClient:
             task = asyncio.current_task()
             assert task is not None
             self._opening.discard(task)  # before the news, which may want another connection
-        if outcome:
-            self._failed(outcome)
-        else:
+        if not outcome:
             self._alive.add(connection)
             self.freed(connection)
-
-    def _failed(self, outcome: str) -> None:
-        if self._waiting:
+        elif self._waiting:
             self.answered(self._waiting.popleft(), outcome, 0)
             self._grow()

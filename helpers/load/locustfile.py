@@ -29,7 +29,6 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from helpers.load import request
 from helpers.load.arrivals import Shard
-from helpers.load.live import summed
 from helpers.load.worker import Order, WorkerJob, report
 
 ORDER = Order.model_validate_json(os.environ["GPU_E2E_ORDER"])
@@ -103,11 +102,7 @@ class ShardUser(User):
 
 
 class Master:
-    """Reports for all workers as if they were one.
-
-    Args:
-        runner: Locust's side of it.
-    """
+    """Reports for all workers as if they were one."""
 
     def __init__(self, runner: MasterRunner) -> None:
         self._runner = runner
@@ -165,7 +160,7 @@ class Master:
         elif kind == "progress":
             self._progress[shard] = msg.data
             if len(self._progress) == ORDER.scenario.workers:
-                report(**summed(list(self._progress.values())))
+                report(**request.summed(list(self._progress.values())))
                 self._progress.clear()
         elif shard == 0:
             print(json.dumps(msg.data), flush=True)

@@ -18,82 +18,50 @@ CLIENTS_FAULT = "the client was the bottleneck"  # how a doubt ends that is not 
 
 
 class Percentile(Settings):
-    """A percentile of the latency of good answers, with a 95 % confidence interval.
+    """A percentile of the latency of good answers, with a 95 % confidence interval."""
 
-    Attributes:
-        ms: The exact sample percentile, milliseconds.
-        low_ms: Lower end of the interval by order statistics; None where samples are too few.
-        high_ms: Upper end; None where samples are too few.
-    """
-
-    ms: float
+    ms: float  # the exact sample percentile, milliseconds
+    # lower end of the interval by order statistics; None where samples are too few
     low_ms: float | None
-    high_ms: float | None
+    high_ms: float | None  # upper end; None where samples are too few
 
 
 class PhaseReport(Settings):
-    """Figures of one phase, or of all measured phases of a scenario together.
+    """Figures of one phase, or of all measured phases of a scenario together."""
 
-    Attributes:
-        name: The phase's name, or `measured` for all of them together.
-        warmup: Whether it is left out of the scenario's figures.
-        requested_rps: Arrivals the schedule asked for, per second; None for closed loops.
-        offered_rps: Requests really sent, per second.
-        throughput_rps: Good answers per second.
-        goodput_rps: Of these, answers within the objective; None where there is no objective.
-        start_s: Begin, seconds since the scenario's start.
-        end_s: End, seconds since the scenario's start.
-        requests: How many were scheduled.
-        delivered: How many of these were sent.
-        ok: How many got a good answer.
-        errors: Error class → count.
-        error_rate_pct: Share of requests without a good answer, per cent.
-        latency: `p50`, `p90`, `p95`, `p99`, `p99.9` → percentile; those with too few samples are
-            missing. Latency counts from the intended send time.
-        mean_ms: Mean latency of good answers; None where there is none, as below.
-        max_ms: Largest latency of good answers.
-        service_p50_ms: Median time from the real send time.
-        send_error_p50_ms: How late requests were released, median, milliseconds.
-        send_error_p99_ms: The same, 99th percentile.
-        overloaded: The server did not keep up with the arrivals.
-        invalid: Why these figures must not be trusted; empty where they may.
-    """
-
-    name: str
-    warmup: bool
+    name: str  # the phase's name, or `measured` for all of them together
+    warmup: bool  # whether it is left out of the scenario's figures
+    # arrivals the schedule asked for, per second; None for closed loops
     requested_rps: float | None
-    offered_rps: float
-    throughput_rps: float
+    offered_rps: float  # requests really sent, per second
+    throughput_rps: float  # good answers per second
+    # of these, answers within the objective; None where there is no objective
     goodput_rps: float | None
-    start_s: float
-    end_s: float
-    requests: int
-    delivered: int
-    ok: int
-    errors: dict[str, int]
-    error_rate_pct: float
+    start_s: float  # begin, seconds since the scenario's start
+    end_s: float  # end, seconds since the scenario's start
+    requests: int  # how many were scheduled
+    delivered: int  # how many of these were sent
+    ok: int  # how many got a good answer
+    errors: dict[str, int]  # error class → count
+    error_rate_pct: float  # share of requests without a good answer, per cent
+    # `p50`, `p90`, `p95`, `p99`, `p99.9` → percentile; those with too few samples are missing.
+    # Latency counts from the intended send time
     latency: dict[str, Percentile]
-    mean_ms: float | None
-    max_ms: float | None
-    service_p50_ms: float | None
-    send_error_p50_ms: float
-    send_error_p99_ms: float
-    overloaded: bool
-    invalid: tuple[str, ...]
+    mean_ms: float | None  # mean latency of good answers; None where there is none, as below
+    max_ms: float | None  # largest latency of good answers
+    service_p50_ms: float | None  # median time from the real send time
+    send_error_p50_ms: float  # how late requests were released, median, milliseconds
+    send_error_p99_ms: float  # the same, 99th percentile
+    overloaded: bool  # the server did not keep up with the arrivals
+    invalid: tuple[str, ...]  # why these figures must not be trusted; empty where they may
 
 
 class Trend(Settings):
-    """A slope by Theil and Sen, with a 95 % confidence interval (Sen 1968).
+    """A slope by Theil and Sen, with a 95 % confidence interval (Sen 1968)."""
 
-    Attributes:
-        per_minute: The slope.
-        low: Lower end of the interval.
-        high: Upper end.
-    """
-
-    per_minute: float
-    low: float
-    high: float
+    per_minute: float  # the slope
+    low: float  # lower end of the interval
+    high: float  # upper end
 
     @property
     def differs(self) -> bool:
@@ -110,70 +78,41 @@ class Memory(Settings):
 
 
 class ServerSide(Settings):
-    """What Triton's own counters gained over a scenario.
+    """What Triton's own counters gained over a scenario."""
 
-    Attributes:
-        requests: Successful requests.
-        failures: Failed requests.
-        inferences: Images.
-        executions: Model executions.
-        queue_ms: Mean time in the queue, milliseconds per request.
-        compute_ms: Mean time in input, inference and output, milliseconds per request.
-        mean_batch: Images per execution.
-    """
-
-    requests: int
-    failures: int
-    inferences: int
-    executions: int
-    queue_ms: float
-    compute_ms: float
-    mean_batch: float
+    requests: int  # successful requests
+    failures: int  # failed requests
+    inferences: int  # images
+    executions: int  # model executions
+    queue_ms: float  # mean time in the queue, milliseconds per request
+    compute_ms: float  # mean time in input, inference and output, milliseconds per request
+    mean_batch: float  # images per execution
 
 
 class ScenarioReport(Settings):
-    """One scenario, fired once.
+    """One scenario, fired once."""
 
-    Attributes:
-        name: The scenario's name.
-        model: The served model's name.
-        protocol: `http`, `https` or `grpc`.
-        batch: Images per request.
-        seed: Of arrivals and inputs.
-        workers: Processes that shared the arrivals.
-        engine: Which client sent the requests.
-        started: UTC, ISO 8601, of second 0.
-        stopped: Why the scenario ended early; empty where it did not.
-        objective_ms: Good answers within this are goodput; None where there is no objective.
-        phases: Each phase by itself.
-        measured: All phases but warm-ups together.
-        server: What Triton counted; None where its metrics could not be read.
-        agreement: How the client's counts compare with Triton's, in one sentence.
-        drift: How the median latency changed, milliseconds per minute; None for short scenarios.
-        memory: `client` and each watched process → its resident memory.
-        client_cpu_share: CPU seconds per second of the busiest client process.
-        invalid: Why the scenario's figures must not be trusted; empty where they may.
-        repeated: Why these are the figures of a second firing; empty where the first was good.
-    """
-
-    name: str
-    model: str
-    protocol: str
-    batch: int
-    seed: int
-    workers: int
-    engine: str
-    started: str
-    stopped: str
+    name: str  # the scenario's name
+    model: str  # the served model's name
+    protocol: str  # `http`, `https` or `grpc`
+    batch: int  # images per request
+    seed: int  # of arrivals and inputs
+    workers: int  # processes that shared the arrivals
+    engine: str  # which client sent the requests
+    started: str  # UTC, ISO 8601, of second 0
+    stopped: str  # why the scenario ended early; empty where it did not
+    # good answers within this are goodput; None where there is no objective
     objective_ms: float | None
-    phases: tuple[PhaseReport, ...]
-    measured: PhaseReport
-    server: ServerSide | None
-    agreement: str
+    phases: tuple[PhaseReport, ...]  # each phase by itself
+    measured: PhaseReport  # all phases but warm-ups together
+    server: ServerSide | None  # what Triton counted; None where its metrics could not be read
+    agreement: str  # how the client's counts compare with Triton's, in one sentence
+    # how the median latency changed, milliseconds per minute; None for short scenarios
     drift: Trend | None
-    memory: dict[str, Memory]
-    client_cpu_share: float
-    invalid: tuple[str, ...]
+    memory: dict[str, Memory]  # `client` and each watched process → its resident memory
+    client_cpu_share: float  # CPU seconds per second of the busiest client process
+    invalid: tuple[str, ...]  # why the scenario's figures must not be trusted; empty where they may
+    # why these are the figures of a second firing; empty where the first was good
     repeated: str = ""
 
     @property
@@ -211,25 +150,15 @@ class ScenarioReport(Settings):
 
 
 class Calibration(Settings):
-    """The engine against a server on this machine that answers after a known delay.
+    """The engine against a server on this machine that answers after a known delay."""
 
-    Attributes:
-        wire: `http` or `grpc`.
-        delay_ms: The delay.
-        rate: Requests per second, Poisson.
-        requests: Good answers measured.
-        added_p50_ms: Median that the engine measured minus that of the server's own clock.
-        added_p99_ms: The same, 99th percentile.
-        send_error_p99_ms: How late requests were released, 99th percentile.
-    """
-
-    wire: str
-    delay_ms: float
-    rate: float
-    requests: int
-    added_p50_ms: float
-    added_p99_ms: float
-    send_error_p99_ms: float
+    wire: str  # `http` or `grpc`
+    delay_ms: float  # the delay
+    rate: float  # requests per second, Poisson
+    requests: int  # good answers measured
+    added_p50_ms: float  # median that the engine measured minus that of the server's own clock
+    added_p99_ms: float  # the same, 99th percentile
+    send_error_p99_ms: float  # how late requests were released, 99th percentile
 
     @property
     def sentence(self) -> str:
@@ -280,32 +209,19 @@ class LoadReport(Record, stage="05", name="load"):
 
 
 class Step(Settings):
-    """One rate that was tried in a search for the capacity.
+    """One rate that was tried in a search for the capacity."""
 
-    Attributes:
-        rate: Requests per second asked for, Poisson.
-        throughput_rps: Good answers per second.
-        goodput_rps: Of these, within the objective.
-        p50_ms: Median latency; None where good answers were too few, as of the others.
-        p95_ms: 95th percentile.
-        p99_ms: 99th percentile.
-        error_rate_pct: Share of requests without a good answer, per cent.
-        overloaded: The server did not keep up.
-        invalid: Why the step must not be trusted; empty where it may.
-        holds: Whether the objective was held.
-        repeated: Why these are the figures of a second firing; empty where the first was good.
-    """
-
-    rate: float
-    throughput_rps: float
-    goodput_rps: float
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    error_rate_pct: float
-    overloaded: bool
-    invalid: tuple[str, ...]
-    holds: bool
+    rate: float  # requests per second asked for, Poisson
+    throughput_rps: float  # good answers per second
+    goodput_rps: float  # of these, within the objective
+    p50_ms: float | None  # median latency; None where good answers were too few, as of the others
+    p95_ms: float | None  # 95th percentile
+    p99_ms: float | None  # 99th percentile
+    error_rate_pct: float  # share of requests without a good answer, per cent
+    overloaded: bool  # the server did not keep up
+    invalid: tuple[str, ...]  # why the step must not be trusted; empty where it may
+    holds: bool  # whether the objective was held
+    # why these are the figures of a second firing; empty where the first was good
     repeated: str = ""
 
     @property
@@ -320,23 +236,14 @@ class Step(Settings):
 
 
 class Capacity(Record, stage="05", name="capacity"):
-    """The highest rate that holds an objective, and every rate that was tried.
+    """The highest rate that holds an objective, and every rate that was tried."""
 
-    Attributes:
-        model: The served model's name.
-        protocol: How it was asked.
-        scenario: The scenario whose model, protocol, batch and inputs were used.
-        objective_p99_ms: The objective.
-        capacity_rps: The highest rate that held it; None where none did.
-        steps: By rate, ascending.
-    """
-
-    model: str
-    protocol: str
-    scenario: str
-    objective_p99_ms: float
-    capacity_rps: float | None
-    steps: tuple[Step, ...]
+    model: str  # the served model's name
+    protocol: str  # how it was asked
+    scenario: str  # the scenario whose model, protocol, batch and inputs were used
+    objective_p99_ms: float  # the objective
+    capacity_rps: float | None  # the highest rate that held it; None where none did
+    steps: tuple[Step, ...]  # by rate, ascending
 
     @property
     def knee(self) -> Step | None:

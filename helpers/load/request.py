@@ -1,9 +1,9 @@
-"""One request of a load: what it carries, how it can end, and the row that remains of it."""
+"""One request of a load: what it carries, how it ends, its row in the table, its live count."""
 
 import json
 import math
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,36 +28,28 @@ BAD_HTTP = "bad-http"  # an answer that is not HTTP/1.1 with a declared length
 BAD_OUTPUT = "bad-output"  # success was claimed, but the output tensor is missing or truncated
 
 FLOAT_BYTES = 4
+RECENT = 5  # seconds that the percentiles shown live reach back
 BUCKET = math.log(1.02)  # latencies within 2 % of each other are reported live as one
 
 
 class Request:
-    """One request on its way. Times are of `time.monotonic()`, seconds.
-
-    Attributes:
-        phase: Number of its phase in the scenario.
-        intended: When it was meant to leave.
-        input: Which of the prepared inputs it carries.
-        released: When it was handed to the client; later than intended where this process was
-            late, earlier than sent where it waited for a connection.
-        sent: When its connection took it; NaN while it waits for one. The system gets what was
-            taken at the end of the event loop's round, which matters where many leave at once.
-        done: When its answer was whole; NaN while there is none.
-        open: Whether its outcome is still to come.
-        carrier: The connection or call that carries it.
-    """
+    """One request on its way. Times are of `time.monotonic()`, seconds."""
 
     __slots__ = ("carrier", "done", "input", "intended", "open", "phase", "released", "sent")
 
     def __init__(self, phase: int, intended: float, input: int, released: float) -> None:
-        self.phase = phase
-        self.intended = intended
-        self.input = input
+        self.phase = phase  # its number in the scenario
+        self.intended = intended  # when it was meant to leave
+        self.input = input  # which of the prepared inputs it carries
+        # when it was handed to the client; later than intended where this process was late,
+        # earlier than sent where it waited for a connection
         self.released = released
+        # when its connection took it. The system gets what was taken at the end of the event
+        # loop's round, which matters where many leave at once
         self.sent = math.nan
-        self.done = math.nan
-        self.open = True
-        self.carrier: Any = None
+        self.done = math.nan  # when its answer was whole
+        self.open = True  # its outcome is still to come
+        self.carrier: Any = None  # the connection or call that carries it
 
 
 Answered = Callable[[Request, str, int], None]
@@ -82,25 +74,15 @@ class Client(Protocol):
 
 @dataclass(frozen=True)
 class Shape:
-    """The tensors of a request and of a good answer.
+    """The tensors of a request and of a good answer."""
 
-    Attributes:
-        model: The served model's name.
-        batch: Inputs per request.
-        dims: Dimensions of one input, without the batch.
-        outputs: Numbers in the output of one input.
-        input_name: Name of the input tensor.
-        output_name: Name of the output tensor.
-        batched: Whether the batch is a dimension of the tensors.
-    """
-
-    model: str
-    batch: int
-    dims: tuple[int, ...]
-    outputs: int
-    input_name: str
-    output_name: str
-    batched: bool = True
+    model: str  # the served model's name
+    batch: int  # inputs per request
+    dims: tuple[int, ...]  # dimensions of one input, without the batch
+    outputs: int  # numbers in the output of one input
+    input_name: str  # name of the input tensor
+    output_name: str  # name of the output tensor
+    batched: bool = True  # whether the batch is a dimension of the tensors
 
     @property
     def input(self) -> tuple[int, ...]:
@@ -182,21 +164,14 @@ Columns = tuple["array[Any]", ...]
 class Recorder:
     """Counts the requests of one worker, and writes each as a row of the table, part by part.
 
-    Args:
-        folder: Where the parts go; made when missing.
-        shard: Which worker's rows they are; several write into one folder.
-
-    Attributes:
-        zero: The scenario's start, on the clock of the requests' times.
-        sent: Requests released so far.
-        answered: Requests that have an outcome.
+    Several workers write into one folder; `shard` says whose rows they are.
     """
 
     def __init__(self, folder: Path, shard: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.zero = 0.0
-        self.sent = 0
-        self.answered = 0
+        self.zero = 0.0  # the scenario's start, on the clock of the requests' times
+        self.sent = 0  # requests released so far
+        self.answered = 0  # requests that have an outcome
         self._folder = folder
         self._shard = shard
         self._parts = 0
@@ -208,13 +183,7 @@ class Recorder:
         self._process = psutil.Process()
 
     def add(self, request: Request, outcome: str, size: int) -> None:
-        """Count and append a request that has its outcome.
-
-        Args:
-            request: The request; `sent` and `done` are NaN where that never happened.
-            outcome: `ok` or an error class.
-            size: Bytes of the answer.
-        """
+        """Count and append a request that has its outcome, and the bytes of its answer."""
         self.answered += 1
         if outcome == OK:
             self._ok += 1
@@ -275,3 +244,103 @@ class Recorder:
 def parts_folder(folder: Path, scenario: str) -> Path:
     """Where the parts of a scenario's table lie until they are assembled."""
     return folder / "parts" / f"requests-{scenario}"
+
+
+@dataclass(frozen=True)
+class Second:
+    """One second of a load, over all its workers."""
+
+    elapsed_s: float  # since the scenario's start
+    phase: str  # being played
+    offered_rps: float  # requests released in the last second, per second
+    throughput_rps: float  # good answers likewise
+    in_flight: int  # requests without an outcome
+    errors: int  # since the start
+    error_share: float  # of the outcomes of the last five seconds, 0 to 1
+    # over the last five seconds, to 2 %, as the other two; None without a good answer
+    p50_ms: float | None
+    p95_ms: float | None  # see `p50_ms`
+    p99_ms: float | None  # see `p50_ms`
+    memory_mib: float  # of all workers together
+
+    def line(self, name: str) -> str:
+        """The second as one line of text."""
+        latencies = [
+            f"{label} –" if value is None else f"{label} {value:.1f} ms"
+            for label, value in (("P50", self.p50_ms), ("P95", self.p95_ms), ("P99", self.p99_ms))
+        ]
+        return (
+            f"{name} {self.elapsed_s:6.1f} s · {self.phase} · offered {self.offered_rps:.0f}/s · "
+            f"answered {self.throughput_rps:.0f}/s · in flight {self.in_flight} · "
+            f"errors {self.errors} · {' · '.join(latencies)}"
+        )
+
+
+class ProgressMerger:
+    """Makes seconds of a load from the progress of each of its workers."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._parts: dict[int, dict[str, Any]] = {}
+        self._before = (0.0, 0, 0)
+        self._recent: deque[tuple[Counter[int], int, int]] = deque(maxlen=RECENT + 1)
+        self._recent.append((Counter(), 0, 0))
+
+    def add(self, worker: int, progress: dict[str, Any]) -> Second | None:
+        """Take the progress of a worker; returns the second once all workers have sent theirs."""
+        self._parts[worker] = progress
+        if len(self._parts) < self._workers:
+            return None
+        whole = summed(list(self._parts.values()))
+        self._parts = {}
+        elapsed, sent, ok = whole["elapsed_s"], whole["sent"], whole["ok"]
+        errors = sum(whole["errors"].values())
+        self._recent.append((whole["latency"], ok, errors))
+        (_, old_ok, old_errors), *last = self._recent
+        recent = sum((latency for latency, _, _ in last), Counter())
+        before_s, before_sent, before_ok = self._before
+        self._before = (elapsed, sent, ok)
+        seconds = max(elapsed - before_s, 1e-9)
+        outcomes = ok - old_ok + errors - old_errors
+        return Second(
+            elapsed_s=elapsed,
+            phase=whole["phase"],
+            offered_rps=(sent - before_sent) / seconds,
+            throughput_rps=(ok - before_ok) / seconds,
+            in_flight=whole["in_flight"],
+            errors=errors,
+            error_share=(errors - old_errors) / outcomes if outcomes else 0.0,
+            p50_ms=_percentile_ms(recent, 0.50),
+            p95_ms=_percentile_ms(recent, 0.95),
+            p99_ms=_percentile_ms(recent, 0.99),
+            memory_mib=whole["memory_mib"],
+        )
+
+
+def summed(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The progress of several workers as that of one."""
+    errors: Counter[str] = Counter()
+    latency: Counter[int] = Counter()
+    for part in parts:
+        errors.update(part["errors"])
+        latency.update({int(bucket): count for bucket, count in part["latency"].items()})
+    return {
+        "kind": "progress",
+        "phase": parts[0]["phase"],
+        "elapsed_s": max(part["elapsed_s"] for part in parts),
+        "errors": errors,
+        "latency": latency,
+        **{
+            name: sum(part[name] for part in parts)
+            for name in ("sent", "ok", "in_flight", "memory_mib")
+        },
+    }
+
+
+def _percentile_ms(latency: "Counter[int]", share: float) -> float | None:
+    rank, reached = share * latency.total(), 0
+    for bucket in sorted(latency):
+        reached += latency[bucket]
+        if reached >= rank:
+            return math.exp((bucket + 0.5) * BUCKET) * 1000
+    return None

@@ -217,10 +217,6 @@ def compare(outcomes: Mapping[str, int], server: ServerSide | None) -> tuple[str
     Triton does not count requests that its queue rejects, so only successes are compared. A
     request whose client gave up may have succeeded all the same.
 
-    Args:
-        outcomes: How many requests had each outcome, by the client.
-        server: What the server counted; None where that could not be read.
-
     Returns:
         One sentence, and whether the counts contradict each other.
     """

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from helpers import processes
 from helpers.errors import Problem
-from helpers.load import calibration, engine, live, server_check, tables
+from helpers.load import calibration, engine, server_check, tables
 from helpers.load.records import Capacity, LoadReport, ScenarioReport, Step
 from helpers.load.request import Shape, parts_folder
 from helpers.load.statistics import FLOORS
@@ -72,7 +72,7 @@ async def _fire_one(
     run: Run, endpoint: Endpoint, scenario: Scenario, shape: Shape,
     control: Literal["embedded"] | Starter,
 ) -> ScenarioReport:  # fmt: skip
-    show = live.display(scenario.name)
+    show = engine.display(scenario.name)
 
     def on_event(kind: str, what: Any) -> None:
         match kind:

@@ -48,19 +48,12 @@ SWITCH_S = 0.0002
 
 
 class Order(Settings):
-    """What is fired at which server.
+    """What is fired at which server."""
 
-    Attributes:
-        scenario: What is played.
-        endpoint: The server.
-        shape: The tensors of requests and answers.
-        max_connections: Most HTTP connections at a time, over all workers.
-    """
-
-    scenario: Scenario
-    endpoint: Endpoint
-    shape: Shape
-    max_connections: int
+    scenario: Scenario  # what is played
+    endpoint: Endpoint  # the server
+    shape: Shape  # the tensors of requests and answers
+    max_connections: int  # most HTTP connections at a time, over all workers
 
 
 class WorkerJob(Order):
@@ -78,15 +71,8 @@ async def soon() -> float:
 class Player:
     """Plays one scenario, or a worker's share of it, once: sends when the schedule says.
 
-    Args:
-        scenario: What to play.
-        recorder: Where each request goes that has an outcome.
-        report: Called at the start, for phases, and once a second with the progress.
-        shard: Which share of the scenario.
-
-    Attributes:
-        interrupted: Whether it was stopped before all had an outcome.
-        cpu_share: CPU seconds that this process took per second of firing; 1 is a whole core.
+    Requests with an outcome go to the recorder; `report` is called at the start, for phases, and
+    once a second with the progress.
     """
 
     def __init__(
@@ -110,8 +96,8 @@ class Player:
         self._client: Client
         self._timer: Timer
         self._zero = 0.0
-        self.interrupted = False
-        self.cpu_share = 0.0
+        self.interrupted = False  # stopped before all had an outcome
+        self.cpu_share = 0.0  # CPU seconds of this process per second of firing; 1 is a whole core
 
     @property
     def elapsed_s(self) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 from helpers.errors import Problem
 from helpers.load import tables
 from helpers.load.arrivals import Shard
-from helpers.load.live import OnEvent, ProgressMerger, Second
+from helpers.load.request import ProgressMerger, Second
 from helpers.load.worker import Order, WorkerJob
 from helpers.paths import ROOT
 from helpers.processes import MARK, free_port, log_tail
@@ -25,6 +25,9 @@ STOP_S, LOCUST_STOP_S = 10.0, 20.0  # for requests that are not on disk, or not 
 LOCUSTFILE = "helpers/load/locustfile.py"  # from the checkout's root, or the image's
 LOCUST = ["-m", "locust", "-f", LOCUSTFILE, "--headless", "--loglevel", "WARNING"]
 JOIN_S = 60  # for Locust's workers to join
+OnEvent = Callable[[str, Any], None]
+"""Called with `load-start`, `phase-start`, `phase-stop`, `load-stop` and what they are about (the
+scenario's name, the phase's name, the outcome), and once a second with `second` and a `Second`."""
 WorkerProcess = subprocess.Popen[str]
 
 
@@ -38,9 +41,6 @@ class WorkerPool:
         master: Whether the one reporter is Locust's master, which speaks for all workers.
         silent: Processes that report nothing here, and end after the reporters.
         on_stop: Called after the end, with whether the load had begun.
-
-    Attributes:
-        begun: Whether the load has begun.
     """
 
     def __init__(

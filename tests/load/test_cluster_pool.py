@@ -21,7 +21,7 @@ from helpers.errors import Problem
 from helpers.load import Result, cluster_pool
 from helpers.load.arrivals import schedule
 from helpers.load.cluster_pool import ClusterStarter, triton_inside
-from helpers.load.live import Second
+from helpers.load.request import Second
 from helpers.load.worker import Order
 from helpers.processes import free_port, marked
 from helpers.profile import Profile

@@ -13,8 +13,8 @@ from helpers import load
 from helpers.errors import Problem
 from helpers.load import calibration, server_check, statistics
 from helpers.load.arrivals import Shard, schedule
-from helpers.load.engine import Result
-from helpers.load.live import ProgressMerger, Second, chart
+from helpers.load.engine import Result, chart
+from helpers.load.request import ProgressMerger, Second
 from helpers.scenario import Scenario
 
 from .conftest import scenario

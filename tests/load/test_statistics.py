@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from helpers.load import statistics
-from helpers.load.live import Second
+from helpers.load.request import Second
 from helpers.load.worker_pool import reason_to_stop
 from helpers.scenario import Stop
 
