@@ -40,13 +40,16 @@ def run_command(
     """
     from helpers.notebook import open_run
 
-    chosen = _chosen(first, only)
-    whole = not (first or only)
-    run = None if whole else Run.newest_open(profile)
-    run = open_run(profile, run.run_id if run else "", ",".join(setting or []), new=True)
+    if first and only:
+        raise Problem("--from and --only exclude each other.", "Give one of them.")
+    start = promises.STAGES.index(promises.stage(first)) if first else 0
+    stages = [promises.stage(only)] if only else list(promises.STAGES[start:])
+    newest = Run.newest_open(profile) if first or only else None
+    run_id = newest.run_id if newest else ""
+    run = open_run(profile, run_id, ",".join(setting or []), new=True)
     from helpers.runner import run_stages
 
-    _finish(run, run_stages(run, chosen, keep=keep))
+    _finish(run, run_stages(run, stages, keep=keep))
 
 
 @app.command()
@@ -190,15 +193,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(INTERRUPTED)
-
-
-def _chosen(first: str, only: str) -> list[Stage]:
-    if first and only:
-        raise Problem("--from and --only exclude each other.", "Give one of them.")
-    if only:
-        return [promises.stage(only)]
-    start = promises.STAGES.index(promises.stage(first)) if first else 0
-    return list(promises.STAGES[start:])
 
 
 def _run(run_id: str) -> Run:

@@ -50,13 +50,9 @@ def begin(number: str, *, profile: str, run_id: str, **parameters: str) -> Run:
 
 
 def open_run(profile: str, run_id: str = "", settings: str = "", *, new: bool = False) -> Run:
-    """The run that a notebook or the command line works on.
+    """The run that a notebook or the command line works on: `run_id`, or the newest open run.
 
-    Args:
-        profile: Name of the profile.
-        run_id: The run to continue; empty chooses the newest open one.
-        settings: Profile keys to change; only a new run accepts them.
-        new: Create a run if `run_id` is empty.
+    With `new`, an empty `run_id` creates a run; only a new run accepts `settings`.
 
     Raises:
         Problem: The run does not exist or has another profile, or settings are given for a run

@@ -60,26 +60,14 @@ def start(
     command: Sequence[str | Path],
     *,
     ports: dict[str, int],
-    ready: Callable[[], bool],
-    timeout_s: float,
-    env: dict[str, str] | None = None,
-    program: str = "",
-    leftovers: str = "",
-    cores: Iterable[int] = (),
+    ready: Callable[[], bool],  # polled
+    timeout_s: float,  # until it is ready
+    env: dict[str, str] | None = None,  # in addition to this process's environment
+    program: str = "",  # version or path shown to people
+    leftovers: str = "",  # glob pattern of files to remove once it has ended
+    cores: Iterable[int] = (),  # the only cores it may use; empty means all
 ) -> Service:
     """Start a service and wait until it is ready; a running one of this name is replaced.
-
-    Args:
-        run: The run it belongs to.
-        name: The service's name; its log is `services/<name>.log`.
-        command: Program and arguments.
-        ports: Named ports it listens on.
-        ready: Whether it is ready; polled.
-        timeout_s: How long to wait for it to be ready.
-        env: Environment variables on top of this process's own.
-        program: Version or path shown to people.
-        leftovers: Glob pattern of files to remove once it has ended.
-        cores: The only cores it may use; empty means all.
 
     Raises:
         Problem: It ended or was not ready in time; the message quotes its log.

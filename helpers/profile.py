@@ -184,11 +184,9 @@ class Profile(Settings):
     def load_named(cls, name: str, settings: str = "") -> Self:
         """Read `profiles/<name>.yaml`, apply `settings`, and validate the result.
 
-        Args:
-            name: The profile's name, without folder or suffix.
-            settings: Comma-separated `key=value` pairs. A key is a dotted path; a list item is
-                addressed by its `name` or its index, as in
-                `load.scenarios.soak.phases.steady.rate=50, model.weights=random`.
+        Settings are comma-separated `key=value` pairs. A key is a dotted path; a list item is
+        addressed by its `name` or its index, as in
+        `load.scenarios.soak.phases.steady.rate=50, model.weights=random`.
 
         Raises:
             Problem: The profile or a key does not exist, or a value is not allowed.

@@ -53,15 +53,10 @@ R = TypeVar("R", bound=Record)
 
 
 class Run:
-    """One run's folder. Every stage adds facts to it; the evidence reads nothing else.
-
-    Attributes:
-        folder: `outputs/<run_id>`.
-        profile: The choices the run was made with.
-    """
+    """One run's folder. Every stage adds facts to it; the evidence reads nothing else."""
 
     def __init__(self, folder: Path, profile: Profile) -> None:
-        self.folder = folder
+        self.folder = folder  # outputs/<run_id>
         self.profile = profile
 
     @property
