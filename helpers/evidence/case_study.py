@@ -25,31 +25,24 @@ def write(run: Run) -> Path:
         for name in FIGURES
         if (path := run.folder / f"evidence/figures/{name}.svg").is_file()
     }
-    lines = [
-        line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
-        for line in facts.fine_print[:MOST_LINES]
-    ]
     inputs = {
         "label": facts.label,
-        "target_label": story.LABELS[run.profile.target],
+        "target_label": facts.target_label,
         "title": facts.title,
         "built": facts.built,
         "run_id": run.run_id,
         "status": str(promises.overall_status(promises.ticks(run).values())),
         "machine": facts.machine,
-        "problem": story.PROBLEM,
+        "problem": facts.problem,
         "kpis": [
-            {
-                "title": kpi.title,
-                "target": kpi.target_text,
-                "measured": kpi.measured_text,
-                "verdict": str(kpi.verdict),
-            }
-            for kpi in facts.kpis
+            (kpi.title, kpi.target_text, kpi.measured_text, str(kpi.verdict)) for kpi in facts.kpis
         ],
-        "fine_print": lines,
-        "cost": {"text": facts.cost.text, "status": str(facts.cost.status)},
-        "teardown": {"text": facts.teardown.text, "status": str(facts.teardown.status)},
+        "fine_print": [
+            f"{line[:LONGEST_LINE]}{'…' if line[LONGEST_LINE:] else ''}"
+            for line in facts.fine_print[:MOST_LINES]
+        ],
+        "cost": (facts.cost.text, str(facts.cost.status)),
+        "teardown": (facts.teardown.text, str(facts.teardown.status)),
         "figures": figures,
         "commit": commit[:12] if commit else "unknown",
     }
@@ -64,11 +57,4 @@ def is_written(run: Run) -> bool:
 
 def write_up(run: Run) -> Path:
     """Fill the write-up from the run's records; returns its path."""
-    text = html_export.render(
-        "write-up.md.j2",
-        run,
-        story=story.tell(run),
-        problem=story.PROBLEM,
-        target_label=story.LABELS[run.profile.target],
-    )
-    return run.write(WRITE_UP, text)
+    return run.write(WRITE_UP, html_export.render("write-up.md.j2", run, story=story.tell(run)))

@@ -13,6 +13,7 @@ from helpers import style
 from helpers.errors import Problem
 from helpers.evidence import html_export
 from helpers.evidence.kpis import format_figure, format_interval
+from helpers.evidence.plots import good_latencies
 from helpers.load.records import LoadReport, ScenarioReport
 from helpers.paths import OUTPUTS
 from helpers.profile import LABEL
@@ -38,23 +39,14 @@ class Row(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two runs side by side; `comparison.json`.
+    """Two runs side by side; `comparison.json`."""
 
-    Attributes:
-        first: Run id.
-        second: Run id.
-        labels: What the figures of each run's target stand for.
-        choices: Profile key → the two values, where the profiles differ.
-        rows: Every figure of the scenarios that both have.
-        only_in_one: Scenarios that only one run has.
-    """
-
-    first: str
+    first: str  # run id
     second: str
-    labels: tuple[str, str]
-    choices: dict[str, tuple[str, str]]
-    rows: list[Row]
-    only_in_one: list[str]
+    labels: tuple[str, str]  # what the figures of each run's target stand for
+    choices: dict[str, tuple[str, str]]  # profile key → the two values, where the profiles differ
+    rows: list[Row]  # every figure of the scenarios that both have
+    only_in_one: list[str]  # scenarios that only one run has
 
 
 def compare(first: Run, second: Run) -> Comparison:
@@ -83,7 +75,7 @@ def compare(first: Run, second: Run) -> Comparison:
             for name in shared
             for row in _rows(
                 ours[name], theirs[name],
-                _good_latencies(first, name), _good_latencies(second, name),
+                good_latencies(first, name), good_latencies(second, name),
             )
         ],
         only_in_one=[
@@ -123,12 +115,6 @@ def write(first: Run, second: Run, folder: Path = OUTPUTS / "comparisons") -> Pa
         )
     )  # fmt: skip
     return page
-
-
-def _good_latencies(run: Run, scenario: str) -> Floats:
-    rows = run.load_table(f"requests-{scenario}", ["outcome", "warmup", "latency_ms"])
-    good = rows["latency_ms"][(rows["outcome"] == "ok") & ~rows["warmup"]]
-    return np.sort(good.to_numpy(dtype=float))
 
 
 def _changed_settings(first: Run, second: Run) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -210,7 +196,7 @@ def _draw(first: Run, second: Run, scenarios: list[str], folder: Path) -> str:
         figure, panels = style.panels(len(scenarios), height=2.6, share_x=False)
         for axes, name in zip(panels, scenarios, strict=True):
             for run, colour in ((first, style.BLUE), (second, style.VERMILION)):
-                values = _good_latencies(run, name)
+                values = good_latencies(run, name)
                 share = np.arange(1, len(values) + 1) / max(len(values), 1) * 100
                 axes.plot(values, share, color=colour, drawstyle="steps-post", label=run.run_id)
             axes.set(xscale="log", ylabel="share, %", ylim=(0, 101))

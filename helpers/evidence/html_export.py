@@ -1,7 +1,5 @@
 """Executed notebooks and templates as HTML that loads nothing from elsewhere and has no secrets."""
 
-import base64
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ import jinja2
 import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
-from PIL import Image, UnidentifiedImageError
 
 from helpers import promises
 from helpers.evidence import redaction
@@ -18,7 +15,6 @@ from helpers.profile import LABEL
 from helpers.run import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
-COLOURS = 256  # enough for a plot, and keeps the edges of its letters smooth
 # what a browser would load without a click; a link that a reader may click does not count
 EXTERNAL_REQUEST = re.compile(
     r"""<(?:script|img|link|iframe|source|video|audio|embed|object)\b[^>]*?
@@ -66,28 +62,12 @@ def external_requests(page: str) -> list[str]:
     return [match.group() for match in EXTERNAL_REQUEST.finditer(page)]
 
 
-def with_palette(encoded: str) -> str:
-    """A base64 PNG with a palette; unchanged where that is not smaller, or it is no picture."""
-    try:
-        picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
-    except UnidentifiedImageError:
-        return encoded
-    smaller = io.BytesIO()
-    reduced = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    reduced.save(smaller, "PNG", optimize=True)
-    return min(encoded, base64.b64encode(smaller.getvalue()).decode(), key=len)
-
-
 def _notebook_page(source: Path, title: str, run: Run, code: bool) -> str:
     private = redaction.private_words(run)
     # before syntax colouring splits words apart, and again afterwards
     notebook = nbformat.from_dict(
         redaction.redact_all(nbformat.read(source, as_version=4), private)
     )
-    for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            if "image/png" in (data := output.get("data", {})):
-                data["image/png"] = with_palette(data["image/png"])
     notebook.metadata["title"] = f"{title} · {run.run_id}"
     exporter = HTMLExporter(
         template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], embed_images=True,

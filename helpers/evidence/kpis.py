@@ -33,27 +33,18 @@ class Verdict(StrEnum):
 
 
 class Kpi(Settings):
-    """One target, and what was measured.
+    """One target, and what was measured."""
 
-    Attributes:
-        name: Its key in the profile.
-        at_least: Whether the target is a lower limit.
-        measured: None where nothing was measured.
-        low: Lower end of the 95 % confidence interval; None where there is none.
-        high: Upper end.
-        note: Where the figure comes from, or why there is none.
-    """
-
-    name: str
+    name: str  # its key in the profile
     title: str
     unit: str
-    at_least: bool
+    at_least: bool  # whether the target is a lower limit
     target: float
     measured: float | None = None
-    low: float | None = None
+    low: float | None = None  # of the 95 % confidence interval
     high: float | None = None
     verdict: Verdict
-    note: str
+    note: str  # where the figure comes from, or why there is none
 
     @property
     def target_text(self) -> str:
@@ -69,20 +60,14 @@ class Kpi(Settings):
 
 
 class Verdicts(Record, stage="07", name="verdicts"):
-    """The verdict on every target.
-
-    Attributes:
-        kpis: One for each target of the profile.
-        split_ms: Where the mean latency of the judged scenario was spent, milliseconds; empty
-            where Triton's counters could not be read.
-        cost_usd: Sums of the cost report, US dollars; empty without one.
-        saved_pct: What spot saved compared with on demand, per cent; None without a GPU hour.
-    """
+    """The verdict on every target."""
 
     kpis: tuple[Kpi, ...]
-    split_ms: dict[str, float]
-    cost_usd: dict[str, float]
-    saved_pct: float | None
+    split_ms: dict[
+        str, float
+    ]  # the judged scenario's mean latency; empty without Triton's counters
+    cost_usd: dict[str, float]  # sums of the cost report
+    saved_pct: float | None  # by spot, compared with on demand; None without a GPU hour
 
     @property
     def summary(self) -> str:
@@ -114,18 +99,10 @@ def judge(run: Run) -> Verdicts:
 
 def frame(run: Run) -> pd.DataFrame:
     """The targets as a table; with measurements and verdicts once a load has run."""
-    kpis = list(_kpis(run))
-    columns = {
-        "KPI": [kpi.title for kpi in kpis],
-        "target": [kpi.target_text for kpi in kpis],
-    }
-    if run.readable(LoadReport):
-        columns |= {
-            "measured": [kpi.measured_text for kpi in kpis],
-            "verdict": [str(kpi.verdict) for kpi in kpis],
-            "note": [kpi.note for kpi in kpis],
-        }
-    return pd.DataFrame(columns)
+    columns = ["KPI", "target", "measured", "verdict", "note"]
+    rows = [(kpi.title, kpi.target_text, kpi.measured_text, str(kpi.verdict), kpi.note)
+            for kpi in _kpis(run)]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)[columns if run.readable(LoadReport) else columns[:2]]
 
 
 def judged_scenario(run: Run) -> ScenarioReport | None:

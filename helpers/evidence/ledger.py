@@ -32,25 +32,15 @@ Place = tuple[str, str, str, str]  # name, unit, source and pointer of a claim
 
 
 class Claim(Settings):
-    """One figure and its source.
+    """One figure and its source."""
 
-    Attributes:
-        name: Such as `soak.p99`.
-        text: The figure as pages show it, with its unit.
-        value: As the file holds it.
-        unit: Its unit.
-        source: The file, relative to the run's folder.
-        pointer: The place in it, as a JSON pointer (RFC 6901).
-        sha256: Of the file when the ledger was written.
-    """
-
-    name: str
-    text: str
-    value: float
+    name: str  # such as `soak.p99`
+    text: str  # with its unit, as pages show it
+    value: float  # as the file holds it
     unit: str
-    source: str
-    pointer: str
-    sha256: str
+    source: str  # the file, relative to the run's folder
+    pointer: str  # the place in it, as a JSON pointer (RFC 6901)
+    sha256: str  # of the file when the ledger was written
 
 
 class Ledger(Record, stage="07", name="ledger"):

@@ -4,7 +4,8 @@ import base64
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
 
 from helpers import promises
 from helpers.cloud import meter, zero
@@ -34,10 +35,7 @@ TEXTS = (".html", ".json", ".csv", ".md", ".svg")
 
 
 def pack(run: Run) -> Path:
-    """Draw everything that the run's records allow; returns the path of the page.
-
-    A part whose records are missing is left out, and the page says so.
-    """
+    """Draw everything that the run's records allow, and say what is left out; returns the page."""
     for name, draw in FIGURES.items():
         try:
             draw(run)
@@ -56,12 +54,7 @@ def write_index(run: Run) -> Path:
 
 
 def render(run: Run, pages: list[Path]) -> str:
-    """The page over all as HTML.
-
-    Args:
-        run: Its run.
-        pages: The exported notebooks that it links to.
-    """
+    """The page over all as HTML, with links to exported notebooks."""
     ticks, report = promises.ticks(run), run.readable(LoadReport)
     cost, certificate = run.readable(CostReport), run.readable(Zero)
     scenario = kpis.judged_scenario(run)
@@ -71,8 +64,6 @@ def render(run: Run, pages: list[Path]) -> str:
         pages=pages,
         manifest=run.manifest(),
         story=story.tell(run),
-        problem=story.PROBLEM,
-        target_label=story.LABELS[run.profile.target],
         status=promises.overall_status(ticks.values()),
         meaning=MEANING,
         promised=len(ticks),
@@ -82,9 +73,7 @@ def render(run: Run, pages: list[Path]) -> str:
         invalid=scenario.invalid if scenario else (),
         report=report,
         scenario_table=_html(results.frame(run)) if report and report.scenarios else "",
-        cost_table="\n".join(map(_html, (meter.figures(cost), meter.frame(cost))))
-        if cost and cost.began
-        else "",
+        cost_table=_html(meter.figures(cost), meter.frame(cost)) if cost and cost.began else "",
         cost_label=cost.label if cost else "",
         zero_table=_html(zero.frame(certificate)) if certificate else "",
         ledger=run.readable(Ledger) or ledger.write(run),
@@ -120,18 +109,12 @@ def has_no_secrets(run: Run) -> bool:
     return not any(redaction.find_secrets(text) for text in texts)
 
 
-def _html(frame: Any) -> str:
-    table: str = frame.to_html(index=False, border=0)
-    return table
+def _html(*frames: pd.DataFrame) -> str:
+    return "\n".join(frame.to_html(index=False, border=0) for frame in frames)
 
 
 def _figure(path: Path) -> dict[str, str | int]:
-    data = path.read_bytes()
+    data, alt = path.read_bytes(), path.with_suffix(".txt").read_text().strip()
     width, height = struct.unpack(">II", data[16:24])  # of a PNG's header
-    return {
-        "name": path.stem,
-        "alt": path.with_suffix(".txt").read_text().strip(),
-        "data": base64.b64encode(data).decode(),
-        "width": width,
-        "height": height,
-    }
+    return {"name": path.stem, "alt": alt, "data": base64.b64encode(data).decode(),
+            "width": width, "height": height}  # fmt: skip

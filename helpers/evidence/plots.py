@@ -1,4 +1,7 @@
-"""The figures of a run. Each answers one question and gives the answer in its title."""
+"""The figures of a run. Each answers one question and gives the answer in its title.
+
+A figure raises `Problem` where the run lacks the record it is drawn from.
+"""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers import style
+from helpers.evidence import kpis
 from helpers.load.records import Capacity, LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
 from helpers.telemetry import marks, series
@@ -29,16 +33,12 @@ DRAWN_AS_SPANS = ("load-start", "load-stop", "phase-start")
 
 
 def latency_distribution(run: Run) -> None:
-    """Which share of the requests was answered within which time, by scenario.
-
-    Raises:
-        Problem: The run has no load report.
-    """
+    """Which share of the requests was answered within which time, by scenario."""
     report, targets = run.load(LoadReport), run.profile.kpis
     with style.theme():
         figure, (axes,) = style.panels(1, height=4.0, share_x=False)
         for scenario, colour in zip(report.scenarios, style.LINES, strict=False):
-            latency = np.sort(_good_latencies(run, scenario.name))
+            latency = good_latencies(run, scenario.name)
             if len(latency):
                 ranks = np.unique(np.linspace(1, len(latency), MOST_STEPS).astype(int))
                 axes.plot(
@@ -53,15 +53,13 @@ def latency_distribution(run: Run) -> None:
                  ylabel="share of good answers, %", ylim=(0, 101))  # fmt: skip
         style.use_log_scale(axes.xaxis)
         style.legend(axes, loc="lower right", frameon=False)
-        sentence = "How long answers took, by scenario"
-        for scenario in report.scenarios:
-            latencies = {name: one.ms for name, one in scenario.measured.latency.items()}
-            if scenario.name == targets.scenario and "p50" in latencies:
-                highest = _highest(latencies)
-                sentence = (
-                    f"{scenario.name.title()}: half of the answers within "
-                    f"{latencies['p50']:.1f} ms, {highest[1:]} % within {latencies[highest]:.1f} ms"
-                )
+        sentence, judged = "How long answers took, by scenario", kpis.judged_scenario(run)
+        if judged and (latencies := _latencies(judged.measured)):
+            highest = next(reversed(latencies))
+            sentence = (
+                f"{judged.name.title()}: half of the answers within {latencies['p50']:.1f} ms, "
+                f"{highest[1:]} % within {latencies[highest]:.1f} ms"
+            )
         axes.set_title(sentence)
         style.footnote(figure, _calibration_note(report))
         alt = f"Cumulative latency by scenario. {sentence}. Diamonds mark the targets."
@@ -69,11 +67,7 @@ def latency_distribution(run: Run) -> None:
 
 
 def latency_over_time(run: Run) -> None:
-    """Every request at its intended send time, with phases and errors, by scenario.
-
-    Raises:
-        Problem: The run has no load report.
-    """
+    """Every request at its intended send time, with phases and errors, by scenario."""
     report = run.load(LoadReport)
     with style.theme():
         figure, panels = style.panels(len(report.scenarios), height=SCENARIO_IN, share_x=False)
@@ -96,11 +90,7 @@ def latency_over_time(run: Run) -> None:
 
 
 def throughput_latency(run: Run) -> None:
-    """Latency percentiles of every measured phase against its throughput.
-
-    Raises:
-        Problem: The run has no load report.
-    """
+    """Latency percentiles of every measured phase against its throughput."""
     report = run.load(LoadReport)
     phases: list[PhaseReport] = []
     with style.theme():
@@ -109,8 +99,7 @@ def throughput_latency(run: Run) -> None:
             measured = [phase for phase in scenario.phases if not phase.warmup]
             phases += measured
             for phase, marker in zip(measured, cycle(MARKERS), strict=False):
-                if "p50" in phase.latency:
-                    _draw_phase(axes, scenario.name, phase, colour, marker)
+                _draw_phase(axes, scenario.name, phase, colour, marker)
         axes.margins(x=0.1)
         _latency_against_throughput(axes)
         style.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
@@ -126,11 +115,7 @@ def throughput_latency(run: Run) -> None:
 
 
 def capacity_curve(run: Run) -> None:
-    """Percentiles at every rate that was tried, with the knee, the operating point and limits.
-
-    Raises:
-        Problem: The run has no capacity search.
-    """
+    """Percentiles at every rate that was tried, with the knee, the operating point and limits."""
     capacity = run.load(Capacity)
     steps = [step for step in capacity.steps if step.p50_ms is not None]
     with style.theme():
@@ -169,11 +154,7 @@ def capacity_curve_if_searched(run: Run) -> None:
 
 
 def telemetry(run: Run) -> None:
-    """The series of server and machine on one time axis with the load.
-
-    Raises:
-        Problem: The run has no telemetry.
-    """
+    """The series of server and machine on one time axis with the load."""
     record, samples = run.load(Telemetry), run.load_table("metrics")
     start = pd.Timestamp(record.start)
     present = [one for one in record.series if not one.absent]
@@ -208,15 +189,18 @@ FIGURES: dict[str, Callable[[Run], None]] = {
 }
 
 
-def _good_latencies(run: Run, scenario: str) -> npt.NDArray[np.floating]:
+def good_latencies(run: Run, scenario: str) -> npt.NDArray[np.floating]:
+    """Latencies of all good answers of a scenario without its warm-up, ascending."""
     table = run.load_table(f"requests-{scenario}", ["latency_ms", "outcome", "warmup"])
     good = table["latency_ms"][(table["outcome"] == "ok") & ~table["warmup"]]
-    return good.to_numpy(dtype=float)
+    return np.sort(good.to_numpy(dtype=float))
 
 
-def _highest(latencies: dict[str, float]) -> str:
-    """The highest percentile, such as `p99.9`."""
-    return max(latencies, key=lambda name: float(name[1:]))
+def _latencies(phase: PhaseReport) -> dict[str, float]:
+    """Percentile, such as `p99.9` → milliseconds, ascending; empty without a median."""
+    latencies = {name: percentile.ms for name, percentile in phase.latency.items()}
+    order = sorted(latencies, key=lambda name: float(name[1:]))
+    return {name: latencies[name] for name in order} if "p50" in latencies else {}
 
 
 def _errors(scenario: ScenarioReport) -> int:
@@ -284,9 +268,11 @@ def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
 
 
 def _draw_phase(axes: Axes, scenario: str, phase: PhaseReport, colour: str, marker: str) -> None:
-    latencies = {name: percentile.ms for name, percentile in phase.latency.items()}
-    rate, highest = phase.throughput_rps, _highest(latencies)
-    low, high = latencies["p50"], max(latencies.values())
+    latencies, rate = _latencies(phase), phase.throughput_rps
+    if not latencies:
+        return
+    highest, low = next(reversed(latencies)), latencies["p50"]
+    high = latencies[highest]
     axes.plot([rate, rate], [low, high], color=colour, linewidth=2.2, solid_capstyle="butt")
     doubt = " (invalid)" if phase.invalid else " (overloaded)" if phase.overloaded else ""
     label = f"{scenario}, {phase.name}{doubt}\nP50 {low:.1f}, {highest.upper()} {high:.1f} ms"

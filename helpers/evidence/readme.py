@@ -10,17 +10,11 @@ _PICTURE = re.compile(r"!\[[^\]]+\]\((?P<path>[^)#]+)\)")
 
 
 class Readme(Record, stage="07", name="readme"):
-    """What the README contains.
+    """What the README contains."""
 
-    Attributes:
-        parts: Those of its headings that are expected, in its order.
-        pictures: The pictures it shows, relative to the checkout.
-        missing: Those of them that do not exist.
-    """
-
-    parts: tuple[str, ...]
-    pictures: tuple[str, ...]
-    missing: tuple[str, ...]
+    parts: tuple[str, ...]  # headings that are expected, in the README's order
+    pictures: tuple[str, ...]  # relative to the checkout
+    missing: tuple[str, ...]  # pictures that do not exist
 
     @property
     def is_complete(self) -> bool:

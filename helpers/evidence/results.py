@@ -24,27 +24,17 @@ class PromiseResult(Settings):
 
 
 class Results(Settings):
-    """Everything that a run measured and checked; `results.json`.
-
-    Attributes:
-        label: What figures of this target stand for.
-        started: UTC, ISO 8601.
-        code: SHA-256 of the sources of what measured and what drew.
-        profile: Every setting.
-        capacity: The rates that were tried; None where none was.
-        telemetry: The series that were read back; None without a Prometheus.
-        promises: Promise → its result.
-    """
+    """Everything that a run measured and checked; `results.json`."""
 
     run_id: str
     target: str
-    label: str
+    label: str  # what figures of this target stand for
     status: str
-    started: str
+    started: str  # UTC, ISO 8601
     git: dict[str, str | bool | None]
     versions: dict[str, str]
     machine: dict[str, str | int]
-    code: dict[str, str]
+    code: dict[str, str]  # SHA-256 of the sources that measured, and of those that drew
     profile: dict[str, Any]
     kpis: tuple[Kpi, ...]
     scenarios: tuple[ScenarioReport, ...]
@@ -54,11 +44,7 @@ class Results(Settings):
 
 
 def frame(run: Run) -> pd.DataFrame:
-    """One row per scenario, and one for each of its measured phases where there are several.
-
-    Raises:
-        Problem: The run has no load report.
-    """
+    """One row per scenario, and one for each of its measured phases where there are several."""
     rows = []
     for scenario in run.load(LoadReport).scenarios:
         phases = [phase for phase in scenario.phases if not phase.warmup]
@@ -69,31 +55,21 @@ def frame(run: Run) -> pd.DataFrame:
 
 
 def latency_split(run: Run) -> pd.DataFrame:
-    """Where the mean latency of each scenario was spent, in milliseconds.
-
-    Raises:
-        Problem: The run has no load report.
-    """
-
-    def shown(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f}"
-
+    """Where the mean latency of each scenario was spent, in milliseconds."""
     rows = []
     for scenario in run.load(LoadReport).scenarios:
-        server, drift = scenario.server, scenario.drift
-        rows.append(
-            {
-                "scenario": scenario.name,
-                "mean latency ms": shown(scenario.all_mean_ms),
-                "queue ms": shown(server.queue_ms if server else None),
-                "compute ms": shown(server.compute_ms if server else None),
-                "network and client ms": shown(scenario.network_and_client_ms),
-                "images per execution": shown(server.mean_batch if server else None),
-                "drift of P50, ms per minute": "too short"
-                if drift is None
-                else f"{drift.per_minute:+.3f} ({drift.low:+.3f} to {drift.high:+.3f})",
-            }
-        )
+        server, drift, trend = scenario.server, scenario.drift, "too short"
+        if drift:
+            trend = f"{drift.per_minute:+.3f} ({drift.low:+.3f} to {drift.high:+.3f})"
+        figures = {
+            "mean latency ms": scenario.all_mean_ms,
+            "queue ms": server.queue_ms if server else None,
+            "compute ms": server.compute_ms if server else None,
+            "network and client ms": scenario.network_and_client_ms,
+            "images per execution": server.mean_batch if server else None,
+        }
+        shown = {name: "–" if value is None else f"{value:.2f}" for name, value in figures.items()}
+        rows.append({"scenario": scenario.name, **shown, "drift of P50, ms per minute": trend})
     return pd.DataFrame(rows)
 
 
@@ -117,21 +93,16 @@ def write(run: Run) -> None:
         capacity=run.readable(Capacity),
         telemetry=run.readable(Telemetry),
         promises={
-            promise.id: PromiseResult(
-                wording=promise.wording, status=str(tick.status), note=tick.note,
-                evidence=tick.evidence,
-            )
+            promise.id: PromiseResult(wording=promise.wording, status=str(tick.status),
+                                      note=tick.note, evidence=tick.evidence)
             for promise, tick in ticks.items()
         },
     )  # fmt: skip
     text = redaction.redact(results.model_dump_json(indent=2), redaction.private_words(run))
     run.write("evidence/results.json", text + "\n")
     if report:
-        rows = [
-            _csv_row(scenario.name, phase)
-            for scenario in scenarios
-            for phase in (*scenario.phases, scenario.measured)
-        ]
+        rows = [_csv_row(scenario.name, phase) for scenario in scenarios
+                for phase in (*scenario.phases, scenario.measured)]  # fmt: skip
         run.write("evidence/results.csv", pd.DataFrame(rows).to_csv(index=False))
 
 

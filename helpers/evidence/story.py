@@ -1,7 +1,7 @@
 """The sentences that page, case study, write-up and README share, taken from the records."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from helpers import promises
 from helpers.errors import Problem
@@ -25,42 +25,34 @@ LABELS = {
     "rehearsal": "REHEARSAL: CPU figures of one shared machine, no GPU figures",
     "aws": "AWS",
 }
+SHARED_CORES = "client, server and monitoring ran on the same cores"
 HEADLINE = ("p99_ms", "throughput_rps", "error_rate_pct", "gpu_utilisation_pct")
 RECORDS = (LoadReport, Capacity, Telemetry, Models, Endpoint)
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """A sentence, and the status of the promise behind it."""
 
     text: str
     status: Status
 
 
-@dataclass(frozen=True)
-class Story:
-    """Everything that is said about a run.
+class Story(NamedTuple):
+    """Everything that is said about a run."""
 
-    Attributes:
-        label: The target, and what its figures must not be taken for.
-        built: What was built and measured, in one sentence.
-        headline: The four figures that matter most.
-        summary: How many targets were met.
-        fine_print: Duration, sample sizes, invalid phases, the client's own share of latency.
-        missing: What the run does not hold, and why.
-    """
-
-    label: str
+    label: str  # the target, and what its figures must not be taken for
+    target_label: str  # the same, shorter, beside tables
     title: str
-    built: str
-    headline: tuple[Kpi, ...]
+    problem: str
+    built: str  # what was built and measured
+    headline: list[Kpi]  # the four figures that matter most
     kpis: tuple[Kpi, ...]
-    summary: str
+    summary: str  # how many targets were met
     cost: Statement
     teardown: Statement
     machine: str
-    fine_print: tuple[str, ...]
-    missing: tuple[str, ...]
+    fine_print: list[str]  # duration, sample sizes, invalid phases, the client's own latency
+    missing: list[str]  # what the run does not hold, and why
 
 
 def tell(run: Run) -> Story:
@@ -69,16 +61,18 @@ def tell(run: Run) -> Story:
     rehearsal = run.profile.target == "rehearsal"
     return Story(
         label=LABEL[run.profile.target],
+        target_label=LABELS[run.profile.target],
+        problem=PROBLEM,
         title=f"A GPU inference service, measured{': the rehearsal' if rehearsal else ''}",
         built=_built(run, scenario),
-        headline=tuple(kpi for kpi in verdicts.kpis if kpi.name in HEADLINE),
+        headline=[kpi for kpi in verdicts.kpis if kpi.name in HEADLINE],
         kpis=verdicts.kpis,
         summary=verdicts.summary,
         cost=_statement(run, "06.cost", "The cost was not calculated"),
         teardown=_statement(run, "06.leftovers", "There is no proof that everything is deleted"),
         machine=_machine(run),
-        fine_print=tuple(_fine_print(run, scenario)),
-        missing=tuple(_missing(run, verdicts)),
+        fine_print=list(_fine_print(run, scenario)),
+        missing=list(_missing(run, verdicts)),
     )
 
 
@@ -108,18 +102,15 @@ def _machine(run: Run) -> str:
     machine = run.manifest()["machine"]
     name = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
     if run.profile.target == "rehearsal":
-        return (
-            f"{name}; client, server and monitoring ran on the same cores. These are CPU figures "
-            "of a rehearsal, not GPU figures"
-        )
+        return f"{name}; {SHARED_CORES}. These are CPU figures of a rehearsal, not GPU figures"
     return f"GPU nodes in {run.profile.region}; the client ran on {name}"
 
 
 def _fine_print(run: Run, scenario: ScenarioReport | None) -> Iterator[str]:
     if scenario:
-        length = sum(phase.end_s - phase.start_s for phase in scenario.phases if not phase.warmup)
+        seconds = sum(one.end_s - one.start_s for one in scenario.phases if not one.warmup)
         yield (
-            f"{scenario.name}: {length:.0f} s measured, {scenario.measured.requests:,} requests, "
+            f"{scenario.name}: {seconds:.0f} s measured, {scenario.measured.requests:,} requests, "
             f"seed {scenario.seed}, {scenario.engine}"
         )
         yield f"counts: {scenario.agreement.rstrip('.')}"

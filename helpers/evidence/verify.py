@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -12,22 +13,16 @@ from helpers.evidence import ledger
 from helpers.evidence.ledger import Ledger
 from helpers.load.records import LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
-from helpers.scenario import Settings
 
 COLUMNS = ["phase", "warmup", "outcome", "latency_ms"]
 TOLERANCE = 1e-6  # relative: the records were computed from exactly these rows
 
 
-class Check(Settings):
-    """One comparison.
+class Check(NamedTuple):
+    """One comparison."""
 
-    Attributes:
-        what: What was compared with what.
-        differences: What does not agree; empty where everything does.
-    """
-
-    what: str
-    differences: tuple[str, ...]
+    what: str  # what was compared with what
+    differences: tuple[str, ...]  # empty where everything agrees
 
 
 def verify(run: Run) -> tuple[Check, ...]:
@@ -47,25 +42,21 @@ def verify(run: Run) -> tuple[Check, ...]:
         )
     report = run.readable(LoadReport)
     scenarios = report.scenarios if report else ()
-    return (
-        _check("ledger against its sources", ledger.differences(run.folder, saved.claims)),
-        _check("profile against the manifest", _profile_differences(run)),
-        _check("results.json against the records", _results_differences(run, scenarios)),
-        *(
-            _check(f"figures of {one.name} against its requests", _load_differences(run, one))
-            for one in scenarios
-        ),
-    )
+    differences = {
+        "ledger against its sources": ledger.differences(run.folder, saved.claims),
+        "profile against the manifest": _profile_differences(run),
+        "results.json against the records": _results_differences(run, scenarios),
+    } | {
+        f"figures of {scenario.name} against its requests": _load_differences(run, scenario)
+        for scenario in scenarios
+    }
+    return tuple(Check(what, tuple(sentences)) for what, sentences in differences.items())
 
 
 def frame(checks: Iterable[Check]) -> pd.DataFrame:
     """The checks as a table."""
     rows = [(check.what, "; ".join(check.differences) or "agrees") for check in checks]
     return pd.DataFrame(rows, columns=["verified", "result"])
-
-
-def _check(what: str, differences: Iterable[str]) -> Check:
-    return Check(what=what, differences=tuple(differences))
 
 
 def _profile_differences(run: Run) -> Iterator[str]:

@@ -1,16 +1,12 @@
 """Pages and results are drawn from the run alone, ask nobody, and give nothing away."""
 
-import base64
-import io
 import json
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-from PIL import Image
 
 from helpers.evidence import html_export, page, results
 from helpers.paths import ROOT
@@ -148,17 +144,3 @@ def test_a_link_is_no_request(page_text: str) -> None:
 
 def test_templates_are_part_of_the_package() -> None:
     assert (Path(html_export.__file__).parent / "templates/notebook/conf.json").is_file()
-
-
-def test_pictures_get_small_and_look_the_same(measured: Run) -> None:
-    page.pack(measured)
-    picture = measured.folder / "evidence/figures/latency-distribution.png"
-    encoded = base64.b64encode(picture.read_bytes()).decode()
-    small = html_export.with_palette(encoded)
-    assert len(small) < 0.6 * len(encoded)
-    before, after = (
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(one))).convert("RGB"), dtype=int)
-        for one in (encoded, small)
-    )
-    assert before.shape == after.shape
-    assert np.abs(before - after).mean() < 1
