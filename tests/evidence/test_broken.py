@@ -67,7 +67,7 @@ def test_a_record_of_an_older_schema(measured: Run) -> None:
     for one in record["scenarios"]:
         del one["agreement"]
     path.write_text(json.dumps(record))
-    assert "3 fields do not fit" in packed(measured)
+    assert "3 fields do not match" in packed(measured)
 
 
 def test_not_one_good_answer(measured: Run) -> None:
