@@ -11,7 +11,7 @@ import pytest
 
 from helpers import load
 from helpers.errors import Problem
-from helpers.load import calibration, server_check, statistics
+from helpers.load import calibration, server_check, stage, statistics
 from helpers.load.arrivals import Shard, schedule
 from helpers.load.engine import Result, chart
 from helpers.load.request import ProgressMerger, Second
@@ -21,6 +21,15 @@ from .conftest import scenario
 from .known_server import DESCRIBED, KnownServer, answer
 
 STEADY = {"arrivals": "poisson", "rate": 100, "duration_s": 3}
+
+
+@pytest.fixture
+def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of a capacity search that fewer samples suffice for."""
+    monkeypatch.setitem(statistics.FLOORS, "p99", 150)
+    monkeypatch.setattr(stage, "SAMPLES", 200)
+    monkeypatch.setattr(stage, "SHORTEST_S", 1.0)
+    monkeypatch.setattr(stage, "WARMUP_S", 0.5)
 
 
 def fire(played: Scenario, server: KnownServer, folder: Path, **more: Any) -> Result:
@@ -95,8 +104,9 @@ def test_nearly_all_errors_still_give_a_whole_result(server: KnownServer, tmp_pa
     assert "p50" in report.measured.latency and "p99" not in report.measured.latency
 
 
+@pytest.mark.timing
 def test_the_capacity_of_a_known_server_is_found(
-    server: KnownServer, capsys: pytest.CaptureFixture[str]
+    server: KnownServer, capsys: pytest.CaptureFixture[str], short_steps: None
 ) -> None:
     async def one_at_a_time(server: KnownServer, number: int, writer: asyncio.StreamWriter) -> bool:
         time.sleep(0.004)  # 250 a second, less what the server itself takes
@@ -117,7 +127,7 @@ def test_the_capacity_of_a_known_server_is_found(
 
 
 def test_a_step_whose_client_was_late_is_fired_twice_and_says_so(
-    server: KnownServer, monkeypatch: pytest.MonkeyPatch
+    server: KnownServer, monkeypatch: pytest.MonkeyPatch, short_steps: None
 ) -> None:
     monkeypatch.setattr(statistics, "SEND_ERROR_LIMIT_MS", -1.0)  # nobody is in time
     smoke = load.preset("smoke", "mobilenetv2", 20)
@@ -128,6 +138,7 @@ def test_a_step_whose_client_was_late_is_fired_twice_and_says_so(
     assert "(fired twice)" in step.sentence and not found.is_valid
 
 
+@pytest.mark.timing
 def test_the_client_measures_a_known_delay_as_it_is() -> None:
     found = asyncio.run(calibration.measure("http"))
     assert found.requests > 700

@@ -92,6 +92,7 @@ def test_every_request_of_the_schedule_is_counted_once(
     assert gone(run)
 
 
+@pytest.mark.timing
 def test_events_tell_when_it_happened(make_run: MakeRun, server: KnownServer) -> None:
     phases = ({**QUICK, "name": "one", "duration_s": 1}, {**QUICK, "name": "two", "duration_s": 1})
     run = make_run(scenario(*phases))
@@ -111,6 +112,7 @@ def test_events_tell_when_it_happened(make_run: MakeRun, server: KnownServer) ->
     assert told[-1]["outcome"] == "finished"
 
 
+@pytest.mark.timing
 def test_a_frozen_server_shows_in_the_latency(make_run: MakeRun, server: KnownServer) -> None:
     frozen: list[float] = []
 

@@ -465,6 +465,7 @@ def test_answers_are_granted_windows_again(
     assert 4 * 35_000 < server.granted - at_first <= 80 * len(prefixed(h2.message()))
 
 
+@pytest.mark.timing
 def test_no_answer_is_a_time_out_and_a_late_one_is_credited_to_nothing(
     make_run: MakeRun, server: Scripted
 ) -> None:
@@ -483,6 +484,7 @@ def test_no_answer_is_a_time_out_and_a_late_one_is_credited_to_nothing(
     assert server.connections == 4
 
 
+@pytest.mark.timing
 def test_a_freeze_shows_in_the_percentiles_as_it_was(make_run: MakeRun, server: Scripted) -> None:
     frozen: list[float] = []
 

@@ -99,6 +99,7 @@ def test_an_answer_as_long_as_a_good_one_is_judged_by_what_it_says(
     assert counted == {"ok": 8, "bad-output": 4, "http-500": 4, "disconnected": 4}
 
 
+@pytest.mark.timing
 def test_no_answer_is_a_time_out_and_a_late_one_is_credited_to_nothing(
     make_run: MakeRun, server: KnownServer
 ) -> None:
@@ -165,6 +166,7 @@ def test_one_who_never_got_a_connection_was_not_sent(
     assert table["sent_s"].isna().sum() == 4
 
 
+@pytest.mark.timing
 def test_a_closed_loop_keeps_so_many_in_flight(make_run: MakeRun, server: KnownServer) -> None:
     server.delay_s = 0.02
     closed = {"arrivals": "closed", "concurrency": 3, "duration_s": 1}

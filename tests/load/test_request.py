@@ -1,0 +1,134 @@
+"""A request carries what Triton's own client would send, and its row comes back as recorded."""
+
+import json
+from math import nan
+
+import numpy as np
+import pandas as pd
+from tritonclient import grpc as tritongrpc
+from tritonclient import http as tritonhttp
+
+from helpers import load
+from helpers.load import request, tables
+from helpers.load.request import Recorder, Request, parts_folder
+from helpers.run import Run
+
+from .conftest import MakeRun, scenario
+from .known_server import MODEL, SHAPE
+
+BURST = {"arrivals": "burst", "count": 1, "duration_s": 1}
+BATCH = request.Shape(MODEL, 2, (3, 32, 32), 1000, "input", "logits")
+
+
+def test_http_body_equals_that_of_tritonclient() -> None:
+    (image,) = request.tensors(BATCH, scenario(BURST, inputs=1))
+    tensor = tritonhttp.InferInput("input", list(BATCH.input), "FP32")
+    tensor.set_data_from_numpy(image)
+    wanted = [tritonhttp.InferRequestedOutput("logits")]
+    body, length = tritonhttp.InferenceServerClient.generate_request_body([tensor], outputs=wanted)
+    (message,) = request.http_messages(BATCH, [image], "https://example.org:8443/base/")
+    head, _, sent = message.partition(b"\r\n\r\n")
+    assert head.startswith(
+        b"POST /base/v2/models/mobilenetv2/infer HTTP/1.1\r\nHost: example.org:8443"
+    )
+    assert f"\r\nContent-Length: {len(sent)}".encode() in head
+    ours = int(head.split(b"Inference-Header-Content-Length: ")[1].split(b"\r\n")[0])
+    assert json.loads(sent[:ours]) == json.loads(body[:length])
+    assert sent[ours:] == body[length:] == image.tobytes()
+
+
+def test_grpc_message_is_a_whole_inference() -> None:
+    (image,) = request.tensors(BATCH, scenario(BURST, inputs=1))
+    (message,) = request.grpc_messages(BATCH, [image])
+    parsed = tritongrpc.service_pb2.ModelInferRequest.FromString(message)
+    assert (parsed.model_name, parsed.inputs[0].name) == (MODEL, "input")
+    assert (list(parsed.inputs[0].shape), parsed.inputs[0].datatype) == ([2, 3, 32, 32], "FP32")
+    assert parsed.outputs[0].name == "logits"
+    assert parsed.raw_input_contents[0] == image.tobytes()
+
+
+def test_inputs_are_seeded_and_differ() -> None:
+    chosen = scenario(BURST, inputs=2, seed=1)
+    (first, second), (again, _) = request.tensors(SHAPE, chosen), request.tensors(SHAPE, chosen)
+    (other,) = request.tensors(SHAPE, scenario(BURST, inputs=1, seed=2))
+    (of_another_worker, _) = request.tensors(SHAPE, chosen, shard=1)
+    assert first.dtype == np.float32 and first.shape == (1, 3, 64, 64)
+    assert np.array_equal(first, again)
+    for one in (second, other, of_another_worker):
+        assert not np.array_equal(first, one)
+    assert abs(first.mean()) < 0.05 and abs(first.std() - 1) < 0.05
+
+
+def test_zeros_are_zeros() -> None:
+    inputs = request.tensors(SHAPE, scenario(BURST, inputs=3, payload="zeros"))
+    assert len(inputs) == 3 and not any(one.any() for one in inputs)
+
+
+PHASES = (
+    {"name": "warm-up", "arrivals": "constant", "rate": 1, "duration_s": 2, "warmup": True},
+    {"arrivals": "constant", "rate": 1, "duration_s": 9},
+)
+
+
+def answered(phase: int, intended: float, sent: float, done: float) -> Request:
+    one = Request(phase, intended, 0, intended)
+    one.sent, one.done = sent, done
+    return one
+
+
+def assemble(run: Run) -> pd.DataFrame:
+    tables.assemble(run.folder, run.profile.load.scenarios[0])
+    return pd.read_parquet(tables.table_path(run.folder, "trial"))
+
+
+def test_rows_come_back_in_order_with_their_latency(make_run: MakeRun) -> None:
+    run = make_run(scenario(*PHASES))
+    store = Recorder(parts_folder(run.folder, "trial"))
+    store.add(answered(1, 2.5, 2.5001, 2.5203456), "ok", 4000)
+    store.add(answered(0, 0.25, 0.2501, nan), "timeout", 0)
+    store.write(store.take())
+    store.add(answered(1, 2.0, nan, nan), "refused", 0)
+    store.add(answered(1, 2.25, 2.2501, 2.2511), "http-503", 9)
+    store.write(store.take())
+    store.write(store.take())
+    table = assemble(run)
+    assert list(table.columns) == list(tables.COLUMNS)
+    assert list(table["intended_s"]) == [0.25, 2.0, 2.25, 2.5]
+    assert list(table["phase"]) == ["warm-up", "steady", "steady", "steady"]
+    assert list(table["warmup"]) == [True, False, False, False]
+    assert list(table["outcome"]) == ["timeout", "refused", "http-503", "ok"]
+    assert list(table["bytes"]) == [0, 0, 9, 4000]
+    assert np.allclose(table["latency_ms"], [nan, nan, 1.1, 20.346], equal_nan=True)
+    assert np.allclose(table["service_ms"], [nan, nan, 1.0, 20.246], equal_nan=True)
+    pd.testing.assert_frame_equal(table, run.load_table("requests-trial"))
+    assert not parts_folder(run.folder, "trial").exists()
+
+
+def test_a_torn_part_is_left_out(make_run: MakeRun) -> None:
+    run = make_run(scenario(*PHASES))
+    folder = parts_folder(run.folder, "trial")
+    store = Recorder(folder)
+    store.add(answered(1, 2.5, 2.5001, 2.52), "ok", 4000)
+    store.write(store.take())
+    (folder / "00-000001.tmp").write_bytes((folder / "00-000000.parquet").read_bytes()[:99])
+    load.recover(run)
+    assert len(run.load_table("requests-trial")) == 1
+
+
+def test_no_rows_are_an_empty_table(make_run: MakeRun) -> None:
+    run = make_run(scenario(*PHASES))
+    Recorder(parts_folder(run.folder, "trial"))
+    table = assemble(run)
+    assert table.empty and list(table.columns) == list(tables.COLUMNS)
+
+
+def test_clear_removes_what_an_earlier_firing_left(make_run: MakeRun) -> None:
+    run = make_run(scenario(*PHASES))
+    store = Recorder(parts_folder(run.folder, "trial"))
+    assemble(run)
+    store = Recorder(parts_folder(run.folder, "trial"))
+    store.add(answered(1, 2.5, 2.5001, 2.52), "ok", 4000)
+    store.write(store.take())
+    tables.clear(run.folder, "trial")
+    load.recover(run)
+    assert not tables.table_path(run.folder, "trial").exists()
