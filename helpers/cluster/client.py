@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException
-from kubernetes.dynamic import DynamicClient
 
 from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
@@ -26,11 +26,16 @@ from helpers.run import Run, write_atomically
 REQUEST_S = (10.0, 60.0)  # to connect, to read
 RETRIES = 2
 FIELD_MANAGER = "gpu-e2e"
-FOLDER = "cluster"
+VERSIONS = {
+    "deployments": "apps/v1", "daemonsets": "apps/v1", "replicasets": "apps/v1",
+    "statefulsets": "apps/v1", "ingresses": "networking.k8s.io/v1",
+    "endpointslices": "discovery.k8s.io/v1", "customresourcedefinitions": "apiextensions.k8s.io/v1",
+    "apiservices": "apiregistration.k8s.io/v1",
+}  # fmt: skip
 
 
 class Api(client.ApiClient):
-    """The official client, with a time-out where the caller gives none: it has none of its own."""
+    """The official client, with a time-out if the caller gives none: it has none of its own."""
 
     def call_api(self, *arguments: Any, **options: Any) -> Any:
         """Make one request."""
@@ -43,7 +48,7 @@ class Cluster:
     """A cluster that can be asked.
 
     Attributes:
-        name: What people call it: the EKS cluster, or the user's context.
+        name: Name for people: the EKS cluster, or the user's context.
         kubeconfig: File for Helm and kubectl; empty for the user's own.
         context: Context in it.
         api: The official client.
@@ -66,43 +71,117 @@ class Cluster:
         """Deployments and daemon sets."""
         return client.AppsV1Api(self.api)
 
-    @property
-    def networking(self) -> client.NetworkingV1Api:
-        """Ingresses."""
-        return client.NetworkingV1Api(self.api)
-
-    @property
-    def discovery(self) -> client.DiscoveryV1Api:
-        """Endpoints of services."""
-        return client.DiscoveryV1Api(self.api)
-
-    def dynamic(self) -> DynamicClient:
-        """The client for objects of any kind; asks the cluster which kinds there are."""
-        return DynamicClient(self.api)  # type: ignore[no-untyped-call]
-
-    def plain(self, thing: Any) -> Any:
+    def plain(self, answer: Any) -> Any:
         """An answer of the official client as the API's own JSON."""
-        return self.api.sanitize_for_serialization(thing)  # type: ignore[no-untyped-call]
+        return self.api.sanitize_for_serialization(answer)  # type: ignore[no-untyped-call]
+
+    def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
+        """An object as the API's JSON; None if it, or its kind, is not there (yet).
+
+        Args:
+            kind: Plural name in lower case, such as `deployments`.
+            name: Its name.
+            namespace: Its namespace, if it has one.
+
+        Raises:
+            Problem: The cluster refuses or cannot be reached.
+        """
+        with asking(f"{kind} {name}", namespace=namespace):
+            try:
+                return self._request("GET", self._path(kind, namespace, name))
+            except ApiException as error:
+                if error.status != 404:
+                    raise
+                return None
+
+    def list(self, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
+        """Objects as the API's JSON, of one namespace or of all.
+
+        Args:
+            kind: Plural name in lower case, such as `pods`.
+            namespace: Empty for all namespaces, and for kinds that have none.
+            **options: `label_selector` and `field_selector`.
+
+        Raises:
+            Problem: The cluster refuses or cannot be reached.
+        """
+        query = {"labelSelector": options.get("label_selector"),
+                 "fieldSelector": options.get("field_selector")}  # fmt: skip
+        with asking(f"The {kind} of {namespace or 'the cluster'}", namespace=namespace):
+            answer = self._request("GET", self._path(kind, namespace), query)
+        items: list[dict[str, Any]] = answer.get("items") or []
+        return items
+
+    def delete(self, kind: str, name: str, namespace: str = "", grace_s: int | None = None) -> None:
+        """Delete an object; one that is gone already is fine.
+
+        An object that a finalizer holds is there until its controller has acted.
+
+        Raises:
+            Problem: The cluster refuses or cannot be reached.
+        """
+        with asking(f"The removal of {kind} {name}", namespace=namespace):
+            try:
+                path = self._path(kind, namespace, name)
+                self._request("DELETE", path, {"gracePeriodSeconds": grace_s})
+            except ApiException as error:
+                if error.status != 404:
+                    raise
+
+    def last_lines(
+        self, pod: Mapping[str, Any], container: str, count: int, *, previous: bool
+    ) -> str:
+        """A container's last log lines; empty if there are none."""
+        meta = pod["metadata"]
+        try:
+            text = self.core.read_namespaced_pod_log(
+                meta["name"], meta["namespace"], container=container, previous=previous,
+                tail_lines=count,
+            )  # fmt: skip
+        except ApiException:
+            return ""
+        return str(text).strip()
+
+    def _path(self, kind: str, namespace: str, name: str = "") -> str:
+        version = VERSIONS.get(kind)
+        place = f"/namespaces/{namespace}" if namespace else ""
+        root = f"/apis/{version}" if version else "/api/v1"
+        return f"{root}{place}/{kind}{f'/{name}' if name else ''}"
+
+    def _request(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        given = [(key, value) for key, value in (query or {}).items() if value is not None]
+        request = self.api.param_serialize(
+            method, path, query_params=given, header_params={"Accept": "application/json"},
+            auth_settings=["BearerToken"],
+        )  # fmt: skip
+        response = self.api.call_api(*request)
+        text: bytes = response.read() or b"{}"  # type: ignore[no-untyped-call]
+        if not 200 <= response.status < 300:
+            raise ApiException(http_resp=response, body=text.decode(errors="replace"))
+        body: dict[str, Any] = json.loads(text)
+        return body
 
 
 def connect(run: Run, account: Account) -> Cluster:
-    """The cluster of the run: the user's context where the profile names one, else the stack's.
+    """The cluster of the run: the user's context if the profile names one, else the stack's.
 
     Raises:
         Unavailable: There is none: a rehearsal has no cluster of its own.
         Problem: The context does not exist, the stack is not applied, or there are no credentials.
     """
     if context := run.profile.cluster.context:
-        return of_context(context)
+        return context_cluster(context)
     if run.profile.target != "aws":
         raise Unavailable(
             "A rehearsal has no cluster of its own.",
             "Name a context of your kubeconfig in cluster.context of the profile, or use AWS.",
         )
-    return of_stack(run, account, run.load(Stack))
+    return stack_cluster(run, account, run.load(Stack))
 
 
-def of_context(context: str, file: str = "") -> Cluster:
+def context_cluster(context: str, file: str = "") -> Cluster:
     """The cluster of a context in the user's kubeconfig.
 
     Args:
@@ -127,7 +206,7 @@ def of_context(context: str, file: str = "") -> Cluster:
     return Cluster(context, file, context, Api(settings), own=False)
 
 
-def of_stack(run: Run, account: Account, stack: Stack) -> Cluster:
+def stack_cluster(run: Run, account: Account, stack: Stack) -> Cluster:
     """The EKS cluster of the run's stack; its token is renewed before it expires.
 
     Raises:
@@ -136,10 +215,10 @@ def of_stack(run: Run, account: Account, stack: Stack) -> Cluster:
     eks = kubeconfig.Eks(
         stack.cluster_name, stack.cluster_endpoint, stack.cluster_certificate_authority
     )
-    return of_eks(run.folder / FOLDER, account, eks)
+    return eks_cluster(run.folder / "cluster", account, eks)
 
 
-def of_eks(folder: Path, account: Account, eks: kubeconfig.Eks) -> Cluster:
+def eks_cluster(folder: Path, account: Account, eks: kubeconfig.Eks) -> Cluster:
     """An EKS cluster; its kubeconfig and its certificate authority are written into `folder`.
 
     Raises:
@@ -151,22 +230,28 @@ def of_eks(folder: Path, account: Account, eks: kubeconfig.Eks) -> Cluster:
     settings = client.Configuration(host=eks.endpoint)
     settings.ssl_ca_cert = str(authority)
     settings.retries = RETRIES
-    renew = _renewing(account, eks.name)
+    held: list[kubeconfig.Token] = []
+
+    def renew(settings: Any) -> None:
+        if not (held and held[-1].is_valid()):
+            held[:] = [kubeconfig.token(account, eks.name)]
+            settings.api_key["BearerToken"] = f"Bearer {held[-1].value}"
+
     renew(settings)
-    settings.refresh_api_key_hook = renew
+    settings.refresh_api_key_hook = renew  # type: ignore[assignment]
     return Cluster(eks.name, str(file), eks.name, Api(settings))
 
 
 @contextmanager
 def asking(what: str, **facts: str) -> Iterator[None]:
-    """Turn what the cluster refuses inside the block into one sentence with the next step.
+    """Turn an error of the cluster inside the block into one sentence with the next step.
 
     Args:
         what: What is asked for, such as `The list of nodes`.
         **facts: For the sentences of `helpers.cluster.explain`.
 
     Raises:
-        Problem: The cluster refused or cannot be reached (`Passing` where that may pass).
+        Problem: The cluster refused or cannot be reached (`TransientError` if that may pass).
     """
     try:
         yield
@@ -187,25 +272,6 @@ def refusal(error: ApiException) -> str:
     return f"{said} ({error.reason}, HTTP {error.status})".strip()
 
 
-def delete(call: Any, *place: str) -> None:
-    """Delete an object; one that is gone already is as good.
-
-    An object that a finalizer holds is there until its controller has acted.
-
-    Args:
-        call: The official client's method, such as `core.delete_namespaced_service`.
-        place: Its name, and its namespace where it has one.
-
-    Raises:
-        ApiException: The cluster refuses; to be called inside `asking`.
-    """
-    try:
-        call(*place)
-    except ApiException as error:
-        if error.status != 404:
-            raise
-
-
 def ensure_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> None:
     """Make a namespace, or give the one that exists its labels.
 
@@ -220,14 +286,3 @@ def ensure_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> 
             if error.status != 409:
                 raise
             cluster.core.patch_namespace(name, body, field_manager=FIELD_MANAGER)
-
-
-def _renewing(account: Account, cluster: str) -> Any:
-    held: list[kubeconfig.Token] = []
-
-    def renew(settings: Any) -> None:
-        if not (held and held[-1].lives()):
-            held[:] = [kubeconfig.token(account, cluster)]
-            settings.api_key["BearerToken"] = f"Bearer {held[-1].value}"
-
-    return renew

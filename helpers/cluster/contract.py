@@ -1,4 +1,4 @@
-"""`k8s/contract.yaml` read in Python: what Terraform, charts, placement and tests agree on."""
+"""`k8s/contract.yaml`: GPU taint, label, namespaces and ports that Terraform and charts share."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,104 +1,111 @@
-"""Errors of a cluster recognised by their text, and said with the next step.
+"""Errors of a cluster recognised by their text, and explained with the next step.
 
-What Kubernetes, Helm, the kubelet, the scheduler and Auto Scaling say is matched against the rules
-of `helpers.cluster.explanations`; the first that fits speaks.
+The rules are data: `explanations.yaml`. The first one whose pattern is found explains the error.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
-from helpers.cluster.explanations import RULES
-from helpers.cluster.explanations.rule import Rule
+import yaml
+from pydantic import Field
+
 from helpers.errors import Problem
+from helpers.scenario import Settings
 
+RULES_FILE = Path(__file__).with_name("explanations.yaml")
 LONGEST_QUOTE = 400
 _NOISE = re.compile(r"^(?:level=|time=|[IWE]\d{4} |WARNING:|warning:|coalesce\.go)")
 
 
-class Passing(Problem):
-    """An error that the next look may not see; whoever waits goes on waiting."""
+class TransientError(Problem):
+    """A retryable error: a wait goes on."""
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(Settings):
     """What a text means.
 
     Attributes:
         rule: Name of the rule that recognised it.
         what: What is wrong, one sentence.
         next_step: What to do about it.
-        passing: Whether it may pass without anybody doing anything.
+        transient: Whether it may go away by itself.
     """
 
     rule: str
     what: str
     next_step: str
-    passing: bool = False
+    transient: bool = False
 
     def __str__(self) -> str:
         return f"{self.what} {self.next_step}"
 
 
+class Rule(Settings):
+    """How one error is recognised and explained; `{name}` in the sentences is filled."""
+
+    name: str
+    pattern: str
+    what: str
+    next_step: str = Field(alias="next")
+    transient: bool = False
+
+
+@lru_cache
+def rules() -> tuple[Rule, ...]:
+    """All rules, in the order in which they are tried."""
+    rows = yaml.load(RULES_FILE.read_text(), yaml.CSafeLoader)
+    return tuple(Rule.model_validate(row) for row in rows)
+
+
 def recognise(text: str, **facts: str) -> Explanation | None:
-    """What a text of a cluster means; None where no rule knows it.
+    """What a text of a cluster means; None if no rule knows it.
 
     Args:
-        text: What Kubernetes, Helm, a node or AWS said.
-        **facts: Values for the rules' sentences, such as `release`; where one is missing the
-            sentence shows its name in capitals.
+        text: What Kubernetes, Helm, a node or AWS printed.
+        **facts: Values for the rules' sentences, such as `release`; the name of a missing one is
+            shown in capitals.
 
     >>> recognise("Error: UPGRADE FAILED: release: not found").rule
     'no-release'
     """
-    for rule in RULES:
-        if match := rule.pattern.search(text):
-            return _explained(rule, match, facts)
+    for rule in rules():
+        if match := re.search(rule.pattern, text, re.IGNORECASE | re.DOTALL):
+            groups = {name: value.strip() for name, value in match.groupdict().items() if value}
+            values = _Values(facts | groups)
+            return Explanation(
+                rule=rule.name, what=rule.what.format_map(values),
+                next_step=rule.next_step.format_map(values), transient=rule.transient,
+            )  # fmt: skip
     return None
 
 
-def problem(doing: str, text: str, **facts: str) -> Problem:
-    """A text of a cluster as a Problem; what no rule knows is quoted.
+def problem(what: str, text: str, **facts: str) -> Problem:
+    """A text of a cluster as a Problem; a text that no rule knows is quoted.
 
     Args:
-        doing: What was tried, such as `Helm's installation of triton`.
-        text: What was said.
+        what: What was tried, such as `Helm's installation of triton`.
+        text: What was printed.
         **facts: As for `recognise`.
     """
-    found = recognise(text, **facts)
-    if found is None:
-        return Problem(f"{doing} failed: {quote(text)}", "Correct that, and repeat the step.")
-    kind = Passing if found.passing else Problem
-    return kind(f"{doing} failed: {found.what}", found.next_step)
+    explanation = recognise(text, **facts)
+    if explanation is None:
+        return Problem(f"{what} failed: {quote(text)}", "Correct that, and repeat the step.")
+    kind = TransientError if explanation.transient else Problem
+    return kind(f"{what} failed: {explanation.what}", explanation.next_step)
 
 
 def quote(text: str) -> str:
-    """The lines that say something, joined, and no longer than can be read."""
+    """The lines of a text that say something, joined and shortened."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line for line in lines if not _NOISE.match(line)] or lines or ["nothing was said"]
+    said = [line for line in lines if not _NOISE.match(line)] or lines or ["nothing was printed"]
     whole = " ".join(said)
     short = whole if len(whole) <= LONGEST_QUOTE else f"{whole[:LONGEST_QUOTE].rstrip()} …"
     return short if short.endswith((".", "…", "!")) else f"{short}."
 
 
-def first_known(texts: Iterable[str], **facts: str) -> Explanation | None:
-    """The explanation of the first text that a rule knows."""
-    return next((found for text in texts if (found := recognise(text, **facts))), None)
-
-
-def _explained(rule: Rule, match: "re.Match[str]", facts: dict[str, str]) -> Explanation:
-    named = {name: value.strip() for name, value in match.groupdict().items() if value}
-    values = _Shown(facts | named)
-    return Explanation(
-        rule.name,
-        rule.what.format_map(values),
-        rule.next_step.format_map(values),
-        rule.passing,
-    )
-
-
-class _Shown(dict[str, str]):
-    """Values of a sentence; one that is not known is shown as a placeholder."""
+class _Values(dict[str, str]):
+    """Values of a sentence; a missing one is shown as a placeholder."""
 
     def __missing__(self, key: str) -> str:
         return key.upper()

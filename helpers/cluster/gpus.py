@@ -1,21 +1,27 @@
-"""GPUs that pods may ask for, and the proof that the taint keeps other pods out."""
+"""Stage 02: the GPU node group, what is installed beside Triton, allocatable GPUs, the taint."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
+import pandas as pd
+
+from helpers import promises
 from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
-from helpers.cluster import client, contract, diagnose, nodes, waits
+from helpers.cluster import chart_checks, client, contract, nodes, planned_nodes, releases, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import Gpu
-from helpers.cluster.live_reports import Gpus, NodeFacts, TaintProof
-from helpers.cluster.waits import Seen
+from helpers.cluster.records import Gpus, NodeFacts, NodeGroup, Releases, TaintProof
+from helpers.cluster.releases import Release
+from helpers.cluster.waits import Progress
+from helpers.errors import Problem
+from helpers.promises import Status
 from helpers.run import Run
 
-PLUGIN = "app.kubernetes.io/name=nvidia-device-plugin"
+PLUGIN = "nvidia-device-plugin"
+NO_GPU = "no GPU node: a rehearsal has no cluster"
 # a few hundred kilobytes, and on every node already: it is what holds a pod's namespaces
 PAUSE = (
     "registry.k8s.io/pause:3.10"
@@ -24,43 +30,175 @@ PAUSE = (
 PROOF = "taint-proof"
 
 
+def read_group(run: Run, account: Account) -> NodeGroup:
+    """Read the node group back and tick what it shows: price cap, taint and label.
+
+    Raises:
+        Problem: There is no such group, or AWS refuses.
+    """
+    group, gpu = nodes.read_gpu_group(run, account), contract.load().gpu
+    seen = " as the launch template has it; no node was seen" if account.emulated else ""
+    for promise, holds, note in (
+        ("02.spot", group.capped, group.summary),
+        ("02.taint", str(gpu.taint) in group.taints, f"{gpu.taint}{seen}"),
+        ("02.label", group.labels.get(gpu.label.key) == gpu.label.value, f"{gpu.label}{seen}"),
+    ):
+        promises.claim(run, promise, holds=holds, evidence=group.path(), note=note)
+    return group
+
+
+def group_frame(group: NodeGroup) -> pd.DataFrame:
+    """The node group as a table."""
+    low, wanted, high = group.sizes
+    cap = "none: AWS has no cap for managed groups"
+    rows = {
+        "group": f"{group.group} ({'EMULATED' if group.emulated else 'AWS'})",
+        "instance types": ", ".join(group.instance_types),
+        "most an hour may cost": cap if group.max_price_usd is None else f"{group.max_price_usd} $",
+        "spot only": "yes" if group.spot_only else "no",
+        "nodes": f"{low} to {high}, {wanted} wanted",
+        "labels": ", ".join(f"{key}={value}" for key, value in group.labels.items()),
+        "taints": ", ".join(group.taints),
+        "root disk": f"{group.disk_gib} GiB{', encrypted' if group.encrypted else ''}",
+        "metadata service": "IMDSv2 only" if group.imdsv2 else "IMDSv1 too",
+        "tags of instances": ", ".join(f"{k}={v}" for k, v in group.instance_tags.items()),
+    }
+    return pd.DataFrame({"": list(rows), "value": list(rows.values())})
+
+
+def install(run: Run, account: Account) -> Releases:
+    """Install the stage's releases on AWS; render and check them in a rehearsal. Ticks the plugin.
+
+    Raises:
+        Problem: Helm failed, a wait was in vain, or values cannot be filled.
+    """
+    if run.profile.target == "aws":
+        record = releases.install(run, client.connect(run, account), account)
+    else:
+        record = releases.rehearse(
+            run, account, lambda release, objects: check_upstream(run, release, objects)
+        )
+    plugin = record.named(PLUGIN)
+    if plugin is None:
+        raise Problem(f"k8s/releases.yaml has no release '{PLUGIN}'.")
+    status = {"REAL": Status.VERIFIED, "STATIC": Status.STATIC, "FAILED": Status.FAILED}.get(
+        plugin.label, Status.NOT_REHEARSED
+    )
+    promises.tick(run, "02.device-plugin", status, evidence=record.path(), note=plugin.note)
+    return record
+
+
+def check_upstream(run: Run, release: Release, objects: list[dict[str, Any]]) -> str:
+    """Check an upstream release's objects: schema, and a planned node for each pod; one sentence.
+
+    A DaemonSet that the lock file waits for on GPU nodes must get a pod there: Helm is content
+    with a device plugin that runs nowhere.
+
+    Raises:
+        Problem: Something is wrong.
+    """
+    agreed, kubernetes = contract.load(), run.profile.infrastructure.kubernetes_version
+    planned = planned_nodes.planned_nodes(run, agreed)
+    for body in objects:
+        body["metadata"].setdefault("namespace", release.namespace)
+    schema, _ = chart_checks.schema_findings(objects, kubernetes)
+    placements = planned_nodes.place(objects, planned.nodes())
+    faults = [str(finding) for finding in schema]
+    faults += [f"{each.pod} fits no node: {each.why}" for each in placements if not each.node]
+    label = agreed.gpu.label
+    gpu_nodes = [each.name for each in planned.nodes() if each.labels.get(label.key) == label.value]
+    for wait in release.waits:
+        if wait.kind == "DaemonSet":
+            reached = {each.node for each in placements if f"/{wait.name} #" in each.pod}
+            faults += [f"DaemonSet {wait.name} gets no pod on {node}"
+                       for node in gpu_nodes if node not in reached]  # fmt: skip
+    if faults:
+        raise Problem(f"{len(faults)} faults, first: {faults[0]}.")
+    return f"schema of Kubernetes {kubernetes}; {len(placements)} pods fit the planned nodes"
+
+
+def observe(run: Run, account: Account) -> str:
+    """On AWS: wait for the GPUs, prove the taint, and tick what was seen; one sentence.
+
+    Raises:
+        Problem: The GPUs are not allocatable in time, or the taint keeps nobody out.
+    """
+    if run.profile.target != "aws":
+        promises.tick(run, "02.gpu", Status.NOT_REHEARSED, note=NO_GPU)
+        return f"NOT REHEARSED: {NO_GPU}."
+    cluster = client.connect(run, account)
+    gpus, proof = wait_allocatable(run, cluster, account), prove_taint(run, cluster)
+    for promise, holds, record, note in (
+        ("02.gpu", gpus.allocatable, gpus, gpus.summary),
+        ("02.label", gpus.labelled, gpus, f"{gpus.label} on nodes"),
+        ("02.taint", gpus.tainted and proof.holds, proof, proof.summary),
+    ):
+        promises.claim(run, promise, holds=holds, evidence=record.path(), note=note)
+    return f"{gpus.summary}; {proof.summary}"
+
+
 def wait_allocatable(run: Run, cluster: Cluster, account: Account | None = None) -> Gpus:
     """Wait until every GPU node offers its GPUs to pods, and record them.
 
-    Helm says "deployed" of a device plugin that runs nowhere; what counts is the node.
-
     Args:
-        run: Which records it.
-        cluster: Where.
-        account: Asked for the reason where no node comes; None outside AWS.
+        run: Which records them.
+        cluster: The cluster.
+        account: Asked for the reason if no node comes; None outside AWS.
 
     Raises:
-        Problem: They are not allocatable in time; the sentence says why.
+        Problem: They are not allocatable in time; the message says why.
     """
-    agreed, begin = contract.load().gpu, time.monotonic()
-    waits.until(
-        f"{agreed.resource} allocatable",
-        lambda: _look(_gpu_nodes(cluster), agreed),
-        lambda: _reason(run, cluster, account),
-        nodes.pace(run, run.profile.cluster.gpu_s),
+    gpu, begin = contract.load().gpu, time.monotonic()
+
+    def gpu_nodes() -> tuple[NodeFacts, ...]:
+        return tuple(node for node in nodes.read_nodes(cluster) if node.gpu)
+
+    def check() -> Progress:
+        there = gpu_nodes()
+        offering = sum(node.gpus >= gpu.per_node for node in there)
+        text = f"on {offering} of {len(there)} nodes with {gpu.label}"
+        return Progress(bool(there) and offering == len(there), text)
+
+    def why() -> str:
+        stack = run.find(Stack)
+        if not gpu_nodes():
+            if account and stack:
+                return nodes.missing_reason(cluster, account, stack)
+            return f"No node carries the label {gpu.label}: label the GPU nodes, or add some."
+        return _plugin_reason(cluster)
+
+    waits.until(f"{gpu.resource} allocatable", check, why,
+                waits.pace(run, run.profile.cluster.gpu_s))  # fmt: skip
+    record = Gpus(
+        resource=gpu.resource, nodes=gpu_nodes(), per_node=gpu.per_node, label=str(gpu.label),
+        taint=str(gpu.taint), seconds=time.monotonic() - begin,
+    )  # fmt: skip
+    run.save(record)
+    return record
+
+
+def _plugin_reason(cluster: Cluster) -> str:
+    """Why GPU nodes offer no GPU: the device plugin runs nowhere, or fails."""
+    namespace, selector = contract.load().namespaces.system, f"app.kubernetes.io/name={PLUGIN}"
+    daemon_sets = cluster.list("daemonsets", namespace, label_selector=selector)
+    if not daemon_sets:
+        return "The device plugin is not installed: install its release first."
+    if not any(each.get("status", {}).get("desiredNumberScheduled") for each in daemon_sets):
+        return (
+            "The device plugin wants no pod at all: no node fits its affinity, node selector and "
+            "tolerations. Compare k8s/values/nvidia-device-plugin.yaml with k8s/contract.yaml."
+        )
+    return waits.troubles_text(waits.pod_troubles(cluster, namespace, selector)) or (
+        "The device plugin runs and reports no GPU: is the AMI one with NVIDIA's driver? Its log: "
+        f"kubectl -n {namespace} logs -l {selector}"
     )
-    found = Gpus(
-        resource=agreed.resource,
-        nodes=_gpu_nodes(cluster),
-        per_node=agreed.per_node,
-        label=str(agreed.label),
-        taint=str(agreed.taint),
-        seconds=time.monotonic() - begin,
-    )
-    run.save(found)
-    return found
 
 
 def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
     """Show that the taint, and nothing else, keeps a pod off the GPU nodes.
 
     Two pods that differ in one toleration ask for a node with the contract's label: the one
-    without must stay pending with the scheduler naming the taint, the one with must get a node.
+    without must stay pending with the scheduler naming the taint, the one with it must get a node.
     Both are removed again.
 
     Raises:
@@ -68,22 +206,36 @@ def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
     """
     agreed = contract.load()
     namespace, taint = agreed.namespaces.triton, agreed.gpu.taint
-    pace = nodes.pace(run, run.profile.cluster.gpu_s)
+    pace = waits.pace(run, run.profile.cluster.gpu_s)
+
+    def read(name: str) -> dict[str, Any]:
+        return cluster.get("pods", name, namespace) or {"spec": {}, "metadata": {"name": name}}
+
+    def kept_out(name: str) -> Progress:
+        body = read(name)
+        if node := body["spec"].get("nodeName"):
+            return Progress(False, f"it was given to {node}", "The GPU nodes have no such taint.")
+        for condition in body.get("status", {}).get("conditions", []):
+            if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+                message = waits.pending_reason(condition.get("message", ""))
+                return Progress("untolerated taint" in message, message)
+        return Progress(False, "the scheduler has not looked at it yet")
+
+    def let_in(name: str) -> Progress:
+        node = read(name)["spec"].get("nodeName", "")
+        return Progress(bool(node), f"given to {node}" if node else "pending")
+
     with _pod(cluster, namespace, f"{PROOF}-without", pod(agreed.gpu, tolerant=False)) as name:
         without = waits.until(
-            "a pod without toleration",
-            lambda: _kept_out(_read(cluster, namespace, name)),
-            lambda: "The scheduler has not looked at it: is it running?",
-            pace,
-        )
+            "a pod without toleration", lambda: kept_out(name),
+            lambda: "The scheduler has not looked at it: is it running?", pace,
+        )  # fmt: skip
     with _pod(cluster, namespace, f"{PROOF}-with", pod(agreed.gpu, tolerant=True)) as name:
         waits.until(
-            "the same pod with toleration",
-            lambda: _let_in(_read(cluster, namespace, name)),
-            lambda: diagnose.told(diagnose.of_pod(cluster, _read(cluster, namespace, name))),
-            pace,
-        )
-        node = _read(cluster, namespace, name)["spec"]["nodeName"]
+            "the same pod with toleration", lambda: let_in(name),
+            lambda: waits.troubles_text(waits.troubles_of_pod(cluster, read(name))), pace,
+        )  # fmt: skip
+        node = read(name)["spec"]["nodeName"]
     proof = TaintProof(
         taint=str(taint), image=PAUSE, kept_out="untolerated taint" in without.text,
         message=without.text, let_in=node,
@@ -92,31 +244,25 @@ def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
     return proof
 
 
-def pod(agreed: Gpu, *, tolerant: bool) -> dict[str, Any]:
-    """A pod that computes nothing and asks for a node with the contract's label."""
+def pod(gpu: Gpu, *, tolerant: bool) -> dict[str, Any]:
+    """The spec of a pod that computes nothing and asks for a node with the contract's label."""
+    amounts = {"cpu": "10m", "memory": "16Mi"}
     return {
-        "nodeSelector": agreed.label.selector,
-        "tolerations": [agreed.taint.toleration] if tolerant else [],
+        "nodeSelector": gpu.label.selector,
+        "tolerations": [gpu.taint.toleration] if tolerant else [],
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 0,
         "securityContext": {
             "runAsNonRoot": True, "runAsUser": 65535, "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [
-            {
-                "name": "pause",
-                "image": PAUSE,
-                "resources": {
-                    "requests": {"cpu": "10m", "memory": "16Mi"},
-                    "limits": {"cpu": "10m", "memory": "16Mi"},
-                },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-            }
-        ],
+        "containers": [{
+            "name": "pause", "image": PAUSE,
+            "resources": {"requests": amounts, "limits": amounts},
+            "securityContext": {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+        }],
     }  # fmt: skip
 
 
@@ -125,73 +271,10 @@ def _pod(cluster: Cluster, namespace: str, name: str, spec: dict[str, Any]) -> I
     """A pod that is gone again when the block ends."""
     meta = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/name": PROOF}}
     body: Any = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+    cluster.delete("pods", name, namespace, grace_s=0)
     with client.asking(f"The pod {name}", namespace=namespace):
-        _remove(cluster, namespace, name)
         cluster.core.create_namespaced_pod(namespace, body)
     try:
         yield name
     finally:
-        with client.asking(f"The removal of pod {name}", namespace=namespace):
-            _remove(cluster, namespace, name)
-
-
-def _remove(cluster: Cluster, namespace: str, name: str) -> None:
-    at_once = partial(cluster.core.delete_namespaced_pod, grace_period_seconds=0)
-    client.delete(at_once, name, namespace)
-
-
-def _read(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:
-    with client.asking(f"The pod {name}", namespace=namespace):
-        body: dict[str, Any] = cluster.plain(cluster.core.read_namespaced_pod(name, namespace))
-    return body
-
-
-def _kept_out(body: dict[str, Any]) -> Seen:
-    if node := body["spec"].get("nodeName"):
-        return Seen(False, f"it was given to {node}", "The GPU nodes do not carry the taint.")
-    for one in body.get("status", {}).get("conditions", []):
-        if one["type"] == "PodScheduled" and one.get("reason") == "Unschedulable":
-            message = diagnose.why_pending(one.get("message", ""))
-            return Seen("untolerated taint" in message, message)
-    return Seen(False, "the scheduler has not looked at it yet")
-
-
-def _let_in(body: dict[str, Any]) -> Seen:
-    node = body["spec"].get("nodeName", "")
-    return Seen(bool(node), f"given to {node}" if node else "pending")
-
-
-def _gpu_nodes(cluster: Cluster) -> tuple[NodeFacts, ...]:
-    return tuple(one for one in nodes.read(cluster) if one.gpu)
-
-
-def _look(found: tuple[NodeFacts, ...], agreed: Gpu) -> Seen:
-    offering = sum(one.gpus >= agreed.per_node for one in found)
-    text = f"on {offering} of {len(found)} nodes with {agreed.label}"
-    return Seen(bool(found) and offering == len(found), text)
-
-
-def _reason(run: Run, cluster: Cluster, account: Account | None) -> str:
-    """Why no GPU is allocatable: no node, a plugin that runs nowhere, or one that fails."""
-    found, stack = _gpu_nodes(cluster), run.find(Stack)
-    if not found and account and stack:
-        return nodes.reason(cluster, account, stack)
-    if not found:
-        label = contract.load().gpu.label
-        return f"No node carries the label {label}: label the GPU nodes, or add some."
-    namespace = contract.load().namespaces.system
-    with client.asking("The device plugin", namespace=namespace):
-        answer = cluster.apps.list_namespaced_daemon_set(namespace, label_selector=PLUGIN)
-    sets = cluster.plain(answer)["items"]
-    if not sets:
-        return "The device plugin is not installed: install its release first."
-    if not any(one.get("status", {}).get("desiredNumberScheduled") for one in sets):
-        return (
-            "The device plugin wants no pod at all: no node fits its affinity, node selector and "
-            "tolerations. Compare k8s/values/nvidia-device-plugin.yaml with k8s/contract.yaml."
-        )
-    troubles = diagnose.told(diagnose.of_pods(cluster, namespace, PLUGIN))
-    return troubles or (
-        "The device plugin runs and reports no GPU: is the AMI one with NVIDIA's driver? Its log: "
-        f"kubectl -n {namespace} logs -l {PLUGIN}"
-    )
+        cluster.delete("pods", name, namespace, grace_s=0)

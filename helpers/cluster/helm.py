@@ -1,55 +1,57 @@
-"""Helm, as a cluster's releases need it: run, its state read, its errors explained."""
+"""Helm, run against a cluster or alone: errors explained, upstream charts compared by digest."""
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sh
+import yaml
 
 from helpers import programs
 from helpers.cluster import explain
-from helpers.cluster.client import Cluster
 from helpers.errors import Problem
 from helpers.paths import CACHE
 from helpers.processes import MARK
 
+if TYPE_CHECKING:  # the official client takes seconds to import
+    from helpers.cluster.client import Cluster
+    from helpers.cluster.releases import Release
+
 HOOKS_S = 300
 SLACK_S = 60.0  # for Helm's own work beside a hook's
 PULL_S = 60.0
-LOOK_S = 60.0
+QUERY_S = 60.0
+DRY_RUN_S = 120.0
 HISTORY = 5
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
+CHARTS = CACHE / "charts"
+# a folder of archives or unpacked charts, for machines that reach no repository
+LOCAL_CHARTS = "GPU_E2E_CHARTS"
 
 
 @dataclass(frozen=True)
-class State:
-    """What Helm knows of a release.
-
-    Attributes:
-        status: Such as `deployed`, `failed` or `pending-upgrade`.
-        revision: Count of its changes.
-    """
+class ReleaseState:
+    """What Helm knows of a release: a status such as `deployed`, and the number of revisions."""
 
     status: str
     revision: int
 
-    @property
-    def pending(self) -> bool:
-        """Whether an operation was begun and not ended."""
-        return self.status in PENDING
-
 
 @dataclass(frozen=True)
 class Helm:
-    """Helm against one cluster; its caches are the checkout's own.
+    """Helm against one cluster, or against none; its caches are the checkout's own.
 
     Attributes:
         kubeconfig: File; empty for the user's own.
         context: Context in it; empty for no cluster at all.
-        mark: Of the run, carried by its processes.
+        mark: Mark of the run, carried by its processes.
     """
 
     kubeconfig: str = ""
@@ -57,65 +59,71 @@ class Helm:
     mark: str = ""
 
     @classmethod
-    def of(cls, cluster: Cluster, mark: str = "") -> "Helm":
+    def for_cluster(cls, cluster: "Cluster", mark: str = "") -> "Helm":
         """Helm against a cluster."""
         return cls(cluster.kubeconfig, cluster.context, mark)
 
-    def __call__(self, doing: str, *arguments: str, timeout_s: float = LOOK_S, **facts: str) -> str:
+    def __call__(self, what: str, *arguments: str, timeout_s: float = QUERY_S, **facts: str) -> str:
         """Run Helm and return what it prints.
 
         Args:
-            doing: For the error's sentence, such as `The installation of triton`.
-            *arguments: Of Helm.
+            what: For the error message, such as `The installation of triton`.
+            *arguments: Helm's arguments.
             timeout_s: When it is ended, seconds.
             **facts: `release` and `namespace`, for the explanation.
 
         Raises:
             Unavailable: There is no Helm on this machine.
-            Problem: It failed; the sentence says why, and what to do.
+            Problem: It failed; the message says why, and what to do.
         """
         program = sh.Command(str(programs.need("helm")))
+        flags = ["--kubeconfig", self.kubeconfig] if self.kubeconfig else []
+        flags += ["--kube-context", self.context] if self.context else []
+        homes = {f"HELM_{name}_HOME": str(CACHE / "helm" / name.lower())
+                 for name in ("CACHE", "CONFIG", "DATA")}  # fmt: skip
+        environment = os.environ | homes | ({MARK: self.mark} if self.mark else {})
         try:
-            said = program(*arguments, *self._flags(), _env=self._environment(), _timeout=timeout_s)
+            return str(program(*arguments, *flags, _env=environment, _timeout=timeout_s))
         except sh.TimeoutException as error:
             raise Problem(
-                f"{doing} was not done within {timeout_s:g} s.",
-                "Repeat the step; a release that is stuck in a pending state is explained there.",
+                f"{what} was not done within {timeout_s:g} s.",
+                "Repeat the step; it explains a release that is stuck in a pending state.",
             ) from error
         except sh.ErrorReturnCode as error:
             text = error.stderr.decode(errors="replace") or error.stdout.decode(errors="replace")
-            raise explain.problem(doing, text, **facts) from error
-        return str(said)
+            raise explain.problem(what, text, **facts) from error
 
-    def state(self, release: str, namespace: str) -> State | None:
-        """What Helm knows of a release; None where there is none.
+    def state(self, release: str, namespace: str) -> ReleaseState | None:
+        """What Helm knows of a release; None if there is none.
 
         Raises:
             Problem: The cluster cannot be asked.
         """
-        flags = ("--namespace", namespace, "--filter", f"^{release}$", "--output", "json")
-        pending = tuple(f"--{one}" for one in ("deployed", "failed", "pending", "uninstalling"))
-        said = self(f"Helm's look at {release}", "list", *flags, *pending, release=release)
-        found: list[dict[str, Any]] = json.loads(said or "[]")
-        return State(found[0]["status"], int(found[0]["revision"])) if found else None
+        text = self(
+            f"Helm's query for {release}",
+            *("list", "--namespace", namespace, "--filter", f"^{release}$", "--output", "json"),
+            *("--deployed", "--failed", "--pending", "--uninstalling"),
+            release=release,
+        )
+        rows: list[dict[str, Any]] = json.loads(text or "[]")
+        return ReleaseState(rows[0]["status"], int(rows[0]["revision"])) if rows else None
 
-    def apply(self, release: str, chart: Path, namespace: str, values: Sequence[Path]) -> State:
-        """Install a release or upgrade it to what is asked; hooks are waited for, pods are not.
+    def apply(
+        self, release: str, chart: Path, namespace: str, values: Sequence[Path]
+    ) -> ReleaseState:
+        """Install or upgrade a release; hooks are waited for, pods are not.
 
         Raises:
             Problem: It is stuck in a pending state, or Helm failed.
         """
         facts = {"release": release, "namespace": namespace}
         before = self.state(release, namespace)
-        if before and before.pending:
-            raise explain.problem(
-                f"The upgrade of {release}", f"STATUS: {before.status}", **facts
-            )  # fmt: skip
+        if before and before.status in PENDING:
+            raise explain.problem(f"The upgrade of {release}", f"STATUS: {before.status}", **facts)
         self(
             f"The {'upgrade' if before else 'installation'} of {release}",
             *("upgrade", release, str(chart), "--install", "--namespace", namespace),
-            *("--history-max", str(HISTORY), "--timeout", f"{HOOKS_S}s"),
-            *(part for path in values for part in ("--values", str(path))),
+            *("--history-max", str(HISTORY), "--timeout", f"{HOOKS_S}s", *value_flags(values)),
             timeout_s=HOOKS_S + SLACK_S,
             **facts,
         )
@@ -125,7 +133,7 @@ class Helm:
         return after
 
     def remove(self, release: str, namespace: str) -> bool:
-        """Uninstall a release; False where there was none.
+        """Uninstall a release; False if there was none.
 
         Raises:
             Problem: Helm failed.
@@ -141,24 +149,10 @@ class Helm:
         )
         return True
 
-    def test(self, release: str, namespace: str) -> str:
-        """Run the release's own tests and return what Helm says of them.
-
-        Not with --logs: a pod that is removed once it has succeeded fails it (helm#9098).
-
-        Raises:
-            Problem: One failed.
-        """
-        return self(
-            f"The test of {release}",
-            *("test", release, "--namespace", namespace, "--timeout", f"{HOOKS_S}s"),
-            timeout_s=HOOKS_S + SLACK_S,
-            release=release,
-            namespace=namespace,
-        )
-
-    def template(self, release: str, chart: Path, namespace: str, values: Sequence[Path]) -> str:
-        """The objects of a release as YAML, CRDs too; no cluster is asked.
+    def template(
+        self, release: str, chart: Path, namespace: str, values: Sequence[Path], kubernetes: str
+    ) -> str:
+        """The objects of a release as YAML, CRDs included; no cluster is asked.
 
         Raises:
             Problem: The chart or its values are wrong.
@@ -166,18 +160,126 @@ class Helm:
         return Helm(mark=self.mark)(
             f"The rendering of {release}",
             *("template", release, str(chart), "--namespace", namespace, "--include-crds"),
-            *(part for path in values for part in ("--values", str(path))),
+            *("--kube-version", kubernetes, *value_flags(values)),
             release=release,
             namespace=namespace,
         )
 
-    def _flags(self) -> list[str]:
-        flags = ["--kubeconfig", self.kubeconfig] if self.kubeconfig else []
-        return flags + (["--kube-context", self.context] if self.context else [])
 
-    def _environment(self) -> dict[str, str]:
-        homes = {
-            f"HELM_{name}_HOME": str(CACHE / "helm" / name.lower())
-            for name in ("CACHE", "CONFIG", "DATA")
-        }
-        return os.environ | homes | ({MARK: self.mark} if self.mark else {})
+def value_flags(values: Sequence[Path]) -> list[str]:
+    """Values files as Helm's arguments."""
+    return [part for path in values for part in ("--values", str(path))]
+
+
+def server_dry_run(
+    cluster: "Cluster", objects: Sequence[Mapping[str, Any]]
+) -> tuple[str, list[str]]:
+    """Send every object to the API server without storing any.
+
+    `helm upgrade --dry-run=server` asks the server for its kinds and schemas, and sends it no
+    object; kubectl does, so that validation and admission judge each of them.
+
+    Returns:
+        What judged, one sentence; and what it refused, a sentence each.
+    """
+    namespaces = {body["metadata"]["name"] for body in cluster.list("namespaces")}
+    sent, elsewhere = [], set()
+    for body in objects:
+        space = body["metadata"].get("namespace")
+        if space and space not in namespaces:
+            elsewhere.add(space)
+            body = {**body, "metadata": {**body["metadata"], "namespace": "default"}}
+        sent.append(body)
+    place = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
+    done = subprocess.run(
+        [str(programs.need("kubectl")), *place, f"--context={cluster.context}", "apply",
+         "--server-side", "--dry-run=server", "--force-conflicts", "--validate=strict",
+         "--field-manager=gpu-e2e-dry-run", "--filename=-"],
+        input=yaml.safe_dump_all(sent), capture_output=True, text=True, timeout=DRY_RUN_S,
+        check=False,
+    )  # fmt: skip
+    said = [line.strip() for line in done.stderr.splitlines()
+            if line.strip() and not line.startswith(("Warning:", "ensure CRDs"))]  # fmt: skip
+    # the user's own cluster need not have the custom resources of the upstream releases
+    unknown = [] if cluster.own else [line for line in said if "no matches for kind" in line]
+    judge = f"the API server of {cluster.name} judged {len(objects) - len(unknown)} objects"
+    judge += f"; it has no definition of {len(unknown)} others" if unknown else ""
+    judge += f"; in 'default', as it has no {', '.join(sorted(elsewhere))}" if elsewhere else ""
+    refusals = [line for line in said if line not in unknown]
+    return judge, refusals or (["kubectl failed"] if done.returncode and not unknown else [])
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart on this machine.
+
+    Attributes:
+        path: Archive or folder.
+        digest: SHA-256 of the archive; empty for a folder.
+        compared: The result of comparing its digest, one clause.
+    """
+
+    path: Path
+    digest: str
+    compared: str
+
+
+def fetch_chart(release: "Release") -> Chart:
+    """The chart of an upstream release: local, cached, or pulled now; compared with the lock file.
+
+    Raises:
+        Problem: Its repository cannot be reached, or the archive is not the locked one.
+    """
+    archive = CHARTS / f"{release.chart}-{release.version}.tgz"
+    if folder := os.environ.get(LOCAL_CHARTS):
+        if (Path(folder) / release.chart).is_dir():
+            return Chart(Path(folder) / release.chart, "", "unpacked folder: digest not compared")
+        local = Path(folder) / archive.name
+        archive = local if local.is_file() else archive
+    if not archive.is_file():
+        _pull(release, archive)
+    digest = f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
+    if release.digest is None and not release.contents:
+        return Chart(archive, digest, f"digest {digest[:19]}… not compared: {release.unproven}")
+    if release.digest:
+        what, locked, actual = "digest", release.digest, digest
+    else:
+        what, locked, actual = "contents", release.contents, chart_contents(archive)
+    if actual != locked:
+        if archive.parent == CHARTS:
+            archive.unlink()
+        raise Problem(
+            f"The chart {release.label} is not the locked one: its {what} is {actual}, "
+            f"k8s/releases.yaml says {locked}.",
+            "Do not install it. Find out who republished the version, then correct the lock file.",
+        )
+    origin = f" ({release.digest_from})" if release.digest_from else ""
+    return Chart(archive, digest, f"{what} {actual[:19]}…{origin} as locked")
+
+
+def chart_contents(archive: Path) -> str:
+    """SHA-256 over every file of a packaged chart but `Chart.yaml`, which packaging rewrites.
+
+    It is the same for archives of one source, whoever packaged it and when.
+    """
+    lines = []
+    with tarfile.open(archive) as packed:
+        for member in packed.getmembers():
+            name, file = member.name.partition("/")[2], packed.extractfile(member)
+            if file is not None and name != "Chart.yaml":
+                lines.append(f"{name} {hashlib.sha256(file.read()).hexdigest()}\n")
+    return f"sha256:{hashlib.sha256(''.join(sorted(lines)).encode()).hexdigest()}"
+
+
+def _pull(release: "Release", target: Path) -> None:
+    place = ([f"{release.repository}/{release.chart}"] if release.repository.startswith("oci://")
+             else [release.chart, "--repo", release.repository])  # fmt: skip
+    CHARTS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CHARTS) as folder:
+        Helm()(
+            f"The pull of {release.label}",
+            *("pull", *place, "--version", release.version, "--destination", folder),
+            timeout_s=PULL_S,
+            release=release.name,
+        )
+        next(Path(folder).glob("*.tgz")).replace(target)

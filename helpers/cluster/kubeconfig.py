@@ -1,6 +1,6 @@
-"""A kubeconfig for the run's EKS cluster; its token is made with boto3, without the AWS CLI.
+"""A kubeconfig for the run's EKS cluster; tokens are made with boto3, without the AWS CLI.
 
-The file holds no secret: Helm and kubectl run this module for a token (`python -m
+The file holds no secret: Helm and kubectl run this module to get a token (`python -m
 helpers.cluster.kubeconfig`), as they would run `aws eks get-token`.
 """
 
@@ -32,30 +32,19 @@ USER = "run"
 
 @dataclass(frozen=True)
 class Token:
-    """A bearer token for the cluster's API.
-
-    Attributes:
-        value: What stands after "Bearer".
-        expires: From then on the cluster refuses it, UTC.
-    """
+    """A bearer token for the cluster's API, and when it expires, UTC."""
 
     value: str = field(repr=False)
     expires: datetime
 
-    def lives(self, margin_s: float = 60.0) -> bool:
-        """Whether it is good for that many seconds more."""
+    def is_valid(self, margin_s: float = 60.0) -> bool:
+        """Whether it is valid for that many seconds more."""
         return datetime.now(UTC) + timedelta(seconds=margin_s) < self.expires
 
 
 @dataclass(frozen=True)
 class Eks:
-    """What is known of an EKS cluster.
-
-    Attributes:
-        name: Its name in EKS.
-        endpoint: URL of its API.
-        authority: Its certificate authority, base64 of PEM.
-    """
+    """An EKS cluster: name, URL of its API, and its certificate authority (base64 of PEM)."""
 
     name: str
     endpoint: str
@@ -63,11 +52,7 @@ class Eks:
 
 
 def token(account: Account, cluster: str) -> Token:
-    """A token for an EKS cluster: a presigned GetCallerIdentity that names it.
-
-    Args:
-        account: Whose credentials sign.
-        cluster: The cluster's name.
+    """A token for an EKS cluster: a presigned GetCallerIdentity request that names it.
 
     Raises:
         Problem: There are no usable credentials.
@@ -75,7 +60,10 @@ def token(account: Account, cluster: str) -> Token:
     made = datetime.now(UTC)
     with asking("a token for the cluster"):
         sts = account.client("sts")
-        sts.meta.events.register("before-sign.sts.GetCallerIdentity", _naming(cluster))
+        sts.meta.events.register(
+            "before-sign.sts.GetCallerIdentity",
+            lambda request, **_: request.headers.add_header(CLUSTER_HEADER, cluster),
+        )
         url: str = sts.generate_presigned_url(
             "get_caller_identity", ExpiresIn=URL_LIFETIME_S, HttpMethod="GET"
         )
@@ -84,16 +72,7 @@ def token(account: Account, cluster: str) -> Token:
 
 
 def write(folder: Path, account: Account, cluster: Eks) -> Path:
-    """Write the kubeconfig, readable by this user alone.
-
-    Args:
-        folder: Where; the file is called `kubeconfig`.
-        account: Where its tokens are signed.
-        cluster: Whose it is.
-
-    Returns:
-        The file.
-    """
+    """Write the file `kubeconfig` into a folder, readable by this user only; its path."""
     path = folder / "kubeconfig"
     folder.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -146,13 +125,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 1
     return 0
-
-
-def _naming(cluster: str) -> Any:
-    def add(request: Any, **_: Any) -> None:
-        request.headers.add_header(CLUSTER_HEADER, cluster)
-
-    return add
 
 
 if __name__ == "__main__":

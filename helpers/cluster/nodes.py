@@ -1,55 +1,73 @@
-"""The cluster's nodes: read, and waited for until they are Ready."""
+"""The cluster's nodes and their groups in AWS: read, waited for, and why some are missing."""
 
+import base64
+import email
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from helpers.cloud.account import Account
+import yaml
+
+from helpers import promises
+from helpers.cloud.account import Account, asking
 from helpers.cloud.reports import Stack
-from helpers.cluster import client, contract, diagnose, managed_groups, waits
+from helpers.cluster import client, contract, explain, waits
 from helpers.cluster.client import Cluster
-from helpers.cluster.diagnose import Trouble
-from helpers.cluster.live_reports import NodeFacts, Nodes
-from helpers.cluster.waits import Pace, Seen
-from helpers.errors import Problem
+from helpers.cluster.records import NodeFacts, NodeGroup, Nodes
+from helpers.cluster.waits import Progress, Trouble
+from helpers.errors import Problem, Unavailable
+from helpers.promises import Status
 from helpers.run import Run
 
-INSTANCE_TYPE = "node.kubernetes.io/instance-type"
-ZONE = "topology.kubernetes.io/zone"
+LAST_ACTIVITIES = 10
+NODE_CONFIG = "application/node.eks.aws"
+EKS_EFFECTS = {
+    "NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"
+}  # fmt: skip
 
 
-def pace(run: Run, timeout_s: float) -> Pace:
-    """How a wait of this run goes."""
-    return Pace(timeout_s, run.profile.cluster.poll_s)
+def claim_connectivity(run: Run, account: Account) -> str:
+    """Wait for the nodes, tick the promise of stage 01, and return what was seen, one sentence.
+
+    Raises:
+        Problem: There is a cluster, and its nodes are not Ready in time.
+    """
+    promise = "01.connectivity"
+    try:
+        record = wait_ready(run, account)
+    except Unavailable as reason:
+        promises.tick(run, promise, Status.NOT_REHEARSED, note=str(reason))
+        return f"NOT REHEARSED: {reason}"
+    promises.claim(
+        run, promise, holds=record.all_ready, evidence=record.path(), note=record.summary
+    )  # fmt: skip
+    return record.summary
 
 
-def read(cluster: Cluster) -> tuple[NodeFacts, ...]:
-    """Every node, by name.
+def read_nodes(cluster: Cluster) -> tuple[NodeFacts, ...]:
+    """Every node, sorted by name.
 
     Raises:
         Problem: The cluster cannot be asked.
     """
-    agreed = contract.load().gpu
-    with client.asking("The list of nodes"):
-        answer = cluster.core.list_node()
-    facts = [facts_of(one, agreed) for one in cluster.plain(answer)["items"]]
-    return tuple(sorted(facts, key=lambda one: one.name))
+    gpu = contract.load().gpu
+    nodes = [node_facts(body, gpu) for body in cluster.list("nodes")]
+    return tuple(sorted(nodes, key=lambda node: node.name))
 
 
-def facts_of(node: dict[str, Any], agreed: contract.Gpu) -> NodeFacts:
+def node_facts(body: Mapping[str, Any], gpu: contract.Gpu) -> NodeFacts:
     """One node, from the API's JSON."""
-    labels = node["metadata"].get("labels", {})
-    status, spec = node.get("status", {}), node.get("spec", {})
-    conditions = {one["type"]: one["status"] for one in status.get("conditions", [])}
-    taints = spec.get("taints", [])
+    labels = body["metadata"].get("labels", {})
+    status, spec = body.get("status", {}), body.get("spec", {})
+    conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
     return NodeFacts(
-        name=node["metadata"]["name"],
+        name=body["metadata"]["name"],
         ready=conditions.get("Ready") == "True" and not spec.get("unschedulable", False),
-        gpu=labels.get(agreed.label.key) == agreed.label.value,
-        instance_type=labels.get(INSTANCE_TYPE, ""),
-        zone=labels.get(ZONE, ""),
-        taints=tuple(f"{one['key']}={one.get('value', '')}:{one['effect']}" for one in taints),
-        gpus=int(status.get("allocatable", {}).get(agreed.resource, 0)),
+        gpu=labels.get(gpu.label.key) == gpu.label.value,
+        instance_type=labels.get("node.kubernetes.io/instance-type", ""),
+        zone=labels.get("topology.kubernetes.io/zone", ""),
+        taints=tuple(_taint_text(taint) for taint in spec.get("taints", [])),
+        gpus=int(status.get("allocatable", {}).get(gpu.resource, 0)),
         kubelet=status.get("nodeInfo", {}).get("kubeletVersion", ""),
     )
 
@@ -57,32 +75,37 @@ def facts_of(node: dict[str, Any], agreed: contract.Gpu) -> NodeFacts:
 def wait_ready(run: Run, account: Account) -> Nodes:
     """Wait until as many nodes are Ready as the node groups should have, and record them.
 
-    Args:
-        run: Whose stack stands.
-        account: Where it stands.
-
     Raises:
         Unavailable: The run has no cluster.
-        Problem: They are not Ready in time; the sentence says what Auto Scaling, or the nodes
+        Problem: They are not Ready in time; the message says what Auto Scaling, or the nodes
             themselves, give as the reason.
     """
     cluster, stack = client.connect(run, account), run.load(Stack)
     gpu, system = run.profile.infrastructure.gpu.desired_nodes, system_nodes(account, stack)
     begin = time.monotonic()
+
+    def check() -> Progress:
+        nodes = read_nodes(cluster)
+        with_gpu = sum(node.gpu for node in nodes if node.ready)
+        others = sum(not node.gpu for node in nodes if node.ready)
+        late = [node.name for node in nodes if not node.ready]
+        text = f"{others} of {system} without GPU, {with_gpu} of {gpu} with GPU"
+        text += f"; not Ready: {', '.join(late)}" if late else ""
+        return Progress(with_gpu >= gpu and others >= system and not late, text)
+
     waits.until(
-        "nodes Ready",
-        lambda: _look(read(cluster), gpu, system),
-        lambda: reason(cluster, account, stack),
-        pace(run, run.profile.cluster.nodes_s),
-    )
-    found = Nodes(
-        nodes=read(cluster), wanted=gpu + system, seconds=time.monotonic() - begin
+        "nodes Ready", check, lambda: missing_reason(cluster, account, stack),
+        waits.pace(run, run.profile.cluster.nodes_s),
     )  # fmt: skip
-    run.save(found)
-    for one in found.nodes:
-        run.event("node-added", "01", node=one.name, gpu=one.gpu, source="kubernetes")
-    run.event("gpu-nodes", "01", count=sum(one.gpu for one in found.nodes), source="kubernetes")
-    return found
+    record = Nodes(
+        nodes=read_nodes(cluster), wanted=gpu + system, seconds=time.monotonic() - begin
+    )  # fmt: skip
+    run.save(record)
+    for node in record.nodes:
+        run.event("node-added", "01", node=node.name, gpu=node.gpu, source="kubernetes")
+    count = sum(node.gpu for node in record.nodes)
+    run.event("gpu-nodes", "01", count=count, source="kubernetes")
+    return record
 
 
 def system_nodes(account: Account, stack: Stack) -> int:
@@ -91,53 +114,187 @@ def system_nodes(account: Account, stack: Stack) -> int:
     Raises:
         Problem: AWS refuses, or cannot be reached.
     """
-    groups = managed_groups.read(account, stack.cluster_name)
     label = contract.load().gpu.label
     return sum(
-        one["scalingConfig"]["desiredSize"]
-        for one in groups
-        if one.get("labels", {}).get(label.key) != label.value
+        group["scalingConfig"]["desiredSize"]
+        for group in managed_groups(account, stack.cluster_name)
+        if group.get("labels", {}).get(label.key) != label.value
     )
 
 
-def reason(cluster: Cluster, account: Account, stack: Stack) -> str:
+def managed_groups(account: Account, cluster: str) -> tuple[dict[str, Any], ...]:
+    """Every managed node group of a cluster, as EKS describes it.
+
+    Raises:
+        Problem: AWS refuses, or cannot be reached.
+    """
+    eks = account.client("eks")
+    with asking("the node groups"):
+        pages = eks.get_paginator("list_nodegroups").paginate(clusterName=cluster)
+        names = [name for page in pages for name in page["nodegroups"]]
+        return tuple(
+            eks.describe_nodegroup(clusterName=cluster, nodegroupName=name)["nodegroup"]
+            for name in names
+        )
+
+
+def missing_reason(cluster: Cluster, account: Account, stack: Stack) -> str:
     """Why nodes are missing or not Ready: what Auto Scaling, EKS and the nodes themselves say."""
-    groups = (
-        _said(lambda: diagnose.of_group(account, stack.gpu_asg_name)),
-        _said(lambda: diagnose.of_managed_groups(account, stack.cluster_name)),
-    )
-    with client.asking("The list of nodes"):
-        nodes = cluster.plain(cluster.core.list_node())["items"]
-    said = [_not_ready(node) for node in nodes]
-    if any((*groups, *said)):
-        return "\n".join(one for one in (*groups, *said) if one)
-    return (
+
+    def ask(source: Callable[[], list[Trouble]]) -> str:
+        try:  # a source that cannot be asked must not hide what the others say
+            return waits.troubles_text(source())
+        except Problem as reason:
+            return str(reason)
+
+    reasons = [
+        ask(lambda: scaling_troubles(account, stack.gpu_asg_name)),
+        ask(lambda: managed_group_troubles(account, stack.cluster_name)),
+    ]
+    for node in cluster.list("nodes"):
+        reasons += [
+            f"node {node['metadata']['name']}: {each.get('reason')}: {each.get('message')}"
+            for each in node.get("status", {}).get("conditions", [])
+            if each["type"] == "Ready" and each["status"] != "True"
+        ]
+    return "\n".join(filter(None, reasons)) or (
         "No node has reported a fault: it has not registered. Its kubelet's log is in the system "
         "log of the instance ('aws ec2 get-console-output'); the access entry of its role and its "
         "way out of the private subnet (NAT) are the usual causes."
     )
 
 
-def _said(ask: Callable[[], list[Trouble]]) -> str:
-    """What one source says; that it cannot be asked must not hide what the others say."""
-    try:
-        return diagnose.told(ask())
-    except Problem as reason:
-        return str(reason)
+def scaling_troubles(account: Account, group: str) -> list[Trouble]:
+    """The last failures of an Auto Scaling group, newest first: spot capacity, price, quota.
+
+    Raises:
+        Problem: AWS refuses, or cannot be reached.
+    """
+    with asking("the activities of the GPU node group"):
+        activities = account.client("autoscaling").describe_scaling_activities(
+            AutoScalingGroupName=group, MaxRecords=LAST_ACTIVITIES
+        )["Activities"]
+    messages = dict.fromkeys(
+        each.get("StatusMessage") or each.get("Description", "")
+        for each in activities
+        if each["StatusCode"] in ("Failed", "Cancelled")
+    )
+    return [Trouble(f"group {group}", said, explain.recognise(said)) for said in messages if said]
 
 
-def _look(nodes: tuple[NodeFacts, ...], gpu: int, system: int) -> Seen:
-    ready = [one for one in nodes if one.ready]
-    with_gpu = sum(one.gpu for one in ready)
-    others = len(ready) - with_gpu
-    text = f"{others} of {system} without GPU, {with_gpu} of {gpu} with GPU"
-    late = [one.name for one in nodes if not one.ready]
-    text += f"; not Ready: {', '.join(late)}" if late else ""
-    return Seen(with_gpu >= gpu and others >= system and not late, text)
+def managed_group_troubles(account: Account, cluster: str) -> list[Trouble]:
+    """What EKS says is wrong with its managed node groups: capacity, roles, subnets.
+
+    A group that once had no capacity keeps saying so until it scales out again
+    (aws/containers-roadmap#2326), so this is asked only when nodes are missing.
+
+    Raises:
+        Problem: AWS refuses, or cannot be reached.
+    """
+    troubles = []
+    for group in managed_groups(account, cluster):
+        for issue in group.get("health", {}).get("issues", []):
+            said = f"{issue.get('code', 'Unknown')}: {issue.get('message', 'no reason given')}"
+            if resources := ", ".join(issue.get("resourceIds", [])):
+                said += f" ({resources})"
+            where = f"node group {group['nodegroupName']}"
+            troubles.append(Trouble(where, said, explain.recognise(said)))
+    return troubles
 
 
-def _not_ready(node: dict[str, Any]) -> str:
-    for one in node.get("status", {}).get("conditions", []):
-        if one["type"] == "Ready" and one["status"] != "True":
-            return f"node {node['metadata']['name']}: {one.get('reason')}: {one.get('message')}"
-    return ""
+def read_gpu_group(run: Run, account: Account) -> NodeGroup:
+    """Read the GPU node group back from AWS (or its emulator), and record it.
+
+    Raises:
+        Problem: There is no such group, or AWS refuses.
+    """
+    stack = run.load(Stack)
+    capped = stack.gpu_capacity == "spot-capped"
+    with asking("the GPU node group"):
+        groups = account.client("autoscaling").describe_auto_scaling_groups(
+            AutoScalingGroupNames=[stack.gpu_asg_name]
+        )["AutoScalingGroups"]
+        if not groups:
+            raise Problem(
+                f"There is no Auto Scaling group {stack.gpu_asg_name}.", "Apply stage 01 again."
+            )
+        group: dict[str, Any] = groups[0]
+        policy = group.get("MixedInstancesPolicy", {})
+        chosen = policy.get("LaunchTemplate", {}).get("LaunchTemplateSpecification") or group.get(
+            "LaunchTemplate", {}
+        )
+        template = account.client("ec2").describe_launch_template_versions(
+            LaunchTemplateId=chosen["LaunchTemplateId"],
+            Versions=[chosen.get("Version", "$Default")],
+        )["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+        managed = {} if capped else _managed_group(account, stack)
+    if capped:
+        labels, taints = node_registration(template)
+    else:
+        labels = dict(managed.get("labels", {}))
+        taints = tuple(_taint_text(taint | {"effect": EKS_EFFECTS[taint["effect"]]})
+                       for taint in managed.get("taints", []))  # fmt: skip
+    disk: dict[str, Any] = next(
+        (each["Ebs"] for each in template.get("BlockDeviceMappings", [])), {}
+    )
+    overrides = policy.get("LaunchTemplate", {}).get("Overrides", [])
+    spread = policy.get("InstancesDistribution", {})
+    on_demand = [spread.get("OnDemandBaseCapacity"),
+                 spread.get("OnDemandPercentageAboveBaseCapacity")]  # fmt: skip
+    price = spread.get("SpotMaxPrice")
+    instance_tags = [each["Tags"] for each in template.get("TagSpecifications", [])
+                     if each["ResourceType"] == "instance"]  # fmt: skip
+    record = NodeGroup(
+        emulated=account.emulated,
+        group=group["AutoScalingGroupName"],
+        capacity=stack.gpu_capacity,
+        instance_types=tuple(managed.get("instanceTypes", []))
+        or tuple(each["InstanceType"] for each in overrides),
+        max_price_usd=float(price) if price else None,
+        spot_only=on_demand == [0, 0] if capped else managed.get("capacityType") == "SPOT",
+        sizes=(group["MinSize"], group["DesiredCapacity"], group["MaxSize"]),
+        labels=labels,
+        taints=taints,
+        tags=_tags(group.get("Tags", [])),
+        instance_tags=_tags(next(iter(instance_tags), [])),
+        disk_gib=disk.get("VolumeSize", 0),
+        encrypted=bool(disk.get("Encrypted")),
+        imdsv2=template.get("MetadataOptions", {}).get("HttpTokens") == "required",
+    )
+    run.save(record)
+    return record
+
+
+def node_registration(template: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Labels and taints that a launch template's nodes register with: nodeadm's kubelet flags.
+
+    Raises:
+        Problem: The user data hold no NodeConfig.
+    """
+    message = email.message_from_bytes(base64.b64decode(template.get("UserData", "")))
+    parts = [part for part in message.walk() if part.get_content_type() == NODE_CONFIG]
+    if not parts:
+        raise Problem(
+            "The launch template of the GPU nodes has no NodeConfig: its nodes would not join.",
+            "Apply stage 01 again.",
+        )
+    kubelet = yaml.safe_load(str(parts[0].get_payload()))["spec"].get("kubelet", {})
+    flags = dict(flag.removeprefix("--").split("=", 1) for flag in kubelet.get("flags", []))
+    labels = dict(pair.split("=", 1) for pair in flags.get("node-labels", "").split(",") if pair)
+    return labels, tuple(filter(None, flags.get("register-with-taints", "").split(",")))
+
+
+def _managed_group(account: Account, stack: Stack) -> dict[str, Any]:
+    for group in managed_groups(account, stack.cluster_name):
+        scaling = group.get("resources", {}).get("autoScalingGroups", [])
+        if stack.gpu_asg_name in [each["name"] for each in scaling]:
+            return group
+    raise Problem("EKS has no node group for the GPU nodes.", "Apply stage 01 again.")
+
+
+def _taint_text(taint: Mapping[str, str]) -> str:
+    return f"{taint['key']}={taint.get('value', '')}:{taint['effect']}"
+
+
+def _tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}

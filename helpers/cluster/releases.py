@@ -1,178 +1,394 @@
-"""Upstream releases: installed in the lock file's order, waited for, removed in reverse.
+"""`k8s/releases.yaml`: what is installed into the cluster, in which version and order.
 
-In a rehearsal each chart is pulled where its repository can be reached, rendered with the run's
-values, and its objects placed on the nodes that the plan describes.
+Releases are installed from the top down, each waited for before the next, and removed from the
+bottom up. In a rehearsal each upstream chart is pulled if its repository can be reached, rendered
+with the run's values, and its pods fitted to the nodes that the plan describes.
 """
 
 import base64
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Self
 
-import pandas as pd
+import jinja2
 import yaml
-from kubernetes.client import V1ObjectMeta, V1Secret
-from kubernetes.client.exceptions import ApiException
+from pydantic import ValidationError
 
-from helpers.cloud.account import Account
-from helpers.cluster import charts, client, nodes, release_waits, values
+from helpers.cloud.account import Account, asking
+from helpers.cloud.reports import Stack
+from helpers.cluster import client, contract, nodes, waits
 from helpers.cluster.client import Cluster
-from helpers.cluster.helm import Helm
-from helpers.cluster.live_reports import Released, Releases
-from helpers.cluster.lock import Lock, Release, Secret
+from helpers.cluster.contract import CONTRACT
+from helpers.cluster.helm import Helm, fetch_chart
+from helpers.cluster.records import Released, Releases
+from helpers.cluster.waits import Pace, Progress
 from helpers.errors import Problem
+from helpers.paths import ROOT
+from helpers.profile import validation_message
 from helpers.run import Run
+from helpers.scenario import Settings
 
-RANDOM = "random"
+K8S = ROOT / "k8s"
+LOCK = K8S / "releases.yaml"
 PASSWORD_BYTES = 24
-# name, namespace and objects of a release → one sentence of what was checked; raises Problem
-# where something is wrong
-Check = Callable[[Run, str, str, list[dict[str, Any]]], str]
+KINDS = {
+    "Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets",
+    "CustomResourceDefinition": "customresourcedefinitions", "APIService": "apiservices",
+}  # fmt: skip
+# objects of a release → one sentence of what was checked; raises Problem if something is wrong
+ObjectCheck = Callable[["Release", list[dict[str, Any]]], str]
+
+
+class Wait(Settings):
+    """What must be there before the next release: kind and name of an object, and its state."""
+
+    kind: str
+    name: str
+    until: str
+
+
+class Namespace(Settings):
+    """A namespace and its labels."""
+
+    name: str
+    labels: dict[str, str]
+
+
+class Secret(Settings):
+    """A Secret; the values that say `random` are made once."""
+
+    name: str
+    namespace: str
+    keys: dict[str, str]
+
+
+class Release(Settings):
+    """One release.
+
+    Attributes:
+        name: Name of the release, and of its values file.
+        stage: The stage that installs it.
+        chart: Its name in the repository, or its folder in `k8s/`.
+        version: Version of the chart; empty for our own.
+        repository: URL (`https://` or `oci://`); empty for our own.
+        digest: `sha256:…` of the packaged chart; None if it is not known.
+        digest_from: Source of the digest; empty if there is none.
+        contents: `sha256:…` of its files (`helm.chart_contents`), if the archive's is not known.
+        unproven: Why it is not known.
+        namespace: Its namespace.
+        reason: What it is for.
+        waits: What must be there before the next one.
+    """
+
+    name: str
+    stage: Literal["02", "03", "04"]
+    chart: str
+    version: str = ""
+    repository: str = ""
+    digest: str | None = None
+    digest_from: Literal["", "computed", "its repository's index", "other projects' locks"] = ""
+    contents: str = ""
+    unproven: str = ""
+    namespace: str
+    reason: str
+    waits: tuple[Wait, ...] = ()
+
+    @property
+    def own(self) -> bool:
+        """Whether the chart is this repository's."""
+        return not self.repository
+
+    @property
+    def label(self) -> str:
+        """Chart and version, for people."""
+        return f"{self.chart} {self.version}".strip()
+
+
+class Lock(Settings):
+    """The whole of `k8s/releases.yaml`."""
+
+    namespaces: tuple[Namespace, ...]
+    secrets: tuple[Secret, ...] = ()
+    releases: tuple[Release, ...]
+
+    def upstream(self, stage: str) -> tuple[Release, ...]:
+        """The upstream releases of a stage, in order."""
+        return tuple(each for each in self.releases if each.stage == stage and not each.own)
+
+    def named(self, name: str) -> Release:
+        """The release of this name.
+
+        Raises:
+            Problem: There is none.
+        """
+        for release in self.releases:
+            if release.name == name:
+                return release
+        known = ", ".join(release.name for release in self.releases)
+        raise Problem(f"k8s/releases.yaml has no release '{name}'.", f"It has {known}.")
+
+    @classmethod
+    def load(cls, path: Path = LOCK) -> Self:
+        """Read the lock file, filled from the contract.
+
+        Raises:
+            Problem: It cannot be read, or a key is missing, unknown or wrong.
+        """
+        try:
+            text = fill(path, {"contract": yaml.safe_load(CONTRACT.read_text())})
+            return cls.model_validate(yaml.safe_load(text))
+        except (OSError, yaml.YAMLError) as error:
+            raise Problem(f"{path.name} cannot be read: {error}.") from error
+        except ValidationError as error:
+            raise Problem(f"{path.name} is not valid: {validation_message(error)}.") from error
+
+
+def fill(path: Path, facts: Mapping[str, Any]) -> str:
+    """A template of `k8s/`, filled.
+
+    Raises:
+        Problem: It asks for a fact that is not known.
+    """
+    strict = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    try:
+        return strict.from_string(path.read_text()).render(facts)
+    except jinja2.UndefinedError as error:
+        raise Problem(
+            f"{path.name} cannot be filled: {error.message}.",
+            "Run the stage before (01 gives the stack's outputs, 03 the image).",
+        ) from error
+    except jinja2.TemplateError as error:
+        raise Problem(f"{path.name} is not a valid template: {error}.") from error
+
+
+def values_facts(run: Run, account: Account, image: str = "") -> dict[str, Any]:
+    """What the values files may ask for: contract, the stack's outputs, models, image.
+
+    Raises:
+        Problem: The stack is not applied, AWS refuses, or the image is not named by digest.
+    """
+    stack, gpu = run.load(Stack), contract.load().gpu
+    with asking("the VPC's addresses"):
+        vpc = account.client("ec2").describe_vpcs(VpcIds=[stack.vpc_id])["Vpcs"][0]
+    names = {"name": stack.stack_name, "vpc_cidr": str(vpc["CidrBlock"])}
+    facts: dict[str, Any] = {
+        "contract": yaml.safe_load(CONTRACT.read_text()),
+        "outputs": stack.model_dump(mode="json") | names,
+        "models": [network.name for network in run.profile.model.networks],
+        "max_replicas": run.profile.infrastructure.gpu.max_nodes * (gpu.per_node // gpu.per_pod),
+    }
+    return facts | ({"image": image_parts(image)} if image else {})
+
+
+def image_parts(reference: str) -> dict[str, str]:
+    """Repository and digest of an image.
+
+    Raises:
+        Problem: It is not named by digest.
+    """
+    repository, at, digest = reference.partition("@")
+    if not at or not digest.startswith("sha256:"):
+        raise Problem(
+            f"The image '{reference}' is not named by its digest.",
+            "Deploy what stage 03 pushed; a tag can be moved.",
+        )
+    return {"repository": repository, "digest": digest}
+
+
+def write_values(run: Run, release: Release, facts: Mapping[str, Any]) -> list[Path]:
+    """Write a release's values into the run: the files for Helm, for our own charts contract first.
+
+    Raises:
+        Problem: The file asks for something that is not known, or is not valid YAML.
+    """
+    source = K8S / "values" / f"{release.name}.yaml"
+    text = fill(source, facts)
+    try:
+        yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Problem(f"{source.name} is not valid once filled: {error}.") from error
+    path = run.write(f"cluster/values/{release.name}.yaml", text)
+    return [CONTRACT, path] if release.own else [path]
 
 
 def install(run: Run, cluster: Cluster, account: Account, stage: str = "02") -> Releases:
     """Install a stage's releases, each waited for before the next begins, and record them.
 
-    Safe to repeat: what is there is upgraded to what the lock file says.
-
-    Args:
-        run: Whose stack stands.
-        cluster: Where.
-        account: Of the stack.
-        stage: Whose releases.
+    It can be repeated: what is there is upgraded to what the lock file says.
 
     Raises:
         Problem: A chart is not the locked one, Helm failed, or a wait was in vain.
     """
-    lock, known = Lock.load(), values.facts(run, account)
+    lock, facts = Lock.load(), values_facts(run, account)
     prepare(cluster, lock)
-    done: list[Released] = []
-    for release in lock.of_stage(stage):
-        done.append(_install(run, cluster, release, known))
-        run.save(Releases(releases=tuple(done)))
-    return Releases(releases=tuple(done))
+    record = Releases(releases=())
+    for release in lock.upstream(stage):
+        chart, files = fetch_chart(release), write_values(run, release, facts)
+        print(f"{release.name}: {release.label}, {chart.compared}", flush=True)
+        helm = Helm.for_cluster(cluster, run.mark)
+        state = helm.apply(release.name, chart.path, release.namespace, files)
+        wait_for_release(cluster, release, waits.pace(run, run.profile.cluster.release_s))
+        seen = ", ".join(f"{wait.kind} {wait.until}" for wait in release.waits)
+        note = f"revision {state.revision}: {seen}"
+        record = Releases(
+            releases=(*record.releases, _released(release, chart.digest, "REAL", note))
+        )
+        run.save(record)
+    return record
 
 
-def rehearse(run: Run, account: Account, check: Check, stage: str = "02") -> Releases:
-    """Render a stage's releases with the run's values and check their objects.
-
-    Args:
-        run: Whose stack stands.
-        account: Of the stack; the emulator.
-        check: Looks at the rendered objects.
-        stage: Whose releases.
+def rehearse(run: Run, account: Account, check: ObjectCheck, stage: str = "02") -> Releases:
+    """Render a stage's releases with the run's values, check their objects, and record them.
 
     Raises:
-        Problem: The values cannot be filled. (A chart that cannot be had is NOT CHECKED.)
+        Problem: The values cannot be filled. (A chart that cannot be pulled is NOT CHECKED.)
     """
-    known = values.facts(run, account)
-    done = tuple(_rehearse(run, release, known, check) for release in Lock.load().of_stage(stage))
-    found = Releases(releases=done)
-    run.save(found)
-    return found
-
-
-@dataclass(frozen=True)
-class Uninstalled:
-    """What became of the releases.
-
-    Attributes:
-        removed: Names of those that were there and are gone, in order.
-        failed: A sentence for each that Helm could not remove.
-    """
-
-    removed: tuple[str, ...]
-    failed: tuple[str, ...]
-
-
-def uninstall(run: Run, cluster: Cluster) -> Uninstalled:
-    """Remove the releases from the bottom of the lock file up; one that fails holds up no other."""
-    helm, removed, failed = Helm.of(cluster, run.mark), [], []
-    for one in reversed(Lock.load().releases):
+    facts, rows = values_facts(run, account), []
+    kubernetes = run.profile.infrastructure.kubernetes_version
+    for release in Lock.load().upstream(stage):
+        files = write_values(run, release, facts)
         try:
-            if helm.remove(one.name, one.namespace):
-                removed.append(one.name)
-                print(f"{one.name}: removed", flush=True)
+            chart = fetch_chart(release)
+        except Problem as reason:
+            rows.append(_released(release, "", "NOT CHECKED", reason.what))
+            continue
+        try:
+            helm = Helm(mark=run.mark)
+            text = helm.template(release.name, chart.path, release.namespace, files, kubernetes)
+            objects = [body for body in yaml.safe_load_all(text) if body]
+            said = check(release, objects)
+        except Problem as fault:
+            rows.append(_released(release, chart.digest, "FAILED", str(fault)))
+            continue
+        run.write(f"cluster/rendered/{release.name}.yaml", text)
+        note = f"{len(objects)} objects rendered ({chart.compared}); {said}"
+        rows.append(_released(release, chart.digest, "STATIC", note))
+    record = Releases(releases=tuple(rows))
+    run.save(record)
+    return record
+
+
+def _released(release: Release, digest: str, label: Any, note: str) -> Released:
+    return Released(name=release.name, chart=release.label, namespace=release.namespace,
+                    digest=digest, label=label, note=note)  # fmt: skip
+
+
+def uninstall(run: Run, cluster: Cluster) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Remove the releases from the bottom of the lock file up.
+
+    Returns:
+        Names of those that were removed, and a sentence for each that Helm could not remove.
+    """
+    helm, removed, failed = Helm.for_cluster(cluster, run.mark), [], []
+    for release in reversed(Lock.load().releases):
+        try:
+            if helm.remove(release.name, release.namespace):
+                removed.append(release.name)
+                print(f"{release.name}: removed", flush=True)
         except Problem as reason:
             failed.append(str(reason))
-    return Uninstalled(tuple(removed), tuple(failed))
+    return tuple(removed), tuple(failed)
 
 
 def prepare(cluster: Cluster, lock: Lock) -> None:
-    """Make the lock file's namespaces, and its Secrets where they are not there.
+    """Make the lock file's namespaces, and its Secrets unless they are there.
 
     Raises:
         Problem: The cluster refuses.
     """
-    for one in lock.namespaces:
-        client.ensure_namespace(cluster, one.name, one.labels)
-    for secret in lock.secrets:
-        _ensure_secret(cluster, secret)
+    from kubernetes.client import V1ObjectMeta, V1Secret
+
+    for space in lock.namespaces:
+        client.ensure_namespace(cluster, space.name, space.labels)
+    for secret in lock.secrets:  # an existing password is in use, and stays
+        if cluster.get("secrets", secret.name, secret.namespace) is None:
+            made = {key: secrets.token_urlsafe(PASSWORD_BYTES) if value == "random" else value
+                    for key, value in secret.keys.items()}  # fmt: skip
+            body = V1Secret(
+                metadata=V1ObjectMeta(name=secret.name),
+                data={
+                    key: base64.b64encode(value.encode()).decode() for key, value in made.items()
+                },
+            )
+            with client.asking(f"The Secret {secret.name}", namespace=secret.namespace):
+                cluster.core.create_namespaced_secret(secret.namespace, body)
 
 
-def frame(found: Releases) -> pd.DataFrame:
-    """One row a release, as people read it."""
-    return pd.DataFrame(
-        {
-            "release": one.name,
-            "chart": one.chart,
-            "namespace": one.namespace,
-            "seen": one.label,
-            "note": one.note,
-        }
-        for one in found.releases
-    )
+def wait_for_release(cluster: Cluster, release: Release, pace: Pace) -> None:
+    """Wait for everything that the lock file names for a release, in its order.
+
+    Raises:
+        Problem: Something is not there in time; the message says why.
+    """
+
+    def why(name: str) -> str:
+        selector = f"app.kubernetes.io/instance={release.name}"
+        troubles = [*waits.pod_troubles(cluster, release.namespace, selector),
+                    *waits.event_troubles(cluster, release.namespace, name)]  # fmt: skip
+        return waits.troubles_text(troubles) or (
+            f"Nothing has reported an error: kubectl -n {release.namespace} get events"
+        )
+
+    for wait in release.waits:
+        waits.until(
+            f"{release.name}: {wait.kind} {wait.name} {wait.until}",
+            partial(wait_progress, cluster, wait, release.namespace),
+            partial(why, wait.name),
+            pace,
+        )
 
 
-def _install(run: Run, cluster: Cluster, release: Release, known: dict[str, Any]) -> Released:
-    chart = charts.fetch(release)
-    files = values.write(run, release, known)
-    print(f"{release.name}: {release.label}, {chart.compared}", flush=True)
-    state = Helm.of(cluster, run.mark).apply(release.name, chart.path, release.namespace, files)
-    pace = nodes.pace(run, run.profile.cluster.release_s)
-    release_waits.wait(cluster, release, pace)
-    met = ", ".join(f"{one.kind} {one.until}" for one in release.waits)
-    return _released(release, chart.digest, "REAL", f"revision {state.revision}: {met}")
+def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> Progress:
+    """How far one wait of the lock file is.
+
+    Raises:
+        Problem: Its kind is not known, or the cluster cannot be asked.
+    """
+    if wait.kind == "Node":
+        gpu_nodes = [node for node in nodes.read_nodes(cluster) if node.gpu]
+        offering = sum(node.gpus >= contract.load().gpu.per_node for node in gpu_nodes)
+        return Progress(offering == len(gpu_nodes), f"on {offering} of {len(gpu_nodes)} GPU nodes")
+    if wait.kind == "Endpoints":  # a Service with a ready endpoint: what a webhook needs to answer
+        slices = cluster.list("endpointslices", namespace,
+                              label_selector=f"kubernetes.io/service-name={wait.name}")  # fmt: skip
+        ready = sum(end.get("conditions", {}).get("ready", False) is True
+                    for each in slices for end in each.get("endpoints") or [])  # fmt: skip
+        return Progress(ready > 0, f"{ready} endpoints ready")
+    if wait.kind not in KINDS:
+        raise Problem(f"k8s/releases.yaml waits for a {wait.kind}, which is not supported.")
+    has_namespace = wait.kind in ("Deployment", "StatefulSet", "DaemonSet")
+    body = cluster.get(KINDS[wait.kind], wait.name, namespace if has_namespace else "")
+    if body is None:
+        return Progress(False, "not there yet")
+    status, wanted = body.get("status", {}), body.get("spec", {}).get("replicas", 1)
+    match wait.kind:
+        case "Deployment":
+            seen = status.get("observedGeneration", 0) >= body["metadata"].get("generation", 0)
+            pods = status.get("availableReplicas", 0)
+            return Progress(seen and 0 < wanted <= pods, f"{pods} of {wanted} pods available")
+        case "StatefulSet":
+            pods = status.get("readyReplicas", 0)
+            return Progress(0 < wanted <= pods, f"{pods} of {wanted} pods Ready")
+        case "DaemonSet":  # Helm is content with one that runs nowhere
+            gpus = sum(node.gpu for node in nodes.read_nodes(cluster))
+            wanted, pods = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+            text = f"{pods} Ready of {wanted} wanted, on {gpus} GPU nodes"
+            return Progress(gpus <= wanted <= pods, text)
+    kind = "Established" if wait.kind == "CustomResourceDefinition" else "Available"
+    for condition in status.get("conditions", []):
+        if condition["type"] == kind:
+            done = condition["status"] == "True"
+            text = f"{kind} is {condition['status']}"
+            return Progress(done, text if done else f"{text}: {condition.get('message', '')}")
+    return Progress(False, f"{kind} is not known yet")
 
 
-def _rehearse(run: Run, release: Release, known: dict[str, Any], check: Check) -> Released:
-    files = values.write(run, release, known)
-    try:
-        chart = charts.fetch(release)
-    except Problem as reason:
-        return _released(release, "", "NOT CHECKED", reason.what)
-    try:
-        text = Helm(mark=run.mark).template(release.name, chart.path, release.namespace, files)
-        objects = [one for one in yaml.safe_load_all(text) if one]
-        said = check(run, release.name, release.namespace, objects)
-    except Problem as fault:
-        return _released(release, chart.digest, "FAILED", str(fault))
-    run.write(f"cluster/rendered/{release.name}.yaml", text)
-    note = f"{len(objects)} objects rendered ({chart.compared}); {said}"
-    return _released(release, chart.digest, "STATIC", note)
+def frame(record: Releases) -> Any:
+    """One row a release, as a table."""
+    import pandas as pd
 
-
-def _released(release: Release, digest: str, label: Any, note: str) -> Released:
-    return Released(
-        name=release.name, chart=release.label, namespace=release.namespace, digest=digest,
-        label=label, note=note,
-    )  # fmt: skip
-
-
-def _ensure_secret(cluster: Cluster, secret: Secret) -> None:
-    """Random values are made once; a second look must not change a password that is in use."""
-    made = {
-        key: secrets.token_urlsafe(PASSWORD_BYTES) if value == RANDOM else value
-        for key, value in secret.keys.items()
-    }
-    body = V1Secret(
-        metadata=V1ObjectMeta(name=secret.name),
-        data={key: base64.b64encode(value.encode()).decode() for key, value in made.items()},
-    )
-    with client.asking(f"The Secret {secret.name}", namespace=secret.namespace):
-        try:
-            cluster.core.create_namespaced_secret(secret.namespace, body)
-        except ApiException as error:
-            if error.status != 409:
-                raise
+    rows = [(each.name, each.chart, each.namespace, each.label, each.note)
+            for each in record.releases]  # fmt: skip
+    return pd.DataFrame(rows, columns=["release", "chart", "namespace", "seen", "note"])

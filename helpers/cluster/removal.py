@@ -3,11 +3,11 @@
 Terraform does not know what the cluster has made in AWS: load balancers with their security groups
 and network interfaces (of Ingresses and Services), volumes (of claims). They block its destroy, or
 outlive it. So they go first, while their controllers still run; then the releases, from the bottom
-of the lock file up, the load balancer controller with its webhooks as the last. CRDs stay, as Helm
-leaves them: they own nothing in AWS and go with the cluster, while objects of a CRD that is deleted
-before their controller has let go of them would hang on their finalizers.
+of the lock file up, the load balancer controller with its webhooks last. CRDs stay, as Helm leaves
+them: they own nothing in AWS, and objects of a CRD that is deleted before their controller has let
+go of them would hang on their finalizers.
 
-Nothing in here stops the teardown: what fails is said, and Terraform has its turn.
+Nothing in here stops the teardown: what fails is reported, and Terraform goes on.
 """
 
 import time
@@ -19,29 +19,29 @@ from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account, asking
 from helpers.cloud.reports import Stack
-from helpers.cluster import balancer, client, nodes, releases, volumes
+from helpers.cluster import client, releases, triton_release, waits
 from helpers.cluster.client import Cluster
+from helpers.cluster.waits import Pace, Progress
 from helpers.errors import Problem
 from helpers.run import Record, Run
 
-BALANCED = "LoadBalancer"
-IN_AWS = "what it had made is looked for in AWS itself"
+IN_AWS = "what it had made is searched for in AWS itself"
 
 
 class Removal(Record, stage="06", name="cluster-removal"):
     """What became of all that ran in the cluster, and of what it had made in AWS.
 
     Attributes:
-        ingresses: What was deleted, as `namespace/name`.
-        services: Services with a load balancer of their own, likewise.
-        balancers: Load balancers that were there when it began.
-        standing: Those of them that are there yet.
+        ingresses: Deleted Ingresses, as `namespace/name`.
+        services: Deleted Services with a load balancer of their own, likewise.
+        balancers: Load balancers that were there at the start.
+        standing: Those of them that are still there.
         seconds: How long they were waited for.
         releases: Helm releases that were removed, in order.
-        claims: Claims of volumes that were deleted, as `namespace/name`.
-        faults: What failed or stays; it stops nothing.
-        unreached: Why the cluster could not be asked; empty where it could.
-        note: Why nothing was to be done, or could be; empty where it was done.
+        claims: Deleted volume claims, as `namespace/name`.
+        faults: What failed or stays; it does not stop the teardown.
+        unreached: Why the cluster could not be asked; empty if it could.
+        note: Why there was nothing to do, or nothing could be done; empty otherwise.
     """
 
     ingresses: tuple[str, ...] = ()
@@ -61,83 +61,131 @@ class Removal(Record, stage="06", name="cluster-removal"):
         if self.note:
             return self.note
         gone = len(self.balancers) - len(self.standing)
-        done = (
+        removed = (
             f"{gone} of {len(self.balancers)} load balancers gone after {self.seconds:.0f} s; "
-            f"{len(self.releases)} releases and {len(self.claims)} claims of volumes removed"
+            f"{len(self.releases)} releases and {len(self.claims)} volume claims removed"
         )
         failed = f"; NOT DONE, and the teardown goes on ({IN_AWS}):" if self.faults else ""
-        return "\n".join((f"{done}{failed}", *self.faults))
+        return "\n".join((f"{removed}{failed}", *self.faults))
 
 
 def remove(run: Run, account: Account) -> Removal:
     """Remove what the cluster has made in AWS, then the releases, and record it.
 
-    Safe to repeat, and safe where there is no cluster any more.
-
-    Args:
-        run: Whose cluster it is.
-        account: Of its stack.
+    It can be repeated, and does no harm if there is no cluster any more.
 
     Raises:
         Problem: AWS cannot be asked for its load balancers.
     """
     stack = run.find(Stack)
     if run.profile.target != "aws" or stack is None:
-        rehearsed = run.profile.target != "aws"
-        why = "a rehearsal has no cluster" if rehearsed else "this run has no stack"
+        why = "this run has no stack"
+        why = "a rehearsal has no cluster" if run.profile.target != "aws" else why
         return _record(run, Removal(note=f"nothing to remove in a cluster: {why}"))
-    before = balancer.of_cluster(account, stack.cluster_name, stack.vpc_id)
+    before = triton_release.cluster_balancers(account, stack.cluster_name, stack.vpc_id)
     if not _exists(account, stack.cluster_name):
         note = f"the cluster {stack.cluster_name} is gone already; {IN_AWS}"
         return _record(run, Removal(balancers=before, standing=before, note=note))
     try:
-        cluster = client.of_stack(run, account, stack)
-        ingresses, services = _balanced(cluster)
+        cluster = client.stack_cluster(run, account, stack)
+        ingresses = cluster.list("ingresses")
+        services = [each for each in cluster.list("services")
+                    if each.get("spec", {}).get("type") == "LoadBalancer"]  # fmt: skip
     except Problem as reason:
         note = f"NOT DONE: the cluster does not answer ({reason.what}); {IN_AWS}"
         return _record(
             run, Removal(balancers=before, standing=before, unreached=str(reason), note=note)
         )
-    return _record(run, _remove(run, account, stack, cluster, before, ingresses, services))
-
-
-def _remove(
-    run: Run, account: Account, stack: Stack, cluster: Cluster, before: tuple[str, ...],
-    ingresses: tuple[str, ...], services: tuple[str, ...],
-) -> Removal:  # fmt: skip
     faults: list[str] = []
-    pace = nodes.pace(run, run.profile.cluster.balancer_s)
+    pace = waits.pace(run, run.profile.cluster.balancer_s)
     begin = time.monotonic()
-    deletes = ((ingresses, cluster.networking.delete_namespaced_ingress, "Ingress"),
-               (services, cluster.core.delete_namespaced_service, "Service"))  # fmt: skip
-    for names, call, kind in deletes:
-        for name in names:
-            _attempt(faults, partial(_delete, call, kind, name))
-    _attempt(faults, lambda: balancer.wait_gone(account, stack.cluster_name, stack.vpc_id, pace))
+    for kind, bodies in (("ingresses", ingresses), ("services", services)):
+        for body in bodies:
+            _attempt(faults, partial(_delete, cluster, kind, body))
+    _attempt(faults, lambda: wait_balancers_gone(account, stack.cluster_name, stack.vpc_id, pace))
     seconds = time.monotonic() - begin
-    left = balancer.of_cluster(account, stack.cluster_name, stack.vpc_id)
-    gone = releases.uninstall(run, cluster)
-    faults += gone.failed
-    freed = _claims(cluster, faults)
-    _attempt(faults, lambda: volumes.wait_gone(cluster, freed.going, pace))
-    return Removal(
-        ingresses=ingresses, services=services, balancers=before, standing=left,
-        seconds=seconds, releases=gone.removed, claims=freed.claims, faults=tuple(faults),
-    )  # fmt: skip
+    left = triton_release.cluster_balancers(account, stack.cluster_name, stack.vpc_id)
+    removed, failed = releases.uninstall(run, cluster)
+    faults += failed
+    claims: list[str] = []
+    _attempt(faults, lambda: release_volumes(cluster, claims, faults, pace))
+    return _record(run, Removal(
+        ingresses=tuple(map(_place, ingresses)), services=tuple(map(_place, services)),
+        balancers=before, standing=left, seconds=seconds, releases=removed, claims=tuple(claims),
+        faults=tuple(faults),
+    ))  # fmt: skip
 
 
-def _claims(cluster: Cluster, faults: list[str]) -> volumes.Released:
-    try:
-        freed = volumes.release(cluster)
-    except Problem as reason:
-        faults.append(str(reason))
-        return volumes.Released()
-    faults += freed.kept
-    return freed
+def wait_balancers_gone(account: Account, cluster: str, vpc: str, pace: Pace) -> None:
+    """Wait until the last load balancer of a cluster is gone.
+
+    Raises:
+        Problem: One is still there when the time is over.
+    """
+
+    def check() -> Progress:
+        names = triton_release.cluster_balancers(account, cluster, vpc)
+        return Progress(not names, f"{', '.join(names)} still there" if names else "none left")
+
+    reason = (
+        "Its controller has not removed it (the log of aws-load-balancer-controller says why). It "
+        "blocks the VPC's removal: it has to be removed in AWS itself before Terraform destroys "
+        "the rest."
+    )
+    waits.until("load balancers gone", check, lambda: reason, pace)
+
+
+def release_volumes(cluster: Cluster, claims: list[str], faults: list[str], pace: Pace) -> None:
+    """Delete every volume claim, once nothing uses them, and wait until their volumes are gone.
+
+    Args:
+        cluster: The cluster.
+        claims: Gets those that were deleted, as `namespace/name`.
+        faults: Gets a sentence for each volume that its reclaim policy keeps.
+        pace: Time-out and interval.
+
+    Raises:
+        Problem: The cluster refuses, or a volume is still there when the time is over.
+    """
+    bodies = cluster.list("persistentvolumeclaims")
+    bound = {body["spec"].get("volumeName") for body in bodies}
+    volumes = [each for each in cluster.list("persistentvolumes")
+               if each["metadata"]["name"] in bound]  # fmt: skip
+    for body in bodies:
+        _delete(cluster, "persistentvolumeclaims", body)
+        claims.append(_place(body))
+    going = {}
+    for volume in volumes:
+        name, policy = (
+            volume["metadata"]["name"],
+            volume["spec"].get("persistentVolumeReclaimPolicy"),
+        )
+        handle = volume["spec"].get("csi", {}).get("volumeHandle") or name  # AWS's name of it
+        if policy == "Delete":
+            going[name] = handle
+        else:
+            faults.append(f"The volume {handle} stays: its reclaim policy is {policy}. It costs "
+                          "until you delete it.")  # fmt: skip
+
+    def left() -> set[str]:
+        return going.keys() & {
+            each["metadata"]["name"] for each in cluster.list("persistentvolumes")
+        }
+
+    def check() -> Progress:
+        names = sorted(left())
+        return Progress(not names, f"{', '.join(names)} still there" if names else "none left")
+
+    if going:
+        waits.until("volumes gone", check, lambda: (
+            f"Its driver has not removed {', '.join(going[name] for name in sorted(left()))}: a "
+            "pod may still use it, or the driver is gone. Destroying goes on; the scan for "
+            "leftovers looks for it, and says how to delete it."
+        ), pace)  # fmt: skip
 
 
 def _attempt(faults: list[str], act: Callable[[], object]) -> None:
-    """Do one step; what fails is kept and shown, and the next step has its turn."""
+    """Do one step; a failure is kept and shown, and the next step follows."""
     try:
         act()
     except Problem as reason:
@@ -155,29 +203,18 @@ def _exists(account: Account, name: str) -> bool:
     return True
 
 
-def _balanced(cluster: Cluster) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Ingresses, and Services that have a load balancer of their own, as `namespace/name`."""
-    with client.asking("The Ingresses and Services"):
-        ingresses = cluster.plain(cluster.networking.list_ingress_for_all_namespaces())["items"]
-        services = cluster.plain(cluster.core.list_service_for_all_namespaces())["items"]
-    balanced = [one for one in services if one.get("spec", {}).get("type") == BALANCED]
-    return _names(ingresses), _names(balanced)
+def _place(body: dict[str, Any]) -> str:
+    return f"{body['metadata']['namespace']}/{body['metadata']['name']}"
 
 
-def _names(bodies: list[dict[str, Any]]) -> tuple[str, ...]:
-    return tuple(f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in bodies)
+def _delete(cluster: Cluster, kind: str, body: dict[str, Any]) -> None:
+    cluster.delete(kind, body["metadata"]["name"], body["metadata"]["namespace"])
 
 
-def _delete(call: Callable[..., object], kind: str, name: str) -> None:
-    namespace, _, short = name.partition("/")
-    with client.asking(f"The removal of {kind} {name}", namespace=namespace):
-        client.delete(call, short, namespace)
-
-
-def _record(run: Run, found: Removal) -> Removal:
-    run.save(found)
+def _record(run: Run, record: Removal) -> Removal:
+    run.save(record)
     run.event(
-        "cluster-emptied", "06", source="kubernetes", balancers=len(found.balancers),
-        releases=len(found.releases), faults=len(found.faults), note=found.summary,
+        "cluster-emptied", "06", source="kubernetes", balancers=len(record.balancers),
+        releases=len(record.releases), faults=len(record.faults), note=record.summary,
     )  # fmt: skip
-    return found
+    return record

@@ -1,98 +1,298 @@
-"""Triton in the cluster: deployed by digest, its rollout watched, its address found."""
+"""Triton in the cluster: deployed by digest, its rollout watched, its load balancer waited for."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
+from botocore.exceptions import ClientError
+
+from helpers import promises
 from helpers.cloud import load_balancers
-from helpers.cloud.account import Account
+from helpers.cloud.account import Account, asking
 from helpers.cloud.reports import Stack
-from helpers.cluster import balancer, client, nodes, releases, rollout_wait, values
-from helpers.cluster.charts import fetch
+from helpers.cluster import client, explain, releases, waits
+from helpers.cluster.chart_checks import CHART
 from helpers.cluster.client import Cluster
 from helpers.cluster.helm import Helm
-from helpers.cluster.live_reports import Balancer, Deployed
-from helpers.cluster.lock import Lock
+from helpers.cluster.records import Balancer, ChartChecks, Deployed
+from helpers.cluster.releases import Lock
+from helpers.cluster.waits import Pace, Progress, Trouble
 from helpers.errors import Problem, Unavailable
+from helpers.promises import Status
 from helpers.run import Run
 
 NAME = "triton"
+REVISION = "deployment.kubernetes.io/revision"
+HASH = "pod-template-hash"
+CLUSTER_TAG = "elbv2.k8s.aws/cluster"
+LISTEN_PORTS = "alb.ingress.kubernetes.io/listen-ports"
+TAGS_AT_ONCE = 20  # DescribeTags takes no more ARNs
 
 
 def deploy(run: Run, account: Account, image: str) -> Deployed:
     """Install or upgrade Triton's release and watch its rollout; record what serves.
 
     Args:
-        run: Whose stack stands.
-        account: Of the stack.
+        run: The run, whose stack exists.
+        account: Account of the stack.
         image: `repository@sha256:…`, as stage 03 pushed it.
 
     Returns:
-        What serves; `absent` says why nothing does where there is no cluster.
+        What serves; if there is no cluster, `absent` says why nothing does.
 
     Raises:
-        Problem: Helm failed, or the rollout did not end well; the sentence says why.
+        Problem: Helm failed, or the rollout did not end well; the message says why.
     """
     try:
-        cluster = _own(run, account)
+        cluster = _own_cluster(run, account)
     except Unavailable as reason:
-        return _absent(run, reason.what)
-    release, lock, begin = Lock.load().named(NAME), Lock.load(), time.monotonic()
-    files = values.write(run, release, values.facts(run, account, image))
+        record = Deployed(cluster="", namespace="", release=NAME, revision=0, image="", replicas=0,
+                          seconds=0.0, absent=reason.what)  # fmt: skip
+        run.save(record)
+        return record
+    lock, begin = Lock.load(), time.monotonic()
+    release = lock.named(NAME)
+    files = releases.write_values(run, release, releases.values_facts(run, account, image))
     releases.prepare(cluster, lock)
-    helm = Helm.of(cluster, run.mark)
-    state = helm.apply(NAME, fetch(release).path, release.namespace, files)
-    pace = nodes.pace(run, run.profile.cluster.rollout_s)
-    serving = rollout_wait.wait(cluster, release.namespace, NAME, pace)
-    found = Deployed(
+    helm = Helm.for_cluster(cluster, run.mark)
+    state = helm.apply(NAME, CHART, release.namespace, files)
+    pace = waits.pace(run, run.profile.cluster.rollout_s)
+    replicas = wait_for_rollout(cluster, release.namespace, NAME, pace)
+    record = Deployed(
         cluster=cluster.name, namespace=release.namespace, release=NAME, revision=state.revision,
-        image=image, replicas=serving, seconds=time.monotonic() - begin,
+        image=image, replicas=replicas, seconds=time.monotonic() - begin,
     )  # fmt: skip
-    run.save(found)
-    return found
+    run.save(record)
+    return record
 
 
 def address(run: Run, account: Account) -> Balancer:
     """Wait for the load balancer's address and healthy targets, and record them.
 
-    From here on meter, cost report and the scan of 06 count it; one that exists and does not
-    serve is counted too, as it costs the same.
+    From here on meter, cost report and the scan of 06 count it; one that exists and does not serve
+    is counted too, as it costs the same.
 
     Returns:
-        The load balancer; `absent` says why there is none where there is no cluster.
+        The load balancer; if there is no cluster, `absent` says why there is none.
 
     Raises:
-        Problem: It does not come about in time, or AWS does not list it; the sentence says why.
+        Problem: It is not there in time, or AWS does not list it; the message says why.
     """
     try:
-        cluster = _own(run, account)
+        cluster = _own_cluster(run, account)
     except Unavailable as reason:
-        found = Balancer(host="", healthy={}, secure=False, absent=reason.what)
-        run.save(found)
-        return found
+        balancer = Balancer(host="", healthy={}, secure=False, absent=reason.what)
+        run.save(balancer)
+        return balancer
     namespace = Lock.load().named(NAME).namespace
-    pace = nodes.pace(run, run.profile.cluster.balancer_s)
     try:
-        found = balancer.wait(cluster, account, namespace, pace)
+        pace = waits.pace(run, run.profile.cluster.balancer_s)
+        balancer = wait_for_balancer(cluster, account, namespace, pace)
     except Problem:
-        with suppress(Problem):  # why it does not serve is told, and not this
+        with suppress(Problem):  # why it does not serve matters more
             load_balancers.look(run, account)
         raise
-    run.save(found)
+    run.save(balancer)
     load_balancers.look(run, account)
-    return found
+    return balancer
 
 
-def _own(run: Run, account: Account) -> Cluster:
-    """The stack's cluster; the user's own context is for `helpers.cluster.dry_run`."""
+def claim(run: Run, checked: ChartChecks, deployed: Deployed, balancer: Balancer) -> None:
+    """Tick the promises of chart and Ingress: running on AWS, or only checked here."""
+    records: dict[str, Deployed | Balancer] = {"03.helm": deployed, "03.ingress": balancer}
+    for promise, record in records.items():
+        if not record.absent:
+            promises.claim(
+                run, promise, holds=record.holds, evidence=record.path(), note=record.summary
+            )  # fmt: skip
+        elif checked.absent:
+            promises.tick(run, promise, Status.NOT_REHEARSED, note=checked.absent)
+        else:
+            status = Status.STATIC if checked.holds else Status.FAILED
+            note = f"{checked.summary}; {record.absent}"
+            promises.tick(run, promise, status, evidence=checked.path(), note=note)
+
+
+def _own_cluster(run: Run, account: Account) -> Cluster:
+    """The stack's cluster; the user's own context only judges the chart."""
     if run.profile.target != "aws":
         raise Unavailable("A rehearsal has no cluster of its own: nothing was installed.")
-    return client.of_stack(run, account, run.load(Stack))
+    return client.stack_cluster(run, account, run.load(Stack))
 
 
-def _absent(run: Run, why: str) -> Deployed:
-    found = Deployed(
-        cluster="", namespace="", release=NAME, revision=0, image="", replicas=0, seconds=0.0,
-        absent=why,
+def wait_for_rollout(cluster: Cluster, namespace: str, name: str, pace: Pace) -> int:
+    """Wait until every pod of a Deployment's newest revision is available; how many there are.
+
+    Raises:
+        Problem: It is not done in time, or cannot be; the message says why.
+    """
+
+    def read() -> dict[str, Any]:
+        body = cluster.get("deployments", name, namespace)
+        if body is None:
+            raise Problem(f"There is no Deployment {name} in {namespace}.")
+        return body
+
+    def check() -> Progress:
+        body = read()
+        status, wanted = body.get("status", {}), body["spec"].get("replicas", 1)
+        if status.get("observedGeneration", 0) < body["metadata"]["generation"]:
+            return Progress(False, "the change has not been seen yet")
+        updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+        old = status.get("replicas", 0) - updated
+        text = f"{updated} of {wanted} pods made, {available} available"
+        text += f", {old} old ones left" if old else ""
+        if updated >= wanted and available >= wanted and not old:
+            return Progress(True, text)
+        troubles = _newest_pod_troubles(cluster, namespace, body)
+        text += f"; {troubles[0].where}: {troubles[0].said}" if troubles else ""
+        permanent = [each for each in troubles if each.is_permanent]
+        return Progress(False, text, waits.troubles_text(permanent))
+
+    def why() -> str:
+        body = read()
+        troubles = _newest_pod_troubles(cluster, namespace, body)
+        troubles = troubles or waits.event_troubles(cluster, namespace, name)
+        troubles += [
+            Trouble(f"deployment {name}", f"{each.get('reason')}: {each.get('message')}",
+                    explain.recognise(each.get("message", "")))
+            for each in body.get("status", {}).get("conditions", [])
+            if each["status"] == "False" or each["type"] == "ReplicaFailure"
+        ]  # fmt: skip
+        return waits.troubles_text(troubles) or (
+            f"Its pods run and do not get ready: kubectl -n {namespace} describe pods"
+        )
+
+    waits.until(f"rollout of {name}", check, why, pace)
+    return int(read()["status"].get("availableReplicas", 0))
+
+
+def _newest_pod_troubles(
+    cluster: Cluster, namespace: str, deployment: Mapping[str, Any]
+) -> list[Trouble]:
+    """What keeps the pods of the newest revision from being Ready; older ones are leaving."""
+    labels = deployment["spec"]["selector"]["matchLabels"]
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    sets = cluster.list("replicasets", namespace, label_selector=selector)
+    newest = max(
+        sets, default=None,
+        key=lambda each: int(each["metadata"].get("annotations", {}).get(REVISION, 0)),
     )  # fmt: skip
-    run.save(found)
-    return found
+    template = newest["metadata"].get("labels", {}).get(HASH) if newest else None
+    return (
+        waits.pod_troubles(cluster, namespace, f"{selector},{HASH}={template}") if template else []
+    )
+
+
+def wait_for_balancer(cluster: Cluster, account: Account, namespace: str, pace: Pace) -> Balancer:
+    """Wait until the Ingresses of a namespace have an address and every target group a target.
+
+    Raises:
+        Problem: It is not so in time; the message quotes the controller or the targets' state.
+    """
+
+    def hosts() -> list[str]:
+        balancers = [each.get("status", {}).get("loadBalancer", {})
+                     for each in cluster.list("ingresses", namespace)]  # fmt: skip
+        return [entry["hostname"] for each in balancers for entry in each.get("ingress", [])
+                if entry.get("hostname")]  # fmt: skip
+
+    def has_address() -> Progress:
+        count, there = len(cluster.list("ingresses", namespace)), hosts()
+        if not count:
+            advice = "Deploy Triton with ingress.enabled and the caller's CIDR."
+            return Progress(False, "there is no Ingress", advice)
+        text = f"{len(there)} of {count} Ingresses have one"
+        return Progress(len(there) == count, f"{text}: {there[0]}" if there else text)
+
+    def no_address() -> str:
+        names = [each["metadata"]["name"] for each in cluster.list("ingresses", namespace)]
+        troubles = [each for name in names
+                    for each in waits.event_troubles(cluster, namespace, name)]  # fmt: skip
+        return waits.troubles_text(troubles) or (
+            "The load balancer controller has reported nothing: is its release installed, and are "
+            "its pods Ready?"
+        )
+
+    def serves() -> Progress:
+        states = target_states(account, host)
+        parts = [f"{name}: {each.count('healthy')} of {len(each)}" for name, each in states.items()]
+        done = bool(states) and all("healthy" in each for each in states.values())
+        return Progress(done, "; ".join(parts) + " healthy" if parts else "no target group yet")
+
+    def unhealthy() -> str:
+        states = {state for each in target_states(account, host).values() for state in each}
+        if not states - {"healthy"}:
+            return "No pod is registered: is Triton Ready, and does its Service select it?"
+        return (
+            f"AWS says {', '.join(sorted(states - {'healthy'}))}. Target.Timeout: a security group "
+            "or NetworkPolicy keeps the load balancer out; Target.FailedHealthChecks or "
+            "Target.ResponseCodeMismatch: Triton is not ready on /v2/health/ready; "
+            "Elb.RegistrationInProgress: wait."
+        )
+
+    waits.until("load balancer's address", has_address, no_address, pace)
+    host = hosts()[0]
+    waits.until("load balancer's targets", serves, unhealthy, pace)
+    healthy = {name: each.count("healthy") for name, each in target_states(account, host).items()}
+    annotations = [each["metadata"].get("annotations", {})
+                   for each in cluster.list("ingresses", namespace)]  # fmt: skip
+    secure = any("HTTPS" in each.get(LISTEN_PORTS, "") for each in annotations)
+    return Balancer(host=host, healthy=healthy, secure=secure)
+
+
+def target_states(account: Account, host: str) -> dict[str, list[str]]:
+    """Target group → the state of each target (its reason if it is not healthy).
+
+    Raises:
+        Problem: AWS refuses, or cannot be reached.
+    """
+    elb = account.client("elbv2")
+    states: dict[str, list[str]] = {}
+    with asking("the load balancer's targets"):
+        for balancer in all_balancers(elb):
+            if balancer["DNSName"] != host.lower():
+                continue
+            try:
+                groups = elb.describe_target_groups(LoadBalancerArn=balancer["LoadBalancerArn"])
+            except ClientError as error:  # one that has just been made may have none yet
+                if error.response["Error"]["Code"] != "TargetGroupNotFound":
+                    raise
+                continue
+            for group in groups["TargetGroups"]:
+                answer = elb.describe_target_health(TargetGroupArn=group["TargetGroupArn"])
+                states[group["TargetGroupName"]] = [
+                    "healthy" if health["State"] == "healthy"
+                    else health.get("Reason", health["State"])
+                    for target in answer["TargetHealthDescriptions"]
+                    if (health := target["TargetHealth"])
+                ]  # fmt: skip
+    return states
+
+
+def cluster_balancers(account: Account, cluster: str, vpc: str) -> tuple[str, ...]:
+    """Names of the load balancers that a cluster's controller has made, or that are in its VPC.
+
+    Raises:
+        Problem: AWS refuses, or cannot be reached.
+    """
+    elb = account.client("elbv2")
+    with asking("the load balancers"):
+        balancers = all_balancers(elb)
+        arns, tagged = [each["LoadBalancerArn"] for each in balancers], set()
+        for start in range(0, len(arns), TAGS_AT_ONCE):
+            answer = elb.describe_tags(ResourceArns=arns[start : start + TAGS_AT_ONCE])
+            tagged |= {each["ResourceArn"] for each in answer["TagDescriptions"]
+                       if {"Key": CLUSTER_TAG, "Value": cluster} in each["Tags"]}  # fmt: skip
+    return tuple(
+        each["LoadBalancerName"]
+        for each in balancers
+        if each.get("VpcId") == vpc or each["LoadBalancerArn"] in tagged
+    )
+
+
+def all_balancers(elb: Any) -> list[dict[str, Any]]:
+    """Every load balancer of the region, from all pages."""
+    pages = elb.get_paginator("describe_load_balancers").paginate()
+    return [balancer for page in pages for balancer in page["LoadBalancers"]]

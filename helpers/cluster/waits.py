@@ -1,24 +1,30 @@
-"""Waiting that shows how far it is, and says why when it was in vain."""
+"""Waiting that shows progress, and the reasons why a wait was in vain."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from helpers.cluster.explain import Passing
+from helpers.cluster import explain
+from helpers.cluster.explain import Explanation, TransientError
 from helpers.errors import Problem
+from helpers.run import Run
+
+if TYPE_CHECKING:  # the official client takes seconds to import
+    from helpers.cluster.client import Cluster
 
 HEARTBEAT_S = 30.0
+LAST_LINES, LAST_EVENTS = 8, 5
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one look found.
+class Progress:
+    """How far something is.
 
     Attributes:
-        done: Whether what is waited for has come about.
-        text: How far it is, as people read it.
-        fatal: Why waiting longer is of no use; empty where it may be.
+        done: Whether what is waited for is there.
+        text: How far it is, for people.
+        fatal: Why waiting longer is useless; empty if it may help.
     """
 
     done: bool
@@ -33,7 +39,7 @@ class Clock(Protocol):
         """Seconds that never go back."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait so long."""
+        """Wait that long."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +48,9 @@ class Pace:
 
     Attributes:
         timeout_s: How long at most, seconds.
-        every_s: Seconds between two looks.
+        every_s: Seconds between two checks.
         say: Shows a line of progress.
-        clock: Whose time it is.
+        clock: The clock.
     """
 
     timeout_s: float
@@ -53,48 +59,137 @@ class Pace:
     clock: Clock = time
 
 
-def until(what: str, look: Callable[[], Seen], why: Callable[[], str], pace: Pace) -> Seen:
-    """Look again and again until it is done; each change is shown, and silence is not kept long.
+def pace(run: Run, timeout_s: float) -> Pace:
+    """How a wait of this run goes."""
+    return Pace(timeout_s, run.profile.cluster.poll_s)
+
+
+def until(what: str, check: Callable[[], Progress], why: Callable[[], str], pace: Pace) -> Progress:
+    """Check again and again until it is done; changes are shown, and a line every 30 seconds.
 
     Args:
         what: What is waited for, as in `nodes Ready`.
-        look: One look. A `Passing` error of its counts as "not yet".
-        why: Asked once when the time is over; the reason, with the next step.
+        check: Asks once. A `TransientError` of it counts as "not yet".
+        why: Asked once when the time is over: the reason, with the next step.
         pace: Time-out, interval and where progress goes.
 
-    Returns:
-        The look that was done.
-
     Raises:
-        Problem: The time is over, or waiting longer is of no use.
+        Problem: The time is over, or waiting longer is useless.
     """
     begin = pace.clock.monotonic()
     shown, shown_at = "", begin
     while True:
-        seen = _look(look)
+        try:
+            progress = check()
+        except TransientError as error:
+            progress = Progress(False, error.what.rstrip("."))
         now = pace.clock.monotonic()
-        if seen.text != shown or now - shown_at >= HEARTBEAT_S:
-            pace.say(f"{now - begin:5.0f} s  {what}: {seen.text}")
-            shown, shown_at = seen.text, now
-        if seen.done:
-            return seen
-        if seen.fatal:
-            raise Problem(f"{what}: {seen.text}.", seen.fatal)
+        if progress.text != shown or now - shown_at >= HEARTBEAT_S:
+            pace.say(f"{now - begin:5.0f} s  {what}: {progress.text}")
+            shown, shown_at = progress.text, now
+        if progress.done:
+            return progress
+        if progress.fatal:
+            raise Problem(f"{what}: {progress.text}.", progress.fatal)
         if now - begin >= pace.timeout_s:
-            raise Problem(f"{what}: not after {pace.timeout_s:g} s ({seen.text}).", _reason(why))
+            try:
+                reason = why() or "No reason is known: nothing has reported an error."
+            except Problem as error:
+                reason = f"The reason cannot be asked for: {error}"
+            raise Problem(f"{what}: not after {pace.timeout_s:g} s ({progress.text}).", reason)
         pace.clock.sleep(pace.every_s)
 
 
-def _look(look: Callable[[], Seen]) -> Seen:
-    try:
-        return look()
-    except Passing as error:
-        return Seen(False, error.what.rstrip("."))
+@dataclass(frozen=True)
+class Trouble:
+    """Something that holds up a pod, a node or a group.
+
+    Attributes:
+        where: The object, as in `pod triton-6d`.
+        said: What Kubernetes or AWS said of it.
+        explanation: What that means; None if no rule knows it.
+        log: The container's last lines; empty without a crash.
+    """
+
+    where: str
+    said: str
+    explanation: Explanation | None = None
+    log: str = ""
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether waiting longer is useless."""
+        return self.explanation is not None and not self.explanation.transient
+
+    def __str__(self) -> str:
+        log = f"\nIts last lines:\n{self.log}" if self.log else ""
+        return f"{self.where}: {explain.quote(self.said)} {self.explanation or ''}".strip() + log
 
 
-def _reason(why: Callable[[], str]) -> str:
-    """Why it did not come about; that the reason cannot be had is no reason to say nothing."""
-    try:
-        return why() or "No reason is known: nothing has reported an error."
-    except Problem as error:
-        return f"The reason cannot be asked for: {error}"
+def pod_troubles(cluster: "Cluster", namespace: str, selector: str) -> list[Trouble]:
+    """What keeps the pods of a label selector from being Ready.
+
+    Raises:
+        Problem: The cluster cannot be asked.
+    """
+    pods = cluster.list("pods", namespace, label_selector=selector)
+    return [trouble for pod in pods for trouble in troubles_of_pod(cluster, pod)]
+
+
+def troubles_of_pod(cluster: "Cluster", pod: dict[str, Any]) -> list[Trouble]:
+    """What keeps one pod, as the API's JSON, from being Ready."""
+    status, name = pod.get("status", {}), pod["metadata"]["name"]
+    troubles = []
+    for condition in status.get("conditions", []):
+        message = condition.get("message", "")
+        if condition["type"] == "PodScheduled" and condition["status"] == "False" and message:
+            short = pending_reason(message)
+            meaning = explain.recognise(message, detail=f"{short}.")
+            troubles.append(Trouble(f"pod {name}", short, meaning))
+    for container in [*status.get("initContainerStatuses", []),
+                      *status.get("containerStatuses", [])]:  # fmt: skip
+        waiting = container.get("state", {}).get("waiting", {})
+        ended = (container.get("state", {}).get("terminated")
+                 or container.get("lastState", {}).get("terminated", {}))  # fmt: skip
+        reason, crashed = waiting.get("reason", ""), ended.get("exitCode", 0) != 0
+        if reason in ("", "ContainerCreating", "PodInitializing") and not crashed:
+            continue
+        log, end = "", ""
+        if crashed:
+            log = cluster.last_lines(pod, container["name"], LAST_LINES, previous=bool(waiting))
+            end = f"{ended.get('reason', '')} (exit status {ended.get('exitCode')})"
+        said = f"{reason} {waiting.get('message', '')} {end}".strip()
+        facts = {"container": container["name"], "image": container.get("image", ""), "pod": name,
+                 "namespace": pod["metadata"]["namespace"]}  # fmt: skip
+        meaning = explain.recognise(f"{end} {log}", **facts) if crashed else None
+        meaning = meaning or explain.recognise(said, **facts)
+        troubles.append(Trouble(f"container {container['name']} of pod {name}", said, meaning, log))
+    return troubles
+
+
+def event_troubles(cluster: "Cluster", namespace: str, name: str) -> list[Trouble]:
+    """The newest warnings about an object, newest first; repeated ones once."""
+    events = cluster.list(
+        "events", namespace, field_selector=f"involvedObject.name={name},type=Warning"
+    )
+    events.sort(key=_event_time, reverse=True)
+    messages = dict.fromkeys(f"{each.get('reason', '')}: {each.get('message', '')}"
+                             for each in events)  # fmt: skip
+    return [Trouble(f"event of {name}", said, explain.recognise(said, namespace=namespace))
+            for said in list(messages)[:LAST_EVENTS]]  # fmt: skip
+
+
+def troubles_text(troubles: Iterable[Trouble]) -> str:
+    """Troubles as text, one a line; empty if there are none."""
+    return "\n".join(dict.fromkeys(map(str, troubles)))
+
+
+def pending_reason(message: str) -> str:
+    """The scheduler's reasons without what it says of preemption and resource claims."""
+    return message.partition(". ")[0].rstrip(".")
+
+
+def _event_time(event: dict[str, Any]) -> str:
+    times = (event.get("lastTimestamp"), event.get("eventTime"),
+             (event.get("series") or {}).get("lastObservedTime"))  # fmt: skip
+    return max((each for each in times if each), default="")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
-from helpers.cluster import client, contract, load_release, nodes, triton_release
+from helpers.cluster import client, contract, load_pods, triton_release, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
@@ -49,7 +49,7 @@ def cluster_starter(run: Run) -> "ClusterStarter":
     """
     account = Account(run.profile.region)
     cluster = client.connect(run, account)
-    pace = nodes.pace(run, run.profile.cluster.release_s)
+    pace = waits.pace(run, run.profile.cluster.release_s)
     return ClusterStarter(cluster, publish_image(run, account), pace)
 
 
@@ -95,12 +95,12 @@ class ClusterStarter:
         log = log_path(order, folder)
         self._remove(mark)  # what a killed load has left
         try:
-            load_release.install(self.cluster, folder, self.image, inside, math.ceil(life), mark)
-            load_release.wait(self.cluster, scenario.workers + 1, self.pace)
+            load_pods.install(self.cluster, folder, self.image, inside, math.ceil(life), mark)
+            load_pods.wait(self.cluster, scenario.workers + 1, self.pace)
             arguments = ["python", *locust_master(scenario.workers)]
             with log.open("w") as errors:
                 master = subprocess.Popen(
-                    load_release.command(self.cluster, *arguments, listening=True),
+                    load_pods.command(self.cluster, *arguments, with_stdin=True),
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
                     env=os.environ | {MARK: mark}, start_new_session=True,
                 )  # fmt: skip
@@ -111,14 +111,14 @@ class ClusterStarter:
         def on_stop(begun: bool) -> None:
             try:
                 if begun:
-                    load_release.fetch(self.cluster, folder)
+                    load_pods.fetch(self.cluster, folder)
             finally:
                 self._remove(mark)
 
         return WorkerPool(scenario, [master], log, master=True, on_stop=on_stop)
 
     def _remove(self, mark: str) -> None:
-        load_release.remove(self.cluster, self.pace, mark)
+        load_pods.remove(self.cluster, self.pace, mark)
 
 
 def publish_image(run: Run, account: Account) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import requests
 
 from helpers.cloud import certificate
-from helpers.cluster.live_reports import Balancer
+from helpers.cluster.records import Balancer
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.serving import triton

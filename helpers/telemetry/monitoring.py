@@ -1,6 +1,6 @@
 """The cluster's monitoring: whether operator and DCGM exporter run, or were rendered."""
 
-from helpers.cluster.live_reports import Releases
+from helpers.cluster.records import Releases
 from helpers.promises import Status, Tick, claim, tick
 from helpers.run import Run
 from helpers.telemetry.access import Access

@@ -35,7 +35,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Account:
 
 @pytest.fixture
 def cluster(server: Server, account: Account, tmp_path: Path) -> Cluster:
-    return client.of_eks(tmp_path / "access", account, server.eks())
+    return client.eks_cluster(tmp_path / "access", account, server.eks())
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 
 from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
-from helpers.cluster import balancer, contract
+from helpers.cluster import contract, triton_release
 
 Body = dict[str, Any]
 AGREED = contract.load().gpu
@@ -13,7 +13,7 @@ AGREED = contract.load().gpu
 
 def load_balancer(aws: Account, stack: Stack, **tags: str) -> tuple[str, str]:
     """A load balancer in AWS as its controller makes one; its ARN and its host."""
-    marks = {balancer.CLUSTER_TAG: stack.cluster_name} | tags
+    marks = {triton_release.CLUSTER_TAG: stack.cluster_name} | tags
     made = aws.client("elbv2").create_load_balancer(
         Name="gpu-e2e-triton", Subnets=list(stack.public_subnet_ids), Type="application",
         Tags=[{"Key": key, "Value": value} for key, value in marks.items()],

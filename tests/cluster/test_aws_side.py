@@ -6,7 +6,7 @@ import pytest
 
 from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
-from helpers.cluster import balancer, client, diagnose, nodes, triton_release, values
+from helpers.cluster import client, nodes, removal, triton_release, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
@@ -20,12 +20,12 @@ QUICK = Pace(0.05, 0.01, lambda line: None)
 
 def test_a_load_balancer_is_found_by_its_cluster_and_seen_gone(aws: Account, stack: Stack) -> None:
     arn, _ = scenes.load_balancer(aws, stack)
-    assert balancer.of_cluster(aws, "gpu-e2e", "vpc-other") == ("gpu-e2e-triton",)
-    assert balancer.of_cluster(aws, "other", "vpc-other") == ()
+    assert triton_release.cluster_balancers(aws, "gpu-e2e", "vpc-other") == ("gpu-e2e-triton",)
+    assert triton_release.cluster_balancers(aws, "other", "vpc-other") == ()
     with pytest.raises(Problem, match=r"gpu-e2e-triton still there.*blocks the VPC's removal"):
-        balancer.wait_gone(aws, "gpu-e2e", stack.vpc_id, QUICK)
+        removal.wait_balancers_gone(aws, "gpu-e2e", stack.vpc_id, QUICK)
     aws.client("elbv2").delete_load_balancer(LoadBalancerArn=arn)
-    assert balancer.wait_gone(aws, "gpu-e2e", stack.vpc_id, QUICK) >= 0
+    removal.wait_balancers_gone(aws, "gpu-e2e", stack.vpc_id, QUICK)
 
 
 def test_an_address_that_does_not_come_is_explained_by_the_controller(
@@ -36,7 +36,7 @@ def test_an_address_that_does_not_come_is_explained_by_the_controller(
         scenes.event("triton", "FailedBuildModel", "couldn't auto-discover subnets"),
     )
     with pytest.raises(Problem, match=r"0 of 1 Ingresses.*finds no public subnets"):
-        balancer.wait(cluster, aws, "triton", QUICK)
+        triton_release.wait_for_balancer(cluster, aws, "triton", QUICK)
 
 
 def test_an_address_without_targets_says_what_is_missing(
@@ -45,7 +45,7 @@ def test_an_address_without_targets_says_what_is_missing(
     _, host = scenes.load_balancer(aws, stack)
     server.put(scenes.ingress("triton", host))
     with pytest.raises(Problem, match=r"no target group yet.*No pod is registered"):
-        balancer.wait(cluster, aws, "triton", QUICK)
+        triton_release.wait_for_balancer(cluster, aws, "triton", QUICK)
 
 
 def _serving(aws: Account, stack: Stack, server: Server, run: Run) -> Run:
@@ -82,7 +82,7 @@ def test_a_load_balancer_that_never_serves_costs_the_same(
     run = _serving(aws, stack, server, hasty)
     monkeypatch.setattr(Run, "find", lambda self, kind: stack)
     monkeypatch.setattr(Run, "load", lambda self, kind: stack)
-    monkeypatch.setattr(balancer, "health", lambda *_: {"http": ["Target.Timeout"]})
+    monkeypatch.setattr(triton_release, "target_states", lambda *_: {"http": ["Target.Timeout"]})
     with pytest.raises(Problem, match=r"Target\.Timeout"):
         triton_release.address(run, aws)
     assert [one["count"] for one in run.events("load-balancers")] == [1]
@@ -98,12 +98,12 @@ def test_nodes_that_are_not_ready_give_the_kubelets_reason(
 ) -> None:
     server.put(scenes.node("late", ready=False))
 
-    def refused(*_: Any) -> list[diagnose.Trouble]:
+    def refused(*_: Any) -> list[waits.Trouble]:
         raise Problem("AWS refuses to tell.")
 
-    monkeypatch.setattr(diagnose, "of_group", refused)
-    monkeypatch.setattr(diagnose, "of_managed_groups", lambda *_: [])
-    said = nodes.reason(cluster, aws, stack)
+    monkeypatch.setattr(nodes, "scaling_troubles", refused)
+    monkeypatch.setattr(nodes, "managed_group_troubles", lambda *_: [])
+    said = nodes.missing_reason(cluster, aws, stack)
     assert "cni plugin not initialized" in said and "AWS refuses to tell." in said
 
 
@@ -122,13 +122,9 @@ def test_a_group_without_capacity_gives_auto_scalings_reason() -> None:
         def client(self, service: str, region: str = "") -> Any:
             return Scaling()
 
-    (found,) = diagnose.of_group(Asked("us-east-1"), "gpu-e2e-gpu")
+    (found,) = nodes.scaling_troubles(Asked("us-east-1"), "gpu-e2e-gpu")
     assert found.explanation is not None and found.explanation.rule == "spot-price"
     assert "0.21 $/h is asked" in str(found)
-
-
-def test_the_vpcs_addresses_are_asked_for(aws: Account, stack: Stack) -> None:
-    assert values._vpc_cidr(aws, stack.vpc_id) == "10.0.0.0/16"
 
 
 def test_nodes_are_waited_for_until_as_many_are_ready_as_the_groups_want(

@@ -33,7 +33,7 @@ def test_a_token_is_a_presigned_question_who_am_i_that_names_the_cluster(account
     assert asked["Action"] == "GetCallerIdentity"
     assert asked["X-Amz-SignedHeaders"] == "host;x-k8s-aws-id"
     assert asked["X-Amz-Expires"] == "60"
-    assert made.lives() and made.expires < datetime.now(UTC) + timedelta(minutes=15)
+    assert made.is_valid() and made.expires < datetime.now(UTC) + timedelta(minutes=15)
     assert made.value not in repr(made)
 
 
@@ -54,7 +54,7 @@ def test_the_official_client_sends_a_token_and_renews_it_in_time(
     cluster.core.list_node()
     assert len(set(server.tokens)) == 1
     assert server.tokens[0].startswith("Bearer k8s-aws-v1.")
-    monkeypatch.setattr(kubeconfig.Token, "lives", lambda self: False)
+    monkeypatch.setattr(kubeconfig.Token, "is_valid", lambda self: False)
     monkeypatch.setattr(kubeconfig, "URL_LIFETIME_S", 61)  # a second token that differs
     cluster.core.list_node()
     assert len(set(server.tokens)) == 2
@@ -101,7 +101,7 @@ def test_a_refusal_a_dead_address_and_a_stranger_are_told_apart(
         _nodes(cluster)
     gone = kubeconfig.Eks("gpu-e2e", "https://127.0.0.1:1", server.eks().authority)
     with pytest.raises(Problem, match=r"API cannot be reached.*one address only"):
-        _nodes(client.of_eks(tmp_path / "gone", account, gone))
+        _nodes(client.eks_cluster(tmp_path / "gone", account, gone))
 
 
 def _nodes(cluster: Cluster) -> None:
@@ -116,7 +116,7 @@ def test_a_rehearsal_has_no_cluster_and_an_unknown_context_is_named(
         client.connect(hasty, account)
     file = server.kubeconfig(tmp_path / "config", "mine")
     with pytest.raises(Problem, match="context 'other' cannot be used"):
-        client.of_context("other", file)
-    own = client.of_context("mine", file)
+        client.context_cluster("other", file)
+    own = client.context_cluster("mine", file)
     _nodes(own)
     assert server.tokens[-1] == "Bearer fixed" and not own.own

@@ -5,11 +5,11 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from helpers.cluster import diagnose, gpus, rollout_wait, waits
+from helpers.cluster import gpus, triton_release, waits
 from helpers.cluster.client import Cluster
-from helpers.cluster.explain import Passing
-from helpers.cluster.live_reports import Gpus
-from helpers.cluster.waits import Pace, Seen
+from helpers.cluster.explain import TransientError
+from helpers.cluster.records import Gpus
+from helpers.cluster.waits import Pace, Progress
 from helpers.errors import Problem
 from helpers.run import Run
 
@@ -37,7 +37,7 @@ def _pace(lines: list[str], timeout_s: float = 90) -> Pace:
 
 
 def test_a_wait_shows_every_change_and_a_sign_of_life_in_between() -> None:
-    looks = iter([Seen(False, "none"), *[Seen(False, "one")] * 40, Seen(True, "two")])
+    looks = iter([Progress(False, "none"), *[Progress(False, "one")] * 40, Progress(True, "two")])
     lines: list[str] = []
     waits.until("nodes", lambda: next(looks), lambda: "", _pace(lines))
     assert [line.split(": ")[1] for line in lines] == ["none", "one", "one", "two"]
@@ -46,17 +46,20 @@ def test_a_wait_shows_every_change_and_a_sign_of_life_in_between() -> None:
 def test_a_wait_in_vain_gives_the_reason_and_one_that_is_hopeless_ends_at_once() -> None:
     lines: list[str] = []
     with pytest.raises(Problem, match=r"not after 5 s \(none\)\. no capacity"):
-        waits.until("x", lambda: Seen(False, "none"), lambda: "no capacity", _pace(lines, 5))
+        waits.until("x", lambda: Progress(False, "none"), lambda: "no capacity", _pace(lines, 5))
     with pytest.raises(Problem, match="it crashed"):
-        waits.until("x", lambda: Seen(False, "bad", "it crashed"), lambda: "", _pace(lines))
+        waits.until("x", lambda: Progress(False, "bad", "it crashed"), lambda: "", _pace(lines))
 
 
 def test_an_error_that_may_pass_is_waited_out() -> None:
-    looks: list[Passing | Seen] = [Passing("The API is busy."), Seen(True, "there")]
+    looks: list[TransientError | Progress] = [
+        TransientError("The API is busy."),
+        Progress(True, "there"),
+    ]
 
-    def look() -> Seen:
+    def look() -> Progress:
         found = looks.pop(0)
-        if isinstance(found, Passing):
+        if isinstance(found, TransientError):
             raise found
         return found
 
@@ -129,7 +132,7 @@ def test_a_pod_that_gets_onto_the_node_disproves_the_taint(
     patient: Run, server: Server, cluster: Cluster
 ) -> None:
     server.on(f"{PODS}/taint-proof-without", 1, _proof("without", node="gpu"))
-    with pytest.raises(Problem, match=r"given to gpu.*do not carry the taint"):
+    with pytest.raises(Problem, match=r"given to gpu.*have no such taint"):
         gpus.prove_taint(patient, cluster)
     assert server.get("Pod", "taint-proof-without") is None
 
@@ -148,7 +151,7 @@ def test_a_rollout_is_watched_until_its_pods_serve(server: Server, cluster: Clus
     server.on(path, 2, scenes.deployment(updated=1, available=0, replicas=2))
     server.on(path, 3, scenes.deployment())
     lines: list[str] = []
-    assert rollout_wait.wait(cluster, "triton", "triton", _pace(lines)) == 1
+    assert triton_release.wait_for_rollout(cluster, "triton", "triton", _pace(lines)) == 1
     assert ["not been seen" in lines[0], "1 old ones left" in lines[1]] == [True, True]
 
 
@@ -167,7 +170,7 @@ def test_a_crash_ends_the_wait_with_its_last_lines(server: Server, cluster: Clus
         "E1125 error: creating server: failed to load all models"
     )
     with pytest.raises(Problem, match=r"(?s)Triton does not load its models.*creating server"):
-        rollout_wait.wait(cluster, "triton", "triton", _pace([]))
+        triton_release.wait_for_rollout(cluster, "triton", "triton", _pace([]))
 
 
 def test_a_missing_image_ends_the_wait_and_old_pods_are_not_blamed(
@@ -178,7 +181,7 @@ def test_a_missing_image_ends_the_wait_and_old_pods_are_not_blamed(
         scenes.pod("old", state=CRASH, last=ENDED), scenes.pod("new", state=PULL),
     )  # fmt: skip
     with pytest.raises(Problem, match="is not in its registry") as told:
-        rollout_wait.wait(cluster, "triton", "triton", _pace([]))
+        triton_release.wait_for_rollout(cluster, "triton", "triton", _pace([]))
     assert "triton-old" not in str(told.value)
 
 
@@ -191,13 +194,13 @@ def test_a_pod_without_a_gpu_waits_and_the_time_out_names_the_scheduler(
         scenes.pod("new", unschedulable=message),
     )  # fmt: skip
     with pytest.raises(Problem, match=r"not after 5 s.*No node has a free GPU: 0/2 nodes"):
-        rollout_wait.wait(cluster, "triton", "triton", _pace([], 5))
+        triton_release.wait_for_rollout(cluster, "triton", "triton", _pace([], 5))
 
 
 def test_events_are_told_newest_first_and_once(server: Server, cluster: Cluster) -> None:
     words = "Failed build model due to couldn't auto-discover subnets"
     server.put(scenes.event("triton", "FailedBuildModel", words))
-    (found,) = diagnose.of_events(cluster, "triton", "triton")
+    (found,) = waits.event_troubles(cluster, "triton", "triton")
     assert found.explanation is not None and found.explanation.rule == "no-subnets"
 
 

@@ -9,7 +9,7 @@ from moto.eks.models import eks_backends
 
 from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
-from helpers.cluster import contract, diagnose, managed_groups, node_group, nodes
+from helpers.cluster import contract, nodes
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem
 from helpers.rehearsal import double
@@ -20,7 +20,7 @@ from .api_server import Server
 
 AGREED = contract.load().gpu
 ROLE = "arn:aws:iam::123456789012:role/nodes"
-EFFECTS = {effect: name for name, effect in node_group.EKS_EFFECTS.items()}
+EFFECTS = {effect: name for name, effect in nodes.EKS_EFFECTS.items()}
 SPOT = (
     "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity due to "
     "your request configuration. Please adjust your request and try again."
@@ -87,11 +87,11 @@ def _issue(code: str, message: str, *concerned: str) -> dict[str, Any]:
 
 
 def test_a_managed_group_is_read_back_from_eks(aws: Account, run: Run) -> None:
-    found = node_group.read(run, aws)
+    found = nodes.read_gpu_group(run, aws)
     assert (found.capacity, found.spot_only, found.max_price_usd) == ("managed-spot", True, None)
     assert not found.capped and "no price cap" in found.summary
     assert (found.labels, found.taints) == (AGREED.label.selector, (str(AGREED.taint),))
-    assert found.instance_types == AGREED.instance_types and node_group.agrees(found)
+    assert found.instance_types == AGREED.instance_types
     assert (found.sizes, found.disk_gib, found.encrypted) == ((0, 1, 2), 100, True)
     assert found.imdsv2 and found.instance_tags == {"project": "gpu-e2e"}
 
@@ -101,13 +101,13 @@ def test_a_managed_group_on_demand_is_not_called_spot(
 ) -> None:
     backend = eks_backends["123456789012"]["us-east-1"]
     backend.clusters[managed.cluster_name].nodegroups["gpu"].capacity_type = "ON_DEMAND"
-    assert not node_group.read(run, aws).spot_only
+    assert not nodes.read_gpu_group(run, aws).spot_only
 
 
 def test_a_group_that_eks_does_not_know_is_said(aws: Account, run: Run, managed: Stack) -> None:
     aws.client("eks").delete_nodegroup(clusterName=managed.cluster_name, nodegroupName="gpu")
     with pytest.raises(Problem, match="There is no Auto Scaling group"):
-        node_group.read(run, aws)
+        nodes.read_gpu_group(run, aws)
 
 
 def test_the_system_nodes_are_those_without_the_label(aws: Account, managed: Stack) -> None:
@@ -118,11 +118,13 @@ def test_missing_capacity_is_what_eks_says_of_the_group(
     aws: Account, managed: Stack, server: Server, cluster: Cluster
 ) -> None:
     _sick(managed, "gpu", _issue("AsgInstanceLaunchFailures", SPOT, managed.gpu_asg_name))
-    (found,) = diagnose.of_managed_groups(aws, managed.cluster_name)
+    (found,) = nodes.managed_group_troubles(aws, managed.cluster_name)
     assert found.where == "node group gpu" and managed.gpu_asg_name in found.said
     assert found.explanation is not None and found.explanation.rule == "no-spot-capacity"
     server.put(scenes.node("system"))
-    assert "no spot capacity for these instance types" in nodes.reason(cluster, aws, managed)
+    assert "no spot capacity for these instance types" in nodes.missing_reason(
+        cluster, aws, managed
+    )
 
 
 def test_every_group_and_every_issue_is_asked_for(aws: Account, managed: Stack) -> None:
@@ -130,7 +132,7 @@ def test_every_group_and_every_issue_is_asked_for(aws: Account, managed: Stack) 
           _issue("Unknown", "something new"))  # fmt: skip
     _sick(managed, "system", _issue("InsufficientFreeAddresses", "not enough IP addresses"))
     found = {(one.where, one.explanation and one.explanation.rule)
-             for one in diagnose.of_managed_groups(aws, managed.cluster_name)}  # fmt: skip
+             for one in nodes.managed_group_troubles(aws, managed.cluster_name)}  # fmt: skip
     assert found == {
         ("node group gpu", "node-not-joined"),
         ("node group gpu", None),
@@ -139,8 +141,8 @@ def test_every_group_and_every_issue_is_asked_for(aws: Account, managed: Stack) 
 
 
 def test_healthy_groups_give_no_reason(aws: Account, managed: Stack, cluster: Cluster) -> None:
-    assert diagnose.of_managed_groups(aws, managed.cluster_name) == []
-    assert "has not registered" in nodes.reason(cluster, aws, managed)
+    assert nodes.managed_group_troubles(aws, managed.cluster_name) == []
+    assert "has not registered" in nodes.missing_reason(cluster, aws, managed)
 
 
 @pytest.fixture
@@ -169,7 +171,6 @@ def test_groups_of_all_pages_are_read_as_the_api_describes_them(stubbed: Stubber
         def client(self, service: str, region: str = "") -> Any:
             return stubbed.client
 
-    found = diagnose.of_managed_groups(Asked("us-east-1"), "c")
+    found = nodes.managed_group_troubles(Asked("us-east-1"), "c")
     assert [one.where for one in found] == ["node group a", "node group b"]
-    assert managed_groups.issues({"nodegroupName": "x"}) == ()
     stubbed.assert_no_pending_responses()

@@ -9,11 +9,11 @@ import yaml
 
 from helpers import programs
 from helpers.cloud.account import Account
-from helpers.cluster import charts, match, release_waits, releases, values
+from helpers.cluster import helm, releases
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
 from helpers.cluster.helm import Helm
-from helpers.cluster.lock import Lock, Namespace, Release, Secret, Wait
+from helpers.cluster.releases import Lock, Namespace, Release, Secret, Wait
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
 from helpers.run import Run
@@ -71,7 +71,7 @@ def api_service(status: str) -> Body:
 
 
 def endpoints(ready: bool) -> Body:
-    labels = {match.SERVICE_OF_SLICE: "d"}
+    labels = {"kubernetes.io/service-name": "d"}
     return {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "d-1", "namespace": "kube-system", "labels": labels},
@@ -102,7 +102,7 @@ def test_what_has_not_come_about_is_waited_for_and_then_named(
     one, before, _ = CASES[name]
     server.put(scenes.node("gpu-1", gpu=True, gpus=1), before)
     with pytest.raises(Problem, match=f"r: {one.kind} {one.name} {one.until}"):
-        release_waits.wait(cluster, release(one.kind, one.name, one.until), NEVER)
+        releases.wait_for_release(cluster, release(one.kind, one.name, one.until), NEVER)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -111,14 +111,14 @@ def test_what_has_come_about_lets_the_next_release_begin(
 ) -> None:
     one, _, after = CASES[name]
     server.put(scenes.node("gpu-1", gpu=True, gpus=1), after)
-    release_waits.wait(cluster, release(one.kind, one.name, one.until), SOON)
+    releases.wait_for_release(cluster, release(one.kind, one.name, one.until), SOON)
 
 
 def test_a_daemon_set_that_runs_nowhere_is_not_enough(server: Server, cluster: Cluster) -> None:
     """Helm is content with it: it wants no pod, and has none."""
     server.put(scenes.node("gpu-1", gpu=True, gpus=1), daemon_set(0, 0))
     with pytest.raises(Problem, match="0 Ready of 0 wanted, on 1 GPU nodes"):
-        release_waits.wait(cluster, release("DaemonSet", "d", "on every GPU node"), NEVER)
+        releases.wait_for_release(cluster, release("DaemonSet", "d", "on every GPU node"), NEVER)
 
 
 @pytest.mark.parametrize(("gpus", "comes"), [(0, False), (1, True)])
@@ -128,19 +128,19 @@ def test_gpus_are_waited_for_on_the_nodes_themselves(
     server.put(scenes.node("gpu-1", gpu=True, gpus=gpus))
     wanted = release("Node", "nvidia.com/gpu", "allocatable")
     if comes:
-        release_waits.wait(cluster, wanted, SOON)
+        releases.wait_for_release(cluster, wanted, SOON)
     else:
         with pytest.raises(Problem, match="on 0 of 1 GPU nodes"):
-            release_waits.wait(cluster, wanted, NEVER)
+            releases.wait_for_release(cluster, wanted, NEVER)
 
 
 def test_a_kind_that_nothing_can_wait_for_is_refused(cluster: Cluster) -> None:
     with pytest.raises(Problem, match="waits for a Moon"):
-        release_waits.wait(cluster, release("Moon", "d", "full"), NEVER)
+        releases.wait_for_release(cluster, release("Moon", "d", "full"), NEVER)
 
 
 def test_every_wait_of_the_lock_file_can_be_waited_for() -> None:
-    known = {*release_waits.VERSIONS, "Node", "Endpoints"}
+    known = {*releases.KINDS, "Node", "Endpoints"}
     upstream = [one for one in Lock.load().releases if not one.own]
     assert upstream and {one.kind for found in upstream for one in found.waits} <= known
 
@@ -169,12 +169,12 @@ def test_a_release_is_installed_with_its_values_then_waited_for_and_removed(
     locked = Lock.load().named(PLUGIN)
     packaged(tmp_path, PLUGIN, locked.version)
     archive = tmp_path / f"{PLUGIN}-{locked.version}.tgz"
-    one = locked.model_copy(update={"digest": None, "contents": charts.contents(archive)})
+    one = locked.model_copy(update={"digest": None, "contents": helm.chart_contents(archive)})
     lock = Lock(namespaces=(), releases=(one,))
     monkeypatch.setattr(Lock, "load", classmethod(lambda cls: lock))
     contract = {"contract": yaml.safe_load(CONTRACT.read_text())}
-    monkeypatch.setattr(values, "facts", lambda run, account: contract)
-    monkeypatch.setenv(charts.LOCAL, str(tmp_path))
+    monkeypatch.setattr(releases, "values_facts", lambda run, account: contract)
+    monkeypatch.setenv(helm.LOCAL_CHARTS, str(tmp_path))
     plugin = daemon_set(1, 1)
     plugin["metadata"]["name"] = PLUGIN
     server.put(scenes.node("gpu-1", gpu=True, gpus=1), plugin)
@@ -183,7 +183,7 @@ def test_a_release_is_installed_with_its_values_then_waited_for_and_removed(
     assert patient.load(type(found)) == found
     made = server.get("ConfigMap", "shown")
     assert made and "accelerator" in made["data"]["selector"]
-    assert releases.uninstall(patient, cluster).removed == (PLUGIN,)
+    assert releases.uninstall(patient, cluster) == ((PLUGIN,), ())
     assert server.get("ConfigMap", "shown") is None
 
 

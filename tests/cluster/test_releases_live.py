@@ -8,17 +8,17 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from helpers import programs
-from helpers.cluster import charts, dry_run, lock, values
+from helpers.cluster import helm, releases
+from helpers.cluster.chart_checks import CHART
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
 from helpers.cluster.helm import Helm
-from helpers.cluster.lock import Lock, Release
-from helpers.cluster.rendering import CHART
+from helpers.cluster.releases import Lock, Release
 from helpers.errors import Problem
 
-from . import scenes
 from .api_server import Server
 
 pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 'make setup'")
@@ -29,20 +29,20 @@ IMAGE = "r/x@sha256:" + "1" * 64
 def files(tmp_path: Path) -> list[Path]:
     """The chart's CPU values with an image."""
     chosen = tmp_path / "image.yaml"
-    chosen.write_text(json.dumps({"image": values.image_parts(IMAGE)}))
-    return [CONTRACT, dry_run.CPU_VALUES, chosen]
+    chosen.write_text(json.dumps({"image": releases.image_parts(IMAGE)}))
+    return [CONTRACT, CHART / "values-cpu.yaml", chosen]
 
 
 def test_a_release_is_installed_upgraded_and_removed(
     server: Server, cluster: Cluster, files: list[Path]
 ) -> None:
-    helm = Helm.of(cluster)
-    assert helm.state("triton", "triton") is None
-    assert helm.apply("triton", CHART, "triton", files).revision == 1
+    program = Helm.for_cluster(cluster)
+    assert program.state("triton", "triton") is None
+    assert program.apply("triton", CHART, "triton", files).revision == 1
     made = server.get("Deployment", "triton")
     assert made and made["spec"]["template"]["spec"]["containers"][0]["image"] == IMAGE
-    assert helm.apply("triton", CHART, "triton", files).revision == 2
-    assert helm.remove("triton", "triton") and not helm.remove("triton", "triton")
+    assert program.apply("triton", CHART, "triton", files).revision == 2
+    assert program.remove("triton", "triton") and not program.remove("triton", "triton")
     assert server.get("Deployment", "triton") is None
 
 
@@ -52,7 +52,7 @@ def test_a_release_that_is_stuck_is_explained_before_anything_is_tried(
 ) -> None:
     server.put(_stored_release(status))
     with pytest.raises(Problem, match=r"stuck in a pending state.*helm -n triton rollback triton"):
-        Helm.of(cluster).apply("triton", CHART, "triton", files)
+        Helm.for_cluster(cluster).apply("triton", CHART, "triton", files)
     assert not [one for one in server.asked if one[0] in ("PATCH", "POST")]
 
 
@@ -62,7 +62,7 @@ def test_somebody_elses_change_is_named_with_field_and_manager(
     said = 'Apply failed with 1 conflict: conflict with "kubectl-edit" using apps/v1: .spec.x'
     server.refuse("PATCH", "/deployments/triton$", 409, said)
     with pytest.raises(Problem, match=r"'kubectl-edit' has set \.spec\.x.*--force-conflicts"):
-        Helm.of(cluster).apply("triton", CHART, "triton", files)
+        Helm.for_cluster(cluster).apply("triton", CHART, "triton", files)
 
 
 def test_a_missing_crd_and_a_dead_webhook_are_told_apart(
@@ -74,23 +74,27 @@ def test_a_missing_crd_and_a_dead_webhook_are_told_apart(
     with pytest.raises(
         Problem, match=r"does not know the kind ServiceMonitor.*Install the release"
     ):
-        Helm.of(cluster).apply("triton", CHART, "triton", [*files, monitored])
+        Helm.for_cluster(cluster).apply("triton", CHART, "triton", [*files, monitored])
     dead = 'failed calling webhook "m.elbv2.k8s.aws": no endpoints available for service "w"'
     server.refuse("PATCH", "/services/triton$", 500, dead)
     with pytest.raises(Problem, match=r"webhook m\.elbv2\.k8s\.aws does not answer"):
-        Helm.of(cluster).apply("triton", CHART, "triton", files)
+        Helm.for_cluster(cluster).apply("triton", CHART, "triton", files)
 
 
-def test_a_dry_run_asks_for_every_object_and_stores_none(server: Server, cluster: Cluster) -> None:
+def test_the_api_server_judges_every_object_and_stores_none(
+    server: Server, cluster: Cluster, files: list[Path]
+) -> None:
+    text = Helm().template("triton", CHART, "triton", files, "1.35")
+    objects = [body for body in yaml.safe_load_all(text) if body]
     before = set(server.objects)
-    good, bad = scenes.deployment(), scenes.ingress("bad")
-    said = 'Ingress "bad" is invalid: spec.rules: Required value'
-    server.refuse("PATCH", "/ingresses/bad$", 422, said)
-    unknown = {"apiVersion": "x.y/v1", "kind": "Nothing", "metadata": {"name": "n"}}
-    answer = dry_run.ask(cluster, [good, bad, unknown])
-    (refused,) = answer.refused
-    assert (refused.object, refused.field) == ("Ingress triton/bad", "spec.rules")
-    assert [one.kind for one in answer.unknown] == ["Nothing"]
+    judge, refusals = helm.server_dry_run(cluster, objects)
+    assert refusals == [] and f"judged {len(objects)} objects" in judge
+    said = 'Service "triton" is invalid: spec.ports: Required value'
+    server.refuse("PATCH", "/services/triton$", 422, said)
+    elsewhere = {**objects[0], "metadata": {"name": "x", "namespace": "nowhere"}}
+    judge, refusals = helm.server_dry_run(cluster, [*objects, elsewhere])
+    assert len(refusals) == 1 and "spec.ports: Required value" in refusals[0]
+    assert "as it has no nowhere" in judge
     assert set(server.objects) == before
 
 
@@ -133,13 +137,13 @@ def test_a_chart_may_be_locked_by_its_contents(
     Helm()("Packaging", "package", str(source), "--destination", str(second))
     archives = [folder / "some-1.0.0.tgz" for folder in (first, second)]
     assert archives[0].read_bytes() != archives[1].read_bytes()
-    locked = charts.contents(archives[0])
-    assert charts.contents(archives[1]) == locked
-    monkeypatch.setenv(charts.LOCAL, str(second))
+    locked = helm.chart_contents(archives[0])
+    assert helm.chart_contents(archives[1]) == locked
+    monkeypatch.setenv(helm.LOCAL_CHARTS, str(second))
     release = _release(chart="some", version="1.0.0", contents=locked)
-    assert charts.fetch(release).compared.endswith("as locked")
+    assert helm.fetch_chart(release).compared.endswith("as locked")
     with pytest.raises(Problem, match=r"is not the locked one: its contents is"):
-        charts.fetch(_release(chart="some", version="1.0.0", contents="sha256:" + "0" * 64))
+        helm.fetch_chart(_release(chart="some", version="1.0.0", contents="sha256:" + "0" * 64))
 
 
 def test_a_chart_with_another_digest_is_not_installed(
@@ -148,12 +152,12 @@ def test_a_chart_with_another_digest_is_not_installed(
     archive = tmp_path / "c-1.0.0.tgz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(CHART / "Chart.yaml", "c/Chart.yaml")
-    monkeypatch.setenv(charts.LOCAL, str(tmp_path))
-    found = charts.fetch(_release())
+    monkeypatch.setenv(helm.LOCAL_CHARTS, str(tmp_path))
+    found = helm.fetch_chart(_release())
     assert "not compared" in found.compared
-    assert charts.fetch(_release(digest=found.digest)).compared.endswith("as locked")
+    assert helm.fetch_chart(_release(digest=found.digest)).compared.endswith("as locked")
     with pytest.raises(Problem, match="is not the locked one"):
-        charts.fetch(_release(digest="sha256:" + "0" * 64))
+        helm.fetch_chart(_release(digest="sha256:" + "0" * 64))
 
 
 def test_the_lock_file_is_filled_from_the_contract_and_in_order() -> None:
@@ -170,6 +174,6 @@ def test_values_that_ask_for_what_is_not_known_are_named(tmp_path: Path) -> None
     file = tmp_path / "x.yaml"
     file.write_text("a: {{ outputs.nothing }}\n")
     with pytest.raises(Problem, match=r"x\.yaml cannot be filled.*nothing"):
-        lock.fill(file, {"outputs": {}})
+        releases.fill(file, {"outputs": {}})
     with pytest.raises(Problem, match="not named by its digest"):
-        values.image_parts("r/x:latest")
+        releases.image_parts("r/x:latest")

@@ -12,10 +12,10 @@ from helpers import programs
 from helpers.cloud import load_balancers
 from helpers.cloud.account import Account
 from helpers.cloud.reports import Stack
-from helpers.cluster import balancer, client, removal, volumes
+from helpers.cluster import client, removal, triton_release
 from helpers.cluster.client import Cluster
 from helpers.cluster.helm import Helm
-from helpers.cluster.lock import Lock
+from helpers.cluster.releases import Lock
 from helpers.cluster.removal import Removal
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
@@ -113,7 +113,7 @@ def _chart(folder: Path, name: str) -> Path:
 def installed(server: Server, cluster: Cluster, tmp_path: Path) -> tuple[str, ...]:
     """Three releases of the lock file, in its order, as real Helm installs them."""
     names = ("aws-load-balancer-controller", "nvidia-device-plugin", "triton")
-    chart, helm = _chart(tmp_path, "some"), Helm.of(cluster)
+    chart, helm = _chart(tmp_path, "some"), Helm.for_cluster(cluster)
     for name in names:
         helm.apply(name, chart, Lock.load().named(name).namespace, [])
     return names
@@ -160,7 +160,7 @@ def test_what_the_controller_does_not_remove_is_said_and_then_removed_in_aws(
     assert "gpu-e2e-triton still there" in found.summary
     gone = load_balancers.remove(run, aws, rounds=3, sleep=lambda _: None)
     assert gone.swept == 1
-    assert balancer.of_cluster(aws, stack.cluster_name, stack.vpc_id) == ()
+    assert triton_release.cluster_balancers(aws, stack.cluster_name, stack.vpc_id) == ()
 
 
 @needs_helm
@@ -175,7 +175,7 @@ def test_a_release_that_cannot_be_removed_holds_up_no_other(
     assert found.releases == ("triton", "aws-load-balancer-controller")
     release, claims = found.faults
     assert release.startswith("The removal of nvidia-device-plugin failed")
-    assert "claims of volumes" in claims and found.claims == ()
+    assert "persistentvolumeclaims data" in claims and found.claims == ()
 
 
 def test_a_cluster_that_does_not_answer_is_said_and_blocks_nothing(
@@ -188,7 +188,7 @@ def test_a_cluster_that_does_not_answer_is_said_and_blocks_nothing(
     monkeypatch.setattr(client, "RETRIES", 0)
     found = removal.remove(on_aws(hasty), aws)
     assert found.summary.startswith("NOT DONE: the cluster does not answer")
-    assert "looked for in AWS itself" in found.summary and found.unreached
+    assert "searched for in AWS itself" in found.summary and found.unreached
     assert found.standing == ("gpu-e2e-triton",)
 
 
@@ -208,12 +208,10 @@ def test_a_rehearsal_removes_nothing_and_says_so(aws: Account, patient: Run) -> 
 def test_a_volume_that_stays_is_named_as_aws_names_it(server: Server, cluster: Cluster) -> None:
     server.put(claim("a", "pv-1"), volume("pv-1", "Delete"))
     server.put(claim("b", "pv-2"), volume("pv-2", "Retain"), volume("pv-3", "Delete"))
-    freed = volumes.release(cluster)
-    assert freed.claims == ("monitoring/a", "monitoring/b")
-    assert freed.going == {"pv-1"}  # nobody claims pv-3: it is not ours to judge
-    (kept,) = freed.kept
-    assert "vol-pv-2 stays: its reclaim policy is Retain" in kept
+    claims: list[str] = []
+    faults: list[str] = []
     with pytest.raises(Problem, match=r"pv-1 still there.*has not removed vol-pv-1"):
-        volumes.wait_gone(cluster, freed.going, NEVER)
-    server.drop("PersistentVolume", "pv-1")
-    volumes.wait_gone(cluster, freed.going, SOON)
+        removal.release_volumes(cluster, claims, faults, NEVER)
+    assert claims == ["monitoring/a", "monitoring/b"]
+    (kept,) = faults  # nobody claims pv-3: it is not ours to judge
+    assert "vol-pv-2 stays: its reclaim policy is Retain" in kept

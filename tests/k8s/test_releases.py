@@ -125,13 +125,6 @@ def test_gpu_daemonsets_are_aimed_by_the_contract() -> None:
         assert values[taints] == [{**gpu["taint"], "operator": "Equal"}]
 
 
-@pytest.mark.parametrize("name", charts.releases())
-def test_a_daemon_set_that_is_waited_for_is_one_whose_room_is_counted(name: str) -> None:
-    release = charts.releases()[name]
-    waited = {one["name"] for one in release["waits"] if one["kind"] == "DaemonSet"}
-    assert waited <= {one["name"] for one in release.get("daemons", [])}
-
-
 def test_our_own_values_install_tritons_chart(tmp_path: Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text(charts.filled(VALUES / "triton.yaml"))

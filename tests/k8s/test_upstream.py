@@ -11,10 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers.cluster import contract, daemons, placement, planned
-from helpers.cluster import objects as cluster_objects
-from helpers.cluster.capacity import of_pod
-from helpers.profile import Profile
 from tests.k8s import charts
 from tests.k8s.charts import Object, Objects
 
@@ -116,21 +112,6 @@ def test_what_is_waited_for_is_made_by_the_release(name: str) -> None:
             assert (wait["kind"], wait["name"]) in made
         if wait["kind"] == "Endpoints":
             assert ("Service", wait["name"]) in made
-
-
-@pytest.mark.parametrize("name", UPSTREAM)
-def test_the_lock_file_names_every_daemon_set_with_what_it_requests(
-    name: str, tmp_path: Path
-) -> None:
-    agreed, profile = contract.load(), Profile.load_named("rehearsal")
-    nodes = planned.from_contract(agreed, profile.infrastructure, profile.region).nodes
-    objects = cluster_objects.Objects.of(rendered(name), charts.releases()[name]["namespace"])
-    state, _ = placement.stand(daemons.daemons_of(objects), nodes)
-    stated = [one.pod for one in daemons.beside("triton", agreed, tmp_path) if one.release == name]
-    claimed, _ = placement.stand(stated, nodes)
-    for node in nodes:
-        found = {one.pod.owner.id: of_pod(one.pod.spec) for one in state.on(node)}
-        assert found == {one.pod.owner.id: of_pod(one.pod.spec) for one in claimed.on(node)}
 
 
 @pytest.mark.parametrize(

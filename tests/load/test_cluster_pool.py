@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from helpers import load, programs
-from helpers.cluster import client, load_release
+from helpers.cluster import client, load_pods
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
@@ -92,7 +92,7 @@ def place(folder: Path) -> Iterator[Place]:
         patch.setattr(
             programs, "find", lambda name: found.kubectl if name == "kubectl" else find(name)
         )
-        cluster = client.of_context("test", server.kubeconfig(folder / "kubeconfig"))
+        cluster = client.context_cluster("test", server.kubeconfig(folder / "kubeconfig"))
         with found.playing():
             yield Place(found, cluster, known, folder / "run")
 
@@ -189,7 +189,7 @@ def test_records_that_do_not_come_whole_are_no_result(here: Place) -> None:
     here.pods.cut_streams()
     with pytest.raises(Problem, match=r"could not be fetched.*the stream ended early"):
         here.fire(scenario({**STEADY, "duration_s": 1}, workers=1))
-    assert here.pods.asked[1:] == ["exec job/load-master tar"] * load_release.FETCHES
+    assert here.pods.asked[1:] == ["exec job/load-master tar"] * load_pods.FETCHES
     assert here.left == []
 
 
@@ -197,7 +197,7 @@ def test_what_an_earlier_load_has_left_is_removed_first(here: Place) -> None:
     here.pods.waiting = "ContainerCreating"
     order = json.dumps({"scenario": {"workers": 1}})
     here.folder.mkdir()
-    load_release.install(here.cluster, here.folder, IMAGE, order, 600, MARK)
+    load_pods.install(here.cluster, here.folder, IMAGE, order, 600, MARK)
     here.pods.waiting = ""
     found = here.fire(scenario({**STEADY, "duration_s": 1}, workers=1))
     assert found.report.measured.ok == found.report.measured.requests > 100

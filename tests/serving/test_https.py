@@ -11,7 +11,7 @@ import pytest
 
 from helpers.cloud import certificate
 from helpers.cloud.certificate import Certificate
-from helpers.cluster.live_reports import Balancer
+from helpers.cluster.records import Balancer
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.serving import reach, smoke

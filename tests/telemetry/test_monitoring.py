@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from helpers import programs
-from helpers.cluster.live_reports import Releases
+from helpers.cluster.records import Releases
 from helpers.errors import Unavailable
 from helpers.run import Run
 from helpers.serving.endpoint import Endpoint

@@ -1,0 +1,419 @@
+"""Triton's chart before it is installed: lint, render, schema, our invariants, nodes, API server.
+
+What the real helm or a real API server said is REAL; what only read the rendered objects is STATIC.
+Where an API server answers (always on AWS, in a rehearsal with `cluster.context`) it is the judge:
+every object is sent to it as a dry run. Elsewhere the schemas and about twenty invariants of our
+own charts are all that is checked, and the report says so.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from helpers.cloud.account import Account
+from helpers.cloud.reports import Stack
+from helpers.cluster import client, contract, planned_nodes, releases
+from helpers.cluster.client import Cluster
+from helpers.cluster.contract import CONTRACT, Contract
+from helpers.cluster.helm import Helm, server_dry_run, value_flags
+from helpers.cluster.planned_nodes import PlannedNodes, object_name, pod_template, quantity
+from helpers.cluster.records import ChartChecks, ChartFault, CheckLine, Placement
+from helpers.errors import Problem, Unavailable
+from helpers.paths import ROOT
+from helpers.run import Run
+
+CHART = ROOT / "k8s" / "charts" / "triton"
+RENDERED = "cluster/rendered/triton.yaml"
+SPOT_NOTICE_S = 120
+NO_SERVER = "no API server was asked: the profile names no cluster.context"
+NOT_RENDERED = "helm did not render the chart"
+PROBE_PATHS = {"startupProbe": "/v2/health/live", "livenessProbe": "/v2/health/live",
+               "readinessProbe": "/v2/health/ready"}  # fmt: skip
+
+Body = Mapping[str, Any]
+
+
+def check(run: Run, account: Account, image: str) -> ChartChecks:
+    """Check Triton's chart with the values that this run would install it with.
+
+    Without a stack or an image, the chart's own example values are checked.
+
+    Args:
+        run: Which records the result.
+        account: Account of the stack.
+        image: `repository@sha256:…`; empty if nothing was pushed.
+
+    Raises:
+        Problem: Contract, plan or lock file cannot be read, or the cluster cannot be used.
+    """
+    agreed, kubernetes = contract.load(), run.profile.infrastructure.kubernetes_version
+    nodes = planned_nodes.planned_nodes(run, agreed)
+    try:
+        judge = client.connect(run, account)
+    except Unavailable:
+        judge = None
+    variants = {
+        "gpu": _run_values(run, account, image) or [CHART / "ci/gpu-values.yaml"],
+        "cpu": [CHART / "values-cpu.yaml"],
+    }
+    differences = planned_nodes.contract_differences(nodes, agreed)
+    lines = [CheckLine(
+        check="nodes", values="", label="STATIC",
+        seen=f"{len(nodes.nodes())} nodes from {nodes.source}, {nodes.free_gpus} GPUs",
+        findings=tuple(ChartFault(object=nodes.source, field="gpu nodes", wrong=each,
+                               right="the contract") for each in differences),
+    )]  # fmt: skip
+    version, absent, placements = "", "", tuple[Placement, ...]()
+    try:
+        version = Helm()("Helm's version", "version", "--short").strip()
+        for name, values in variants.items():
+            made, objects = _rendered([CONTRACT, *values], agreed, kubernetes, name)
+            lines += made
+            if not objects:
+                lines += [CheckLine(check=each, values=name, label="NOT CHECKED", seen=NOT_RENDERED)
+                          for each in ("schema", "rules", "placement", "dry run")]  # fmt: skip
+                continue
+            lines += check_objects(objects, agreed, nodes, kubernetes, name)
+            lines.append(_judged(objects, judge, name))
+            if name == "gpu":
+                placements = planned_nodes.place(objects, nodes.nodes())
+                run.write(RENDERED, yaml.safe_dump_all(objects, sort_keys=False))
+    except Unavailable as reason:
+        absent = str(reason)
+    record = ChartChecks(
+        chart=str(CHART.relative_to(ROOT)), kubernetes=kubernetes, helm=version,
+        nodes_from=nodes.source, lines=tuple(lines), placements=placements, absent=absent,
+    )  # fmt: skip
+    run.save(record)
+    return record
+
+
+def _run_values(run: Run, account: Account, image: str) -> list[Path]:
+    if not image or run.find(Stack) is None:
+        return []
+    release = releases.Lock.load().named("triton")
+    return releases.write_values(run, release, releases.values_facts(run, account, image))[1:]
+
+
+def check_objects(
+    objects: Sequence[Body], agreed: Contract, nodes: PlannedNodes, kubernetes: str, values: str
+) -> list[CheckLine]:
+    """Schema, invariants and placement of rendered objects of our own charts, a line each."""
+    schema, custom = schema_findings(objects, kubernetes)
+    beside = f"; no schema for {', '.join(custom)}" if custom else ""
+    lines = [CheckLine(check="schema", values=values, label="STATIC",
+                  seen=f"Kubernetes {kubernetes}, strict{beside}", findings=schema)]  # fmt: skip
+    if schema:  # the rest relies on well-formed objects
+        why = "the schema refuses an object"
+        return lines + [CheckLine(check=each, values=values, label="NOT CHECKED", seen=why)
+                        for each in ("rules", "placement")]  # fmt: skip
+    lines.append(CheckLine(check="rules", values=values, label="STATIC",
+                      seen=f"invariants of our charts over {len(objects)} objects",
+                      findings=tuple(invariants(objects, agreed, nodes))))  # fmt: skip
+    placements = planned_nodes.place(objects, nodes.nodes())
+    homeless = [each for each in placements if not each.node]
+    lines.append(CheckLine(
+        check="placement", values=values, label="STATIC",
+        seen=f"{len(placements) - len(homeless)} of {len(placements)} pods fit one of "
+             f"{len(nodes.nodes())} planned nodes",
+        findings=tuple(
+            ChartFault(object=each.pod, field="spec", wrong=f"it fits no node: {each.why}",
+                       right="tolerations, labels and requests that a planned node meets")
+            for each in homeless
+        ),
+    ))  # fmt: skip
+    return lines
+
+
+def schema_findings(
+    objects: Sequence[Body], kubernetes: str
+) -> tuple[tuple[ChartFault, ...], tuple[str, ...]]:
+    """What the API's schemas refuse, and the kinds that they do not describe (custom resources)."""
+    import kubernetes_validate  # seconds to import
+
+    findings, custom = [], set()
+    for body in objects:
+        try:
+            kubernetes_validate.validate(body, _schema_version(kubernetes), strict=True)
+        except kubernetes_validate.ValidationError as error:
+            findings.append(ChartFault(object=object_name(body), right="what the API's schema says",
+                                    field=".".join(map(str, error.path)),
+                                    wrong=str(error.message)[:200]))  # fmt: skip
+        except (kubernetes_validate.SchemaNotFoundError, kubernetes_validate.InvalidSchemaError):
+            group = body.get("apiVersion", "").rpartition("/")[0]
+            if "." in group and not group.endswith(".k8s.io"):
+                custom.add(body["kind"])
+                continue
+            wrong = f"Kubernetes has no {body.get('kind')} in '{body.get('apiVersion')}'"
+            findings.append(ChartFault(object=object_name(body), field="kind", wrong=wrong,
+                                    right="a kind of the API"))  # fmt: skip
+    return tuple(findings), tuple(sorted(custom))
+
+
+@lru_cache
+def _schema_version(kubernetes: str) -> str:
+    """The newest schemas that are not newer than the control plane."""
+    from kubernetes_validate import utils
+
+    def number(version: str) -> list[int]:
+        return [int(part) for part in version.split(".")[:2]]
+
+    older = [each for each in utils.all_versions() if number(each) <= number(kubernetes)]
+    return str((older or utils.all_versions())[-1])
+
+
+def _rendered(
+    values: Sequence[Path], agreed: Contract, kubernetes: str, name: str
+) -> tuple[list[CheckLine], list[Body]]:
+    """Lint and render the chart; no objects if helm refuses it."""
+    namespace = agreed.namespaces.triton
+    findings: dict[str, tuple[ChartFault, ...]] = {"lint": (), "render": ()}
+    objects: list[Body] = []
+    helm = Helm()
+    try:
+        helm("The lint of the chart", "lint", "--strict", str(CHART), *value_flags(values),
+             "--namespace", namespace, "--kube-version", kubernetes)  # fmt: skip
+    except Unavailable:
+        raise
+    except Problem as refusal:
+        findings["lint"] = (_refused(refusal),)
+    try:
+        text = helm.template("triton", CHART, namespace, values, kubernetes)
+        objects = [each for each in yaml.safe_load_all(text) if each]
+    except (Problem, yaml.YAMLError) as refusal:
+        findings["render"] = (_refused(refusal),)
+    return [
+        CheckLine(check="lint", values=name, label="REAL", seen="helm lint --strict",
+             findings=findings["lint"]),
+        CheckLine(check="render", values=name, label="REAL", findings=findings["render"],
+             seen=f"{len(objects)} objects" if objects else "nothing was rendered"),
+    ], objects  # fmt: skip
+
+
+def _refused(refusal: Exception) -> ChartFault:
+    what = refusal.what if isinstance(refusal, Problem) else f"invalid YAML: {refusal}"
+    return ChartFault(object="chart", field="", wrong=what, right="a chart that helm accepts")
+
+
+def _judged(objects: Sequence[Body], cluster: Cluster | None, values: str) -> CheckLine:
+    """What the API server says of every object, and which one it is."""
+    if cluster is None:
+        return CheckLine(check="dry run", values=values, label="NOT CHECKED", seen=NO_SERVER)
+    judge, refusals = server_dry_run(cluster, objects)
+    return CheckLine(check="dry run", values=values, label="REAL", seen=judge, findings=tuple(
+        ChartFault(object="chart", field="", wrong=each, right="an object that it accepts")
+        for each in refusals
+    ))  # fmt: skip
+
+
+def invariants(
+    objects: Sequence[Body], agreed: Contract, nodes: PlannedNodes
+) -> Iterator[ChartFault]:
+    """Faults that the API would accept, and that our charts must not have.
+
+    Args:
+        objects: Objects of one rendering, which the schema accepts.
+        agreed: The contract.
+        nodes: The planned nodes, whose GPUs a rollout needs.
+    """
+    for owner in objects:
+        if owner["kind"] in planned_nodes.WORKLOADS:
+            spec = pod_template(owner)["spec"]
+            yield from _pod(owner, spec, agreed)
+            for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
+                yield from _container(owner, spec, container, agreed)
+                if "tritonserver" in str(container.get("command")):
+                    yield from _server(owner, spec, container, agreed)
+        if owner["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
+            labels = pod_template(owner)["metadata"].get("labels") or {}
+            if not owner["spec"]["selector"].get("matchLabels", {}).items() <= labels.items():
+                yield _fault(owner, "spec.selector", "its own pods do not match", str(labels))
+        if owner["kind"] == "Deployment":
+            yield from _rollout(owner, objects, agreed, nodes)
+        yield from _references(owner, objects)
+
+
+def _fault(body: Body, field: str, wrong: str, right: str) -> ChartFault:
+    return ChartFault(object=object_name(body), field=field, wrong=wrong, right=right)
+
+
+def _container(owner: Body, spec: Body, container: Body, agreed: Contract) -> Iterator[ChartFault]:
+    name, resources = container["name"], container.get("resources") or {}
+    if "@sha256:" not in container.get("image", ""):
+        yield _fault(owner, f"{name}.image", f"'{container.get('image')}' can be moved to another "
+                     "image", "repository@sha256:…")  # fmt: skip
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    for kind, amounts in (("limits", limits), ("requests", requests)):
+        for resource, value in amounts.items():
+            field = f"{name}.resources.{kind}.{resource}"
+            try:
+                if quantity(value) > quantity(limits.get(resource, value)):
+                    yield _fault(owner, field, f"{value} is above the limit", limits[resource])
+            except ValueError:
+                yield _fault(owner, field, f"'{value}' is no quantity", "such as 8Gi or 500m")
+    gpus = [str(amounts.get(agreed.gpu.resource, "")) for amounts in (requests, limits)]
+    whole = str(agreed.gpu.per_pod)
+    if any(gpus) and gpus != [whole, whole]:
+        yield _fault(owner, f"{name}.resources", f"{agreed.gpu.resource} is requested as "
+                     f"'{gpus[0]}' and limited to '{gpus[1]}'", f"{whole} for both")  # fmt: skip
+    for port in container.get("ports") or []:
+        if len(port.get("name", "")) > 15:
+            yield _fault(owner, f"{name}.ports", f"{port['name']} is too long", "15 characters")
+    for probe in PROBE_PATHS:
+        http = (container.get(probe) or {}).get("httpGet")
+        if http and http["port"] not in _ports([spec]):
+            yield _fault(owner, f"{name}.{probe}.httpGet.port", f"nothing opens {http['port']}",
+                         "a port of the container")  # fmt: skip
+    volumes = {volume["name"] for volume in spec.get("volumes") or []}
+    for mount in container.get("volumeMounts") or []:
+        if mount["name"] not in volumes:
+            yield _fault(owner, f"{name}.volumeMounts", f"there is no volume {mount['name']}",
+                         f"one of {', '.join(sorted(volumes))}")  # fmt: skip
+    pod, own = spec.get("securityContext") or {}, container.get("securityContext") or {}
+    if not (pod.get("runAsNonRoot") and pod.get("seccompProfile")
+            and own.get("allowPrivilegeEscalation") is False
+            and (own.get("capabilities") or {}).get("drop") == ["ALL"]):  # fmt: skip
+        yield _fault(owner, f"{name}.securityContext", "the namespace's pod security level "
+                     "'restricted' refuses it", "as the other containers have it")  # fmt: skip
+
+
+def _server(owner: Body, spec: Body, container: Body, agreed: Contract) -> Iterator[ChartFault]:
+    """Triton's own container: probes, ports, models and the time that it gets to end."""
+    flags = dict(str(each).partition("=")[::2] for each in container.get("args") or [])
+    for probe, path in PROBE_PATHS.items():
+        if ((container.get(probe) or {}).get("httpGet") or {}).get("path") != path:
+            yield _fault(owner, f"{probe}.httpGet.path", f"it is not {path}", path)
+    for name, port in agreed.ports.model_dump().items():
+        if flags.get(f"--{name}-port") != str(port) or port not in _ports([spec]):
+            yield _fault(owner, "args", f"command line and container do not both open the "
+                         f"contract's {name} port", str(port))  # fmt: skip
+    if flags.get("--model-control-mode") != "explicit" or "--load-model" not in flags:
+        yield _fault(owner, "args", "the models to load are not named",
+                     "--model-control-mode=explicit and --load-model")  # fmt: skip
+    pre_stop = ((container.get("lifecycle") or {}).get("preStop") or {}).get("sleep") or {}
+    needed = pre_stop.get("seconds", 0) + int(flags.get("--exit-timeout-secs", 30))
+    grace = spec.get("terminationGracePeriodSeconds", 30)
+    if not needed < grace < SPOT_NOTICE_S:
+        yield _fault(owner, "terminationGracePeriodSeconds", f"{grace} s, and the shutdown takes "
+                     f"{needed} s", f"more than that, less than {SPOT_NOTICE_S} s")  # fmt: skip
+
+
+def _pod(owner: Body, spec: Body, agreed: Contract) -> Iterator[ChartFault]:
+    """A pod with a GPU goes to the contract's nodes; any other pod must not be able to."""
+    label, taint = agreed.gpu.label, agreed.gpu.taint
+    tolerations = spec.get("tolerations") or []
+    asks = (spec.get("nodeSelector") or {}).get(label.key) == label.value
+    if _gpus(spec, agreed):
+        if tolerations != [taint.toleration]:
+            yield _fault(owner, "tolerations", f"{tolerations} is not what the contract asks for",
+                         str([taint.toleration]))  # fmt: skip
+        if not asks:
+            yield _fault(owner, "nodeSelector", "it does not ask for a GPU node", str(label))
+        return
+    # a GPU node that has lost its taint: the load's pods must stay off it all the same
+    labels = {**label.selector, "kubernetes.io/os": "linux"}
+    untainted = planned_nodes.PlannedNode("gpu", labels, (), {})
+    chooses = "affinity" in spec or owner["metadata"].get("namespace") == agreed.namespaces.load
+    wrong = {
+        "tolerations": any(planned_nodes.tolerates(each, taint.object) for each in tolerations),
+        "nodeSelector": asks,
+        "affinity": chooses and not planned_nodes.keeps_out(spec, untainted),
+    }
+    for field in (field for field, is_wrong in wrong.items() if is_wrong):
+        yield _fault(owner, field, "a pod without a GPU may go to a GPU node", "CPU nodes only")
+
+
+def _rollout(
+    owner: Body, objects: Sequence[Body], agreed: Contract, nodes: PlannedNodes
+) -> Iterator[ChartFault]:
+    """Its pods, and those above them during a rollout, find GPUs."""
+    gpus = _gpus(pod_template(owner)["spec"], agreed)
+    count, most = planned_nodes.replicas(owner, objects)
+    update = (owner["spec"].get("strategy") or {}).get("rollingUpdate") or {}
+    surge, unavailable = update.get("maxSurge", "25%"), update.get("maxUnavailable", "25%")
+    if surge == unavailable == 0:
+        yield _fault(owner, "spec.strategy", "both 0: no rollout ever ends", "maxUnavailable 1")
+    if not gpus:
+        return
+    if most * gpus > nodes.most_gpus:
+        yield _fault(owner, "spec.replicas", f"{most} pods, and never more than {nodes.most_gpus} "
+                     "GPUs", f"at most {nodes.most_gpus // gpus} pods")  # fmt: skip
+    free = max(nodes.free_gpus - count * gpus, 0)
+    if isinstance(surge, str) or surge * gpus > free:
+        yield _fault(owner, "spec.strategy.rollingUpdate.maxSurge", f"a surge of {surge} waits for "
+                     f"GPUs: {free} are free", "maxSurge 0 and maxUnavailable 1")  # fmt: skip
+
+
+def _references(body: Body, objects: Sequence[Body]) -> Iterator[ChartFault]:
+    """What an object names or selects is there."""
+    named = {kind: {each["metadata"]["name"]: each for each in objects if each["kind"] == kind}
+             for kind in ("ServiceAccount", "PriorityClass", "Service", "Deployment")}  # fmt: skip
+    spec = body.get("spec") or {}
+    if body["kind"] in planned_nodes.WORKLOADS:
+        pod = pod_template(body)["spec"]
+        for field, kind in (("serviceAccountName", "ServiceAccount"),
+                            ("priorityClassName", "PriorityClass")):  # fmt: skip
+            if pod.get(field, "default") not in {*named[kind], "default"}:
+                yield _fault(body, field, f"there is no {pod[field]}", str([*named[kind]]))
+    match body["kind"]:
+        case "Service":
+            targets = {port.get("targetPort", port["port"]) for port in spec["ports"]}
+            yield from _selection(body, spec["selector"], targets, objects)
+        case "PodDisruptionBudget":
+            yield from _selection(body, spec["selector"]["matchLabels"], set(), objects)
+            if spec.get("maxUnavailable") in (None, 0, "0%"):
+                yield _fault(body, "spec", "its node cannot be drained", "maxUnavailable: 1")
+        case "NetworkPolicy":
+            opened = {port["port"] for rule in spec.get("ingress") or []
+                      for port in rule.get("ports") or []}  # fmt: skip
+            yield from _selection(body, spec["podSelector"].get("matchLabels") or {}, opened,
+                                  objects)  # fmt: skip
+        case "Ingress":
+            for path in (path for rule in spec["rules"] for path in rule["http"]["paths"]):
+                service = path["backend"]["service"]
+                known = named["Service"].get(service["name"], {"spec": {"ports": []}})
+                if service["port"]["name"] not in [each["name"] for each in known["spec"]["ports"]]:
+                    yield _fault(body, "spec.rules", f"there is no {service}", "our Service")
+        case "ServiceMonitor":
+            wanted = spec["selector"]["matchLabels"].items()
+            ports = {port["name"] for each in named["Service"].values()
+                     if wanted <= (each["metadata"].get("labels") or {}).items()
+                     for port in each["spec"]["ports"]}  # fmt: skip
+            if not {endpoint["port"] for endpoint in spec["endpoints"]} <= ports:
+                yield _fault(body, "spec", "no Service has these labels and ports", "our Service's")
+        case "HorizontalPodAutoscaler":
+            owner = named["Deployment"].get(spec["scaleTargetRef"]["name"])
+            if owner is None:
+                yield _fault(body, "spec.scaleTargetRef", "there is no such Deployment", "ours")
+            elif "replicas" in owner["spec"]:
+                yield _fault(owner, "spec.replicas", "an upgrade would undo the autoscaler", "none")
+            if spec.get("minReplicas", 1) > spec["maxReplicas"]:
+                yield _fault(body, "spec.minReplicas", "it is above maxReplicas", "at most that")
+
+
+def _selection(
+    body: Body, labels: Body, ports: set[str | int], objects: Sequence[Body]
+) -> Iterator[ChartFault]:
+    """Labels select a pod that opens the ports."""
+    templates = [pod_template(each) for each in objects if each["kind"] in planned_nodes.WORKLOADS]
+    pods = [each["spec"] for each in templates
+            if labels.items() <= (each["metadata"].get("labels") or {}).items()]  # fmt: skip
+    if not pods:
+        yield _fault(body, "spec.selector", f"no pod has the labels {labels}", "labels of our pods")
+    elif missing := ports - _ports(pods):
+        yield _fault(body, "spec.ports", f"no pod opens {missing}", "a port of our pods")
+
+
+def _gpus(spec: Body, agreed: Contract) -> int:
+    limits = [(each.get("resources") or {}).get("limits") or {} for each in spec["containers"]]
+    return int(sum(quantity(each.get(agreed.gpu.resource, 0)) for each in limits))
+
+
+def _ports(pods: Sequence[Body]) -> set[str | int]:
+    """Names and numbers of the ports that containers open."""
+    ports = [port for spec in pods for each in spec["containers"]
+             for port in each.get("ports") or []]  # fmt: skip
+    return {value for port in ports for value in (port.get("name"), port["containerPort"]) if value}

@@ -1,0 +1,307 @@
+"""The nodes that the Terraform plan describes, and whether rendered pods fit on them.
+
+A pod fits a node if it tolerates the node's taints, asks for labels that the node has, and requests
+no more than is left. Zones, volumes, priorities and preemption are the scheduler's business: where
+an API server answers, it has the last word.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from helpers.cloud.plan import AMI_DISK_GIB, PLAN_JSON, Plan, PlannedNodeGroup
+from helpers.cluster.contract import Contract
+from helpers.cluster.records import Placement
+from helpers.errors import Problem
+from helpers.run import Run
+
+GIB = 2**30
+# instance type → vCPUs, memory in GiB, GPUs, most pods (one address each)
+MACHINES = {
+    "g4dn.xlarge": (4, 16, 1, 29),
+    "g4dn.2xlarge": (8, 32, 1, 29),
+    "g4dn.4xlarge": (16, 64, 1, 29),
+    "g5.xlarge": (4, 16, 1, 58),
+    "g5.2xlarge": (8, 32, 1, 58),
+    "g6.xlarge": (4, 16, 1, 58),
+    "g6.2xlarge": (8, 32, 1, 58),
+    "t3.medium": (2, 4, 0, 17),
+    "t3.large": (2, 8, 0, 35),
+    "t3.xlarge": (4, 16, 0, 58),
+    "t3a.medium": (2, 4, 0, 17),
+    "t3a.large": (2, 8, 0, 35),
+    "t3a.xlarge": (4, 16, 0, 58),
+    "m5.large": (2, 8, 0, 29),
+    "m5.xlarge": (4, 16, 0, 58),
+    "m6i.large": (2, 8, 0, 29),
+}
+# EKS's own pods and the DaemonSets of k8s/releases.yaml, which are on every GPU node before Triton
+SYSTEM_PODS = {"cpu": Decimal("0.3"), "memory": Decimal(GIB // 2), "pods": Decimal(6)}
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
+AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
+
+Body = Mapping[str, Any]
+
+
+@dataclass
+class PlannedNode:
+    """One planned node, and what pods have taken of it."""
+
+    name: str
+    labels: Mapping[str, str]
+    taints: Sequence[Mapping[str, str]]
+    allocatable: dict[str, Decimal]
+    pods: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PlannedNodes:
+    """The planned groups of nodes, where they were read, and the name of the GPU resource."""
+
+    groups: tuple[PlannedNodeGroup, ...]
+    source: str
+    gpu: str
+
+    @property
+    def free_gpus(self) -> int:
+        """GPUs of the nodes at the start."""
+        return sum(_desired(group) * gpus_per_node(group) for group in self.groups)
+
+    @property
+    def most_gpus(self) -> int:
+        """GPUs when every group is as large as it may be."""
+        return sum(group.max_nodes * gpus_per_node(group) for group in self.groups)
+
+    def nodes(self) -> list[PlannedNode]:
+        """The nodes at the start, with the smallest of each group's instance types."""
+        return [
+            self._node(group, f"{group.name}-{number + 1}")
+            for group in self.groups
+            for number in range(_desired(group))
+        ]
+
+    def _node(self, group: PlannedNodeGroup, name: str) -> PlannedNode:
+        smallest = min(group.instance_types, key=lambda each: _machine(each)[1::-1])
+        cpus, memory, gpus, pods = _machine(smallest)
+        # what the AL2023 image leaves to pods: hypervisor 7.5 %, kubelet 255 MiB and 11 MiB a pod,
+        # eviction at 100 MiB and at 10 % of the disk
+        reserved = (355 + 11 * pods) * 2**20
+        allocatable = {
+            "cpu": Decimal(cpus) - Decimal("0.08"),
+            "memory": Decimal(memory * GIB) * Decimal("0.925") - reserved,
+            "ephemeral-storage": Decimal(group.disk_gib * GIB) * Decimal("0.9") - GIB,
+            "pods": Decimal(pods),
+            self.gpu: Decimal(gpus),
+        }
+        left = {key: each - SYSTEM_PODS.get(key, 0) for key, each in allocatable.items()}
+        known = {
+            "kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": "amd64", "node.kubernetes.io/instance-type": smallest,
+        }  # fmt: skip
+        return PlannedNode(name, known | dict(group.labels), group.taints, left)
+
+
+def planned_nodes(run: Run, contract: Contract) -> PlannedNodes:
+    """The planned nodes of a run: from its plan, or from contract and profile before stage 01.
+
+    Raises:
+        Problem: The plan cannot be read, or has no group of nodes.
+    """
+    path, chosen = run.folder / PLAN_JSON, run.profile.infrastructure
+    if path.is_file():
+        groups = Plan.read(path).node_groups
+        if not groups:
+            raise Problem(f"{PLAN_JSON} has no group of nodes.", "Run stage 01 again.")
+        return PlannedNodes(groups, PLAN_JSON, contract.gpu.resource)
+    system = PlannedNodeGroup(
+        name=f"{chosen.name}-system", resource="aws_eks_node_group", spot=False, cap_usd=None,
+        instance_types=chosen.cpu_instance_types, min_nodes=1, desired_nodes=1, max_nodes=1,
+        disk_gib=AMI_DISK_GIB, labels={}, taints=(),
+    )  # fmt: skip
+    gpu = replace(
+        system, name=f"{chosen.name}-gpu", instance_types=contract.gpu.instance_types,
+        desired_nodes=chosen.gpu.desired_nodes, max_nodes=chosen.gpu.max_nodes,
+        disk_gib=chosen.gpu.disk_gib, labels=contract.gpu.label.selector,
+        taints=(contract.gpu.taint.object,),
+    )  # fmt: skip
+    return PlannedNodes((system, gpu), "contract and profile", contract.gpu.resource)
+
+
+def gpus_per_node(group: PlannedNodeGroup) -> int:
+    """GPUs of the type with the fewest: pods must fit whichever type comes."""
+    return min(_machine(name)[2] for name in group.instance_types)
+
+
+def _desired(group: PlannedNodeGroup) -> int:
+    return max(group.desired_nodes, 1)  # a group at zero grows as soon as a pod is pending
+
+
+def contract_differences(nodes: PlannedNodes, contract: Contract) -> list[str]:
+    """How the planned GPU nodes differ from the contract; empty if they agree."""
+    groups = [group for group in nodes.groups if gpus_per_node(group)]
+    differences = [] if groups else ["no planned group has GPUs"]
+    gpu = contract.gpu
+    for group in groups:
+        if group.labels.get(gpu.label.key) != gpu.label.value:
+            differences.append(f"{group.name} has no label {gpu.label}")
+        if gpu.taint.object not in group.taints:
+            differences.append(f"{group.name} has no taint {gpu.taint}")
+        if gpus_per_node(group) != gpu.per_node:
+            differences.append(f"{group.name} has {gpus_per_node(group)} GPUs a node, "
+                               f"not {gpu.per_node}")  # fmt: skip
+    return differences
+
+
+def place(objects: Sequence[Body], nodes: Sequence[PlannedNode]) -> tuple[Placement, ...]:
+    """Place every pod of rendered objects on the nodes, DaemonSets first; the nodes fill up.
+
+    A DaemonSet gets a pod on each node that it may run on. Any other pod goes to the fitting node
+    with the fewest pods.
+    """
+    placements = []
+    workloads = [each for each in objects if each["kind"] in WORKLOADS]
+    for owner in sorted(workloads, key=lambda each: each["kind"] != "DaemonSet"):
+        spec, name = pod_template(owner)["spec"], object_name(owner)
+        if owner["kind"] == "DaemonSet":
+            open_to = [node for node in nodes if not keeps_out(spec, node)]
+            if not open_to:
+                why = _joined([keeps_out(spec, node) for node in nodes])
+                placements.append(Placement(pod=name, node="", why=f"it wants no pod: {why}"))
+            placements += [_placed(f"{name} #{node.name}", spec, [node]) for node in open_to]
+            continue
+        copies, _ = replicas(owner, objects)
+        for number in range(1, copies + 1):
+            label = name if copies == 1 else f"{name} #{number}"
+            placements.append(_placed(label, spec, nodes))
+    return tuple(placements)
+
+
+def object_name(body: Body) -> str:
+    """How findings name an object, as in `Deployment triton/triton`."""
+    meta = body.get("metadata") or {}
+    place = f"{meta['namespace']}/" if meta.get("namespace") else ""
+    return f"{body.get('kind', 'object')} {place}{meta.get('name', '(no name)')}"
+
+
+def pod_template(owner: Body) -> Body:
+    """The part of a workload with the pod's `metadata` and `spec`."""
+    match owner["kind"]:
+        case "Pod":
+            return owner
+        case "CronJob":
+            template: Body = owner["spec"]["jobTemplate"]["spec"]["template"]
+        case _:
+            template = owner["spec"]["template"]
+    return template
+
+
+def quantity(value: object) -> Decimal:
+    """The number that a Kubernetes quantity stands for, such as 0.5 for `500m`.
+
+    Raises:
+        ValueError: It is no quantity, such as `8GB`.
+    """
+    from kubernetes.utils.quantity import parse_quantity
+
+    return Decimal(parse_quantity(value))  # type: ignore[no-untyped-call]
+
+
+def requests(spec: Body) -> dict[str, Decimal]:
+    """What a pod requests, resource by resource; limits count where there is no request."""
+    total: dict[str, Decimal] = {"pods": Decimal(1)}
+    for container in spec["containers"]:
+        resources = container.get("resources") or {}
+        asked = (resources.get("limits") or {}) | (resources.get("requests") or {})
+        for name, value in asked.items():
+            total[name] = total.get(name, Decimal(0)) + quantity(value)
+    return total
+
+
+def _placed(name: str, spec: Body, nodes: Sequence[PlannedNode]) -> Placement:
+    asked = requests(spec)
+    reasons = {}
+    for node in sorted(nodes, key=lambda each: len(each.pods)):
+        lacking = [key for key, value in asked.items() if value > node.allocatable.get(key, 0)]
+        reasons[node.name] = keeps_out(spec, node) or (
+            f"Insufficient {', '.join(lacking)}" if lacking else ""
+        )
+        if not reasons[node.name]:
+            for key, value in asked.items():
+                node.allocatable[key] -= value
+            node.pods.append(name)
+            return Placement(pod=name, node=node.name)
+    return Placement(pod=name, node="", why=_joined(list(reasons.values())))
+
+
+def keeps_out(spec: Body, node: PlannedNode) -> str:
+    """Which taint or label keeps a pod off a node; empty if none does."""
+    for taint in node.taints:
+        tolerations = spec.get("tolerations") or []
+        if taint["effect"] != "PreferNoSchedule" and not any(
+            tolerates(each, taint) for each in tolerations
+        ):
+            return f"untolerated taint {{{taint['key']}: {taint['value']}}}"
+    if not (spec.get("nodeSelector") or {}).items() <= node.labels.items():
+        return "node selector does not match"
+    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(AFFINITY)
+    terms = [each.get("matchExpressions") or [] for each in (required or {}).get(
+        "nodeSelectorTerms", [])]  # fmt: skip
+    if terms and not any(all(_matches(each, node.labels) for each in term) for term in terms):
+        return "node affinity does not match"
+    return ""
+
+
+def tolerates(toleration: Body, taint: Body) -> bool:
+    """Whether a toleration lets a pod onto a node with the taint."""
+    if toleration.get("effect") not in (None, "", taint["effect"]):
+        return False
+    if toleration.get("operator") == "Exists":
+        return toleration.get("key") in (None, "", taint["key"])
+    return (toleration.get("key"), toleration.get("value", "")) == (taint["key"], taint["value"])
+
+
+def _matches(expression: Body, labels: Mapping[str, str]) -> bool:
+    key, values = expression["key"], expression.get("values") or []
+    match expression["operator"]:
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+    return False
+
+
+def replicas(owner: Body, objects: Sequence[Body]) -> tuple[int, int]:
+    """Pods of a workload at the start, and the most that its autoscaler may make of them."""
+    spec = owner["spec"]
+    if owner["kind"] == "Job":
+        return spec.get("parallelism", 1), spec.get("parallelism", 1)
+    if owner["kind"] not in ("Deployment", "StatefulSet"):
+        return 1, 1
+    for body in objects:
+        if body["kind"] != "HorizontalPodAutoscaler":
+            continue
+        if body["spec"]["scaleTargetRef"]["name"] == owner["metadata"]["name"]:
+            fewest = body["spec"].get("minReplicas", 1)
+            return spec.get("replicas", fewest), body["spec"]["maxReplicas"]
+    return spec.get("replicas", 1), spec.get("replicas", 1)
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    """As the scheduler writes it: each reason with the number of nodes that gave it."""
+    counted = [f"{reasons.count(each)} {each}" for each in sorted(set(reasons))]
+    return f"0/{len(reasons)} nodes fit: {', '.join(counted)}"
+
+
+def _machine(name: str) -> tuple[int, int, int, int]:
+    if name not in MACHINES:
+        raise Problem(
+            f"The size of the instance type {name} is not known.",
+            f"Add it to MACHINES in helpers/cluster/planned_nodes.py, or use one of "
+            f"{', '.join(sorted(MACHINES))}.",
+        )
+    return MACHINES[name]

@@ -1,0 +1,365 @@
+"""What stages 01 to 03 record of the cluster: nodes, releases, chart checks, load balancer."""
+
+from typing import TYPE_CHECKING, Literal
+
+from helpers.run import Record
+from helpers.scenario import Settings
+
+if TYPE_CHECKING:  # slow to import, and only a notebook shows tables
+    import pandas as pd
+
+
+class NodeFacts(Settings):
+    """One node, as the cluster knows it.
+
+    Attributes:
+        name: Its name.
+        ready: Whether it takes pods.
+        gpu: Whether it carries the contract's label.
+        instance_type: Such as `g4dn.xlarge`; empty outside a cloud.
+        zone: Availability zone; empty outside a cloud.
+        taints: As `key=value:effect`.
+        gpus: How many GPUs pods may request.
+        kubelet: Its version.
+    """
+
+    name: str
+    ready: bool
+    gpu: bool
+    instance_type: str
+    zone: str
+    taints: tuple[str, ...]
+    gpus: int
+    kubelet: str
+
+
+class Nodes(Record, stage="01", name="nodes"):
+    """The cluster's nodes; `wanted` is how many there should be, GPU nodes included."""
+
+    nodes: tuple[NodeFacts, ...]
+    wanted: int
+    seconds: float
+
+    @property
+    def all_ready(self) -> bool:
+        """Whether as many as wanted are there, and all are Ready."""
+        return len(self.nodes) >= self.wanted and all(node.ready for node in self.nodes)
+
+    @property
+    def summary(self) -> str:
+        """How many are Ready."""
+        ready, gpu = sum(node.ready for node in self.nodes), sum(node.gpu for node in self.nodes)
+        return f"{ready} of {len(self.nodes)} nodes Ready, {gpu} with GPU, in {self.seconds:.0f} s"
+
+
+class NodeGroup(Record, stage="02", name="node-group"):
+    """The GPU node group as AWS (or its emulator) describes it, not as Terraform does.
+
+    Attributes:
+        emulated: Whether an emulator answered.
+        group: Its name.
+        capacity: `spot-capped` or `managed-spot`.
+        instance_types: First choice first.
+        max_price_usd: Most that an hour may cost; None if AWS enforces no cap.
+        spot_only: Whether no instance is on demand.
+        sizes: Fewest, desired and most nodes.
+        labels: Labels that the nodes register with.
+        taints: As `key=value:effect`.
+        tags: Tags of the group.
+        instance_tags: Tags of instances and their volumes.
+        disk_gib: Root disk.
+        encrypted: Whether the root disk is.
+        imdsv2: Whether instance metadata requires a session.
+    """
+
+    emulated: bool
+    group: str
+    capacity: Literal["spot-capped", "managed-spot"]
+    instance_types: tuple[str, ...]
+    max_price_usd: float | None
+    spot_only: bool
+    sizes: tuple[int, int, int]
+    labels: dict[str, str]
+    taints: tuple[str, ...]
+    tags: dict[str, str]
+    instance_tags: dict[str, str]
+    disk_gib: int
+    encrypted: bool
+    imdsv2: bool
+
+    @property
+    def capped(self) -> bool:
+        """Whether every node is a spot instance under a maximum price."""
+        return self.spot_only and self.max_price_usd is not None
+
+    @property
+    def summary(self) -> str:
+        """What runs, and for how much at most."""
+        cap = "no price cap" if self.max_price_usd is None else f"at most {self.max_price_usd} $/h"
+        kind = "spot only" if self.spot_only else "not spot only"
+        low, wanted, high = self.sizes
+        where = " (EMULATED)" if self.emulated else ""
+        return (f"{', '.join(self.instance_types)}: {kind}, {cap}, {low} to {high} nodes, "
+                f"{wanted} wanted{where}")  # fmt: skip
+
+
+class Gpus(Record, stage="02", name="gpus"):
+    """GPU nodes once the device plugin runs; each should have `per_node` GPUs."""
+
+    resource: str
+    nodes: tuple[NodeFacts, ...]
+    per_node: int
+    label: str
+    taint: str
+    seconds: float
+
+    @property
+    def allocatable(self) -> bool:
+        """Whether every GPU node offers its GPUs."""
+        return bool(self.nodes) and all(node.gpus >= self.per_node for node in self.nodes)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every GPU node carries the label."""
+        return bool(self.nodes) and all(node.gpu for node in self.nodes)
+
+    @property
+    def tainted(self) -> bool:
+        """Whether every GPU node carries the taint."""
+        return bool(self.nodes) and all(self.taint in node.taints for node in self.nodes)
+
+    @property
+    def summary(self) -> str:
+        """How many GPUs."""
+        total = sum(node.gpus for node in self.nodes)
+        return f"{total} {self.resource} on {len(self.nodes)} nodes, after {self.seconds:.0f} s"
+
+
+class TaintProof(Record, stage="02", name="taint-proof"):
+    """A pod without the toleration, which the taint keeps out, and the same pod with it.
+
+    Attributes:
+        taint: As `key=value:effect`.
+        image: What both pods run; it needs no CUDA.
+        kept_out: Whether the pod without toleration stayed pending because of the taint.
+        message: The scheduler's message.
+        let_in: Node of the pod with the toleration; empty if it got none.
+    """
+
+    taint: str
+    image: str
+    kept_out: bool
+    message: str
+    let_in: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the taint, and nothing else, keeps the pod out."""
+        return self.kept_out and bool(self.let_in)
+
+    @property
+    def summary(self) -> str:
+        """What the scheduler said."""
+        other = f"; with the toleration it went to {self.let_in}" if self.let_in else ""
+        return f"a pod without toleration stays out ({self.message}){other}"
+
+
+class Released(Settings):
+    """One upstream release; `label` is REAL once installed, STATIC if rendered and checked."""
+
+    name: str
+    chart: str
+    namespace: str
+    digest: str
+    label: Literal["REAL", "STATIC", "NOT CHECKED", "FAILED"]
+    note: str
+
+
+class Releases(Record, stage="02", name="releases"):
+    """Upstream releases, in the order of the lock file."""
+
+    releases: tuple[Released, ...]
+
+    def named(self, name: str) -> Released | None:
+        """The release of this name, or None."""
+        return next((release for release in self.releases if release.name == name), None)
+
+
+class ChartFault(Settings):
+    """One fault.
+
+    Attributes:
+        object: `Kind namespace/name`, or the file that is wrong.
+        field: Path of the field in the object.
+        wrong: What is wrong.
+        right: What would be right.
+    """
+
+    object: str
+    field: str
+    wrong: str
+    right: str
+
+    def __str__(self) -> str:
+        return f"{self.object}: {self.field}: {self.wrong}; right would be: {self.right}"
+
+
+class CheckLine(Settings):
+    """One line of the report.
+
+    Attributes:
+        check: What was checked.
+        values: Of which rendering, such as `gpu`; empty if it concerns all.
+        label: REAL if the real program did it, STATIC if only its output was read.
+        seen: What was seen, or why nothing was checked.
+        findings: The faults.
+    """
+
+    check: str
+    values: str
+    label: Literal["REAL", "STATIC", "NOT CHECKED"]
+    seen: str
+    findings: tuple[ChartFault, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether no fault was found; also true of what was not checked."""
+        return not self.findings
+
+
+class Placement(Settings):
+    """The planned node of one pod; if it fits none, `node` is empty and `why` says why."""
+
+    pod: str
+    node: str
+    why: str = ""
+
+
+class ChartChecks(Record, stage="03", name="chart-checks"):
+    """The checks of Triton's chart, in their order, for GPU and CPU values.
+
+    Attributes:
+        chart: Folder of the chart, from the checkout's root.
+        kubernetes: Version that was rendered and checked for.
+        helm: Version of helm; empty if there is none.
+        nodes_from: Where the planned nodes were read.
+        lines: One line a check.
+        placements: Where each pod with the GPU values would go.
+        absent: Why nothing was checked; empty if something was.
+    """
+
+    chart: str
+    kubernetes: str
+    helm: str
+    nodes_from: str
+    lines: tuple[CheckLine, ...]
+    placements: tuple[Placement, ...] = ()
+    absent: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the chart was rendered and no fault was found."""
+        return not self.absent and all(line.holds for line in self.lines)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Every fault as a sentence."""
+        return tuple(str(finding) for line in self.lines for finding in line.findings)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: what was checked and what was found."""
+        if self.absent:
+            return f"NOT CHECKED: {self.absent}"
+        labels = [line.label for line in self.lines]
+        counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
+        return f"{len(self.lines)} checks ({counts}): {len(self.faults)} faults"
+
+    def frame(self) -> "pd.DataFrame":
+        """The lines as a table; a line with faults is followed by each of them."""
+        import pandas as pd
+
+        rows: list[tuple[str, ...]] = []
+        for line in self.lines:
+            sign = "✘" if line.findings else ("–" if line.label == "NOT CHECKED" else "✔")
+            rows.append((line.check, line.values, line.label, sign, line.seen))
+            rows += [("", "", "", "", str(finding)) for finding in line.findings]
+        return pd.DataFrame(rows, columns=["Check", "Values", "Label", "", "Seen"])
+
+    def placed(self) -> "pd.DataFrame":
+        """Pod → planned node, or why it fits none, as a table."""
+        import pandas as pd
+
+        rows = [(each.pod, each.node or "pending", each.why) for each in self.placements]
+        return pd.DataFrame(rows, columns=["Pod", "Node (planned)", "Why not"])
+
+
+class Deployed(Record, stage="03", name="release"):
+    """Triton's release in a cluster.
+
+    Attributes:
+        cluster: Name of the cluster.
+        namespace: Namespace of the release.
+        release: Its name.
+        revision: Helm's revision number.
+        image: What it runs, by digest.
+        replicas: Pods that serve.
+        seconds: From Helm's start to the last pod Ready.
+        absent: Why there is none; empty if there is one.
+    """
+
+    cluster: str
+    namespace: str
+    release: str
+    revision: int
+    image: str
+    replicas: int
+    seconds: float
+    absent: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it serves."""
+        return not self.absent and self.replicas > 0
+
+    @property
+    def summary(self) -> str:
+        """One sentence: what serves where."""
+        if self.absent:
+            return self.absent
+        return (
+            f"{self.release}, revision {self.revision}, {self.replicas} pods in {self.cluster}, "
+            f"ready after {self.seconds:.0f} s, {self.image.rpartition('@')[2][:19]}"
+        )
+
+
+class Balancer(Record, stage="03", name="load-balancer"):
+    """The load balancer in front of Triton.
+
+    Attributes:
+        host: Its DNS name; empty if there is none.
+        healthy: Target group → healthy targets.
+        secure: Whether it serves HTTPS.
+        absent: Why there is none; empty if there is one.
+    """
+
+    host: str
+    healthy: dict[str, int]
+    secure: bool
+    absent: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether every target group has a healthy target, over HTTPS."""
+        counts = self.healthy.values()
+        return bool(self.host) and self.secure and bool(counts) and min(counts) > 0
+
+    @property
+    def summary(self) -> str:
+        """One sentence: what it serves."""
+        if self.absent:
+            return self.absent
+        scheme = "HTTPS" if self.secure else "plain HTTP"
+        return (
+            f"{scheme}, {sum(self.healthy.values())} healthy targets in {len(self.healthy)} groups"
+        )

@@ -1,0 +1,186 @@
+"""The checks of our charts: the report of a run, and each invariant catches its fault."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from helpers import programs
+from helpers.cloud.account import Account
+from helpers.cluster import chart_checks, client, contract, gpus, planned_nodes
+from helpers.cluster.client import Cluster
+from helpers.cluster.planned_nodes import PlannedNodes
+from helpers.cluster.records import ChartChecks
+from helpers.cluster.releases import Lock
+from helpers.errors import Problem
+from helpers.run import Run
+from tests.k8s import charts
+
+from .api_server import Server
+
+pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="there is no helm here")
+AGREED = contract.load()
+ORDER = ["lint", "render", "schema", "rules", "placement", "dry run"]
+Body = dict[str, Any]
+
+
+def test_the_report_keeps_the_order_and_says_what_each_line_is_worth(
+    run: Run, account: Account
+) -> None:
+    record = chart_checks.check(run, account, "")
+    assert record == run.load(ChartChecks)
+    assert record.holds and record.faults == ()
+    assert [line.check for line in record.lines if line.values == "gpu"] == ORDER
+    labels = {line.check: line.label for line in record.lines}
+    assert (labels["lint"], labels["render"], labels["rules"]) == ("REAL", "REAL", "STATIC")
+    assert labels["dry run"] == "NOT CHECKED" and "no API server" in record.lines[-1].seen
+    assert all(each.node for each in record.placements)
+    assert list(record.frame()["Check"]) == [line.check for line in record.lines]
+    assert list(record.placed()["Why not"]) == ["", ""]
+
+
+def test_where_an_api_server_answers_it_is_the_judge(
+    run: Run, account: Account, server: Server, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "connect", lambda run, account: cluster)
+    server.refuse("PATCH", "/deployments/triton$", 422, "spec.x: Forbidden")
+    record = chart_checks.check(run, account, "")
+    lines = [line for line in record.lines if line.check == "dry run"]
+    assert {line.label for line in lines} == {"REAL"} and not record.holds
+    assert f"the API server of {cluster.name} judged" in lines[0].seen
+    assert "spec.x: Forbidden" in record.faults[0]
+
+
+def test_without_helm_nothing_is_claimed(
+    run: Run, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "TOOLS", run.folder)
+    monkeypatch.setenv("PATH", "")
+    record = chart_checks.check(run, account, "")
+    assert not record.holds and "no helm on this machine" in record.absent
+    assert record.summary.startswith("NOT CHECKED")
+
+
+@pytest.fixture(scope="module")
+def gpu() -> list[Body]:
+    """The chart as AWS gets it."""
+    return list(charts.triton())
+
+
+@pytest.fixture
+def nodes(run: Run) -> PlannedNodes:
+    return planned_nodes.planned_nodes(run, AGREED)
+
+
+def kind(objects: list[Body], name: str) -> Body:
+    return next(body for body in objects if body["kind"] == name)
+
+
+def spec(objects: list[Body]) -> Body:
+    found: Body = kind(objects, "Deployment")["spec"]["template"]["spec"]
+    return found
+
+
+def container(objects: list[Body]) -> Body:
+    found: Body = spec(objects)["containers"][0]
+    return found
+
+
+def arguments(objects: list[Body], old: str, new: str) -> None:
+    container(objects)["args"] = [each.replace(old, new) for each in container(objects)["args"]]
+
+
+def surge(objects: list[Body], **update: Any) -> None:
+    kind(objects, "Deployment")["spec"]["strategy"]["rollingUpdate"] = update
+
+
+# what is broken → the field that the finding names
+FAULTS: list[tuple[Callable[[list[Body]], Any], str]] = [
+    (lambda o: container(o).update(image="r/x:latest"), "triton.image"),
+    (lambda o: container(o)["resources"]["limits"].update(memory="8GB"), "limits.memory"),
+    (lambda o: container(o)["resources"]["requests"].update(cpu="9"), "requests.cpu"),
+    (lambda o: container(o)["resources"]["requests"].pop(AGREED.gpu.resource), "triton.resources"),
+    (lambda o: container(o)["ports"][0].update(name="a-name-that-is-long"), "triton.ports"),
+    (lambda o: container(o)["livenessProbe"]["httpGet"].update(port="web"), "httpGet.port"),
+    (lambda o: container(o)["readinessProbe"]["httpGet"].update(path="/"), "httpGet.path"),
+    (lambda o: container(o)["ports"].pop(1), "args"),
+    (lambda o: arguments(o, "--http-port=8000", "--http-port=8008"), "args"),
+    (lambda o: arguments(o, "explicit", "poll"), "args"),
+    (lambda o: container(o)["lifecycle"]["preStop"]["sleep"].update(seconds=90), "termination"),
+    (lambda o: spec(o).update(terminationGracePeriodSeconds=600), "termination"),
+    (lambda o: container(o)["volumeMounts"][0].update(name="gone"), "triton.volumeMounts"),
+    (lambda o: container(o)["securityContext"].update(allowPrivilegeEscalation=True), "security"),
+    (lambda o: spec(o)["securityContext"].pop("runAsNonRoot"), "securityContext"),
+    (lambda o: spec(o)["tolerations"][0].update(value="no"), "tolerations"),
+    (lambda o: spec(o).pop("nodeSelector"), "nodeSelector"),
+    (lambda o: kind(o, "Pod")["spec"].update(tolerations=[{"operator": "Exists"}]), "tolerations"),
+    (lambda o: kind(o, "Pod")["spec"].update(nodeSelector=AGREED.gpu.label.selector), "nodeSel"),
+    (lambda o: kind(o, "Deployment")["spec"]["selector"]["matchLabels"].update(a="b"), "selector"),
+    (lambda o: kind(o, "Service")["spec"]["selector"].update(a="b"), "spec.selector"),
+    (lambda o: kind(o, "Service")["spec"]["ports"][0].update(targetPort="web"), "spec.ports"),
+    (lambda o: kind(o, "PodDisruptionBudget")["spec"].update(maxUnavailable=0), "spec"),
+    (lambda o: kind(o, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"].update(a="b"),
+     "spec.selector"),
+    (lambda o: kind(o, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].update(a="b"),
+     "spec.selector"),
+    (lambda o: kind(o, "NetworkPolicy")["spec"]["ingress"][0]["ports"][0].update(port="web"),
+     "spec.ports"),
+    (lambda o: kind(o, "Ingress")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+     .update(name="gone"), "spec.rules"),
+    (lambda o: kind(o, "ServiceMonitor")["spec"]["endpoints"][0].update(port="web"), "spec"),
+    (lambda o: kind(o, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"].update(name="gone"),
+     "scaleTargetRef"),
+    (lambda o: kind(o, "HorizontalPodAutoscaler")["spec"].update(minReplicas=9), "minReplicas"),
+    (lambda o: kind(o, "HorizontalPodAutoscaler")["spec"].update(maxReplicas=9), "spec.replicas"),
+    (lambda o: kind(o, "Deployment")["spec"].update(replicas=1), "spec.replicas"),
+    (lambda o: spec(o).update(serviceAccountName="gone"), "serviceAccountName"),
+    (lambda o: spec(o).update(priorityClassName="gone"), "priorityClassName"),
+    (lambda o: surge(o, maxSurge=1, maxUnavailable=0), "maxSurge"),
+    (lambda o: surge(o, maxSurge="25%", maxUnavailable=1), "maxSurge"),
+    (lambda o: surge(o, maxSurge=0, maxUnavailable=0), "spec.strategy"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(FAULTS)))
+def test_a_fault_is_caught_where_it_is(gpu: list[Body], nodes: PlannedNodes, number: int) -> None:
+    fault, field = FAULTS[number]
+    objects = copy.deepcopy(gpu)
+    assert list(chart_checks.invariants(objects, AGREED, nodes)) == []
+    fault(objects)
+    assert field in "; ".join(
+        finding.field for finding in chart_checks.invariants(objects, AGREED, nodes)
+    )
+
+
+def test_a_field_that_the_api_does_not_have_is_refused_by_its_schema(
+    gpu: list[Body], nodes: PlannedNodes
+) -> None:
+    objects = copy.deepcopy(gpu)
+    container(objects)["imagePulPolicy"] = "Always"
+    schema, rules, placement = chart_checks.check_objects(objects, AGREED, nodes, "1.35", "gpu")
+    assert "imagePulPolicy" in schema.findings[0].wrong
+    assert {rules.label, placement.label} == {"NOT CHECKED"}
+    kind(objects, "Service")["apiVersion"] = "v2"
+    findings, custom = chart_checks.schema_findings(objects, "1.99")
+    assert any("no Service in 'v2'" in each.wrong for each in findings)
+    assert custom == ("ServiceMonitor",)
+
+
+def test_an_upstream_daemon_set_that_misses_the_gpu_nodes_is_a_fault(run: Run) -> None:
+    release = Lock.load().named("nvidia-device-plugin")
+    agreed = AGREED.gpu
+    pod: Body = {
+        "metadata": {"labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}], "nodeSelector": agreed.label.selector,
+                 "tolerations": [agreed.taint.toleration]},
+    }  # fmt: skip
+    body: Body = yaml.safe_load("{apiVersion: apps/v1, kind: DaemonSet}")
+    body |= {"metadata": {"name": release.name},
+             "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod}}  # fmt: skip
+    assert "1 pods fit" in gpus.check_upstream(run, release, [body])
+    pod["spec"]["nodeSelector"] = {}
+    pod["spec"]["tolerations"] = []
+    with pytest.raises(Problem, match="gets no pod on gpu-e2e-gpu-1"):
+        gpus.check_upstream(run, release, [body])
