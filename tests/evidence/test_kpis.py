@@ -82,4 +82,4 @@ def test_a_capacity_of_which_the_client_was_late_carries_the_doubt() -> None:
     late = [one.model_copy(update={"invalid": ("late",)} if one.rate == 2000 else {})
             for one in found.steps]  # fmt: skip
     doubted = found.model_copy(update={"steps": tuple(late)})
-    assert not doubted.is_valid and "not to be believed" in doubted.sentence
+    assert not doubted.is_valid and "invalid: see its steps" in doubted.sentence
