@@ -45,10 +45,7 @@ OUTPUT = {"name": "out", "datatype": "FP32", "shape": [1, FLOATS],
 
 
 async def measure(wire: str) -> Calibration:
-    """Fire at a server on this machine that answers after 5 ms, and compare.
-
-    Args:
-        wire: `http` or `grpc`.
+    """Fire at a server on this machine that answers after 5 ms, over `http` or `grpc`.
 
     Raises:
         Problem: The server did not start, or a request to it failed.

@@ -73,12 +73,7 @@ class ClusterStarter:
     target: Endpoint | None = None  # where they reach Triton; its Service where left out
 
     def __call__(self, order: Order, folder: Path, mark: str) -> WorkerPool:
-        """Install the release for one load and start its master.
-
-        Args:
-            order: What is fired; the pods go to `target`, not to its endpoint.
-            folder: Where the records come to.
-            mark: Of the run.
+        """Install the release for one load and start its master; the records come to `folder`.
 
         Raises:
             Problem: The scenario wants TLS, or the pods do not run in time; nothing is left then.

@@ -52,32 +52,20 @@ async def run(
     scenario: Scenario,
     endpoint: Endpoint,
     *,
-    shape: Shape | None = None,
-    folder: Path | None = None,
-    on_event: OnEvent | None = None,
-    objective_ms: float | None = None,
-    max_connections: int = MAX_CONNECTIONS,
-    mark: str = "",
-    watched: Mapping[str, int] | None = None,
+    shape: Shape | None = None,  # what `server_check.preflight` returned; None runs it now
+    folder: Path | None = None,  # for tables and logs; None makes one below `outputs/loads`
+    on_event: OnEvent | None = None,  # None prints a line a second
+    objective_ms: float | None = None,  # good answers within this count as goodput
+    max_connections: int = MAX_CONNECTIONS,  # over all workers
+    mark: str = "",  # put into the workers' environment, so that others recognise them
+    watched: Mapping[str, int] | None = None,  # name → pid of processes whose memory is followed
+    # what starts the workers: this process, Locust here, or `cluster_pool.ClusterStarter`
     control: Literal["embedded", "locust"] | Starter = "embedded",
 ) -> Result:
     """Fire a scenario and wait until every request has its outcome.
 
     However it ends, what was measured is in `folder`: `tables/requests-<scenario>.parquet` and
     `tables/seconds-<scenario>.csv`.
-
-    Args:
-        scenario: What to fire.
-        endpoint: The server to fire at.
-        shape: What `server_check.preflight` found; it runs now where this is left out.
-        folder: Where tables and logs go; a new one below `outputs/loads` where left out.
-        on_event: Called for what happens; prints a line a second where left out.
-        objective_ms: Good answers within this count as goodput.
-        max_connections: Most HTTP connections at a time, over all workers.
-        mark: Put into the workers' environment, so that others recognise them.
-        watched: Name → pid of processes whose memory is followed (each with its children).
-        control: What starts the workers and gathers their records: this process, Locust as
-            processes here, or, where one machine is not enough, `cluster_pool.ClusterStarter`.
 
     Raises:
         Problem: The scenario cannot be sent to this server, a worker failed, or it was stopped
@@ -170,16 +158,10 @@ def report(
         reasons.append(agreement)
     if end["cpu_share"] > statistics.CPU_LIMIT:
         reasons.append(f"it used {end['cpu_share']:.2f} of a core: {CLIENTS_FAULT}")
+    same = {"name", "model", "protocol", "batch", "seed", "workers"}
     return ScenarioReport(
-        name=scenario.name,
-        model=scenario.model,
-        protocol=scenario.protocol,
-        batch=scenario.batch,
-        seed=scenario.seed,
-        workers=scenario.workers,
-        engine=end["engine"],
-        started=end["started"],
-        stopped=end["stopped"],
+        **scenario.model_dump(include=same),
+        **{name: end[name] for name in ("engine", "started", "stopped")},
         objective_ms=objective_ms,
         phases=phases,
         measured=measured,

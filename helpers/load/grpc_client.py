@@ -88,22 +88,19 @@ def outputs(message: bytes) -> list[int] | None:
 
 
 class GrpcClient:
-    """A few connections in turn, with many calls on each; calls beyond their limit are queued.
-
-    Args:
-        target: `host:port` of the server.
-        messages: Serialised requests, one for each input.
-        output_bytes: Bytes of the output tensor of a good answer.
-        timeout_s: How long a call may take; the server is told. Seconds.
-        answered: Called with the outcome of each request.
-        secure: Whether to speak TLS.
-        certificate: PEM file to verify the server against; empty for the system's.
-    """
+    """A few connections in turn, with many calls on each; calls beyond their limit are queued."""
 
     def __init__(
-        self, target: str, messages: list[bytes], *, output_bytes: int, timeout_s: float,
-        answered: Answered, secure: bool = False, certificate: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        target: str,  # `host:port` of the server
+        messages: list[bytes],  # serialised requests, one for each input
+        *,
+        output_bytes: int,  # of the output tensor of a good answer
+        timeout_s: float,  # how long a call may take; the server is told
+        answered: Answered,  # called with the outcome of each request
+        secure: bool = False,  # whether to speak TLS
+        certificate: str = "",  # PEM file to verify the server; empty for the system's
+    ) -> None:
         address = urlsplit(f"//{target}")
         self._host = address.hostname or ""
         self._port = address.port or (443 if secure else 80)

@@ -175,21 +175,18 @@ class HttpConnection(asyncio.Protocol):
 
 
 class HttpClient:
-    """A pool of connections; requests beyond its limit are queued.
-
-    Args:
-        url: Base URL of the server, `http://` or `https://`.
-        messages: Whole requests, one for each input.
-        output_bytes: Bytes of the output tensor of a good answer.
-        limit: Most connections at a time.
-        answered: Called with the outcome of each request.
-        certificate: PEM file to verify an `https://` server against; empty for the system's.
-    """
+    """A pool of connections; requests beyond its limit are queued."""
 
     def __init__(
-        self, url: str, messages: list[bytes], *, output_bytes: int, limit: int,
-        answered: Answered, certificate: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        url: str,  # base URL of the server
+        messages: list[bytes],  # whole requests, one for each input
+        *,
+        output_bytes: int,  # of the output tensor of a good answer
+        limit: int,  # most connections at a time
+        answered: Answered,  # called with the outcome of each request
+        certificate: str = "",  # PEM file to verify an https server; empty for the system's
+    ) -> None:
         target = urlsplit(url)
         secure = target.scheme == "https"
         self._host = target.hostname or ""

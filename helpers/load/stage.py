@@ -31,16 +31,15 @@ LONGEST_S = 60.0
 LEAST_RATE = SAMPLES / LONGEST_S
 
 
-async def fire(run: Run, endpoint: Endpoint, *, calibrate: bool = True) -> LoadReport:
+async def fire(
+    run: Run,
+    endpoint: Endpoint,
+    *,
+    calibrate: bool = True,  # measure first what the client adds; never for pods: it is elsewhere
+) -> LoadReport:
     """Fire every scenario of the run's profile, in order.
 
     The report is saved after each scenario, so that an interruption keeps what was measured.
-
-    Args:
-        run: The run it belongs to.
-        endpoint: The server to fire at.
-        calibrate: Whether to measure first what the client itself adds; never for pods, as it
-            would describe this machine.
 
     Raises:
         Problem: A scenario cannot be sent to this server, or a worker process failed.
@@ -121,12 +120,7 @@ def recover(run: Run) -> list[str]:
 
 
 def is_exported(run: Run, report: LoadReport) -> bool:
-    """Whether every request is there as parquet, every second as CSV, and the report as JSON.
-
-    Args:
-        run: The run.
-        report: What was measured; the stored record must be the same.
-    """
+    """Whether every request is there as parquet, every second as CSV, and this report as JSON."""
     if run.find(LoadReport) != report or not report.scenarios:
         return False
     for scenario in report.scenarios:
@@ -162,14 +156,7 @@ def is_announced(run: Run, report: LoadReport) -> bool:
 
 
 async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
-    """Find the highest rate that holds the P99 target, and keep every rate that was tried.
-
-    Args:
-        run: The run it belongs to; its profile says how to search.
-        endpoint: The server to fire at.
-
-    Returns:
-        What was found; None where the profile leaves the search out.
+    """Find the highest rate that holds the P99 target; None where the profile leaves it out.
 
     Raises:
         Problem: The server cannot be fired at.
@@ -194,29 +181,20 @@ async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
 
 
 async def find_capacity(
-    scenario: Scenario,
+    scenario: Scenario,  # gives model, protocol, batch, inputs and workers; it is not played
     endpoint: Endpoint,
-    p99_ms: float,
+    p99_ms: float,  # the objective
     *,
-    rate: float = 50.0,
-    max_rate: float = 20_000.0,
-    precision: float = 0.1,
-    mark: str = "",
+    rate: float = 50.0,  # where to begin, requests per second
+    max_rate: float = 20_000.0,  # where to stop, should the server hold even that
+    precision: float = 0.1,  # how narrow the bracket becomes, as a share of the rate
+    mark: str = "",  # as of `engine.run`
 ) -> Capacity:
     """Search the highest Poisson rate at which the P99 stays within an objective.
 
     The rate is doubled until a step misses the objective, then the bracket is halved (in the
     geometric mean) until its ends are within `precision` of each other. Rates too low for a P99
     within a minute are not tried.
-
-    Args:
-        scenario: Gives model, protocol, batch, inputs and workers; its phases are not played.
-        endpoint: The server.
-        p99_ms: The objective, milliseconds.
-        rate: Where to begin, requests per second.
-        max_rate: Where to stop, should the server hold even that.
-        precision: How narrow the bracket becomes, as a share of the rate.
-        mark: As of `helpers.load.run`.
 
     Raises:
         Problem: The objective is not positive, or the server cannot be fired at.
@@ -294,13 +272,8 @@ def preset(
 ) -> Scenario:
     """A ready-made scenario, for a load that no profile describes.
 
-    Args:
-        name: `smoke` (does everything work?), `spike` (does it recover from seven and a half times
-            the load?) or `soak` (does anything drift in ten minutes?).
-        model: The served model's name.
-        rate: Requests a second.
-        protocol: `http`, `https` or `grpc`.
-        workers: Processes that share the load.
+    `smoke` asks whether everything works, `spike` whether the server recovers from seven and a half
+    times the rate, `soak` whether anything drifts in ten minutes.
 
     Raises:
         Problem: There is none of that name, or the rate, protocol or workers are not allowed.

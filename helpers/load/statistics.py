@@ -89,11 +89,7 @@ def interval_ranks(count: int, share: float) -> tuple[int | None, int | None]:
 
 
 def latency(values_ms: Floats) -> dict[str, Percentile]:
-    """The percentiles for which there are samples enough, each with its interval.
-
-    Args:
-        values_ms: Latencies of good answers, in any order.
-    """
+    """The percentiles for which there are samples enough, each with its interval."""
     ascending = np.sort(values_ms)
     percentiles = {}
     for name, share in PERCENTILES.items():
@@ -108,12 +104,7 @@ def latency(values_ms: Floats) -> dict[str, Percentile]:
 
 
 def trend(at_s: npt.ArrayLike, values: npt.ArrayLike) -> Trend | None:
-    """The slope over time, by Theil and Sen, of the medians of blocks; None where there are few.
-
-    Args:
-        at_s: When each value was measured, seconds.
-        values: What was measured; NaN where nothing was.
-    """
+    """The slope over time, by Theil and Sen, of the medians of blocks; None where there are few."""
     known = np.asarray(values, dtype=float)
     blocks = np.floor_divide(np.asarray(at_s, dtype=float), BLOCK_S).astype(np.int32)
     medians = {}
@@ -171,13 +162,7 @@ def drift(table: Dataset) -> Trend | None:
 def reports(
     table: Dataset, scenario: Scenario, objective_ms: float | None = None
 ) -> tuple[tuple[PhaseReport, ...], PhaseReport]:
-    """Figures of each phase, and of all measured phases together.
-
-    Args:
-        table: All requests of the scenario, as `helpers.load.records` describes.
-        scenario: What was played.
-        objective_ms: Good answers within this are goodput.
-    """
+    """Figures of each phase, and of all measured phases together, from a scenario's requests."""
     plan = schedule(scenario)
     parts = [
         PhaseRows(

@@ -32,26 +32,17 @@ WorkerProcess = subprocess.Popen[str]
 
 
 class WorkerPool:
-    """The workers of one scenario; they wait to be told when to begin.
-
-    Args:
-        scenario: What they play.
-        reporters: Processes that speak as `helpers.load.worker` does.
-        log: What they write to standard error.
-        master: Whether the one reporter is Locust's master, which speaks for all workers.
-        silent: Processes that report nothing here, and end after the reporters.
-        on_stop: Called after the end, with whether the load had begun.
-    """
+    """The workers of one scenario; they wait to be told when to begin."""
 
     def __init__(
         self,
         scenario: Scenario,
-        reporters: list[WorkerProcess],
-        log: Path,
+        reporters: list[WorkerProcess],  # they speak as `helpers.load.worker` does
+        log: Path,  # what they write to standard error
         *,
-        master: bool = False,
-        silent: Sequence[WorkerProcess] = (),
-        on_stop: Callable[[bool], None] = lambda begun: None,
+        master: bool = False,  # the one reporter is Locust's master, which speaks for all workers
+        silent: Sequence[WorkerProcess] = (),  # report nothing here, and end after the reporters
+        on_stop: Callable[[bool], None] = lambda begun: None,  # called with whether load had begun
     ) -> None:
         self._scenario = scenario
         self._reporters = reporters
