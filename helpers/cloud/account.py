@@ -1,6 +1,8 @@
-"""The AWS account a run works in: clients, environment, and errors as sentences."""
+"""The AWS account of a run: clients, environment, the caller, and errors as sentences."""
 
 import functools
+import ipaddress
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from typing import Any
 import boto3
 import botocore.loaders
 import botocore.session
+import requests
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -26,13 +29,14 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as Unreachable
 
 from helpers.errors import Problem, Unavailable
+from helpers.run import Run
 
-# The emulator takes any key; these can never be somebody's.
+# The emulator accepts any key; these can never be a real one.
 EMULATED_KEYS = {"AWS_ACCESS_KEY_ID": "emulated", "AWS_SECRET_ACCESS_KEY": "emulated"}
-# the profile and files of the user play no part in a rehearsal
-NOBODYS = {"profile": (None, None, None, None), "config_file": (None, None, "/dev/null", None)}
+# In a rehearsal, the user's AWS profile and files are never read.
+NO_PROFILE = {"profile": (None, None, None, None), "config_file": (None, None, "/dev/null", None)}
 LOG_IN = "Log in again ('aws sso login', or new keys), and repeat the step; nothing was lost."
-ROLE = "Use the deployer role of infra/bootstrap, or have an admin apply it again."
+ROLE = "Use the deployer role of infra/bootstrap, or ask an admin to apply it again."
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
 UNKNOWN_KEY = ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch",
                "AuthFailure", "InvalidAccessKeyId", "IncompleteSignature")  # fmt: skip
@@ -44,20 +48,16 @@ THROTTLED = ("Throttling", "ThrottlingException", "ThrottledException", "Request
 QUOTA = ("VcpuLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded",
          "InstanceLimitExceeded", "ServiceQuotaExceededException", "AddressLimitExceeded",
          "VpcLimitExceeded", "ResourceLimitExceeded")  # fmt: skip
-NOT_EMULATED = "NotEmulated"
-CONNECT_S, READ_S = 10, 60
 MASK = "<account>"
 _ACCOUNT_ID = re.compile(r"(?<=:)\d{12}(?=:)|(?<!\d)\d{12}(?=\.dkr\.ecr)")
+ADDRESS_SERVICE = "https://checkip.amazonaws.com"
+EMULATED_ADDRESS = "203.0.113.7"  # RFC 5737: reserved for documentation
+CALLER_FILE = "terraform/caller.json"  # not a record: the user's address is private
 
 
 @dataclass(frozen=True)
 class Account:
-    """Where AWS calls go.
-
-    Attributes:
-        region: Region of the stack.
-        endpoint: URL of the emulator; empty on AWS.
-    """
+    """Where AWS calls go: a region of AWS, or of the emulator at `endpoint`."""
 
     region: str
     endpoint: str = ""
@@ -69,31 +69,29 @@ class Account:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that send Terraform, and any other SDK, to the same place.
+        """Variables that send Terraform, and any other SDK, to the same account.
 
-        On AWS that is the region alone: credentials stay where the user keeps them. In a
-        rehearsal nothing of the user's AWS settings may be reached, so each is overridden.
+        On AWS that is the region only: credentials stay where the user keeps them. In a
+        rehearsal each of the user's AWS settings is overridden.
         """
+        region = {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
         if not self.emulated:
-            return {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
-        return {
-            **EMULATED_KEYS,
+            return region
+        return region | EMULATED_KEYS | {
             "AWS_SESSION_TOKEN": "",
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-            "AWS_REGION": self.region,
-            "AWS_DEFAULT_REGION": self.region,  # boto3 reads no other
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_MAX_ATTEMPTS": "2",
-        }
+        }  # fmt: skip
 
     def surroundings(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """The whole environment of a program that shall reach the same account.
+        """The whole environment of a program that works in the same account.
 
         Args:
-            inherited: What it would get; in a rehearsal every AWS setting in it is dropped, so
-                that not even an endpoint of a single service leads outside.
+            inherited: What the program would inherit; in a rehearsal every AWS setting in it is
+                dropped, so that not even the endpoint of a single service leads to AWS.
         """
         kept = {k: v for k, v in inherited.items() if not (self.emulated and k.startswith("AWS_"))}
         return kept | self.environment
@@ -103,52 +101,44 @@ class Account:
 
         Args:
             service: Its name in boto3, such as `ec2`.
-            region: Another region than the stack's; billing knows us-east-1 alone.
+            region: Another region than the stack's; billing works in us-east-1 only.
 
         Raises:
             Problem: The user's AWS profile does not exist.
         """
         region = region or self.region
         if not self.emulated:
-            tries = Config(
+            config = Config(
                 retries={"mode": "standard", "max_attempts": 6},
-                connect_timeout=CONNECT_S,
-                read_timeout=READ_S,
+                connect_timeout=10,
+                read_timeout=60,
             )
             with asking("AWS"):
                 session = botocore.session.get_session()
-                return _shared(session, region).client(service, config=tries)
+                return _boto3_session(session, region).client(service, config=config)
         # an emulator on this machine is never behind a proxy
-        tries = Config(retries={"mode": "standard", "max_attempts": 2}, proxies={})
-        session = botocore.session.Session(session_vars=NOBODYS)
-        return _shared(
-            session,
-            region,
-            aws_access_key_id=EMULATED_KEYS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=EMULATED_KEYS["AWS_SECRET_ACCESS_KEY"],
-        ).client(service, endpoint_url=self.endpoint, config=tries)
+        config = Config(retries={"mode": "standard", "max_attempts": 2}, proxies={})
+        session = botocore.session.Session(session_vars=NO_PROFILE)
+        keys = {name.lower(): value for name, value in EMULATED_KEYS.items()}
+        return _boto3_session(session, region, **keys).client(
+            service, endpoint_url=self.endpoint, config=config
+        )
 
 
-def _shared(session: Any, region: str, **keys: str) -> boto3.Session:
-    """A session of its own, so that a new login counts at once; what never changes is shared."""
-    session.register_component("data_loader", _models())
+def _boto3_session(session: Any, region: str, **keys: str) -> boto3.Session:
+    """A new session, so that a new login counts at once; the services' models are shared."""
+    session.register_component("data_loader", _service_models())
     return boto3.Session(region_name=region, botocore_session=session, **keys)
 
 
 @functools.cache
-def _models() -> Any:
-    """The services' models: half a second for EC2's alone."""
-    return botocore.loaders.create_loader()
+def _service_models() -> Any:
+    return botocore.loaders.create_loader()  # loading EC2's model alone takes half a second
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who asks AWS.
-
-    Attributes:
-        account_id: Twelve digits; never shown or exported whole.
-        arn: The user or role.
-    """
+    """Who calls AWS: the account's twelve digits (never shown whole), and the user or role."""
 
     account_id: str
     arn: str
@@ -160,7 +150,7 @@ class Identity:
 
     @property
     def masked_id(self) -> str:
-        """The account's number, but for its last four digits.
+        """The last four digits of the account's number.
 
         >>> Identity("123456789012", "arn:aws:iam::123456789012:user/x").masked_id
         '********9012'
@@ -169,14 +159,14 @@ class Identity:
 
 
 def identity(account: Account) -> Identity:
-    """Who the credentials belong to.
+    """Whose credentials are used.
 
     Raises:
         Problem: There are none, or AWS does not accept them.
     """
     with asking("the caller's identity"):
-        found = account.client("sts").get_caller_identity()
-    return Identity(found["Account"], found["Arn"])
+        answer = account.client("sts").get_caller_identity()
+    return Identity(answer["Account"], answer["Arn"])
 
 
 def masked(text: str, account_id: str = "") -> str:
@@ -190,12 +180,54 @@ def masked(text: str, account_id: str = "") -> str:
     return _ACCOUNT_ID.sub(MASK, text)
 
 
-@contextmanager
-def asking(what: str) -> Iterator[None]:
-    """Turn what AWS refuses inside the block into one sentence with the next step.
+def caller_address(run: Run, account: Account, *, refresh: bool = False) -> str:
+    """The public IPv4 address of this machine; in a rehearsal a documentation address.
 
     Args:
-        what: What is asked for, such as `the service quotas`.
+        run: Stores the answer.
+        account: Whether AWS is real.
+        refresh: Ask again, for a machine that has moved.
+
+    Raises:
+        Problem: The address cannot be found.
+    """
+    if account.emulated:
+        return EMULATED_ADDRESS
+    stored = run.folder / CALLER_FILE
+    if stored.is_file() and not refresh:
+        return str(json.loads(stored.read_text())["address"])
+    try:
+        answer = requests.get(ADDRESS_SERVICE, timeout=10)
+        answer.raise_for_status()
+        address = str(ipaddress.IPv4Address(answer.text.strip()))
+    except (requests.RequestException, ValueError) as error:
+        reason = "its answer is no IPv4 address"
+        if isinstance(error, requests.RequestException):
+            reason = f"it does not answer ({type(error).__name__})"
+        raise Problem(
+            f"This machine's public address cannot be found with {ADDRESS_SERVICE}: {reason}.",
+            "Set infrastructure.api_cidr in the profile to your address, such as x.x.x.x/32.",
+        ) from error
+    stored.parent.mkdir(mode=0o700, exist_ok=True)
+    run.write(CALLER_FILE, json.dumps({"address": address}) + "\n").chmod(0o600)
+    return address
+
+
+def api_cidr(run: Run, account: Account) -> str:
+    """Who may reach the cluster's API: what the profile says, else this machine only.
+
+    Raises:
+        Problem: This machine's address cannot be found.
+    """
+    return run.profile.infrastructure.api_cidr or f"{caller_address(run, account)}/32"
+
+
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Turn AWS errors inside the block into one sentence with the next step.
+
+    Args:
+        what: What is requested, such as `the service quotas`.
 
     Raises:
         Problem: AWS refused, could not be reached, or does not know the credentials.
@@ -206,35 +238,34 @@ def asking(what: str) -> Iterator[None]:
         raise refusal(what, error) from error
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise Problem(
-            f"There are no AWS credentials to ask for {what}: {_said(error)}.",
+            f"There are no AWS credentials to ask for {what}: {_text(error)}.",
             "Log in with 'aws configure sso' or set AWS_PROFILE, and repeat the step.",
         ) from error
     except (SSOError, LoginError, TokenRetrievalError, CredentialRetrievalError) as error:
-        raise Problem(f"The AWS login does not hold for {what}: {_said(error)}.", LOG_IN) from error
-    except (Unreachable, HTTPClientError) as error:  # all that happens between here and AWS
+        raise Problem(f"The AWS login is not valid for {what}: {_text(error)}.", LOG_IN) from error
+    except (Unreachable, HTTPClientError) as error:
         raise Problem(
-            f"AWS cannot be reached to ask for {what}: {_said(error)}.",
+            f"AWS cannot be reached to ask for {what}: {_text(error)}.",
             "Check the network and the region's name, and repeat the step.",
         ) from error
     except BotoCoreError as error:
-        raise Problem(f"The request for {what} could not be made: {_said(error)}.") from error
+        raise Problem(f"The request for {what} could not be made: {_text(error)}.") from error
 
 
-def _said(error: Exception) -> str:
+def _text(error: Exception) -> str:
     return masked(" ".join(str(error).split())).rstrip(".")
 
 
 def refusal(what: str, error: ClientError) -> Problem:
-    """What AWS refused, as a sentence, and what to do about it."""
-    code = str(error.response["Error"]["Code"])
-    said = masked(str(error.response["Error"].get("Message", ""))).rstrip(".")
+    """What AWS refused, as a sentence with the next step."""
+    code = error_code(error)
+    message = masked(str(error.response["Error"].get("Message", ""))).rstrip(".")
     if code in EXPIRED:
         return Problem(f"The AWS credentials have expired while asking for {what}.", LOG_IN)
     if code in UNKNOWN_KEY:
         return Problem(f"AWS does not know the credentials that ask for {what} ({code}).", LOG_IN)
     if code in DENIED:
-        action = f"{error.operation_name} ({code})"
-        return Problem(f"AWS denies {what}: {action}: {said}.", ROLE)
+        return Problem(f"AWS denies {what}: {error.operation_name} ({code}): {message}.", ROLE)
     if code in THROTTLED:
         return Problem(
             f"AWS throttles {what} ({code}), also after several tries.",
@@ -242,9 +273,33 @@ def refusal(what: str, error: ClientError) -> Problem:
         )
     if code in QUOTA:
         return Problem(
-            f"A service quota does not allow {what} ({code}): {said}.",
-            "Run 00-setup: its readiness report gives the command that asks for more.",
+            f"A service quota does not allow {what} ({code}): {message}.",
+            "Run 00-setup: its readiness report gives the command that requests more.",
         )
-    if code == NOT_EMULATED:
-        return Unavailable(f"The emulator cannot tell {what}: {said}.")
-    return Problem(f"AWS refuses {what}: {code}: {said}.")
+    if code == "NotEmulated":
+        return Unavailable(f"The emulator cannot answer for {what}: {message}.")
+    return Problem(f"AWS refuses {what}: {code}: {message}.")
+
+
+def error_code(error: ClientError) -> str:
+    """AWS's code of a refusal."""
+    return str(error.response["Error"]["Code"])
+
+
+def is_throttled(error: ClientError) -> bool:
+    """Whether the same call may succeed later."""
+    return error_code(error) in THROTTLED or "throttl" in error_code(error).lower()
+
+
+def is_denied(error: ClientError) -> bool:
+    """Whether the caller lacks the permission."""
+    return error_code(error) in DENIED
+
+
+def is_not_found(error: ClientError) -> bool:
+    """Whether the resource does not exist (any more).
+
+    >>> is_not_found(ClientError({"Error": {"Code": "InvalidVpcID.NotFound"}}, "DescribeVpcs"))
+    True
+    """
+    return any(part in error_code(error) for part in ("NotFound", "NoSuch", "NonExistent"))

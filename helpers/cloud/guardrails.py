@@ -1,61 +1,191 @@
-"""What guards the account's money once the stack stands, read back from the account."""
+"""What protects the account's money: the gates before an apply, the dead man's switch, the alarms.
+
+The dead man's switch is a one-shot schedule in AWS that scales the GPU nodes to zero. Terraform
+creates and removes it; here it is read and renewed, which changes only its time, and Terraform
+ignores that.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pandas as pd
+from botocore.exceptions import ClientError
 
 from helpers import promises
-from helpers.cloud import dead_man
-from helpers.cloud.account import Account, asking, identity, masked
-from helpers.cloud.plan import PLAN_JSON, Plan
-from helpers.cloud.reports import Stack
+from helpers.cloud.account import Account, asking, error_code, identity, masked
+from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts
+from helpers.cloud.preflight import Readiness
+from helpers.cloud.stack import Stack
 from helpers.errors import Problem
 from helpers.promises import Status
-from helpers.run import Record, Run
+from helpers.run import Record, Run, now
 
 BILLING_REGION = "us-east-1"  # where AWS publishes charges
-DEPLOYER = "deployer"  # in the name of the role that infra/bootstrap makes
+DEPLOYER = "deployer"  # in the name of the role that infra/bootstrap creates
 REQUIRED_TAGS = ("project", "owner", "run")
 NOTICES = ("ACTUAL 50 %", "ACTUAL 80 %", "ACTUAL 100 %", "FORECASTED 100 %")
 ROLE_PROMISE = "00.iam"
+# What an update of a schedule must repeat, or the service drops it.
+KEPT = ("GroupName", "Name", "Description", "ScheduleExpressionTimezone", "State", "Target",
+        "KmsKeyArn", "FlexibleTimeWindow", "ActionAfterCompletion", "StartDate")  # fmt: skip
+MOST_HOURS = 24.0  # as infra/variables.tf and the profile allow
+
+
+def admit(run: Run, facts: PlanFacts) -> None:
+    """Allow an apply, or say why not.
+
+    Raises:
+        Problem: The readiness report is missing or blocks and the profile does not override it,
+            a price is not known, or the session may cost more than the profile allows.
+    """
+    if not facts.changes:
+        return
+    report, cost = run.find(Readiness), facts.cost
+    if not run.profile.infrastructure.override_readiness:
+        if report is None:
+            raise Problem(
+                "`apply` is blocked: the account has not been checked.",
+                "Run 00-setup for this run: it writes the readiness report.",
+            )
+        if report.blocking:
+            names = "; ".join(f"{item.title}: {item.found}" for item in report.blocking)
+            raise Problem(
+                f"`apply` is blocked until all readiness checks pass ({names}).",
+                f"Next: {report.blocking[0].command} — then run 00-setup again, or begin a run "
+                "with infrastructure.override_readiness=true.",
+            )
+    if cost.unpriced:
+        raise Problem(
+            f"`apply` is blocked: no price is known for {', '.join(cost.unpriced)}.",
+            "Add it to helpers/cloud/price_tables: a price, or the reason why it is free.",
+        )
+    if not cost.within_budget:
+        raise Problem(
+            f"`apply` is blocked: a session of {cost.session_hours:g} h may cost "
+            f"${cost.session_most_usd:.2f}, and kpis.cost_usd allows ${cost.budget_usd:.2f}.",
+            "Shorten infrastructure.ttl_hours, lower infrastructure.gpu.max_nodes or "
+            "max_price_usd, or raise kpis.cost_usd.",
+        )
+
+
+class DeadMan(Record, stage="01", name="dead-man"):
+    """The dead man's switch as it is set: what it calls, and when (UTC)."""
+
+    emulated: bool
+    schedule: str
+    group: str
+    target: str
+    expires: str
+    enabled: bool
+    seen: str
+
+    @property
+    def armed(self) -> bool:
+        """Whether it will still fire."""
+        return self.enabled and datetime.fromisoformat(self.expires) > datetime.now(UTC)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: when it fires."""
+        when = f"{datetime.fromisoformat(self.expires):%Y-%m-%d %H:%M} UTC"
+        state = f"fires at {when}" if self.armed else f"fired or disarmed ({when})"
+        return f"{self.schedule} {state}{' (EMULATED)' if self.emulated else ''}"
+
+
+def read_dead_man(run: Run, account: Account) -> DeadMan:
+    """Read the switch, and store what was read.
+
+    Raises:
+        Problem: There is no stack, or its switch is gone.
+    """
+    stack = run.load(Stack)
+    schedule = _schedule(account, stack)
+    time = schedule["ScheduleExpression"].removeprefix("at(").removesuffix(")")
+    record = DeadMan(
+        emulated=account.emulated,
+        schedule=stack.dead_man_schedule,
+        group=stack.dead_man_schedule_group,
+        target=schedule["Target"]["Arn"],
+        expires=f"{time}Z",
+        enabled=schedule["State"] == "ENABLED",
+        seen=now(),
+    )
+    run.save(record)
+    return record
+
+
+def renew_dead_man(run: Run, account: Account, hours: float | None = None) -> DeadMan:
+    """Let the switch fire so many hours from now; one that has fired is armed again.
+
+    Args:
+        run: Whose stack it protects.
+        account: Where.
+        hours: From now on; None takes `infrastructure.ttl_hours`.
+
+    Raises:
+        Problem: It is gone, or the time is not between 0 and 24 hours.
+    """
+    ttl = run.profile.infrastructure.ttl_hours if hours is None else hours
+    if not 0 < ttl <= MOST_HOURS:
+        raise Problem(
+            f"The dead man's switch cannot be set to {ttl:g} hours.",
+            f"Choose more than 0 and at most {MOST_HOURS:g}.",
+        )
+    before = read_dead_man(run, account)
+    schedule = _schedule(account, run.load(Stack))
+    kept = {name: schedule[name] for name in KEPT if name in schedule}
+    fires = datetime.now(UTC) + timedelta(hours=ttl)
+    with asking("the renewal of the dead man's switch"):
+        account.client("scheduler").update_schedule(
+            **kept, ScheduleExpression=f"at({fires:%Y-%m-%dT%H:%M:%S})"
+        )
+    after = read_dead_man(run, account)
+    run.event("dead-man-renewed", stage="01", expires=after.expires, source="EventBridge Scheduler")
+    if before.enabled and not before.armed:
+        print(f"It had fired ({before.expires}): the GPU group stays at zero until 01 runs again.")
+    return after
+
+
+def _schedule(account: Account, stack: Stack) -> dict[str, Any]:
+    with asking("the dead man's switch"):
+        try:
+            schedule: dict[str, Any] = account.client("scheduler").get_schedule(
+                GroupName=stack.dead_man_schedule_group, Name=stack.dead_man_schedule
+            )
+        except ClientError as error:
+            if error_code(error) != "ResourceNotFoundException":
+                raise
+            raise Problem(
+                f"The dead man's switch {stack.dead_man_schedule} is gone.",
+                "Run 01 again: it is created before the GPU nodes; or end the run with 06.",
+            ) from error
+    return schedule
 
 
 class Guardrails(Record, stage="01", name="guardrails"):
-    """What guards the money.
-
-    Attributes:
-        emulated: Whether it stands in an emulator.
-        budget_usd: Limit of the account-wide budget.
-        notices: At which shares of it somebody is told, such as `ACTUAL 50 %`.
-        alarm_usd: Charges above which the alarm goes off.
-        told: How many addresses are subscribed.
-        tagged: Resources that carry all required tags.
-        untagged: Those that could and do not.
-        gpu_max_price: Most that an hour of a GPU node may cost; 0 without a cap.
-        api_cidr: Who reaches the cluster's API; on AWS not shown.
-        dead_man: When the GPU nodes are scaled to zero, UTC.
-        caller: Who made the stack.
-    """
+    """What protects the money, read back from the account."""
 
     emulated: bool
-    budget_usd: float
-    notices: tuple[str, ...]
-    alarm_usd: float
-    told: int
-    tagged: int
-    untagged: tuple[str, ...]
-    gpu_max_price: float
-    api_cidr: str
-    dead_man: str
-    caller: str
+    budget_usd: float  # limit of the account-wide budget
+    notices: tuple[str, ...]  # shares of it at which people are notified
+    alarm_usd: float  # charges above which the alarm goes off
+    told: int  # addresses that are notified
+    tagged: int  # resources that have all required tags
+    untagged: tuple[str, ...]  # those that could, and have not
+    gpu_max_price: float  # US dollars an hour of a GPU node; 0 without a cap
+    api_cidr: str  # who reaches the cluster's API; on AWS not shown
+    dead_man: str  # when the GPU nodes are scaled to zero, UTC
+    caller: str  # who created the stack
 
     @property
     def by_deployer(self) -> bool:
-        """Whether the deployer role of `infra/bootstrap` made the stack."""
+        """Whether the deployer role of `infra/bootstrap` created the stack."""
         _, assumed, role = self.caller.partition(":assumed-role/")
         return bool(assumed) and DEPLOYER in role.partition("/")[0]
 
-    def watches(self, limit_usd: float) -> bool:
-        """Whether budget and alarm have this limit, and the budget tells at every step."""
-        return self.budget_usd == self.alarm_usd == limit_usd and {*NOTICES} <= {*self.notices}
+    def has_limit(self, usd: float) -> bool:
+        """Whether budget and alarm have this limit, and the budget notifies at every step."""
+        return self.budget_usd == self.alarm_usd == usd and {*NOTICES} <= {*self.notices}
 
     @property
     def money(self) -> str:
@@ -65,13 +195,13 @@ class Guardrails(Record, stage="01", name="guardrails"):
 
     @property
     def tags(self) -> str:
-        """One sentence: which resources carry the tags."""
+        """One sentence: which resources have the tags."""
         without = f"; without: {', '.join(self.untagged)}" if self.untagged else ""
-        return f"{self.tagged} resources carry {', '.join(REQUIRED_TAGS)}{without}"
+        return f"{self.tagged} resources have the tags {', '.join(REQUIRED_TAGS)}{without}"
 
 
-def look(run: Run, account: Account) -> Guardrails:
-    """Read the guardrails back, and keep them with the run.
+def read(run: Run, account: Account) -> Guardrails:
+    """Read the guardrails back from the account, and store them.
 
     Raises:
         Problem: There is no stack, a guardrail is missing, or AWS does not answer.
@@ -82,76 +212,66 @@ def look(run: Run, account: Account) -> Guardrails:
         for resource in Plan.read(run.folder / PLAN_JSON).resources
         if resource.type == "aws_autoscaling_group" or "tags_all" in resource.values
     }
-    budget, notices = _budget(account, who.account_id, f"{stack.stack_name}-account")
+    budget = {"AccountId": who.account_id, "BudgetName": f"{stack.stack_name}-account"}
+    with asking("the budget"):
+        client = account.client("budgets", BILLING_REGION)
+        limit = client.describe_budget(**budget)["Budget"]["BudgetLimit"]["Amount"]
+        notices = client.describe_notifications_for_budget(**budget)["Notifications"]
+    name = f"{stack.stack_name}-estimated-charges"
+    with asking("the billing alarm"):
+        client = account.client("cloudwatch", BILLING_REGION)
+        alarms = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    if not alarms:
+        raise Problem(f"The billing alarm {name} does not exist.", "Run 01 again.")
+    with asking("who is notified"):
+        client = account.client("sns", BILLING_REGION)
+        topic = client.list_subscriptions_by_topic(TopicArn=stack.alerts_topic_arn)
     record = Guardrails(
         emulated=account.emulated,
-        budget_usd=budget,
-        notices=notices,
-        alarm_usd=_alarm(account, stack),
-        told=_told(account, stack.alerts_topic_arn),
+        budget_usd=float(limit),
+        notices=tuple(sorted(f"{n['NotificationType']} {n['Threshold']:g} %" for n in notices)),
+        alarm_usd=float(alarms[0]["Threshold"]),
+        told=len(topic["Subscriptions"]),
         tagged=sum(tagged.values()),
-        untagged=tuple(sorted(address for address, has in tagged.items() if not has)),
+        untagged=tuple(sorted(address for address, complete in tagged.items() if not complete)),
         gpu_max_price=stack.gpu_max_price,
         api_cidr=stack.api_cidr if account.emulated else "this machine's address",
-        dead_man=dead_man.look(run, account).expires,
+        dead_man=read_dead_man(run, account).expires,
         caller=masked(who.arn, who.account_id),
     )
     run.save(record)
     return record
 
 
-def tick_role(run: Run, found: Guardrails) -> None:
+def tick_role(run: Run, guardrails: Guardrails) -> None:
     """Tick the promise of the least-privilege role: only AWS can show that it suffices."""
-    if not found.emulated and found.by_deployer:
-        note = f"the stack was made by {found.caller}"
-        promises.tick(run, ROLE_PROMISE, Status.VERIFIED, evidence=found.path(), note=note)
+    if not guardrails.emulated and guardrails.by_deployer:
+        note = f"the stack was created by {guardrails.caller}"
+        evidence = guardrails.path()
+        promises.tick(run, ROLE_PROMISE, Status.VERIFIED, evidence=evidence, note=note)
         return
     note = (
         "the emulator grants everything; a test replays a rehearsal's calls against the policy"
-        if found.emulated
-        else f"the stack was made by {found.caller}, not by the deployer role of infra/bootstrap"
+        if guardrails.emulated
+        else f"the stack was created by {guardrails.caller}, not by the deployer role of "
+        "infra/bootstrap"
     )
     promises.tick(run, ROLE_PROMISE, Status.NOT_REHEARSED, note=note)
 
 
-def frame(found: Guardrails) -> pd.DataFrame:
-    """What guards the money, for people."""
-    cap = f"${found.gpu_max_price:g} an hour" if found.gpu_max_price else "none (managed-spot)"
+def frame(guardrails: Guardrails) -> pd.DataFrame:
+    """What protects the money, for people."""
+    cap = f"${guardrails.gpu_max_price:g} an hour" if guardrails.gpu_max_price else "none"
+    notices = ", ".join(guardrails.notices)
     facts = {
-        "Budget, account-wide": f"${found.budget_usd:g} a month: {', '.join(found.notices)}",
-        "Billing alarm": f"charges above ${found.alarm_usd:g}",
-        "Addresses that are told": str(found.told),
+        "Budget, account-wide": f"${guardrails.budget_usd:g} a month: {notices}",
+        "Billing alarm": f"charges above ${guardrails.alarm_usd:g}",
+        "Addresses that are notified": str(guardrails.told),
         "Price cap of a GPU node": cap,
-        "Dead man's switch": f"GPU nodes to zero at {found.dead_man}",
-        "Cluster API open to": found.api_cidr,
-        "Tags": found.tags,
-        "Made by": found.caller,
+        "Dead man's switch": f"GPU nodes to zero at {guardrails.dead_man}",
+        "Cluster API open to": guardrails.api_cidr,
+        "Tags": guardrails.tags,
+        "Created by": guardrails.caller,
     }
-    label = "EMULATED" if found.emulated else "AWS"
+    label = "EMULATED" if guardrails.emulated else "AWS"
     return pd.DataFrame({"Guardrail": list(facts), "Found": list(facts.values()), "label": label})
-
-
-def _budget(account: Account, account_id: str, name: str) -> tuple[float, tuple[str, ...]]:
-    client = account.client("budgets", BILLING_REGION)
-    named = {"AccountId": account_id, "BudgetName": name}
-    with asking("the budget"):
-        limit = client.describe_budget(**named)["Budget"]["BudgetLimit"]["Amount"]
-        found = client.describe_notifications_for_budget(**named)["Notifications"]
-    notices = (f"{one['NotificationType']} {one['Threshold']:g} %" for one in found)
-    return float(limit), tuple(sorted(notices))
-
-
-def _alarm(account: Account, stack: Stack) -> float:
-    name = f"{stack.stack_name}-estimated-charges"
-    with asking("the billing alarm"):
-        client = account.client("cloudwatch", BILLING_REGION)
-        found = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
-    if not found:
-        raise Problem(f"The billing alarm {name} does not exist.", "Run 01 again.")
-    return float(found[0]["Threshold"])
-
-
-def _told(account: Account, topic: str) -> int:
-    with asking("who is told"):
-        client = account.client("sns", BILLING_REGION)
-        return len(client.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"])

@@ -1,113 +1,418 @@
-"""Looks at the account before anything is created in it, and writes the readiness report."""
+"""Checks the account before anything is created: the readiness report of stage 00."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 
-from helpers.cloud import preflight_account, preflight_capacity, preflight_cluster
-from helpers.cloud.account import Account, identity
-from helpers.cloud.question import Question
-from helpers.cloud.readiness import Finding, Readiness, Verdict
+import pandas as pd
+from botocore.exceptions import ClientError
+
+from helpers.cloud.account import ADDRESS_SERVICE, Account, asking, caller_address, identity
+from helpers.cloud.prices import record_spot_prices
 from helpers.errors import Problem, Unavailable
-from helpers.run import Run, now
+from helpers.run import Record, Run, now
+from helpers.scenario import Settings
 
-Look = Callable[[Question], Iterable[Finding]]
+# Two nodes for system pods: a drained one must not take the cluster's webhooks with it.
+SYSTEM_NODES = {"min": 1, "desired": 2, "max": 3}
+# As infra/network.tf chooses: EKS places no control plane in these.
+NO_CONTROL_PLANE = ("use1-az3", "usw1-az2", "cac1-az3")
+FREE_TIER_REGION = "us-east-1"
+# Service → its linked role, and whether the GPU nodes fail without it. The group would try to
+# create the spot role itself, and fails where its own role may not: after the cluster is paid for.
+LINKED_ROLES = {
+    "spot.amazonaws.com": ("AWSServiceRoleForEC2Spot", True),
+    "autoscaling.amazonaws.com": ("AWSServiceRoleForAutoScaling", False),
+    "eks.amazonaws.com": ("AWSServiceRoleForAmazonEKS", False),
+    "eks-nodegroup.amazonaws.com": ("AWSServiceRoleForAmazonEKSNodegroup", False),
+    "elasticloadbalancing.amazonaws.com": ("AWSServiceRoleForElasticLoadBalancing", False),
+}
+SUPPORT_ENDS_SOON_DAYS = 30
+QUOTA_HISTORY = "list-requested-service-quota-change-history-by-quota"
+
+
+class Verdict(StrEnum):
+    """What a finding means for creating the stack."""
+
+    OK = "ok"
+    WARN = "warn"
+    BLOCKS = "blocks"
+
+
+SIGNS = {Verdict.OK: "✔", Verdict.WARN: "!", Verdict.BLOCKS: "✘"}
+
+
+class ReadinessFinding(Settings):
+    """The result of a check; `command` changes what blocks, or checks again what is fine."""
+
+    name: str  # short and fixed, such as `quota-spot-gpu`
+    title: str
+    found: str
+    verdict: Verdict
+    command: str
+
+
+class Readiness(Record, stage="00", name="readiness"):
+    """Everything that was checked: by whom (without the account's number), when (UTC), where."""
+
+    emulated: bool
+    region: str
+    asked: str
+    identity: str
+    findings: tuple[ReadinessFinding, ...]
+
+    @property
+    def blocking(self) -> tuple[ReadinessFinding, ...]:
+        """What forbids creating anything."""
+        return tuple(item for item in self.findings if item.verdict is Verdict.BLOCKS)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many findings of which verdict."""
+        counts = {v: sum(item.verdict is v for item in self.findings) for v in Verdict}
+        text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+        state = "not green" if self.blocking else "green"
+        return f"{state}: {text}{' (EMULATED account)' if self.emulated else ''}"
+
+    def allows(self, prefix: str) -> bool:
+        """Whether findings with this prefix exist, and none of them blocks."""
+        findings = self.about(prefix)
+        return bool(findings) and not any(item.verdict is Verdict.BLOCKS for item in findings)
+
+    def explain(self, prefix: str) -> str:
+        """What was found about it; where it was not even checked, why."""
+        texts = [
+            "; ".join(f"{item.title}: {item.found}" for item in items)
+            for items in (self.about(prefix), self.blocking)
+        ]
+        return texts[0] or f"not checked ({texts[1]})"
+
+    def about(self, prefix: str) -> tuple[ReadinessFinding, ...]:
+        """The findings whose name has this prefix."""
+        return tuple(item for item in self.findings if item.name.startswith(prefix))
 
 
 @dataclass(frozen=True)
-class Check:
-    """One thing to look at.
+class Context:
+    """What every check needs; `gpu_types` are instance types, first choice first."""
 
-    Attributes:
-        name: As its finding is called when it cannot be looked at.
-        title: What people read.
-        look: Asks, and yields what it finds.
-        vital: Whether not knowing it forbids to create anything.
-    """
+    run: Run
+    account: Account
+    gpu_types: tuple[str, ...]
 
-    name: str
-    title: str
-    look: Look
-    vital: bool = True
-
-
-CHECKS = (
-    Check("plan", "Account plan", preflight_account.free_plan, vital=False),
-    Check("caller", "This machine's address", preflight_account.caller_address),
-    Check("roles", "Service-linked roles", preflight_account.linked_roles, vital=False),
-    Check("alerts", "Budget and alarm", preflight_account.alerts),
-    Check("state", "Terraform's state", preflight_account.state_bucket),
-    Check("quota", "Service quotas", preflight_capacity.quotas),
-    Check("offered", "Instance types in the zones", preflight_capacity.offered),
-    Check("spot", "Spot price", preflight_capacity.spot_price),
-    Check("version", "Kubernetes version", preflight_cluster.version),
-    Check("free-name", "Cluster name", preflight_cluster.name_is_free),
-)
+    def zones(self) -> list[str]:
+        """The availability zones that the stack uses."""
+        with asking("the availability zones"):
+            answer = self.account.client("ec2").describe_availability_zones(
+                Filters=[
+                    {"Name": "state", "Values": ["available"]},
+                    {"Name": "opt-in-status", "Values": ["opt-in-not-required"]},
+                ]
+            )["AvailabilityZones"]
+        names = sorted(z["ZoneName"] for z in answer if z["ZoneId"] not in NO_CONTROL_PLANE)
+        return names[: self.run.profile.infrastructure.zones]
 
 
 def examine(
-    run: Run, account: Account, gpu_types: Sequence[str], checks: Iterable[Check] = CHECKS
+    run: Run, account: Account, gpu_types: Sequence[str], only: Iterable[str] = ()
 ) -> Readiness:
-    """Look at everything, and keep the report with the run. Nothing is created.
+    """Run the checks, and store the report. Nothing is created.
 
-    A check that AWS does not answer becomes a finding with the sentence and the next step; where
-    the credentials do not hold, nothing else is asked.
+    A check that AWS does not answer becomes a finding with the sentence and the next step;
+    without valid credentials, nothing else is checked.
 
     Args:
         run: Its profile says what the stack needs.
-        account: Where it is to stand.
+        account: Where the stack will be created.
         gpu_types: Instance types of the GPU nodes, first choice first.
-        checks: What to look at.
+        only: Names of the checks to run; empty for all.
     """
-    question = Question(run, account, tuple(gpu_types))
-    who, first = _identify(question)
-    findings = [first]
-    if first.verdict is not Verdict.BLOCKS:
-        findings += [finding for check in checks for finding in _looked(check, question)]
+    context = Context(run, account, tuple(gpu_types))
+    caller = ""
+    try:
+        who = identity(account)
+        caller = who.shown
+        text = f"{caller} in account {who.masked_id}, region {account.region}"
+        first = _finding("identity", "Identity", text, Verdict.OK, "aws sts get-caller-identity")
+    except Problem as problem:
+        first = _finding("identity", "Identity", problem.what, Verdict.BLOCKS, "aws sso login")
+    findings, chosen = [first], set(only)
+    checks = [check for check in CHECKS if not chosen or check.name in chosen]
+    if caller:
+        findings += [found for check in checks for found in _run_check(check, context)]
     report = Readiness(
         emulated=account.emulated,
         region=account.region,
         asked=now(),
-        identity=who,
+        identity=caller,
         findings=tuple(findings),
     )
     run.save(report)
     return report
 
 
-def _identify(question: Question) -> tuple[str, Finding]:
-    title, command = "Identity", "aws sts get-caller-identity"
+def frame(report: Readiness) -> pd.DataFrame:
+    """One row for each finding."""
+    columns = ["", "what", "found", "verdict", "next command"]
+    rows = [
+        (SIGNS[item.verdict], item.title, item.found, str(item.verdict), item.command)
+        for item in report.findings
+    ]
+    label = "EMULATED" if report.emulated else "AWS"
+    return pd.DataFrame(rows, columns=columns).assign(label=label)
+
+
+# ── the checks ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check; if `vital`, not knowing the answer blocks as well."""
+
+    name: str
+    title: str
+    look: Callable[[Context], Iterable[ReadinessFinding]]
+    vital: bool = True
+
+
+def _run_check(check: Check, context: Context) -> list[ReadinessFinding]:
     try:
-        who = identity(question.account)
+        return list(check.look(context))
     except Problem as problem:
-        found = problem.what
-        return "", Finding(
-            name="identity",
-            title=title,
-            found=found,
-            verdict=Verdict.BLOCKS,
-            command="aws sso login",
+        text, verdict = problem.what, Verdict.BLOCKS if check.vital else Verdict.WARN
+        if isinstance(problem, Unavailable):
+            text, verdict = f"not emulated: {text}", Verdict.WARN
+        command = problem.next_step or "Run 00-setup on AWS."
+        return [_finding(check.name, check.title, text, verdict, command)]
+
+
+def _finding(
+    name: str, title: str, found: str, verdict: Verdict, command: str
+) -> ReadinessFinding:
+    return ReadinessFinding(name=name, title=title, found=found, verdict=verdict, command=command)
+
+
+def _free_plan(context: Context) -> Iterator[ReadinessFinding]:
+    """A free-plan account may not start GPU instances."""
+    with asking("the account's plan"):
+        client = context.account.client("freetier", FREE_TIER_REGION)
+        free = client.get_account_plan_state()["accountPlanType"] == "FREE"
+    text, verdict, command = "paid plan", Verdict.OK, "aws freetier get-account-plan-state"
+    if free:
+        text, verdict = "free plan: it refuses GPU instance types", Verdict.BLOCKS
+        command = "aws freetier upgrade-account-plan --account-plan-type PAID"
+    yield _finding("plan", "Account plan", text, verdict, command)
+
+
+def _address(context: Context) -> Iterator[ReadinessFinding]:
+    """The address for which the cluster's API is opened."""
+    cidr = context.run.profile.infrastructure.api_cidr
+    text = f"{cidr}, as the profile says"
+    if not cidr:
+        address = caller_address(context.run, context.account, refresh=True)
+        hidden = f"{address.rpartition('.')[0]}.x"
+        text = f"{f'{address} (emulated)' if context.account.emulated else hidden} only"
+    text = f"the API will be open to {text}"
+    command = f"curl {ADDRESS_SERVICE}"
+    yield _finding("caller", "This machine's address", text, Verdict.OK, command)
+
+
+def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
+    """The roles that services use; a new account has none of them."""
+    pages = context.account.client("iam").get_paginator("list_roles")
+    with asking("the service-linked roles"):
+        existing = {
+            role["RoleName"]
+            for page in pages.paginate(PathPrefix="/aws-service-role/")
+            for role in page["Roles"]
+        }
+    for service, (role, needed) in LINKED_ROLES.items():
+        text, verdict = "exists", Verdict.OK
+        command = f"aws iam get-role --role-name {role}"
+        if role not in existing:
+            text = "missing: " + ("spot nodes would not start" if needed else "made at first use")
+            verdict = Verdict.BLOCKS if needed else Verdict.WARN
+            command = f"aws iam create-service-linked-role --aws-service-name {service}"
+        name = f"role-{service.partition('.')[0]}"
+        yield _finding(name, f"Service-linked role {role}", text, verdict, command)
+
+
+def _alerts(context: Context) -> Iterator[ReadinessFinding]:
+    """Whether anybody is notified of budget and alarm."""
+    profile = context.run.profile
+    limit = profile.infrastructure.budget_usd
+    text = f"stage 01 creates budget and alarm at ${limit:g} a month; "
+    notified, verdict = "nobody is notified", Verdict.WARN
+    command = f"workbook run --profile {profile.name} -p infrastructure.alert_email=you@example.org"
+    if profile.infrastructure.alert_email:
+        notified, verdict = "an e-mail address is notified", Verdict.OK
+        command = "Confirm AWS's e-mail 'Subscription Confirmation' after stage 01."
+    yield _finding("alerts", "Budget and alarm", text + notified, verdict, command)
+
+
+def _state_bucket(context: Context) -> Iterator[ReadinessFinding]:
+    """Where Terraform's state is stored, and whether that place exists."""
+    bucket = context.run.profile.infrastructure.state_bucket
+    text, command = "in the run's folder, on this machine", "ls outputs"
+    if bucket:
+        text = f"in the S3 bucket {bucket}, locked while it is used"
+        command = f"aws s3api get-bucket-versioning --bucket {bucket}"
+        with asking(f"the state's bucket {bucket}"):
+            try:
+                context.account.client("s3").head_bucket(Bucket=bucket)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+                    raise
+                raise Problem(
+                    f"The state's bucket {bucket} does not exist.",
+                    f"aws s3 mb s3://{bucket} --region {context.account.region}",
+                ) from error
+    yield _finding("state", "Terraform's state", text, Verdict.OK, command)
+
+
+def _quotas(context: Context) -> Iterator[ReadinessFinding]:
+    """The vCPU limits of spot GPU nodes, on-demand GPU nodes and system nodes."""
+    settings, region = context.run.profile.infrastructure, context.account.region
+    types = sorted({*context.gpu_types, *settings.cpu_instance_types})
+    with asking("the instance types"):
+        answer = context.account.client("ec2").describe_instance_types(InstanceTypes=types)
+    cores = {t["InstanceType"]: t["VCpuInfo"]["DefaultVCpus"] for t in answer["InstanceTypes"]}
+    gpu = settings.gpu.max_nodes * max(cores[kind] for kind in context.gpu_types)
+    system = SYSTEM_NODES["max"] * max(cores[kind] for kind in settings.cpu_instance_types)
+    client = context.account.client("service-quotas")
+    for name, title, code, needed in (
+        ("quota-spot-gpu", "vCPUs of G and VT spot instances", "L-3819A6DF", gpu),
+        ("quota-on-demand-gpu", "vCPUs of G and VT on-demand instances", "L-DB2E81BA", 0),
+        ("quota-system", "vCPUs of standard on-demand instances", "L-1216C47A", system),
+    ):
+        quota = {"ServiceCode": "ec2", "QuotaCode": code}
+        options = f"--service-code ec2 --quota-code {code}"
+        with asking(f"the quota of {title}"):
+            limit = int(client.get_service_quota(**quota)["Quota"]["Value"])
+        text = f"{limit}; the stack needs {f'up to {needed}' if needed else 'none'}"
+        verb, verdict = "get-service-quota", Verdict.OK
+        if limit < needed:
+            verb, verdict = "request-service-quota-increase", Verdict.BLOCKS
+            with asking(f"the requests for {title}"):
+                history = client.list_requested_service_quota_change_history_by_quota(**quota)
+            open_requests = [
+                f"; {request['DesiredValue']:g} have been requested ({request['Status']})"
+                for request in history["RequestedQuotas"]
+                if request["Status"] in ("PENDING", "CASE_OPENED")
+            ]
+            if open_requests:
+                verb, text = QUOTA_HISTORY, text + open_requests[0]
+            else:
+                options += f" --desired-value {needed}"
+        command = f"aws service-quotas {verb} {options} --region {region}"
+        yield _finding(name, f"{title} ({code})", text, verdict, command)
+
+
+def _offered(context: Context) -> Iterator[ReadinessFinding]:
+    """Whether the stack's zones offer the instance types at all."""
+    zones, region = context.zones(), context.account.region
+    pages = context.account.client("ec2").get_paginator("describe_instance_type_offerings")
+    system = context.run.profile.infrastructure.cpu_instance_types
+    for name, types in (("gpu", context.gpu_types), ("system", system)):
+        filters = [{"Name": "instance-type", "Values": list(types)}]
+        with asking("where the instance types are offered"):
+            offering = {
+                offer["Location"]
+                for page in pages.paginate(LocationType="availability-zone", Filters=filters)
+                for offer in page["InstanceTypeOfferings"]
+            }
+        having = [zone for zone in zones if zone in offering]
+        verdict = Verdict.WARN if having else Verdict.BLOCKS
+        yield _finding(
+            f"offered-{name}",
+            f"{' or '.join(types)} in the stack's zones",
+            f"in {', '.join(having) or 'none'} of {', '.join(zones)}",
+            Verdict.OK if having == zones else verdict,
+            "aws ec2 describe-instance-type-offerings --location-type availability-zone "
+            f"--filters Name=instance-type,Values={','.join(types)} --region {region}",
         )
-    found = f"{who.shown} in account {who.masked_id}, region {question.account.region}"
-    return who.shown, Finding(
-        name="identity", title=title, found=found, verdict=Verdict.OK, command=command
+
+
+def _spot_price(context: Context) -> Iterator[ReadinessFinding]:
+    """The spot price now and over a week, in the stack's zones, against the cap."""
+    gpu, zones = context.run.profile.infrastructure.gpu, context.zones()
+    history = record_spot_prices(context.run, context.account, context.gpu_types)
+    moment = datetime.fromisoformat(history.asked)
+    texts, below = [], 0
+    for zone in zones:
+        prices = [history.price_at(moment, kind, zone) for kind in context.gpu_types]
+        known = [price for price in prices if price is not None]
+        week = [point.usd for point in history.points if point.zone == zone]
+        below += bool(known) and min(known) <= gpu.max_price_usd
+        span = f" (week {min(week):.3f} to {max(week):.3f})" if week else ""
+        texts.append(f"{zone} {f'${min(known):.3f}' if known else 'unknown'}{span}")
+    capped = gpu.capacity == "spot-capped"
+    bad = Verdict.WARN if below or not capped else Verdict.BLOCKS
+    yield _finding(
+        "spot",
+        f"Spot price an hour, {f'cap ${gpu.max_price_usd:g}' if capped else 'no cap'}",
+        f"{'; '.join(texts)}; {history.source}",
+        Verdict.OK if below == len(zones) else bad,
+        "aws ec2 describe-spot-price-history --product-descriptions Linux/UNIX "
+        f"--instance-types {' '.join(context.gpu_types)} --region {context.account.region}",
     )
 
 
-def _looked(check: Check, question: Question) -> list[Finding]:
-    try:
-        return list(check.look(question))
-    except Unavailable as reason:
-        return [_unknown(check, f"not emulated: {reason.what}", Verdict.WARN, reason)]
-    except Problem as problem:
-        verdict = Verdict.BLOCKS if check.vital else Verdict.WARN
-        return [_unknown(check, problem.what, verdict, problem)]
+def _version(context: Context) -> Iterator[ReadinessFinding]:
+    """When the version's standard support ends: extended support costs six times as much."""
+    profile = context.run.profile
+    wanted = profile.infrastructure.kubernetes_version
+    pages = context.account.client("eks").get_paginator("describe_cluster_versions")
+    with asking("the Kubernetes versions of EKS"):
+        known = {v["clusterVersion"]: v for p in pages.paginate() for v in p["clusterVersions"]}
+    standard = sorted(n for n, v in known.items() if v["versionStatus"] == "STANDARD_SUPPORT")
+    newest = f" -p infrastructure.kubernetes_version={standard[-1]}" if standard else ""
+    text, verdict = f"EKS does not offer {wanted}", Verdict.BLOCKS
+    if wanted in standard:
+        ends: datetime = known[wanted]["endOfStandardSupportDate"].astimezone(UTC)
+        days = (ends - datetime.now(UTC)).days
+        text = f"{wanted} in standard support until {ends:%Y-%m-%d} ({days} days)"
+        verdict = Verdict.OK if days > SUPPORT_ENDS_SOON_DAYS else Verdict.WARN
+    elif wanted in known:
+        text = f"{wanted} is out of standard support: $0.60 an hour instead of $0.10"
+    command = f"workbook run --profile {profile.name}{newest}"
+    if verdict is Verdict.OK:
+        command = f"aws eks describe-cluster-versions --cluster-versions {wanted}"
+        command += f" --region {context.account.region}"
+    yield _finding("version", "Kubernetes version", text, verdict, command)
 
 
-def _unknown(check: Check, found: str, verdict: Verdict, problem: Problem) -> Finding:
-    return Finding(
-        name=check.name,
-        title=check.title,
-        found=found,
-        verdict=verdict,
-        command=problem.next_step or "Run 00-setup on AWS.",
-    )
+def _cluster_name(context: Context) -> Iterator[ReadinessFinding]:
+    """Whether a cluster of the stack's name exists already, and whose it is."""
+    profile, verdict = context.run.profile, Verdict.OK
+    name = profile.infrastructure.name
+    text = f"no cluster is called {name}"
+    command = f"aws eks describe-cluster --name {name} --region {context.account.region}"
+    with asking("the clusters"):
+        try:
+            answer = context.account.client("eks").describe_cluster(name=name)
+            owner = str(answer["cluster"].get("tags", {}).get("run", ""))
+            text = "the cluster of this run exists"
+            if owner != context.run.run_id:
+                text, verdict = f"a cluster {name} exists, of run {owner or '?'}", Verdict.BLOCKS
+                again = f"workbook run --profile {profile.name} -p infrastructure.name=other"
+                command = f"workbook resume {owner}" if owner else again
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+    yield _finding("free-name", "Cluster name", text, verdict, command)
+
+
+CHECKS = (
+    Check("plan", "Account plan", _free_plan, vital=False),
+    Check("caller", "This machine's address", _address),
+    Check("roles", "Service-linked roles", _linked_roles, vital=False),
+    Check("alerts", "Budget and alarm", _alerts),
+    Check("state", "Terraform's state", _state_bucket),
+    Check("quota", "Service quotas", _quotas),
+    Check("offered", "Instance types in the zones", _offered),
+    Check("spot", "Spot price", _spot_price),
+    Check("version", "Kubernetes version", _version),
+    Check("free-name", "Cluster name", _cluster_name),
+)

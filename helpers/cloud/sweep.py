@@ -1,4 +1,8 @@
-"""Removes what a run has left, nothing else: its tag is read again right before each removal."""
+"""Removes what a run has left, and nothing else: its tag is read again right before each removal.
+
+Load balancers come first in a teardown: their controller created them, Terraform does not know
+them, and they block the removal of the VPC.
+"""
 
 import time
 from collections.abc import Callable, Iterable
@@ -8,23 +12,33 @@ from typing import Literal
 import pandas as pd
 from botocore.exceptions import ClientError
 
-from helpers.cloud.account import Account
-from helpers.cloud.leftovers.calls import Caller, fill, is_denied, is_gone, mask, sentence
-from helpers.cloud.leftovers.claims import Marks
-from helpers.cloud.leftovers.findings import Found
-from helpers.cloud.leftovers.items import Item, listed
-from helpers.cloud.leftovers.kinds import kind, kinds
+from helpers.cloud.account import Account, asking, is_denied, is_not_found
+from helpers.cloud.leftovers import Leftover, Marks, error_text, scan
+from helpers.cloud.resource_kinds import (
+    Caller,
+    Item,
+    kind_named,
+    kinds,
+    list_items,
+    mask_account,
+    remove_item,
+)
+from helpers.cloud.stack import Stack
+from helpers.errors import Problem
 from helpers.run import Record, Run, now
 from helpers.scenario import Settings
 
 Outcome = Literal["removed", "leaving", "untouched", "failed"]
-# A node group takes a quarter of an hour to go at worst, and what it holds cannot go before.
+# A node group takes up to a quarter of an hour, and blocks what it uses until then.
 ROUNDS, PAUSE_S, IDLE_ROUNDS = 90, 10.0, 12
-FOREIGN = "does not carry this run's tag"
+FOREIGN = "does not have this run's tag"
+LOAD_BALANCER_KINDS = ("load balancer", "classic load balancer", "target group")
+# The controller takes a minute or two; network interfaces follow within five.
+BALANCER_ROUNDS = 45
 
 
 class Swept(Settings):
-    """What became of one leftover.
+    """What became of a leftover.
 
     Attributes:
         kind: What it is.
@@ -40,74 +54,66 @@ class Swept(Settings):
 
 
 class Sweep(Record, stage="06", name="sweep"):
-    """What a sweep did.
-
-    Attributes:
-        at: When it ended, UTC.
-        swept: Every leftover that it was given.
-    """
+    """What a sweep did, and when it ended (UTC)."""
 
     at: str
     swept: tuple[Swept, ...]
 
     def count(self, outcome: Outcome) -> int:
-        """How many leftovers ended so."""
-        return sum(one.outcome == outcome for one in self.swept)
+        """How many leftovers have this outcome."""
+        return sum(item.outcome == outcome for item in self.swept)
 
     @property
     def summary(self) -> str:
-        """One sentence: how many were removed, and how many were not."""
+        """One sentence: how many leftovers have which outcome."""
         outcomes: tuple[Outcome, ...] = ("removed", "leaving", "untouched", "failed")
-        told = [f"{self.count(one)} {one}" for one in outcomes if self.count(one)]
-        return ", ".join(told) or "nothing to sweep"
+        parts = [f"{count} {outcome}" for outcome in outcomes if (count := self.count(outcome))]
+        return ", ".join(parts) or "nothing to sweep"
 
 
-def remove(
+def frame(sweep: Sweep) -> pd.DataFrame:
+    """What became of each leftover, for people."""
+    rows = [item.model_dump().values() for item in sweep.swept]
+    return pd.DataFrame(rows, columns=["Kind", "Id", "Outcome", "Why"])
+
+
+def remove_leftovers(
     run: Run,
     account: Account,
-    found: Iterable[Found],
+    found: Iterable[Leftover],
     *,
     rounds: int = ROUNDS,
     sleep: Callable[[float], None] = time.sleep,
+    store: bool = True,
 ) -> Sweep:
-    """Sweep, and store what became of each leftover. Arguments and errors as of `attempt`."""
-    made = attempt(run, account, found, rounds=rounds, sleep=sleep)
-    run.save(made)
-    return made
-
-
-def attempt(
-    run: Run,
-    account: Account,
-    found: Iterable[Found],
-    *,
-    rounds: int = ROUNDS,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Sweep:
-    """Remove what carries this run's tag, in the order in which things depend on each other.
+    """Remove what has this run's tag, in the order of dependencies.
 
     What depends on something that is still leaving is tried again until it can go, or until
-    nothing has moved for a while.
+    nothing has changed for a while.
 
     Args:
         run: Whose leftovers they are.
         account: Where they are.
         found: What a scan found; whatever is not this run's own is left alone.
-        rounds: How often to go over what is not settled.
+        rounds: How often to try.
         sleep: How the pause between two rounds is waited out.
+        store: Whether the result is the run's record of its sweep.
 
     Raises:
         Problem: The credentials are missing or have expired, or AWS cannot be reached.
     """
-    sweeping = _Sweeping(Caller.of(account, sleep), Marks.of(run), tuple(found))
+    sweeper = _Sweeper(Caller.identify(account, sleep), Marks.for_run(run), tuple(found))
     idle = 0
     for number in range(rounds):
         if number:
             sleep(PAUSE_S)
-        idle = 0 if sweeping.round() else idle + 1
-        if sweeping.is_settled or idle == IDLE_ROUNDS:
+        idle = 0 if sweeper.try_all() else idle + 1
+        if sweeper.is_settled or idle == IDLE_ROUNDS:
             break
-    return Sweep(at=now(), swept=sweeping.swept())
+    sweep = Sweep(at=now(), swept=sweeper.swept())
+    if store:
+        run.save(sweep)
+    return sweep
 
 
 @dataclass(frozen=True)
@@ -119,102 +125,207 @@ class _State:
     settled: bool = True
 
 
-class _Sweeping:
+class _Sweeper:
     """A sweep in progress."""
 
-    def __init__(self, caller: Caller, marks: Marks, found: tuple[Found, ...]) -> None:
-        order = [one.kind for one in kinds()]
+    def __init__(self, caller: Caller, marks: Marks, found: tuple[Leftover, ...]) -> None:
+        order = [kind.kind for kind in kinds()]
         self.caller, self.marks = caller, marks
-        self.given = sorted(
-            found, key=lambda one: (_parent(one, found) is not None, order.index(one.kind))
+        self.leftovers = sorted(
+            found, key=lambda item: (_parent(item, found) is not None, order.index(item.kind))
         )
-        self._known: dict[Found, _State] = {}
+        self._states: dict[Leftover, _State] = {}
 
     @property
     def is_settled(self) -> bool:
         """Whether there is nothing left to try."""
-        return all(state.settled for state in self._known.values())
+        return all(state.settled for state in self._states.values())
 
     def swept(self) -> tuple[Swept, ...]:
         """What became of each."""
         return tuple(
-            Swept(kind=one.kind, id=mask(one.id, self.caller.account_id),
+            Swept(kind=item.kind, id=mask_account(item.id, self.caller.account_id),
                   outcome=state.outcome, reason=state.reason)
-            for one, state in self._known.items()
+            for item, state in self._states.items()
         )  # fmt: skip
 
-    def round(self) -> bool:
-        """Try whatever is not settled; True where something has moved."""
-        before = dict(self._known)
-        for one in self.given:
-            if one not in self._known or not self._known[one].settled:
-                self._known[one] = self._try(one)
-        return before != self._known
+    def try_all(self) -> bool:
+        """Try whatever is not settled; True where something has changed."""
+        before = dict(self._states)
+        for item in self.leftovers:
+            if item not in self._states or not self._states[item].settled:
+                self._states[item] = self._try(item)
+        return before != self._states
 
-    def _try(self, one: Found) -> _State:
-        if one.kept or not one.owned:
-            return _State("untouched", one.kept or FOREIGN)
-        if parent := _parent(one, self.given):
-            return replace(self._known[parent], reason=f"goes with {parent.kind} {parent.id}")
+    def _try(self, leftover: Leftover) -> _State:
+        if leftover.kept or not leftover.owned:
+            return _State("untouched", leftover.kept or FOREIGN)
+        if parent := _parent(leftover, self.leftovers):
+            return replace(self._states[parent], reason=f"goes with {parent.kind} {parent.id}")
         try:
-            return self._removed(one)
-        except ClientError as error:
-            if is_gone(error):
+            item = self._current(leftover)
+            if item and not item.ended and not self._is_owned(leftover, item):
+                return _State("untouched", f"{FOREIGN} any more")
+            if item and not item.ended and not item.leaving:
+                remove_item(self.caller, item)
+                item = self._current(leftover)
+            if item is None or item.ended:
                 return _State("removed")
-            # what else stands in the way may go away; a missing permission does not come
-            return _State("failed", sentence(error), settled=is_denied(error))
+            return _State("leaving", item.state, settled=False)
+        except ClientError as error:
+            if is_not_found(error):
+                return _State("removed")
+            # another resource in the way may go away; a missing permission will not appear
+            return _State("failed", error_text(error), settled=is_denied(error))
 
-    def _removed(self, one: Found) -> _State:
-        item = self._fresh(one)
-        if item is None or item.ended:
-            return _State("removed")
-        if not self._owned(one, item):
-            return _State("untouched", f"{FOREIGN} any more")
-        if not item.leaving:
-            self._remove(item)
-            item = self._fresh(one)
-        if item is None or item.ended:
-            return _State("removed")
-        return _State("leaving", item.state, settled=False)
-
-    def _fresh(self, one: Found) -> Item | None:
+    def _current(self, leftover: Leftover) -> Item | None:
         """The leftover as it is now; None where it is gone."""
-        items = listed(self.caller, kind(one.kind), one.region, one.parent)
-        return next((item for item in items if item.id == one.id), None)
+        kind = kind_named(leftover.kind)
+        items = list_items(self.caller, kind, leftover.region, leftover.parent)
+        return next((item for item in items if item.id == leftover.id), None)
 
-    def _owned(self, one: Found, item: Item) -> bool:
-        """Whether it, or what it is inside of, carries this run's tag now."""
+    def _is_owned(self, leftover: Leftover, item: Item) -> bool:
+        """Whether it, or what it is inside of, has this run's tag now."""
         tags = item.tags(self.caller)
         if tags is None:
-            parents = listed(self.caller, kind(kind(one.kind).within), one.region)
-            parent = next((each for each in parents if each.id == one.parent), None)
+            parents = list_items(self.caller, kind_named(item.kind.within), leftover.region)
+            parent = next((one for one in parents if one.id == leftover.parent), None)
             tags = parent.tags(self.caller) if parent else {}
         return self.marks.owns(tags or {})
 
-    def _remove(self, item: Item) -> None:
-        service, region = item.kind.service, item.region
-        for step in item.kind.remove:
-            rows = self.caller.rows(service, region, step.each, item.facts) if step.each else [()]
-            for row in rows:
-                arguments = fill(step.arguments, {**item.facts, "each": row})
-                self.caller.do(service, region, step.call, arguments)
 
-
-def _parent(one: Found, given: Iterable[Found]) -> Found | None:
-    """What takes it along when it is removed: an image goes with its repository."""
-    own = kind(one.kind)
-    if own.tags is not None:
+def _parent(item: Leftover, found: Iterable[Leftover]) -> Leftover | None:
+    """What includes it when it is removed: an image goes with its repository."""
+    kind = kind_named(item.kind)
+    if kind.tags is not None:
         return None
-    return next((each for each in given if (each.kind, each.id) == (own.within, one.parent)), None)
+    place = (kind.within, item.parent)
+    return next((other for other in found if (other.kind, other.id) == place), None)
 
 
-def frame(made: Sweep) -> pd.DataFrame:
-    """What became of each leftover, for people."""
-    return pd.DataFrame(
-        {
-            "Kind": [one.kind for one in made.swept],
-            "Id": [one.id for one in made.swept],
-            "Outcome": [one.outcome for one in made.swept],
-            "Why": [one.reason for one in made.swept],
-        }
-    )
+class LoadBalancersGone(Record, stage="06", name="load-balancers"):
+    """What became of the run's load balancers.
+
+    Attributes:
+        at: When, UTC.
+        seen: How many there were at first.
+        by_controller: How many their controller removed, after their Ingress.
+        swept: How many load balancers and target groups had to be removed here.
+    """
+
+    at: str
+    seen: int
+    by_controller: int
+    swept: int
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many there were, and who removed them."""
+        if not self.seen:
+            return "there was no load balancer"
+        return (
+            f"{self.seen} load balancers are gone: {self.by_controller} removed by their "
+            f"controller; {self.swept} load balancers and target groups removed here"
+        )
+
+
+def count_load_balancers(run: Run, account: Account) -> tuple[Leftover, ...]:
+    """The run's load balancers and target groups; the meter counts them from here on.
+
+    Raises:
+        Problem: They cannot be listed.
+    """
+    stack = run.find(Stack)
+    result = scan(run, account, vpcs=[stack.vpc_id] if stack else [], only=LOAD_BALANCER_KINDS)
+    if result.not_scanned:
+        raise Problem(
+            f"The load balancers cannot be listed: {result.not_scanned[0].problem}.",
+            "They cost by the hour and block the VPC's removal: allow what is refused, and repeat.",
+        )
+    count = _balancers(result.found)
+    before = run.events("load-balancers")
+    if count != (before[-1]["count"] if before else 0):
+        run.event("load-balancers", count=count, source="ELBv2")
+    return result.found
+
+
+def remove_load_balancers(
+    run: Run,
+    account: Account,
+    *,
+    controller: bool = False,
+    rounds: int = BALANCER_ROUNDS,
+    sleep: Callable[[float], None] = time.sleep,
+) -> LoadBalancersGone:
+    """Wait until the run's load balancers are gone; remove those that nobody removes.
+
+    Args:
+        run: Whose load balancers they are; the result is stored with it.
+        account: Where.
+        controller: Whether a controller is removing them, after their Ingress.
+        rounds: How often to check.
+        sleep: How the pause in between is waited out.
+
+    Raises:
+        Problem: One is left that does not have the run's tag, or cannot be removed.
+    """
+    left = count_load_balancers(run, account)
+    seen = _balancers(left)
+    for _ in range(rounds if controller and left else 0):
+        sleep(PAUSE_S)
+        left = count_load_balancers(run, account)
+        if not left:
+            break
+    by_controller, swept = seen - _balancers(left), 0
+    if left:
+        sweep = remove_leftovers(run, account, left, rounds=rounds, sleep=sleep, store=False)
+        swept = sweep.count("removed")
+        left = count_load_balancers(run, account)
+    if left:
+        commands = "\n".join(item.command for item in left)
+        raise Problem(
+            f"{len(left)} load balancers or target groups of this cluster are left; without this "
+            "run's tag they are not removed for you.",
+            f"Remove them, and run 06 again:\n{commands}",
+        )
+    _await_interfaces(run, account, rounds, sleep)
+    record = LoadBalancersGone(at=now(), seen=seen, by_controller=by_controller, swept=swept)
+    run.save(record)
+    return record
+
+
+def _balancers(found: tuple[Leftover, ...]) -> int:
+    return sum(item.kind in LOAD_BALANCER_KINDS[:2] for item in found)
+
+
+def _await_interfaces(
+    run: Run, account: Account, rounds: int, sleep: Callable[[float], None]
+) -> None:
+    """A load balancer's network interfaces outlive it by minutes, and block subnets."""
+    stack, names = run.find(Stack), []
+    for number in range(rounds if stack else 0):
+        names = _interfaces(account, stack.vpc_id if stack else "")
+        if not names:
+            return
+        if number == 0:
+            print(f"Waiting until {len(names)} network interfaces of load balancers are gone.")
+        sleep(PAUSE_S)
+    if names:
+        raise Problem(
+            f"Network interfaces of a load balancer still exist: {', '.join(names)}.",
+            "AWS removes them, which can take 15 minutes; then run 06 again.",
+        )
+
+
+def _interfaces(account: Account, vpc: str) -> list[str]:
+    pages = account.client("ec2").get_paginator("describe_network_interfaces")
+    filters = [
+        {"Name": "vpc-id", "Values": [vpc]},
+        {"Name": "description", "Values": ["ELB *"]},
+    ]
+    with asking("the network interfaces of load balancers"):
+        return [
+            str(interface["NetworkInterfaceId"])
+            for page in pages.paginate(Filters=filters)
+            for interface in page["NetworkInterfaces"]
+        ]

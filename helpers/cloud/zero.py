@@ -1,4 +1,4 @@
-"""The zero certificate: what was looked for, what was found, when and by whom; checksummed."""
+"""The end of a stack: Terraform's destroy, then the zero certificate that proves nothing is left."""
 
 import hashlib
 import json
@@ -12,15 +12,105 @@ from pydantic import ValidationError
 from helpers.cloud import leftovers
 from helpers.cloud.account import Account
 from helpers.cloud.leftovers import Scan
-from helpers.cloud.leftovers.calls import Caller
-from helpers.cloud.reports import Stack
+from helpers.cloud.resource_kinds import Caller, mask_account
+from helpers.cloud.stack import Stack
+from helpers.cloud.terraform import Workspace
 from helpers.errors import Problem
 from helpers.profile import LABEL, Target
 from helpers.run import Record, Run, now
 
-# What AWS removes on its own, network interfaces first, is gone within a minute or two.
-LOOKS, PAUSE_S = 12, 5.0
-CLEAN_LOOKS = 2
+# What AWS removes by itself, network interfaces first, is gone within a minute or two.
+SCANS, PAUSE_S = 12, 5.0
+CLEAN_SCANS = 2
+RESTARTED = (
+    "The emulator that held the stack has ended and was started again: its account is empty, "
+    "whatever was left."
+)
+
+
+class Teardown(Record, stage="06", name="teardown"):
+    """What was destroyed.
+
+    Attributes:
+        at: When, UTC.
+        emulated: Whether the account is emulated.
+        created: Whether this run ever created anything.
+        destroyed: How many resources the state held before.
+        standing: What the state still holds.
+        doubt: Why this proves nothing; empty where it does.
+    """
+
+    at: str
+    emulated: bool
+    created: bool
+    destroyed: int
+    standing: tuple[str, ...]
+    doubt: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the state is empty."""
+        return not self.standing
+
+    @property
+    def absent(self) -> str:
+        """Why nothing here could show that a stack can be destroyed; empty where it could."""
+        return self.doubt or ("" if self.created else "this run has created nothing")
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how much was destroyed, and what is left."""
+        if not self.created:
+            return "this run has created nothing; there is nothing to destroy"
+        done = f"{self.destroyed} resources destroyed" if self.destroyed else "already destroyed"
+        left = f"{len(self.standing)} still in the state" if self.standing else "the state is empty"
+        return f"{done}, {left}{' (EMULATED)' if self.emulated else ''}"
+
+
+def destroy(run: Run, workspace: Workspace, *, doubt: str = "") -> Teardown:
+    """Destroy the stack, whatever is left of it; can be repeated at any point.
+
+    Args:
+        run: Whose stack it is; the result is stored with it.
+        workspace: Terraform of the run.
+        doubt: Why it proves nothing; empty where it does.
+
+    Raises:
+        Problem: Terraform fails; what is left is still in its state, and can be destroyed again.
+    """
+    destroyed = workspace.destroy()
+    record = Teardown(
+        at=now(),
+        emulated=workspace.account.emulated,
+        created=bool(run.events("stack-apply-start")),
+        destroyed=destroyed,
+        standing=workspace.remaining(),
+        doubt=doubt,
+    )
+    run.save(record)
+    return record
+
+
+def restart_doubt(run: Run, emulator: str) -> str:
+    """Why an empty account proves nothing: the emulator that held the stack was restarted.
+
+    Args:
+        run: Whose stack it is.
+        emulator: Name of the emulator's service in the run.
+
+    Returns:
+        One sentence; empty where the account is the one that held the stack.
+    """
+    exists, doubt = False, ""
+    for event in run.events():
+        kind = event["kind"]
+        if kind == "stack-apply-start":
+            exists, doubt = True, ""
+        elif kind == "stack-destroy-stop" and event.get("outcome") == "finished":
+            exists = False
+        elif kind == "service-started" and event.get("service") == emulator and exists:
+            doubt = RESTARTED
+    return doubt
 
 
 class Zero(Record, stage="06", name="zero"):
@@ -29,12 +119,12 @@ class Zero(Record, stage="06", name="zero"):
     Attributes:
         run_id: Whose resources were looked for.
         target: Where the run happened.
-        label: What the target makes of the claim.
+        label: What the target means for the claim.
         region: The stack's region.
-        identity: Who looked, without the account's number.
-        looks: How often was looked until it was clean, or given up.
-        passes: The last looks, oldest first.
-        state: What Terraform's state still holds; empty where it holds nothing.
+        identity: Who scanned, without the account's number.
+        looks: Number of scans until they were clean, or given up.
+        passes: The last scans, oldest first.
+        state: What Terraform's state still holds.
         refused: Why the certificate is not issued, one sentence each.
         at: When, UTC.
         sha256: Over everything else (`checksum`).
@@ -54,12 +144,12 @@ class Zero(Record, stage="06", name="zero"):
 
     @property
     def issued(self) -> bool:
-        """Whether nothing is left, and everything was looked at."""
+        """Whether nothing is left, and everything was scanned."""
         return not self.refused
 
     @property
     def last(self) -> Scan:
-        """The newest look."""
+        """The newest scan."""
         return self.passes[-1]
 
     @property
@@ -67,7 +157,7 @@ class Zero(Record, stage="06", name="zero"):
         """One sentence: issued or not, and why."""
         if self.refused:
             return f"not issued: {' '.join(self.refused)}"
-        return f"{len(self.passes)} looks in a row are clean ({self.last.summary})"
+        return f"{len(self.passes)} scans in a row are clean ({self.last.summary})"
 
     @property
     def checksum(self) -> str:
@@ -83,106 +173,102 @@ def certify(
     *,
     state: Iterable[str] = (),
     doubt: str = "",
-    looks: int = LOOKS,
-    pause_s: float = PAUSE_S,
+    scans: int = SCANS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Zero:
-    """Look until two looks in a row find nothing, and certify it, or say why not.
+    """Scan until two scans in a row are clean, and certify it, or say why not.
 
     Args:
         run: Whose resources are looked for; the certificate is stored with it.
         account: Where.
         state: What Terraform's state still holds.
-        doubt: Why even clean looks would prove nothing; empty where there is no such reason.
-        looks: How often to look at most.
-        pause_s: How long to wait between two looks, seconds.
-        sleep: How that is waited out.
+        doubt: Why even clean scans would prove nothing; empty where there is no such reason.
+        scans: The highest number of scans.
+        sleep: How the pause between two scans is waited out.
 
     Raises:
         Problem: The credentials are missing or have expired, or AWS cannot be reached.
     """
-    caller = Caller.of(account, sleep)
-    stack = run.find(Stack)
+    caller, stack = Caller.identify(account, sleep), run.find(Stack)
     passes: list[Scan] = []
-    for number in range(looks):
+    for number in range(scans):
         if number:
-            sleep(pause_s)
-        seen = leftovers.scan(run, account, vpcs=[stack.vpc_id] if stack else [], caller=caller)
-        print(f"Look {number + 1}: {seen.summary}.", flush=True)
-        passes.append(seen.without(caller.account_id))
-        if seen.not_scanned or _is_clean(passes):
+            sleep(PAUSE_S)
+        scan = leftovers.scan(run, account, vpcs=[stack.vpc_id] if stack else [], caller=caller)
+        print(f"Scan {number + 1}: {scan.summary}.", flush=True)
+        passes.append(scan.without(caller.account_id))
+        if scan.not_scanned or _is_clean(passes):
             break
-    made = Zero(
+    zero = Zero(
         run_id=run.run_id,
         target=run.profile.target,
         label=LABEL[run.profile.target],
         region=account.region,
-        identity=caller.masked_arn,
+        identity=mask_account(caller.arn, caller.account_id),
         looks=len(passes),
-        passes=tuple(passes[-CLEAN_LOOKS:]),
+        passes=tuple(passes[-CLEAN_SCANS:]),
         state=tuple(state),
         refused=tuple(_refusals(passes, tuple(state), doubt)),
         at=now(),
     )
-    made = made.model_copy(update={"sha256": made.checksum})
-    run.save(made)
-    run.event("zero-certificate", stage="06", issued=made.issued, sha256=made.sha256)
-    return made
+    zero = zero.model_copy(update={"sha256": zero.checksum})
+    run.save(zero)
+    run.event("zero-certificate", stage="06", issued=zero.issued, sha256=zero.sha256)
+    return zero
 
 
 def verify(path: Path) -> Zero:
-    """Read a certificate, and hold it against its own checksum and content.
+    """Read a certificate, and compare it with its own checksum and content.
 
     Raises:
-        Problem: It cannot be read, was changed, was never issued, or its looks are not clean.
+        Problem: It cannot be read, was changed, was never issued, or its scans are not clean.
     """
     try:
-        found = Zero.model_validate_json(path.read_text())
+        zero = Zero.model_validate_json(path.read_text())
     except (OSError, ValidationError) as error:
         raise Problem(f"{path.name} is not a zero certificate that can be read.") from error
-    if found.checksum != found.sha256:
+    if zero.checksum != zero.sha256:
         raise Problem(f"{path.name} was changed after it was written: its checksum differs.")
-    refused = found.refused or tuple(_refusals(found.passes, found.state, ""))
+    refused = zero.refused or tuple(_refusals(list(zero.passes), zero.state, ""))
     if refused:
-        raise Problem(f"The certificate of {found.run_id} was not issued.", " ".join(refused))
-    return found
+        raise Problem(f"The certificate of {zero.run_id} was not issued.", " ".join(refused))
+    return zero
 
 
-def frame(made: Zero) -> pd.DataFrame:
+def frame(zero: Zero) -> pd.DataFrame:
     """The certificate, for people."""
-    last = made.last
+    kept = ", ".join(f"{item.kind} {item.id} ({item.kept})" for item in zero.last.kept)
     facts = {
-        "Verdict": "nothing is left" if made.issued else "NOT ISSUED: " + " ".join(made.refused),
-        "Where": f"{made.label} Region {made.region}, by {made.identity}.",
-        "Looked for": "; ".join(last.filters),
-        "Looked at": last.summary,
-        "Clean looks": ", ".join(one.at for one in made.passes if one.is_clean) or "none",
-        "Kept on purpose": ", ".join(f"{one.kind} {one.id} ({one.kept})" for one in last.kept)
-        or "nothing",
-        "Terraform's state": f"{len(made.state)} resources" if made.state else "empty",
-        "SHA-256": made.sha256,
+        "Verdict": "nothing is left" if zero.issued else "NOT ISSUED: " + " ".join(zero.refused),
+        "Where": f"{zero.label} Region {zero.region}, by {zero.identity}.",
+        "Looked for": "; ".join(zero.last.filters),
+        "Scanned": zero.last.summary,
+        "Clean scans": ", ".join(scan.at for scan in zero.passes if scan.is_clean) or "none",
+        "Kept on purpose": kept or "nothing",
+        "Terraform's state": f"{len(zero.state)} resources" if zero.state else "empty",
+        "SHA-256": zero.sha256,
     }
     return pd.DataFrame({"What": list(facts), "Found": list(facts.values())})
 
 
 def _is_clean(passes: list[Scan]) -> bool:
-    return len(passes) >= CLEAN_LOOKS and all(one.is_clean for one in passes[-CLEAN_LOOKS:])
+    return len(passes) >= CLEAN_SCANS and all(scan.is_clean for scan in passes[-CLEAN_SCANS:])
 
 
-def _refusals(passes: Iterable[Scan], state: tuple[str, ...], doubt: str) -> Iterator[str]:
-    seen = list(passes)
-    if not seen or not seen[-1].looked:
-        yield "Nothing was looked at."
+def _refusals(passes: list[Scan], state: tuple[str, ...], doubt: str) -> Iterator[str]:
+    if not passes or not passes[-1].looked:
+        yield "Nothing was scanned."
         return
-    last = seen[-1]
+    last = passes[-1]
     if last.left:
-        kinds = ", ".join(dict.fromkeys(one.kind for one in last.left))
+        kinds = ", ".join(dict.fromkeys(item.kind for item in last.left))
         yield f"{len(last.left)} resources are left ({kinds})."
     if last.not_scanned:
-        missing = "; ".join(dict.fromkeys(f"{one.kind}: {one.problem}" for one in last.not_scanned))
-        yield f"Not everything could be looked at ({missing})."
-    if not last.left and not last.not_scanned and not _is_clean(seen):
-        yield f"Only {sum(one.is_clean for one in seen)} of {CLEAN_LOOKS} looks are clean."
+        lists = dict.fromkeys(f"{item.kind}: {item.problem}" for item in last.not_scanned)
+        yield f"Not everything could be scanned ({'; '.join(lists)})."
+    if last.is_clean and not _is_clean(passes):
+        clean = sum(scan.is_clean for scan in passes)
+        yield f"Only {clean} of {CLEAN_SCANS} scans are clean."
     if state:
         yield f"Terraform's state still holds {len(state)} resources, {state[0]} among them."
     if doubt:

@@ -1,0 +1,333 @@
+"""Predicted against billed: Cost Explorer, asked a day later; and the cost audit document."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+import pandas as pd
+from botocore.exceptions import ClientError
+
+from helpers.cloud import leftovers, meter, zero
+from helpers.cloud.account import Account, asking, error_code, is_denied, masked
+from helpers.cloud.meter import CostReport
+from helpers.cloud.zero import Zero
+from helpers.errors import Problem
+from helpers.paths import ROOT
+from helpers.profile import LABEL
+from helpers.run import Record, Run, now, write_atomically
+from helpers.scenario import Settings
+
+REGION = "us-east-1"  # the only one in which Cost Explorer answers
+METRIC, TAX = "UnblendedCost", "Tax"
+SAME_USD = 0.01  # smaller differences need no reason
+Coverage = Literal["complete", "partial", "late", "empty", "disabled"]
+COVERAGE_TEXT: dict[Coverage, str] = {
+    "complete": "Cost Explorer's figures are final.",
+    "partial": "Cost Explorer marks its figures as estimated: some lines are still missing.",
+    "late": "Cost Explorer does not have the run's last day yet.",
+    "empty": "Cost Explorer has nothing of the run's days yet; it takes about a day.",
+    "disabled": "Cost Explorer is not enabled in this account, or the caller may not use it.",
+}
+AGAIN = "Run 06 again with this run_id a day later; each request costs US$ 0.01."
+ENABLE = "Enable Cost Explorer once in the billing console (data follow after a day)."
+TEMPLATE = Path(__file__).parent / "templates" / "cost-audit.md.j2"
+AUDIT = "cost-audit.md"
+
+
+class ServiceBill(Settings):
+    """One service, predicted against billed.
+
+    Attributes:
+        service: In Cost Explorer's words.
+        predicted_usd: From events and prices, US dollars.
+        billed_usd: What has the project's tag; without an active tag everything billed.
+        untagged_usd: What the same service bills in those days without the tag.
+        why: What explains the difference; empty where there is none worth explaining.
+    """
+
+    service: str
+    predicted_usd: float
+    billed_usd: float
+    untagged_usd: float
+    why: str
+
+    @property
+    def difference_usd(self) -> float:
+        """Billed minus predicted, US dollars."""
+        return self.billed_usd - self.predicted_usd
+
+
+class Reconciliation(Record, stage="06", name="reconciliation"):
+    """What Cost Explorer answered, against the prediction.
+
+    Attributes:
+        asked: When, UTC.
+        emulated: Whether an emulator answered.
+        start: First day.
+        end: The day after the last.
+        coverage: How much Cost Explorer had.
+        tag_active: Whether costs can be separated by the project's tag.
+        rows: By service, most expensive first.
+        next_step: What to do next; empty where nothing is left to do.
+    """
+
+    asked: str
+    emulated: bool
+    start: str
+    end: str
+    coverage: Coverage
+    tag_active: bool
+    rows: tuple[ServiceBill, ...]
+    next_step: str
+
+    @property
+    def predicted_usd(self) -> float:
+        """All that was predicted, US dollars."""
+        return sum(row.predicted_usd for row in self.rows)
+
+    @property
+    def billed_usd(self) -> float:
+        """All that was billed for the run, US dollars."""
+        return sum(row.billed_usd for row in self.rows)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how much was predicted and billed, and how complete that is."""
+        text = COVERAGE_TEXT[self.coverage]
+        if self.coverage in ("empty", "disabled"):
+            return f"predicted US$ {self.predicted_usd:.2f}, nothing billed yet. {text}"
+        whose = "for this project" if self.tag_active else "in the whole account"
+        return (
+            f"predicted US$ {self.predicted_usd:.2f}, billed US$ {self.billed_usd:.2f} {whose} "
+            f"from {self.start} to before {self.end}. {text}"
+        )
+
+
+@dataclass
+class _Billed:
+    """Cost Explorer's answer, added up by service."""
+
+    tagged: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    untagged: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    days: set[date] = field(default_factory=set)
+    estimated: bool = False
+
+
+def reconcile(run: Run, account: Account) -> Reconciliation | None:
+    """Ask Cost Explorer for the run's days, and compare with the cost report.
+
+    It asks once for each page; AWS bills US$ 0.01 for each request. The result is printed.
+
+    Args:
+        run: Whose costs they are; it needs a cost report.
+        account: The account.
+
+    Returns:
+        None for a run that has created nothing.
+
+    Raises:
+        Problem: The credentials have expired, or AWS cannot be reached. Cost Explorer that is not
+            enabled is no Problem.
+    """
+    predicted = run.load(CostReport)
+    if not predicted.began:
+        print("Nothing was created, so nothing is billed.")
+        return None
+    # Cost Explorer's days are UTC
+    start, last = (datetime.fromisoformat(text).astimezone(UTC).date()
+                   for text in (predicted.began, predicted.ended))  # fmt: skip
+    end = last + timedelta(days=1)
+    answer = _query(account, start, end, run.profile.tags["project"])
+    coverage = _coverage(answer, last)
+    billed = answer or _Billed()
+    tag_active = any(billed.tagged.values())
+    made = Reconciliation(
+        asked=now(),
+        emulated=account.emulated,
+        start=start.isoformat(),
+        end=end.isoformat(),
+        coverage=coverage,
+        tag_active=tag_active,
+        rows=tuple(_rows(predicted, billed, coverage, tag_active)),
+        next_step="" if coverage == "complete" else ENABLE if coverage == "disabled" else AGAIN,
+    )
+    run.save(made)
+    print(f"{made.summary} {made.next_step}".strip())
+    return made
+
+
+def frame(made: Reconciliation | None) -> pd.DataFrame:
+    """By service, for people; no row where nothing was created."""
+    if made is None:
+        return pd.DataFrame()
+    table = pd.DataFrame(
+        {
+            "Service": [row.service for row in made.rows],
+            "Predicted, US$": [f"{row.predicted_usd:.4f}" for row in made.rows],
+            "Billed, US$": [f"{row.billed_usd:.4f}" for row in made.rows],
+            "Difference": [f"{row.difference_usd:+.4f}" for row in made.rows],
+            "Without the tag": [f"{row.untagged_usd:.4f}" for row in made.rows],
+            "Because": [row.why for row in made.rows],
+        }
+    )
+    return table.assign(Label="EMULATED" if made.emulated else "AWS")
+
+
+def _query(account: Account, start: date, end: date, project: str) -> _Billed | None:
+    """All costs of some days, by service and tag; None where Cost Explorer is not available."""
+    client, billed = account.client("ce", REGION), _Billed()
+    query: dict[str, Any] = {
+        "TimePeriod": {"Start": start.isoformat(), "End": end.isoformat()},
+        "Granularity": "DAILY",
+        "Metrics": [METRIC],
+        "GroupBy": [{"Type": "DIMENSION", "Key": "SERVICE"}, {"Type": "TAG", "Key": "project"}],
+    }
+    with asking("what was billed"):
+        while True:
+            try:
+                answer = client.get_cost_and_usage(**query)
+            except ClientError as error:
+                if is_denied(error) or error_code(error) == "DataUnavailableException":
+                    return None
+                raise
+            for day in answer["ResultsByTime"]:
+                billed.estimated |= bool(day.get("Estimated"))
+                for group in day["Groups"]:
+                    service, tag = group["Keys"]
+                    usd = float(group["Metrics"][METRIC]["Amount"])
+                    ours = tag == f"project${project}"
+                    (billed.tagged if ours else billed.untagged)[service] += usd
+                    if usd:
+                        billed.days.add(date.fromisoformat(day["TimePeriod"]["Start"]))
+            if not answer.get("NextPageToken"):
+                return billed
+            query["NextPageToken"] = answer["NextPageToken"]
+
+
+def _coverage(billed: _Billed | None, last: date) -> Coverage:
+    if billed is None:
+        return "disabled"
+    if not billed.days:
+        return "empty"
+    if last not in billed.days:
+        return "late"
+    return "partial" if billed.estimated else "complete"
+
+
+def _rows(
+    predicted: CostReport, billed: _Billed, coverage: Coverage, tag_active: bool
+) -> Iterator[ServiceBill]:
+    expected: dict[str, float] = defaultdict(float)
+    for item in predicted.items:
+        expected[item.service] += item.usd
+    side = billed.tagged if tag_active else billed.untagged
+    # without the tag, services that the run never used belong to others
+    names = {*expected, *side} if tag_active else {*expected, *(set(side) & {TAX})}
+    for service in sorted(names, key=lambda name: -max(expected[name], side[name])):
+        paid, untagged = side[service], billed.untagged[service] if tag_active else 0.0
+        reasons = _reasons(service, expected[service], paid, untagged, coverage, tag_active)
+        yield ServiceBill(
+            service=service,
+            predicted_usd=expected[service],
+            billed_usd=paid,
+            untagged_usd=untagged,
+            why="; ".join(reasons),
+        )
+
+
+def _reasons(
+    service: str, predicted: float, paid: float, untagged: float, coverage: Coverage, active: bool
+) -> list[str]:
+    """What explains a difference, most likely first."""
+    gap = paid - predicted
+    if abs(gap) < SAME_USD:
+        return []
+    if coverage in ("empty", "disabled"):
+        return [COVERAGE_TEXT[coverage]]
+    reasons = [] if coverage == "complete" else [COVERAGE_TEXT[coverage]]
+    if service == TAX:
+        return [*reasons, "tax, which no list price includes"]
+    if not active:
+        reasons.append("the tag project is not active: all of the account's use is counted")
+    if paid < 0:
+        reasons.append("a credit")
+    elif gap < 0 and untagged >= SAME_USD:
+        reasons.append(f"US$ {untagged:.2f} have no tag, perhaps this run's among them")
+    elif gap < 0:
+        reasons.append("free tier, credits, or less used than assumed")
+    elif predicted == 0:
+        reasons.append("not in the prediction: it has no price by the hour")
+    else:
+        reasons.append("more traffic or started hours than assumed, or another run of these days")
+    return reasons
+
+
+def write_audit(run: Run, published: Path = ROOT / "docs" / AUDIT) -> Path:
+    """Write the cost audit into the run, and on AWS beside the docs.
+
+    A rehearsal does not change the docs: `make sample` publishes the committed one.
+
+    Args:
+        run: Whose records are read; it needs a cost report.
+        published: The copy beside the docs.
+
+    Returns:
+        The run's own copy.
+
+    Raises:
+        Problem: The run has no cost report.
+    """
+    text = render_audit(run)
+    if run.profile.target == "aws":
+        write_atomically(published, text)
+    return run.write(AUDIT, text)
+
+
+def audit_agrees(run: Run) -> bool:
+    """Whether the written audit is what the records say now."""
+    path = run.folder / AUDIT
+    return path.is_file() and path.read_text() == render_audit(run)
+
+
+def render_audit(run: Run) -> str:
+    """The audit as Markdown, from the run's records only, without account ids.
+
+    Raises:
+        Problem: The run has no cost report.
+    """
+    report = run.load(CostReport)
+    certificate, reconciled = run.find(Zero), run.find(Reconciliation)
+    template = jinja2.Template(TEMPLATE.read_text(), undefined=jinja2.StrictUndefined)
+    text = template.render(
+        run_id=run.run_id,
+        profile=run.profile.name,
+        region=run.profile.region,
+        label=f"**{LABEL[run.profile.target]}**",
+        basis=f"{report.label[0].upper()}{report.label[1:]}.",
+        figures=markdown_table(meter.figures(report)),
+        items=markdown_table(meter.frame(report)),
+        reconciliation=reconciled,
+        rows=markdown_table(frame(reconciled)) if reconciled else "",
+        not_asked="stage 06 has not run yet." if report.began else "the run created nothing.",
+        zero=certificate,
+        zero_table=markdown_table(zero.frame(certificate)) if certificate else "",
+        scanned=markdown_table(leftovers.kinds_frame(certificate.last)) if certificate else "",
+    )
+    return masked(text).rstrip() + "\n"
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    r"""A table as Markdown; no cell can break it.
+
+    >>> print(markdown_table(pd.DataFrame({"a": ["x|y"]})))
+    | a |
+    | --- |
+    | x\|y |
+    """
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    cells = ([" ".join(str(cell).replace("|", "\\|").split()) for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)

@@ -1,0 +1,342 @@
+"""What a run may have left in AWS: every kind is listed in full, and judged by tag, name and VPC."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+from botocore.exceptions import ClientError
+
+from helpers.cloud.account import Account, error_code, is_not_found
+from helpers.cloud.resource_kinds import (
+    Caller,
+    Item,
+    Kind,
+    kinds,
+    list_items,
+    mask_account,
+    removal_command,
+)
+from helpers.run import Run, now
+from helpers.scenario import Settings
+
+RUN, PROJECT, KEEP = "run", "project", "keep"  # tags
+# Set by EKS, its nodes, and the controllers in the cluster, on what they create.
+CLUSTER_TAGS = (
+    "aws:eks:cluster-name",
+    "eks:cluster-name",
+    "elbv2.k8s.aws/cluster",
+    "cluster.k8s.amazonaws.com/name",
+)
+
+
+class Leftover(Settings):
+    """One resource that counts as the run's.
+
+    Attributes:
+        kind: What it is.
+        region: Where it is.
+        id: Its identifier.
+        parent: What it is inside of; empty where it stands alone.
+        reasons: Why it counts as the run's.
+        state: Its state in AWS's words; empty where it has none.
+        owned: Whether it has this run's tag: only then may it be removed.
+        leaving: Whether it is already being removed.
+        kept: Why it is meant to outlive the run; empty where it is not.
+        command: The command that removes it.
+    """
+
+    kind: str
+    region: str
+    id: str
+    parent: str = ""
+    reasons: tuple[str, ...]
+    state: str = ""
+    owned: bool
+    leaving: bool = False
+    kept: str = ""
+    command: str
+
+
+class ListedKind(Settings):
+    """One list that was read.
+
+    Attributes:
+        kind: What was looked for.
+        call: The call that lists it.
+        region: Where.
+        listed: How many there are, whoever they belong to.
+        found: How many of them count as the run's.
+        problem: Why it could not be read in full; empty where it could.
+    """
+
+    kind: str
+    call: str
+    region: str
+    listed: int = 0
+    found: int = 0
+    problem: str = ""
+
+
+class Scan(Settings):
+    """The result of a scan.
+
+    Attributes:
+        at: When, UTC.
+        filters: By what resources count as the run's.
+        looked: Every list that was read, or could not be.
+        found: Every resource that counts as the run's.
+    """
+
+    at: str
+    filters: tuple[str, ...]
+    looked: tuple[ListedKind, ...]
+    found: tuple[Leftover, ...]
+
+    @property
+    def left(self) -> tuple[Leftover, ...]:
+        """What is left over: found, and not meant to stay."""
+        return tuple(item for item in self.found if not item.kept)
+
+    @property
+    def kept(self) -> tuple[Leftover, ...]:
+        """What is meant to stay."""
+        return tuple(item for item in self.found if item.kept)
+
+    @property
+    def not_scanned(self) -> tuple[ListedKind, ...]:
+        """Lists that could not be read: nothing is known about them."""
+        return tuple(item for item in self.looked if item.problem)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything was scanned and nothing is left."""
+        return not self.left and not self.not_scanned
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how much was scanned, and what is left."""
+        scanned = len({item.kind for item in self.looked if not item.problem})
+        listed = sum(item.listed for item in self.looked)
+        text = f"{scanned} kinds with {listed} resources scanned, {len(self.left)} left"
+        missing = ", ".join(dict.fromkeys(item.kind for item in self.not_scanned))
+        return f"{text}; not scanned: {missing}" if missing else text
+
+    def without(self, account_id: str) -> "Scan":
+        """The same, without the account's number."""
+        return type(self).model_validate_json(mask_account(self.model_dump_json(), account_id))
+
+
+def frame(scan: Scan) -> pd.DataFrame:
+    """What is left, why it counts as the run's, and the command that removes it."""
+    return pd.DataFrame(
+        {
+            "Kind": [item.kind for item in scan.left],
+            "Id": [item.id for item in scan.left],
+            "Because of": ["; ".join(item.reasons) for item in scan.left],
+            "This run's own": ["yes" if item.owned else "no: not touched" for item in scan.left],
+            "Removed by": [item.command for item in scan.left],
+        }
+    )
+
+
+def kinds_frame(scan: Scan) -> pd.DataFrame:
+    """What was scanned, kind by kind."""
+    columns = ["Kind", "Call", "Region", "Listed", "Ours", "Not scanned"]
+    return pd.DataFrame([item.model_dump().values() for item in scan.looked], columns=columns)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """By what a run's resources are recognised.
+
+    Attributes:
+        run_id: Value of the tag `run`; what has it is this run's own.
+        project: Value of the tag `project`.
+        name: Prefix of names, and the cluster's name.
+        vpcs: VPCs of the run.
+        state_bucket: Bucket of Terraform's state, which outlives the run; may be empty.
+    """
+
+    run_id: str
+    project: str
+    name: str
+    vpcs: frozenset[str] = frozenset()
+    state_bucket: str = ""
+
+    @classmethod
+    def for_run(cls, run: Run, vpcs: Iterable[str] = ()) -> "Marks":
+        """The marks of a run; further VPCs may be known."""
+        settings = run.profile.infrastructure
+        project = run.profile.tags.get(PROJECT, settings.name)
+        known = frozenset(filter(None, vpcs))
+        return cls(run.run_id, project, settings.name, known, settings.state_bucket)
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """What is looked for, for people."""
+        vpcs = ", ".join(sorted(self.vpcs)) or "none known"
+        cluster = f"tags of cluster {self.name} ({', '.join(CLUSTER_TAGS)}, kubernetes.io/cluster/)"
+        return (
+            f"tag {RUN}={self.run_id}",
+            f"tag {PROJECT}={self.project}",
+            cluster,
+            f"name {self._pattern.pattern}",
+            f"VPC {vpcs}",
+        )
+
+    def reasons(self, name: str, tags: Mapping[str, str], vpc: str) -> tuple[str, ...]:
+        """Why a resource counts as the run's; empty where it does not."""
+        named = [text for text in (name, tags.get("Name", "")) if self._pattern.search(text)]
+        cluster = [f"kubernetes.io/cluster/{self.name}"] if (
+            f"kubernetes.io/cluster/{self.name}" in tags
+        ) else [tag for tag in CLUSTER_TAGS if tags.get(tag) == self.name]  # fmt: skip
+        reasons = [
+            f"tag {RUN}={self.run_id}" if self.owns(tags) else "",
+            f"tag {PROJECT}={self.project}" if tags.get(PROJECT) == self.project else "",
+            f"tag {cluster[0]}" if cluster else "",
+            f"name {named[0]}" if named else "",
+            f"VPC {vpc}" if vpc in self.vpcs else "",
+        ]
+        return tuple(filter(None, reasons))
+
+    def owns(self, tags: Mapping[str, str]) -> bool:
+        """Whether a resource has this run's tag; nothing else may ever be removed."""
+        return tags.get(RUN) == self.run_id
+
+    def kept(self, kind: str, name: str, tags: Mapping[str, str]) -> str:
+        """Why a resource is meant to outlive the run; empty where it is not."""
+        if kind.startswith("S3") and self.state_bucket and name == self.state_bucket:
+            return "Terraform's state, named in the profile"
+        if tags.get(KEEP) and not self.owns(tags):
+            return f"tag {KEEP}={tags[KEEP]}"
+        return ""
+
+    @property
+    def _pattern(self) -> re.Pattern[str]:
+        """Names that begin with ours, or with a prefix that EKS puts before it.
+
+        >>> bool(Marks("r", "p", "gpu-e2e")._pattern.search("/aws/eks/gpu-e2e/cluster"))
+        True
+        >>> bool(Marks("r", "p", "gpu-e2e")._pattern.search("gpu-e2example"))
+        False
+        """
+        return re.compile(rf"(^|[/ ])(eks-|eks-cluster-sg-)?{re.escape(self.name)}($|[-_./])")
+
+
+def scan(
+    run: Run,
+    account: Account,
+    *,
+    vpcs: Iterable[str] = (),
+    only: Iterable[str] = (),
+    caller: Caller | None = None,
+) -> Scan:
+    """Look for everything the run may have left, and for what looks as if it were the run's.
+
+    Args:
+        run: Whose resources are looked for.
+        account: Where.
+        vpcs: VPCs known to be the run's, also when they are gone.
+        only: Kinds to look for; empty for all.
+        caller: Who calls; given by who scans more than once, since making clients takes seconds.
+
+    Raises:
+        Problem: The credentials are missing or have expired, or AWS cannot be reached. A list
+            that AWS refuses is no Problem: it is in `not_scanned`.
+    """
+    names = set(only) or {kind.kind for kind in kinds()}
+    chosen = [kind for kind in kinds() if kind.kind in names]
+    scanner = _Scanner(caller or Caller.identify(account), Marks.for_run(run, vpcs))
+    # what is listed inside something else needs that first
+    scanner.scan([kind for kind in chosen if not kind.within])
+    scanner.scan([kind for kind in chosen if kind.within])
+    order = [kind.kind for kind in kinds()]
+    return Scan(
+        at=now(),
+        filters=scanner.marks.filters,
+        looked=tuple(scanner.lists),
+        found=tuple(sorted(scanner.found, key=lambda item: (order.index(item.kind), item.id))),
+    )
+
+
+def error_text(error: ClientError) -> str:
+    """What AWS refused, in a few words."""
+    message = str(error.response["Error"].get("Message", "")).rstrip(".")
+    return f"{error.operation_name}: {error_code(error)}{f' ({message})' if message else ''}"
+
+
+class _Scanner:
+    """A scan in progress: what is known so far decides what is looked for next."""
+
+    def __init__(self, caller: Caller, marks: Marks) -> None:
+        self.caller, self.marks = caller, marks
+        self.lists: list[ListedKind] = []
+        self.found: list[Leftover] = []
+
+    def scan(self, chosen: list[Kind]) -> None:
+        """List kinds, and keep what counts as the run's."""
+        lists = [
+            (kind, region, *self._list(kind, region))
+            for kind in chosen
+            for region in kind.places(self.caller.account.region)
+        ]
+        # a VPC of the run makes what is in it the run's
+        for item in (item for _, _, items, _ in lists for item in items):
+            if item.kind.kind == "VPC":
+                name, tags = str(item.facts["name"]), item.tags(self.caller) or {}
+                if self.marks.reasons(name, tags, ""):
+                    self.marks = replace(self.marks, vpcs=self.marks.vpcs | {item.id})
+        for kind, region, items, problem in lists:
+            problems, count = [problem] if problem else [], 0
+            for item in items:
+                try:
+                    count += self._judge(item)
+                except ClientError as error:
+                    if not is_not_found(error):
+                        problems.append(f"{item.id}: {error_text(error)}")
+            call = f"{kind.service}.{kind.list.call}"
+            self.lists.append(
+                ListedKind(kind=kind.kind, call=call, region=region, listed=len(items),
+                           found=count, problem="; ".join(problems[:3]))
+            )  # fmt: skip
+
+    def _list(self, kind: Kind, region: str) -> tuple[list[Item], str]:
+        """What exists of a kind, and why the list is not complete."""
+        parents, items = [""], []
+        if kind.within:
+            parents = [f.id for f in self.found if f.kind == kind.within and not f.kept]
+        try:
+            for parent in parents:
+                items += list_items(self.caller, kind, region, parent)
+        except ClientError as error:
+            return items, error_text(error)
+        return [item for item in items if not item.ended], ""
+
+    def _judge(self, item: Item) -> bool:
+        """Keep a resource if it counts as the run's; without tags its parent decides."""
+        tags, facts = item.tags(self.caller), item.facts
+        if tags is None:
+            place = (item.kind.within, facts["parent"])
+            parent = next(found for found in self.found if (found.kind, found.id) == place)
+            reasons, owned = (f"in {parent.kind} {parent.id}",), parent.owned
+        else:
+            reasons = self.marks.reasons(str(facts["name"]), tags, str(facts["vpc"]))
+            owned = self.marks.owns(tags)
+        if not reasons:
+            return False
+        self.found.append(
+            Leftover(
+                kind=item.kind.kind,
+                region=item.region,
+                id=item.id,
+                parent=facts["parent"],
+                reasons=reasons,
+                state=item.state,
+                owned=owned,
+                leaving=item.leaving,
+                kept=self.marks.kept(item.kind.kind, item.id, tags or {}),
+                command=removal_command(self.caller, item),
+            )
+        )
+        return True

@@ -1,0 +1,365 @@
+"""The kinds of AWS resources (`kinds.yaml`): how each is listed, told apart and removed, as data."""
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jmespath
+import yaml
+from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ConfigDict, Field
+
+from helpers.cloud.account import (
+    EXPIRED,
+    MASK,
+    UNKNOWN_KEY,
+    Account,
+    asking,
+    error_code,
+    identity,
+    is_not_found,
+    is_throttled,
+    refusal,
+)
+from helpers.scenario import Settings
+
+HOME = "home"
+# after botocore's own tries; a scan lists more in a minute than a person does in a day
+PAUSES_S = (1.0, 2.0, 4.0, 8.0)
+EXAMPLE_ACCOUNT = "123456789012"  # of AWS's own documentation: never masked
+CLI_NAMES = {"s3": "s3api"}
+OWN_ACCOUNT = "$(aws sts get-caller-identity --query Account --output text)"
+
+
+class ListCall(Settings):
+    """A call that answers with a list.
+
+    Attributes:
+        call: Name of the boto3 method.
+        arguments: Its arguments, as templates.
+        items: Where the list is in the answer, or in each page of it (JMESPath).
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+    call: str
+    arguments: dict[str, Any] = Field(default={}, alias="with")
+    items: str
+
+
+class RemovalStep(Settings):
+    """A call of a removal; with `each`, one for every row of that list, as {each[0]}."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    call: str
+    arguments: dict[str, Any] = Field(alias="with")
+    each: ListCall | None = None
+
+
+class Kind(Settings):
+    """One kind of resource; `kinds.yaml` explains the fields."""
+
+    kind: str
+    service: str
+    regions: tuple[str, ...] = (HOME,)
+    list: ListCall
+    within: str = ""
+    detail: ListCall | None = None
+    id: str
+    name: str = ""
+    tags: str | ListCall | None = None
+    vpc: str = ""
+    state: str = ""
+    ended: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
+    remove: tuple[RemovalStep, ...]
+
+    def places(self, home: str) -> tuple[str, ...]:
+        """The regions to look in, each once."""
+        return tuple(dict.fromkeys(home if name == HOME else name for name in self.regions))
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """Every kind, in the order in which they can be removed."""
+    text = (Path(__file__).parent / "kinds.yaml").read_text()
+    return tuple(Kind.model_validate(item) for item in yaml.safe_load(text))
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of this name."""
+    return next(kind for kind in kinds() if kind.kind == name)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, and where: makes calls that are given as data, and waits out throttling."""
+
+    account: Account
+    account_id: str
+    arn: str
+    sleep: Callable[[float], None] = time.sleep
+    _clients: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def identify(
+        cls, account: Account, sleep: Callable[[float], None] = time.sleep
+    ) -> "Caller":
+        """Ask AWS who calls.
+
+        Raises:
+            Problem: The credentials are missing or have expired, or AWS cannot be reached.
+        """
+        who = identity(account)
+        return cls(account, who.account_id, who.arn, sleep)
+
+    def client(self, service: str, region: str) -> Any:
+        """A client; each is made once."""
+        key = (service, region)
+        if key not in self._clients:
+            self._clients[key] = self.account.client(service, region)
+        return self._clients[key]
+
+    def rows(
+        self, service: str, region: str, wanted: ListCall, facts: Mapping[str, Any]
+    ) -> list[Any]:
+        """Every row of a list, over all pages.
+
+        Raises:
+            ClientError: AWS refuses.
+            Problem: The credentials have expired, or AWS cannot be reached.
+        """
+        client = self.client(service, region)
+        arguments = fill(wanted.arguments, facts)
+        path = jmespath.compile(wanted.items)
+
+        def listed() -> list[Any]:
+            if client.can_paginate(wanted.call):
+                pages = client.get_paginator(wanted.call).paginate(**arguments)
+                return [row for page in pages for row in path.search(page) or []]
+            answer = path.search(getattr(client, wanted.call)(**arguments)) or []
+            return [answer] if isinstance(answer, dict) else list(answer)
+
+        return list(self._patiently(service, listed))
+
+    def execute(self, service: str, region: str, call: str, arguments: dict[str, Any]) -> None:
+        """Make a call for its effect; raises as `rows`."""
+        client = self.client(service, region)
+        self._patiently(service, lambda: getattr(client, call)(**arguments))
+
+    def _patiently(self, service: str, call: Callable[[], Any]) -> Any:
+        """The result of a call; an error that no further call can avoid is a Problem."""
+        pauses = iter(PAUSES_S)
+        while True:
+            try:
+                return call()
+            except ClientError as error:
+                if error_code(error) in (*EXPIRED, *UNKNOWN_KEY):
+                    raise refusal(service, error) from error
+                pause = next(pauses, None)
+                if pause is None or not is_throttled(error):
+                    raise
+                self.sleep(pause)
+            except BotoCoreError:
+                with asking(service):
+                    raise
+
+
+@dataclass(frozen=True)
+class Item:
+    """One listed resource, whoever it belongs to.
+
+    Attributes:
+        kind: Its kind.
+        region: Where it is.
+        facts: For the templates of its kind: id, name, parent, vpc, item, account, region.
+        state: Its state; empty where it has none.
+    """
+
+    kind: Kind
+    region: str
+    facts: Mapping[str, Any]
+    state: str
+
+    @property
+    def id(self) -> str:
+        """Its identifier."""
+        return str(self.facts["id"])
+
+    @property
+    def ended(self) -> bool:
+        """Whether it no longer exists, except for its name."""
+        return self.state in self.kind.ended
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is being removed."""
+        return self.state in self.kind.leaving
+
+    def tags(self, caller: Caller) -> dict[str, str] | None:
+        """Its tags as they are now; None where its kind has no tags of its own.
+
+        Raises:
+            ClientError: AWS refuses.
+        """
+        match self.kind.tags:
+            case None:
+                return None
+            case ListCall() as call:
+                try:
+                    rows = caller.rows(self.kind.service, self.region, call, self.facts)
+                    return tag_dict(rows)
+                except ClientError as error:
+                    if error_code(error) == "NoSuchTagSet":
+                        return {}
+                    raise
+            case path:
+                return tag_dict(jmespath.search(path, self.facts["item"]))
+
+
+def list_items(caller: Caller, kind: Kind, region: str, parent: str = "") -> list[Item]:
+    """Everything of a kind, whoever it belongs to.
+
+    Raises:
+        ClientError: AWS refuses.
+        Problem: The credentials have expired, or AWS cannot be reached.
+    """
+    place = {"account": caller.account_id, "region": region, "parent": parent}
+    rows = caller.rows(kind.service, region, kind.list, place)
+    return [item for row in rows for item in _items(caller, kind, region, place, row)]
+
+
+def _items(
+    caller: Caller, kind: Kind, region: str, place: dict[str, str], row: Any
+) -> Iterator[Item]:
+    """The item of a row; none where the detail says that it is gone."""
+    details = [row]
+    if kind.detail:
+        try:
+            details = caller.rows(kind.service, region, kind.detail, {**place, "id": row})
+        except ClientError as error:
+            if not is_not_found(error):
+                raise
+            details = []
+    for item in details:
+        identifier = str(jmespath.search(kind.id, item))
+        facts = {
+            **place,
+            "id": identifier,
+            "name": re.split("[/:]", identifier)[-1],
+            "vpc": kind.vpc and jmespath.search(kind.vpc, item) or "",
+            "item": item,
+        }
+        if kind.name:
+            facts["name"] = jmespath.search(kind.name, item) or ""
+        state = jmespath.search(kind.state, item) if kind.state else ""
+        yield Item(kind, region, facts, str(state or ""))
+
+
+def remove_item(caller: Caller, item: Item) -> None:
+    """Make the calls that remove a resource; raises as `Caller.rows`."""
+    service, region = item.kind.service, item.region
+    for step in item.kind.remove:
+        rows = caller.rows(service, region, step.each, item.facts) if step.each else [()]
+        for row in rows:
+            arguments = fill(step.arguments, {**item.facts, "each": row})
+            caller.execute(service, region, step.call, arguments)
+
+
+def fill(template: Any, facts: Mapping[str, Any]) -> Any:
+    """Fill a template of any shape.
+
+    >>> fill({"Ids": ["{id}"], "Force": True}, {"id": "vpc-1"})
+    {'Ids': ['vpc-1'], 'Force': True}
+    """
+    match template:
+        case str():
+            return template.format_map(facts)
+        case dict():
+            return {key: fill(value, facts) for key, value in template.items()}
+        case list():
+            return [fill(value, facts) for value in template]
+        case other:
+            return other
+
+
+def tag_dict(tags: Any) -> dict[str, str]:
+    """Tags in any of the shapes that AWS has for them.
+
+    >>> tag_dict([{"TagKey": "run", "TagValue": "a"}]), tag_dict([{"run": "a"}]), tag_dict(None)
+    ({'run': 'a'}, {'run': 'a'}, {})
+    """
+    if isinstance(tags, dict):
+        return {str(key): str(value) for key, value in tags.items()}
+    result: dict[str, str] = {}
+    for tag in tags or []:
+        key = next((tag[name] for name in ("Key", "TagKey", "key") if name in tag), None)
+        value = next((tag[name] for name in ("Value", "TagValue", "value") if name in tag), "")
+        result |= {str(key): str(value)} if key is not None else tag_dict(tag)
+    return result
+
+
+def mask_account(text: str, account_id: str) -> str:
+    """A text without the account's number."""
+    return text if account_id == EXAMPLE_ACCOUNT else text.replace(account_id, MASK)
+
+
+def removal_command(caller: Caller, item: Item) -> str:
+    """The AWS CLI command, one line, that removes a resource.
+
+    The account's number is asked for where it is needed, never shown; an emulator's address is
+    part of the line.
+    """
+    kind, account_id, where = item.kind, caller.account_id, ["--region", item.region]
+    if caller.account.emulated:
+        where += ["--endpoint-url", caller.account.endpoint]
+    lines = []
+    for step in kind.remove:
+        if step.each is None:
+            words = _cli(kind.service, step.call, fill(step.arguments, item.facts), account_id)
+            lines.append(" ".join([*words, *where]))
+            continue
+        rows = fill(step.each.arguments, item.facts)
+        listing = _cli(kind.service, step.each.call, rows, account_id)
+        query = ["--query", shlex.quote(step.each.items), "--output", "text"]
+        # the multi-select list at the end of the path tells how many fields a row has
+        width = step.each.items.rpartition("[")[2].count(",") + 1
+        names = [f"each{place}" for place in range(width)]
+        arguments = fill(step.arguments, {**item.facts, "each": [f"${name}" for name in names]})
+        words = _cli(kind.service, step.call, arguments, account_id)
+        lines.append(
+            f"{' '.join([*listing, *query, *where])} | while IFS=$'\\t' read -r {' '.join(names)}; "
+            f"do {' '.join([*words, *where])} </dev/null || break; done"
+        )
+    return " && ".join(lines)
+
+
+def _cli(service: str, call: str, arguments: Mapping[str, Any], account_id: str) -> list[str]:
+    words = ["aws", CLI_NAMES.get(service, service), call.replace("_", "-")]
+    for name, value in arguments.items():
+        words.append(f"--{xform_name(name, '-')}")
+        match value:
+            case True:
+                pass
+            case list() if all(isinstance(item, str) for item in value):
+                words += [_quoted(item, account_id) for item in value]
+            case list() | dict():
+                words.append(_quoted(json.dumps(value), account_id))
+            case other:
+                words.append(_quoted(str(other), account_id))
+    return words
+
+
+def _quoted(value: str, account_id: str) -> str:
+    """A word that the shell takes as it is, except for our variables and the account."""
+    if value.startswith("$each"):
+        return f'"{value}"'
+    if account_id != EXAMPLE_ACCOUNT and account_id in value:
+        return f'"{value.replace(account_id, OWN_ACCOUNT)}"'
+    return shlex.quote(value)

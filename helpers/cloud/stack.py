@@ -1,0 +1,185 @@
+"""The stack: Terraform's outputs, and network, cluster and role as the account describes them."""
+
+from typing import Any, Literal
+
+import pandas as pd
+
+from helpers.cloud.account import Account, asking
+from helpers.errors import Problem
+from helpers.run import Record, Run, now
+
+ANYWHERE = "0.0.0.0/0"
+
+
+class Stack(Record, stage="01", name="stack"):
+    """Terraform's outputs.
+
+    The run's folder is private: identifiers are complete here, since charts and image push need
+    them. Whatever leaves the machine masks account ids (`helpers.evidence`).
+    """
+
+    emulated: bool
+    applied: str  # UTC
+    region: str
+    stack_name: str  # prefix of every name; the output `name`
+    vpc_id: str
+    private_subnet_ids: tuple[str, ...]  # of nodes
+    public_subnet_ids: tuple[str, ...]  # of load balancers and NAT
+    cluster_name: str
+    cluster_endpoint: str
+    cluster_certificate_authority: str  # base64
+    cluster_version: str
+    oidc_provider_arn: str
+    gpu_capacity: Literal["spot-capped", "managed-spot"]
+    gpu_asg_name: str  # the Auto Scaling group of the GPU nodes
+    gpu_instance_types: tuple[str, ...]  # first choice first
+    gpu_max_price: float  # US dollars an hour; 0 without a cap
+    role_arns: dict[str, str]  # of `triton`, `alb_controller`, `cluster_autoscaler`
+    ecr_repository_url: str
+    ecr_repository_name: str
+    artifact_bucket: str  # of models and artifacts
+    model_prefix: str  # that Triton may read
+    certificate_arn: str  # of the load balancer; empty without one
+    dead_man_schedule: str
+    dead_man_schedule_group: str
+    dead_man_expires: str  # as applied, UTC
+    alerts_topic_arn: str
+    api_cidr: str  # who reaches the cluster's API
+    tags: dict[str, str]
+
+    @property
+    def summary(self) -> str:
+        """One sentence: which cluster, and where."""
+        where = f"{self.region}{' (EMULATED)' if self.emulated else ''}"
+        return f"cluster {self.cluster_name} {self.cluster_version} in {where}, VPC {self.vpc_id}"
+
+
+def stack_record(outputs: dict[str, Any], emulated: bool) -> Stack:
+    """Terraform's outputs as a record.
+
+    Raises:
+        Problem: The state lacks outputs, as after an apply that failed half-way.
+    """
+    values = {("stack_name" if name == "name" else name): value for name, value in outputs.items()}
+    missing = sorted(set(Stack.model_fields) - {"emulated", "applied"} - set(values))
+    if missing:
+        raise Problem(
+            f"The stack is incomplete: its outputs lack {', '.join(missing)}.",
+            "Run 01 again: Terraform goes on from its state.",
+        )
+    known = {name: value for name, value in values.items() if name in Stack.model_fields}
+    return Stack(emulated=emulated, applied=now(), **known)
+
+
+class StackDescription(Record, stage="01", name="standing"):
+    """Network, cluster and role as the account describes them."""
+
+    emulated: bool
+    zones: tuple[str, ...]  # with both kinds of subnet
+    public_subnets: int  # with a route to the internet
+    private_subnets: int  # with a route through NAT only
+    nat_gateways: int  # available
+    cluster_status: str
+    cluster_version: str
+    support: str  # policy: `STANDARD` or `EXTENDED`
+    api_open_to: int  # address ranges that reach the API
+    controller_trusts: str  # service account that may assume the ALB controller's role
+
+    @property
+    def network_holds(self) -> bool:
+        """Whether at least two zones have public and private subnets, and NAT exists."""
+        return len(self.zones) > 1 and self.nat_gateways > 0
+
+    @property
+    def network(self) -> str:
+        """One sentence about the network."""
+        return (
+            f"{self.public_subnets} public and {self.private_subnets} private subnets in "
+            f"{', '.join(self.zones)}; {self.nat_gateways} NAT"
+        )
+
+    @property
+    def cluster_holds(self) -> bool:
+        """Whether the cluster is active, in standard support, and not open to the world."""
+        return (self.cluster_status, self.support, self.api_open_to) == ("ACTIVE", "STANDARD", 1)
+
+    @property
+    def cluster(self) -> str:
+        """One sentence about the cluster."""
+        return f"{self.cluster_status}, {self.cluster_version}, {self.support.lower()} support"
+
+
+def describe(run: Run, account: Account) -> StackDescription:
+    """Ask the account, not Terraform, for the run's stack, and store the answer.
+
+    Raises:
+        Problem: There is no stack, or AWS does not answer.
+    """
+    stack, ec2 = run.load(Stack), account.client("ec2")
+    vpc = [{"Name": "vpc-id", "Values": [stack.vpc_id]}]
+    with asking("the network"):
+        subnets = ec2.describe_subnets(Filters=vpc)["Subnets"]
+        tables = ec2.describe_route_tables(Filters=vpc)["RouteTables"]
+        available = [*vpc, {"Name": "state", "Values": ["available"]}]
+        gateways = ec2.describe_nat_gateways(Filter=available)["NatGateways"]
+    zones = {subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in subnets}
+    public = [zones[i] for i in _routed(tables, "GatewayId", "igw-") if i in zones]
+    private = [zones[i] for i in _routed(tables, "NatGatewayId", "nat-") if i in zones]
+    with asking("the cluster"):
+        cluster = account.client("eks").describe_cluster(name=stack.cluster_name)["cluster"]
+    record = StackDescription(
+        emulated=account.emulated,
+        zones=tuple(sorted({*public} & {*private})),
+        public_subnets=len(public),
+        private_subnets=len(private),
+        nat_gateways=len(gateways),
+        cluster_status=cluster["status"],
+        cluster_version=cluster["version"],
+        support=cluster.get("upgradePolicy", {}).get("supportType", "unknown"),
+        api_open_to=sum(
+            cidr != ANYWHERE for cidr in cluster["resourcesVpcConfig"]["publicAccessCidrs"]
+        ),
+        controller_trusts=_trusted(account, stack.role_arns["alb_controller"]),
+    )
+    run.save(record)
+    return record
+
+
+def _routed(tables: list[dict[str, Any]], target: str, prefix: str) -> set[str]:
+    """Subnets whose default route leads to such a target."""
+    return {
+        association["SubnetId"]
+        for table in tables
+        for route in table["Routes"]
+        if route.get("DestinationCidrBlock") == ANYWHERE
+        and str(route.get(target, "")).startswith(prefix)
+        for association in table["Associations"]
+        if "SubnetId" in association
+    }
+
+
+def _trusted(account: Account, arn: str) -> str:
+    """The service account that a role trusts, `namespace:name`; empty where it trusts none."""
+    with asking("the controller's role"):
+        role = account.client("iam").get_role(RoleName=arn.rpartition("/")[2])["Role"]
+    for statement in role["AssumeRolePolicyDocument"]["Statement"]:
+        for name, value in statement.get("Condition", {}).get("StringEquals", {}).items():
+            if name.endswith(":sub"):
+                return str(value).removeprefix("system:serviceaccount:")
+    return ""
+
+
+def frame(stack: Stack, description: StackDescription) -> pd.DataFrame:
+    """What exists, for people."""
+    facts = {
+        "VPC": f"{stack.vpc_id}: {description.network}",
+        "EKS cluster": f"{stack.cluster_name}: {description.cluster}",
+        "GPU nodes": f"{stack.gpu_asg_name}: {', '.join(stack.gpu_instance_types)}, "
+        f"{stack.gpu_capacity}",
+        "Load balancer controller's role": f"for {description.controller_trusts}",
+        "Image repository": stack.ecr_repository_name,
+        "Models": f"{stack.artifact_bucket}/{stack.model_prefix}",
+        "Certificate": "imported" if stack.certificate_arn else "none",
+    }
+    label = "EMULATED" if description.emulated else "AWS"
+    return pd.DataFrame({"What": list(facts), "Found": list(facts.values()), "label": label})
