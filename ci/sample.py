@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from helpers.cloud import audit
+from helpers.cloud import cost_explorer
 from helpers.errors import Problem
 from helpers.evidence import case_study, page, redaction
 from helpers.evidence.kpis import Kpi
@@ -41,7 +41,7 @@ def main() -> None:
     (SAMPLE / "ledger.json").write_text(ledger)
     (SAMPLE / "index.html").write_text(page.render(run, pages=[]))
     shutil.copy(run.folder / case_study.WRITE_UP, DOCS / "write-up.md")
-    audit.publish(run)
+    (DOCS / cost_explorer.AUDIT).write_text(cost_explorer.render_audit(run))
     (DOCS / "results.schema.json").write_text(schema())
     results = json.loads((SAMPLE / "results.json").read_text())
     README.write_text(BLOCK.sub(lambda _: block(results), README.read_text()))

@@ -212,7 +212,7 @@ def _sweep(run_id: str) -> None:
         raise Problem("--sweep removes the leftovers of one run.", "Name it: down RUN --sweep")
     run = _run(run_id)
     account = emulator.account(run)
-    swept = sweep.remove(run, account, leftovers.scan(run, account).found)
+    swept = sweep.remove_leftovers(run, account, leftovers.scan(run, account).found)
     print(sweep.frame(swept).to_string(index=False) if swept.swept else "Nothing was left.")
     print(swept.summary)
 

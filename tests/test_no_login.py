@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from helpers import promises
-from helpers.cloud.readiness import Readiness
+from helpers.cloud.preflight import Readiness
 from helpers.promises import Status
 from helpers.run import Run
 
@@ -27,7 +27,7 @@ def test_without_a_login_the_report_says_so_and_nothing_is_created(tmp_path: Pat
     )
     run = Run.open(next(tmp_path.iterdir()).name, tmp_path)
     report = run.load(Readiness)
-    assert not report.green
+    assert report.blocking
     (login,) = report.blocking
     assert "no AWS credentials" in login.found and login.command == "aws sso login"
     quota = {promise.id: tick for promise, tick in promises.ticks(run).items()}["00.quota"]

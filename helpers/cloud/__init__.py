@@ -20,7 +20,6 @@ zero: the destroy, and the zero certificate
 
 __all__ = [
     "cost_explorer",
-    "costs",
     "guardrails",
     "leftovers",
     "meter",

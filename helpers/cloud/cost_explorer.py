@@ -15,7 +15,6 @@ from helpers.cloud import leftovers, meter, zero
 from helpers.cloud.account import Account, asking, error_code, is_denied, masked
 from helpers.cloud.meter import CostReport
 from helpers.cloud.zero import Zero
-from helpers.errors import Problem
 from helpers.paths import ROOT
 from helpers.profile import LABEL
 from helpers.run import Record, Run, now, write_atomically

@@ -80,14 +80,19 @@ class DeadMan(Record, stage="01", name="dead-man"):
     seen: str
 
     @property
+    def fires(self) -> datetime:
+        """`expires` as a time."""
+        return datetime.fromisoformat(self.expires)
+
+    @property
     def armed(self) -> bool:
         """Whether it will still fire."""
-        return self.enabled and datetime.fromisoformat(self.expires) > datetime.now(UTC)
+        return self.enabled and self.fires > datetime.now(UTC)
 
     @property
     def summary(self) -> str:
         """One sentence: when it fires."""
-        when = f"{datetime.fromisoformat(self.expires):%Y-%m-%d %H:%M} UTC"
+        when = f"{self.fires:%Y-%m-%d %H:%M} UTC"
         state = f"fires at {when}" if self.armed else f"fired or disarmed ({when})"
         return f"{self.schedule} {state}{' (EMULATED)' if self.emulated else ''}"
 

@@ -1,4 +1,4 @@
-"""What a run may have left in AWS: every kind is listed in full, and judged by tag, name and VPC."""
+"""What a run may have left in AWS: every kind is listed in full, judged by tag, name and VPC."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -316,6 +316,7 @@ class _Scanner:
     def _judge(self, item: Item) -> bool:
         """Keep a resource if it counts as the run's; without tags its parent decides."""
         tags, facts = item.tags(self.caller), item.facts
+        reasons: tuple[str, ...]
         if tags is None:
             place = (item.kind.within, facts["parent"])
             parent = next(found for found in self.found if (found.kind, found.id) == place)

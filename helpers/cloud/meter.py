@@ -13,9 +13,9 @@ from helpers.cloud.costs import (
     run_cost_model,
     usage_until,
 )
-from helpers.cloud.dead_man import DeadMan
+from helpers.cloud.guardrails import DeadMan
 from helpers.cloud.prices import SpotHistory, record_spot_prices
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.errors import Problem
 from helpers.run import Record, Run, now
 from helpers.scenario import Settings

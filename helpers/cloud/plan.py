@@ -33,7 +33,7 @@ AMI_DISK_GIB = 20.0  # of a node whose launch template is not in the plan
 
 
 @dataclass(frozen=True)
-class Resource:
+class TerraformResource:
     """A managed resource as it will exist once the plan is applied."""
 
     address: str  # that of its module included
@@ -91,7 +91,7 @@ class Plan:
             raise Problem(f"The plan {path.name} cannot be read: {error}.") from error
 
     @cached_property
-    def resources(self) -> tuple[Resource, ...]:
+    def resources(self) -> tuple[TerraformResource, ...]:
         """Every managed resource that will exist, those of modules included."""
         resources = []
         modules = [self._document.get("planned_values", {}).get("root_module", {})]
@@ -99,7 +99,7 @@ class Plan:
             module = modules.pop()
             modules += module.get("child_modules", ())
             resources += [
-                Resource(
+                TerraformResource(
                     address=item.get("address", ""),
                     type=item["type"],
                     name=item.get("name", ""),
@@ -110,7 +110,7 @@ class Plan:
             ]
         return tuple(resources)
 
-    def of_type(self, kind: str) -> list[Resource]:
+    def of_type(self, kind: str) -> list[TerraformResource]:
         """The resources of a Terraform type."""
         return [resource for resource in self.resources if resource.type == kind]
 
@@ -129,7 +129,7 @@ class Plan:
         return tuple(sorted(changes, key=lambda change: change.address))
 
     @property
-    def public_subnets(self) -> list[Resource]:
+    def public_subnets(self) -> list[TerraformResource]:
         """Subnets of internet-facing load balancers."""
         return [one for one in self.of_type("aws_subnet") if PUBLIC_SUBNET in one.tags]
 
@@ -191,7 +191,7 @@ def _managed(values: Mapping[str, Any], disk_gib: float) -> PlannedNodeGroup:
     )
 
 
-def _auto_scaling(group: Resource, disk_gib: float) -> PlannedNodeGroup:
+def _auto_scaling(group: TerraformResource, disk_gib: float) -> PlannedNodeGroup:
     """A group of our own; its user data is not known before the apply, but its tags are."""
     values = group.values
     policy = values["mixed_instances_policy"][0]

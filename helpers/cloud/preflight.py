@@ -32,7 +32,7 @@ SUPPORT_ENDS_SOON_DAYS = 30
 QUOTA_HISTORY = "list-requested-service-quota-change-history-by-quota"
 
 
-class Verdict(StrEnum):
+class ReadinessVerdict(StrEnum):
     """What a finding means for creating the stack."""
 
     OK = "ok"
@@ -40,7 +40,7 @@ class Verdict(StrEnum):
     BLOCKS = "blocks"
 
 
-SIGNS = {Verdict.OK: "✔", Verdict.WARN: "!", Verdict.BLOCKS: "✘"}
+SIGNS = {ReadinessVerdict.OK: "✔", ReadinessVerdict.WARN: "!", ReadinessVerdict.BLOCKS: "✘"}
 
 
 class ReadinessFinding(Settings):
@@ -49,7 +49,7 @@ class ReadinessFinding(Settings):
     name: str  # short and fixed, such as `quota-spot-gpu`
     title: str
     found: str
-    verdict: Verdict
+    verdict: ReadinessVerdict
     command: str
 
 
@@ -65,12 +65,12 @@ class Readiness(Record, stage="00", name="readiness"):
     @property
     def blocking(self) -> tuple[ReadinessFinding, ...]:
         """What forbids creating anything."""
-        return tuple(item for item in self.findings if item.verdict is Verdict.BLOCKS)
+        return tuple(item for item in self.findings if item.verdict is ReadinessVerdict.BLOCKS)
 
     @property
     def summary(self) -> str:
         """One sentence: how many findings of which verdict."""
-        counts = {v: sum(item.verdict is v for item in self.findings) for v in Verdict}
+        counts = {v: sum(item.verdict is v for item in self.findings) for v in ReadinessVerdict}
         text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
         state = "not green" if self.blocking else "green"
         return f"{state}: {text}{' (EMULATED account)' if self.emulated else ''}"
@@ -78,7 +78,9 @@ class Readiness(Record, stage="00", name="readiness"):
     def allows(self, prefix: str) -> bool:
         """Whether findings with this prefix exist, and none of them blocks."""
         findings = self.about(prefix)
-        return bool(findings) and not any(item.verdict is Verdict.BLOCKS for item in findings)
+        return bool(findings) and not any(
+            item.verdict is ReadinessVerdict.BLOCKS for item in findings
+        )
 
     def explain(self, prefix: str) -> str:
         """What was found about it; where it was not even checked, why."""
@@ -134,9 +136,13 @@ def examine(
         who = identity(account)
         caller = who.shown
         text = f"{caller} in account {who.masked_id}, region {account.region}"
-        first = _finding("identity", "Identity", text, Verdict.OK, "aws sts get-caller-identity")
+        first = _finding(
+            "identity", "Identity", text, ReadinessVerdict.OK, "aws sts get-caller-identity"
+        )
     except Problem as problem:
-        first = _finding("identity", "Identity", problem.what, Verdict.BLOCKS, "aws sso login")
+        first = _finding(
+            "identity", "Identity", problem.what, ReadinessVerdict.BLOCKS, "aws sso login"
+        )
     findings, chosen = [first], set(only)
     checks = [check for check in CHECKS if not chosen or check.name in chosen]
     if caller:
@@ -167,7 +173,7 @@ def frame(report: Readiness) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Check:
+class ReadinessCheck:
     """A check; if `vital`, not knowing the answer blocks as well."""
 
     name: str
@@ -176,19 +182,22 @@ class Check:
     vital: bool = True
 
 
-def _run_check(check: Check, context: Context) -> list[ReadinessFinding]:
+def _run_check(check: ReadinessCheck, context: Context) -> list[ReadinessFinding]:
     try:
         return list(check.look(context))
     except Problem as problem:
-        text, verdict = problem.what, Verdict.BLOCKS if check.vital else Verdict.WARN
+        text, verdict = (
+            problem.what,
+            ReadinessVerdict.BLOCKS if check.vital else ReadinessVerdict.WARN,
+        )
         if isinstance(problem, Unavailable):
-            text, verdict = f"not emulated: {text}", Verdict.WARN
+            text, verdict = f"not emulated: {text}", ReadinessVerdict.WARN
         command = problem.next_step or "Run 00-setup on AWS."
         return [_finding(check.name, check.title, text, verdict, command)]
 
 
 def _finding(
-    name: str, title: str, found: str, verdict: Verdict, command: str
+    name: str, title: str, found: str, verdict: ReadinessVerdict, command: str
 ) -> ReadinessFinding:
     return ReadinessFinding(name=name, title=title, found=found, verdict=verdict, command=command)
 
@@ -198,9 +207,9 @@ def _free_plan(context: Context) -> Iterator[ReadinessFinding]:
     with asking("the account's plan"):
         client = context.account.client("freetier", FREE_TIER_REGION)
         free = client.get_account_plan_state()["accountPlanType"] == "FREE"
-    text, verdict, command = "paid plan", Verdict.OK, "aws freetier get-account-plan-state"
+    text, verdict, command = "paid plan", ReadinessVerdict.OK, "aws freetier get-account-plan-state"
     if free:
-        text, verdict = "free plan: it refuses GPU instance types", Verdict.BLOCKS
+        text, verdict = "free plan: it refuses GPU instance types", ReadinessVerdict.BLOCKS
         command = "aws freetier upgrade-account-plan --account-plan-type PAID"
     yield _finding("plan", "Account plan", text, verdict, command)
 
@@ -215,7 +224,7 @@ def _address(context: Context) -> Iterator[ReadinessFinding]:
         text = f"{f'{address} (emulated)' if context.account.emulated else hidden} only"
     text = f"the API will be open to {text}"
     command = f"curl {ADDRESS_SERVICE}"
-    yield _finding("caller", "This machine's address", text, Verdict.OK, command)
+    yield _finding("caller", "This machine's address", text, ReadinessVerdict.OK, command)
 
 
 def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
@@ -228,11 +237,11 @@ def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
             for role in page["Roles"]
         }
     for service, (role, needed) in LINKED_ROLES.items():
-        text, verdict = "exists", Verdict.OK
+        text, verdict = "exists", ReadinessVerdict.OK
         command = f"aws iam get-role --role-name {role}"
         if role not in existing:
             text = "missing: " + ("spot nodes would not start" if needed else "made at first use")
-            verdict = Verdict.BLOCKS if needed else Verdict.WARN
+            verdict = ReadinessVerdict.BLOCKS if needed else ReadinessVerdict.WARN
             command = f"aws iam create-service-linked-role --aws-service-name {service}"
         name = f"role-{service.partition('.')[0]}"
         yield _finding(name, f"Service-linked role {role}", text, verdict, command)
@@ -243,10 +252,10 @@ def _alerts(context: Context) -> Iterator[ReadinessFinding]:
     profile = context.run.profile
     limit = profile.infrastructure.budget_usd
     text = f"stage 01 creates budget and alarm at ${limit:g} a month; "
-    notified, verdict = "nobody is notified", Verdict.WARN
+    notified, verdict = "nobody is notified", ReadinessVerdict.WARN
     command = f"workbook run --profile {profile.name} -p infrastructure.alert_email=you@example.org"
     if profile.infrastructure.alert_email:
-        notified, verdict = "an e-mail address is notified", Verdict.OK
+        notified, verdict = "an e-mail address is notified", ReadinessVerdict.OK
         command = "Confirm AWS's e-mail 'Subscription Confirmation' after stage 01."
     yield _finding("alerts", "Budget and alarm", text + notified, verdict, command)
 
@@ -268,7 +277,7 @@ def _state_bucket(context: Context) -> Iterator[ReadinessFinding]:
                     f"The state's bucket {bucket} does not exist.",
                     f"aws s3 mb s3://{bucket} --region {context.account.region}",
                 ) from error
-    yield _finding("state", "Terraform's state", text, Verdict.OK, command)
+    yield _finding("state", "Terraform's state", text, ReadinessVerdict.OK, command)
 
 
 def _quotas(context: Context) -> Iterator[ReadinessFinding]:
@@ -291,9 +300,9 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
         with asking(f"the quota of {title}"):
             limit = int(client.get_service_quota(**quota)["Quota"]["Value"])
         text = f"{limit}; the stack needs {f'up to {needed}' if needed else 'none'}"
-        verb, verdict = "get-service-quota", Verdict.OK
+        verb, verdict = "get-service-quota", ReadinessVerdict.OK
         if limit < needed:
-            verb, verdict = "request-service-quota-increase", Verdict.BLOCKS
+            verb, verdict = "request-service-quota-increase", ReadinessVerdict.BLOCKS
             with asking(f"the requests for {title}"):
                 history = client.list_requested_service_quota_change_history_by_quota(**quota)
             open_requests = [
@@ -323,12 +332,12 @@ def _offered(context: Context) -> Iterator[ReadinessFinding]:
                 for offer in page["InstanceTypeOfferings"]
             }
         having = [zone for zone in zones if zone in offering]
-        verdict = Verdict.WARN if having else Verdict.BLOCKS
+        verdict = ReadinessVerdict.WARN if having else ReadinessVerdict.BLOCKS
         yield _finding(
             f"offered-{name}",
             f"{' or '.join(types)} in the stack's zones",
             f"in {', '.join(having) or 'none'} of {', '.join(zones)}",
-            Verdict.OK if having == zones else verdict,
+            ReadinessVerdict.OK if having == zones else verdict,
             "aws ec2 describe-instance-type-offerings --location-type availability-zone "
             f"--filters Name=instance-type,Values={','.join(types)} --region {region}",
         )
@@ -348,12 +357,12 @@ def _spot_price(context: Context) -> Iterator[ReadinessFinding]:
         span = f" (week {min(week):.3f} to {max(week):.3f})" if week else ""
         texts.append(f"{zone} {f'${min(known):.3f}' if known else 'unknown'}{span}")
     capped = gpu.capacity == "spot-capped"
-    bad = Verdict.WARN if below or not capped else Verdict.BLOCKS
+    bad = ReadinessVerdict.WARN if below or not capped else ReadinessVerdict.BLOCKS
     yield _finding(
         "spot",
         f"Spot price an hour, {f'cap ${gpu.max_price_usd:g}' if capped else 'no cap'}",
         f"{'; '.join(texts)}; {history.source}",
-        Verdict.OK if below == len(zones) else bad,
+        ReadinessVerdict.OK if below == len(zones) else bad,
         "aws ec2 describe-spot-price-history --product-descriptions Linux/UNIX "
         f"--instance-types {' '.join(context.gpu_types)} --region {context.account.region}",
     )
@@ -368,16 +377,16 @@ def _version(context: Context) -> Iterator[ReadinessFinding]:
         known = {v["clusterVersion"]: v for p in pages.paginate() for v in p["clusterVersions"]}
     standard = sorted(n for n, v in known.items() if v["versionStatus"] == "STANDARD_SUPPORT")
     newest = f" -p infrastructure.kubernetes_version={standard[-1]}" if standard else ""
-    text, verdict = f"EKS does not offer {wanted}", Verdict.BLOCKS
+    text, verdict = f"EKS does not offer {wanted}", ReadinessVerdict.BLOCKS
     if wanted in standard:
         ends: datetime = known[wanted]["endOfStandardSupportDate"].astimezone(UTC)
         days = (ends - datetime.now(UTC)).days
         text = f"{wanted} in standard support until {ends:%Y-%m-%d} ({days} days)"
-        verdict = Verdict.OK if days > SUPPORT_ENDS_SOON_DAYS else Verdict.WARN
+        verdict = ReadinessVerdict.OK if days > SUPPORT_ENDS_SOON_DAYS else ReadinessVerdict.WARN
     elif wanted in known:
         text = f"{wanted} is out of standard support: $0.60 an hour instead of $0.10"
     command = f"workbook run --profile {profile.name}{newest}"
-    if verdict is Verdict.OK:
+    if verdict is ReadinessVerdict.OK:
         command = f"aws eks describe-cluster-versions --cluster-versions {wanted}"
         command += f" --region {context.account.region}"
     yield _finding("version", "Kubernetes version", text, verdict, command)
@@ -385,7 +394,7 @@ def _version(context: Context) -> Iterator[ReadinessFinding]:
 
 def _cluster_name(context: Context) -> Iterator[ReadinessFinding]:
     """Whether a cluster of the stack's name exists already, and whose it is."""
-    profile, verdict = context.run.profile, Verdict.OK
+    profile, verdict = context.run.profile, ReadinessVerdict.OK
     name = profile.infrastructure.name
     text = f"no cluster is called {name}"
     command = f"aws eks describe-cluster --name {name} --region {context.account.region}"
@@ -395,7 +404,10 @@ def _cluster_name(context: Context) -> Iterator[ReadinessFinding]:
             owner = str(answer["cluster"].get("tags", {}).get("run", ""))
             text = "the cluster of this run exists"
             if owner != context.run.run_id:
-                text, verdict = f"a cluster {name} exists, of run {owner or '?'}", Verdict.BLOCKS
+                text, verdict = (
+                    f"a cluster {name} exists, of run {owner or '?'}",
+                    ReadinessVerdict.BLOCKS,
+                )
                 again = f"workbook run --profile {profile.name} -p infrastructure.name=other"
                 command = f"workbook resume {owner}" if owner else again
         except ClientError as error:
@@ -405,14 +417,14 @@ def _cluster_name(context: Context) -> Iterator[ReadinessFinding]:
 
 
 CHECKS = (
-    Check("plan", "Account plan", _free_plan, vital=False),
-    Check("caller", "This machine's address", _address),
-    Check("roles", "Service-linked roles", _linked_roles, vital=False),
-    Check("alerts", "Budget and alarm", _alerts),
-    Check("state", "Terraform's state", _state_bucket),
-    Check("quota", "Service quotas", _quotas),
-    Check("offered", "Instance types in the zones", _offered),
-    Check("spot", "Spot price", _spot_price),
-    Check("version", "Kubernetes version", _version),
-    Check("free-name", "Cluster name", _cluster_name),
+    ReadinessCheck("plan", "Account plan", _free_plan, vital=False),
+    ReadinessCheck("caller", "This machine's address", _address),
+    ReadinessCheck("roles", "Service-linked roles", _linked_roles, vital=False),
+    ReadinessCheck("alerts", "Budget and alarm", _alerts),
+    ReadinessCheck("state", "Terraform's state", _state_bucket),
+    ReadinessCheck("quota", "Service quotas", _quotas),
+    ReadinessCheck("offered", "Instance types in the zones", _offered),
+    ReadinessCheck("spot", "Spot price", _spot_price),
+    ReadinessCheck("version", "Kubernetes version", _version),
+    ReadinessCheck("free-name", "Cluster name", _cluster_name),
 )

@@ -1,4 +1,4 @@
-"""The kinds of AWS resources (`kinds.yaml`): how each is listed, told apart and removed, as data."""
+"""The kinds of AWS resources (`kinds.yaml`): how each is listed, identified and removed."""
 
 import json
 import re
@@ -108,9 +108,7 @@ class Caller:
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def identify(
-        cls, account: Account, sleep: Callable[[float], None] = time.sleep
-    ) -> "Caller":
+    def identify(cls, account: Account, sleep: Callable[[float], None] = time.sleep) -> "Caller":
         """Ask AWS who calls.
 
         Raises:
@@ -253,7 +251,7 @@ def _items(
             **place,
             "id": identifier,
             "name": re.split("[/:]", identifier)[-1],
-            "vpc": kind.vpc and jmespath.search(kind.vpc, item) or "",
+            "vpc": (kind.vpc and jmespath.search(kind.vpc, item)) or "",
             "item": item,
         }
         if kind.name:

@@ -20,8 +20,8 @@ from helpers import programs
 from helpers.cloud import certificate
 from helpers.cloud.account import MASK, Account, api_cidr, asking, identity
 from helpers.cloud.costs import estimate
-from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts, Replan
 from helpers.cloud.guardrails import admit
+from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts, Replan
 from helpers.cloud.preflight import SYSTEM_NODES
 from helpers.cloud.prices import SpotHistory, record_prices, record_spot_prices
 from helpers.cloud.stack import Stack, stack_record
@@ -176,8 +176,7 @@ class Workspace:
         pulled = self.terraform.query("read the state", ["state", "pull"]).strip()
         resources = json.loads(pulled)["resources"] if pulled else []
         return tuple(
-            f"{item['type']}.{item['name']}"
-            + (f"[{number}]" if len(item["instances"]) > 1 else "")
+            f"{item['type']}.{item['name']}" + (f"[{number}]" if len(item["instances"]) > 1 else "")
             for item in resources
             if item["mode"] == "managed"
             for number in range(len(item["instances"]))

@@ -31,8 +31,9 @@ from helpers.cloud.account import (
     masked,
 )
 from helpers.errors import Problem
-from helpers.processes import MARK, owner_is_alive, owner_mark
+from helpers.processes import MARK, owner_mark
 from helpers.run import write_atomically
+from helpers.watcher import owner_is_alive
 
 CODE = "infra"  # the copy of the code, in the run's folder `terraform/`
 RECORD = "process.json"  # the running Terraform, so that a later call finds an orphan
@@ -287,7 +288,7 @@ def run_process(
         try:
             _follow(process, lines, show)
         except KeyboardInterrupt:
-            print("Interrupted: Terraform completes what it has started and writes its state; wait.")
+            print("Interrupted: Terraform completes what it started and writes its state; wait.")
             process.send_signal(signal.SIGINT)
             _follow(process, lines, show)
             record.unlink(missing_ok=True)
@@ -355,7 +356,7 @@ def keep_state(folder: Path) -> None:
 
 
 def repair_state(folder: Path) -> str:
-    """Restore the newest whole copy if a kill tore the state; returns what was done, if anything."""
+    """Restore the newest whole copy if a kill tore the state; returns what was done."""
     state = folder / STATE
     if not state.exists() or _serial(state) >= 0:
         return ""

@@ -1,4 +1,4 @@
-"""The end of a stack: Terraform's destroy, then the zero certificate that proves nothing is left."""
+"""The end of a stack: Terraform's destroy, and the certificate that nothing is left."""
 
 import hashlib
 import json
@@ -239,7 +239,9 @@ def frame(zero: Zero) -> pd.DataFrame:
     """The certificate, for people."""
     kept = ", ".join(f"{item.kind} {item.id} ({item.kept})" for item in zero.last.kept)
     facts = {
-        "Verdict": "nothing is left" if zero.issued else "NOT ISSUED: " + " ".join(zero.refused),
+        "ReadinessVerdict": "nothing is left"
+        if zero.issued
+        else "NOT ISSUED: " + " ".join(zero.refused),
         "Where": f"{zero.label} Region {zero.region}, by {zero.identity}.",
         "Looked for": "; ".join(zero.last.filters),
         "Scanned": zero.last.summary,

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import client, contract, planned_nodes, releases
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT, Contract

@@ -9,7 +9,7 @@ import pandas as pd
 
 from helpers import promises
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import chart_checks, client, contract, nodes, planned_nodes, releases, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import Gpu

@@ -10,7 +10,7 @@ import yaml
 
 from helpers import promises
 from helpers.cloud.account import Account, asking
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import client, contract, explain, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.records import NodeFacts, NodeGroup, Nodes

@@ -17,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from helpers.cloud.account import Account, asking
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import client, contract, nodes, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT

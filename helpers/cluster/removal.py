@@ -18,7 +18,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account, asking
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import client, releases, triton_release, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace, Progress

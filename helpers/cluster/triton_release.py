@@ -8,9 +8,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from helpers import promises
-from helpers.cloud import load_balancers
+from helpers.cloud import sweep
 from helpers.cloud.account import Account, asking
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import client, explain, releases, waits
 from helpers.cluster.chart_checks import CHART
 from helpers.cluster.client import Cluster
@@ -91,10 +91,10 @@ def address(run: Run, account: Account) -> Balancer:
         balancer = wait_for_balancer(cluster, account, namespace, pace)
     except Problem:
         with suppress(Problem):  # why it does not serve matters more
-            load_balancers.look(run, account)
+            sweep.count_load_balancers(run, account)
         raise
     run.save(balancer)
-    load_balancers.look(run, account)
+    sweep.count_load_balancers(run, account)
     return balancer
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from detect_secrets.core.scan import scan_line
 from detect_secrets.settings import transient_settings
 
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.paths import ROOT
 from helpers.run import Run
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import client, contract, load_pods, triton_release, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace

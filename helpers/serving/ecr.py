@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account, asking
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.errors import Problem
 from helpers.serving import builders
 from helpers.serving.builders import Builder

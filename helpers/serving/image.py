@@ -15,7 +15,7 @@ import pandas as pd
 from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account, asking
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import waits
 from helpers.cluster.waits import Pace, Progress
 from helpers.errors import Problem, Unavailable

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import contract
 from helpers.cluster.client import Cluster, asking
 from helpers.errors import Problem

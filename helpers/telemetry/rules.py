@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from helpers.cloud import costs
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.scenario import Kpis

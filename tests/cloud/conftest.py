@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.cloud.terraform import Workspace, providers, workspace
+from helpers.cloud import terraform
+from helpers.cloud.terraform import Workspace
 from helpers.errors import Unavailable
 from helpers.profile import Profile
 from helpers.rehearsal import emulator
@@ -27,7 +28,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 def mirror() -> str:
     """Where the provider is on this machine, asked once."""
     try:
-        route = providers.find()
+        route = terraform.find_provider()
     except Unavailable as reason:
         pytest.skip(str(reason))
     return str(route.folder or "")
@@ -39,11 +40,11 @@ def make(
 ) -> Iterator[MakeWorkspace]:
     """Makes the workspace of a new run, whose code is a small stack's: `bare`, or in `aws`."""
     if mirror:
-        monkeypatch.setenv(providers.MIRROR, mirror)
+        monkeypatch.setenv(terraform.MIRROR, mirror)
     small = tmp_path / "checkout"
     (small / "k8s").mkdir(parents=True)
     (small / "k8s" / "contract.yaml").write_text("{}\n")
-    monkeypatch.setattr(workspace, "ROOT", small)
+    monkeypatch.setattr(terraform, "ROOT", small)
 
     def new(
         stack: str = "bare",
@@ -57,7 +58,7 @@ def make(
         run = Run.create(
             profile.model_copy(update={"infrastructure": chosen}), tmp_path / "outputs"
         )
-        return Workspace.of(run, served.account)
+        return Workspace.for_run(run, served.account)
 
     yield new
     served.clear_faults()

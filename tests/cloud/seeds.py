@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from helpers.cloud.account import Account
-from helpers.cloud.leftovers.calls import Caller
+from helpers.cloud.resource_kinds import Caller
 
 ACCOUNT_ID = "123456789012"
 TRUST = json.dumps(

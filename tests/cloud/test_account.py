@@ -52,8 +52,8 @@ def test_a_passing_throttle_is_sat_out() -> None:
     ("error", "says", "next_step"),
     [
         (NoCredentialsError(), "no AWS credentials", "aws configure sso"),
-        (SSOTokenLoadError(error_msg="gone"), "login does not hold", "aws sso login"),
-        (TokenRetrievalError(provider="sso", error_msg="old"), "login does not hold", "sso login"),
+        (SSOTokenLoadError(error_msg="gone"), "login is not valid", "aws sso login"),
+        (TokenRetrievalError(provider="sso", error_msg="old"), "login is not valid", "sso login"),
         (EndpointConnectionError(endpoint_url="https://x"), "cannot be reached", "network"),
     ],
 )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from helpers.cloud import audit, billed, ending, load_balancers, meter
-from helpers.cloud.billed import Reconciliation
-from helpers.cloud.leftovers.calls import Caller
+from helpers.cloud import cost_explorer, meter, sweep, zero
+from helpers.cloud.cost_explorer import Reconciliation
 from helpers.cloud.meter import CostReport
+from helpers.cloud.resource_kinds import Caller
 from helpers.errors import Problem
 from helpers.rehearsal import double
 from helpers.rehearsal.double import CostLine, Double
@@ -38,7 +38,9 @@ def bill(aws: Double, **usd: float) -> None:
 def reconciled(run: Run, aws: Double) -> Reconciliation:
     lived(run)
     meter.report(run)
-    return billed.reconcile(run, aws.account)
+    made = cost_explorer.reconcile(run, aws.account)
+    assert made is not None
+    return made
 
 
 def test_a_complete_bill_is_held_against_the_prediction(run: Run, aws: Double) -> None:
@@ -58,7 +60,7 @@ def test_a_complete_bill_is_held_against_the_prediction(run: Run, aws: Double) -
     ("coverage", "says"),
     [
         ("empty", "takes about a day"),
-        ("late", "does not know the run's last day"),
+        ("late", "does not have the run's last day"),
         ("partial", "marks its figures as estimated"),
         ("disabled", "not enabled"),
     ],
@@ -85,8 +87,8 @@ def test_the_last_day_may_be_missing(run: Run, aws: Double) -> None:
     happens(run, 30, "stack-destroy-stop", outcome="finished")
     meter.report(run)
     bill(aws, eks=2.4)
-    made = billed.reconcile(run, aws.account)
-    assert made.coverage == "late" and "last day" in made.summary
+    made = cost_explorer.reconcile(run, aws.account)
+    assert made and made.coverage == "late" and "last day" in made.summary
 
 
 def test_without_an_active_tag_the_whole_account_is_counted(run: Run, aws: Double) -> None:
@@ -95,76 +97,72 @@ def test_without_an_active_tag_the_whole_account_is_counted(run: Run, aws: Doubl
     rows = {one.service: one for one in made.rows}
     assert not made.tag_active and "whole account" in made.summary
     assert "the tag project is not active" in rows[EKS].why
-    assert rows["Tax"].why == "tax, which no list price holds"
+    assert rows["Tax"].why == "tax, which no list price includes"
     assert "Amazon Simple Queue Service" not in rows  # somebody else's
 
 
 def test_a_run_without_costs_has_nothing_to_reconcile(run: Run, aws: Double) -> None:
     meter.report(run)
-    with pytest.raises(Problem, match="nothing to reconcile"):
-        billed.reconcile(run, aws.account)
-    assert billed.frame(billed.reconcile_where_created(run, aws.account)).empty
+    assert cost_explorer.frame(cost_explorer.reconcile(run, aws.account)).empty
 
 
 def test_the_audit_is_written_from_the_records(run: Run, aws: Double, tmp_path: Path) -> None:
     made = reconciled(run, aws)
     elsewhere = tmp_path / "docs.md"
-    text = audit.write(run, elsewhere).read_text()
+    text = cost_explorer.write_audit(run, elsewhere).read_text()
     report = run.load(CostReport)
     for figure in (f"{report.total_usd:.4f}", f"{report.savings_usd:.4f}", run.run_id, EKS):
         assert figure in text
     assert made.next_step in text and "No zero certificate" in text
-    assert audit.agrees(run) and not elsewhere.exists()
-    audit.publish(run, elsewhere)
-    assert elsewhere.read_text() == text
+    assert cost_explorer.audit_agrees(run) and not elsewhere.exists()
     meter.report(run, inferences=5)
-    assert not audit.agrees(run)
+    assert not cost_explorer.audit_agrees(run)
 
 
 def test_an_audit_needs_a_cost_report(run: Run) -> None:
     with pytest.raises(Problem, match="Run stage 06 first"):
-        audit.write(run)
+        cost_explorer.write_audit(run)
 
 
 def test_a_load_balancer_of_this_run_is_removed_and_counted(run: Run, aws: Double) -> None:
-    own = Seeds(Caller.of(aws.account), {"run": run.run_id}, "plain")
+    own = Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
     for kind in ("load balancer", "target group"):
         own.make(kind)
-    gone = load_balancers.remove(run, aws.account, rounds=3, sleep=lambda _: None)
+    gone = sweep.remove_load_balancers(run, aws.account, rounds=3, sleep=lambda _: None)
     assert (gone.seen, gone.swept) == (1, 2)
     assert [one["count"] for one in run.events("load-balancers")] == [1, 0]
-    again = load_balancers.remove(run, aws.account, sleep=lambda _: None)
+    again = sweep.remove_load_balancers(run, aws.account, sleep=lambda _: None)
     assert again.summary == "there was no load balancer"
 
 
 def test_a_controller_is_given_time(run: Run, aws: Double) -> None:
-    own = Seeds(Caller.of(aws.account), {"elbv2.k8s.aws/cluster": "gpu-e2e"}, "k8s")
+    own = Seeds(Caller.identify(aws.account), {"elbv2.k8s.aws/cluster": "gpu-e2e"}, "k8s")
     arn = own.make("load balancer")
 
     def sleep(_: float) -> None:
         own.client("elbv2").delete_load_balancer(LoadBalancerArn=arn)
 
-    gone = load_balancers.remove(run, aws.account, controller=True, rounds=3, sleep=sleep)
+    gone = sweep.remove_load_balancers(run, aws.account, controller=True, rounds=3, sleep=sleep)
     assert (gone.seen, gone.by_controller, gone.swept) == (1, 1, 0)
 
 
 def test_a_load_balancer_without_the_tag_is_not_touched(run: Run, aws: Double) -> None:
-    own = Seeds(Caller.of(aws.account), {"elbv2.k8s.aws/cluster": "gpu-e2e"}, "k8s")
+    own = Seeds(Caller.identify(aws.account), {"elbv2.k8s.aws/cluster": "gpu-e2e"}, "k8s")
     arn = own.make("load balancer")
     with pytest.raises(Problem, match="aws elbv2 delete-load-balancer"):
-        load_balancers.remove(run, aws.account, rounds=1, sleep=lambda _: None)
+        sweep.remove_load_balancers(run, aws.account, rounds=1, sleep=lambda _: None)
     assert own.client("elbv2").describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"]
 
 
 def test_an_emulator_that_began_anew_proves_nothing(run: Run) -> None:
     happens(run, 0, "service-started", service="aws")
-    assert not ending.doubt(run, "aws")
+    assert not zero.restart_doubt(run, "aws")
     happens(run, 1, "stack-apply-start")
-    assert not ending.doubt(run, "aws")
+    assert not zero.restart_doubt(run, "aws")
     happens(run, 2, "service-started", service="triton")
-    assert not ending.doubt(run, "aws")
+    assert not zero.restart_doubt(run, "aws")
     happens(run, 3, "service-started", service="aws")
     happens(run, 4, "stack-destroy-stop", outcome="finished")
-    assert ending.doubt(run, "aws") == ending.RESTARTED
+    assert zero.restart_doubt(run, "aws") == zero.RESTARTED
     happens(run, 5, "stack-apply-start")
-    assert not ending.doubt(run, "aws")
+    assert not zero.restart_doubt(run, "aws")

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from helpers.cloud import dead_man
-from helpers.cloud.reports import Stack
+from helpers.cloud import guardrails
+from helpers.cloud.stack import Stack
 from helpers.errors import Problem
 from helpers.rehearsal import double
 from helpers.rehearsal.double import Double
@@ -63,14 +63,14 @@ def stored(aws: Double) -> dict[str, object]:
 
 
 def test_it_is_read_with_its_hour_and_its_target(run: Run, aws: Double) -> None:
-    switch = dead_man.look(run, aws.account)
+    switch = guardrails.read_dead_man(run, aws.account)
     assert switch.armed and switch.target == TARGET and "fires at" in switch.summary
-    assert run.load(dead_man.DeadMan) == switch
+    assert run.load(guardrails.DeadMan) == switch
 
 
 def test_renewing_moves_its_hour_and_nothing_else(run: Run, aws: Double) -> None:
     before = stored(aws)
-    switch = dead_man.renew(run, aws.account, hours=3.5)
+    switch = guardrails.renew_dead_man(run, aws.account, hours=3.5)
     late = switch.fires - (datetime.now(UTC) + timedelta(hours=3.5))
     assert abs(late) < timedelta(minutes=1)
     after = stored(aws)
@@ -83,7 +83,7 @@ def test_renewing_moves_its_hour_and_nothing_else(run: Run, aws: Double) -> None
 
 
 def test_without_hours_it_takes_those_of_the_profile(run: Run, aws: Double) -> None:
-    switch = dead_man.renew(run, aws.account)
+    switch = guardrails.renew_dead_man(run, aws.account)
     wanted = datetime.now(UTC) + timedelta(hours=run.profile.infrastructure.ttl_hours)
     assert abs(switch.fires - wanted) < timedelta(minutes=1)
 
@@ -91,7 +91,7 @@ def test_without_hours_it_takes_those_of_the_profile(run: Run, aws: Double) -> N
 @pytest.mark.parametrize("hours", [0, -1, 24.5])
 def test_it_cannot_be_set_aside_for_days(run: Run, aws: Double, hours: float) -> None:
     with pytest.raises(Problem, match="at most 24"):
-        dead_man.renew(run, aws.account, hours)
+        guardrails.renew_dead_man(run, aws.account, hours)
 
 
 def test_one_that_has_fired_is_armed_again_and_says_what_it_did(
@@ -101,12 +101,12 @@ def test_one_that_has_fired_is_armed_again_and_says_what_it_did(
     client.delete_schedule(GroupName="gpu-e2e", Name="gpu-e2e-dead-man")
     client.delete_schedule_group(Name="gpu-e2e")
     arm(aws, datetime.now(UTC) - timedelta(hours=1))
-    assert not dead_man.look(run, aws.account).armed
-    assert dead_man.renew(run, aws.account).armed
+    assert not guardrails.read_dead_man(run, aws.account).armed
+    assert guardrails.renew_dead_man(run, aws.account).armed
     assert "stays at zero until 01 runs again" in capsys.readouterr().out
 
 
 def test_one_that_is_gone_is_a_sentence(run: Run, aws: Double) -> None:
     aws.account.client("scheduler").delete_schedule(GroupName="gpu-e2e", Name="gpu-e2e-dead-man")
     with pytest.raises(Problem, match=r"is gone.*Run 01 again"):
-        dead_man.renew(run, aws.account)
+        guardrails.renew_dead_man(run, aws.account)

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from helpers.cloud import leftovers
-from helpers.cloud.leftovers import Found, Scan
-from helpers.cloud.leftovers.calls import Caller
-from helpers.cloud.leftovers.claims import Marks
+from helpers.cloud.leftovers import Leftover, Marks, Scan
+from helpers.cloud.resource_kinds import Caller
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.rehearsal import double
@@ -17,13 +16,13 @@ from helpers.run import Run
 from .seeds import Seeds, eks_cluster, role, subnet
 
 
-def matching(seen: Scan, kind: str, identity: str) -> list[Found]:
+def matching(seen: Scan, kind: str, identity: str) -> list[Leftover]:
     return [one for one in seen.found if (one.kind, one.id) == (kind, identity)]
 
 
 def test_the_name_alone_gives_away_what_nobody_tagged(run: Run) -> None:
     with double.installed() as aws:
-        caller = Caller.of(aws.account)
+        caller = Caller.identify(aws.account)
         Seeds(caller, {}, "gpu-e2e").make("log group")
         found = leftovers.scan(run, aws.account, only=["log group"], caller=caller).found
     assert [(one.id, one.owned) for one in found] == [("/aws/eks/gpu-e2e-1/cluster", False)]
@@ -32,7 +31,7 @@ def test_the_name_alone_gives_away_what_nobody_tagged(run: Run) -> None:
 
 def test_the_network_gives_away_what_has_neither_tag_nor_name(run: Run) -> None:
     with double.installed() as aws:
-        caller = Caller.of(aws.account)
+        caller = Caller.identify(aws.account)
         nobody = Seeds(caller, {}, "nobody")
         identity = subnet(nobody)
         only = ["VPC", "subnet"]
@@ -50,7 +49,7 @@ def test_the_network_gives_away_what_has_neither_tag_nor_name(run: Run) -> None:
 def test_what_has_ended_is_no_leftover(run: Run) -> None:
     kinds_that_linger = ["instance", "NAT gateway", "KMS key", "spot request"]
     with double.installed() as aws:
-        caller = Caller.of(aws.account)
+        caller = Caller.identify(aws.account)
         own = Seeds(caller, {"run": run.run_id}, "plain")
         ids = {kind: own.make(kind) for kind in kinds_that_linger}
         alive = leftovers.scan(run, aws.account, only=kinds_that_linger, caller=caller)
@@ -65,7 +64,7 @@ def test_what_has_ended_is_no_leftover(run: Run) -> None:
 
 def test_a_list_of_several_pages_is_read_to_its_end(run: Run) -> None:
     with double.installed() as aws:
-        caller = Caller.of(aws.account)
+        caller = Caller.identify(aws.account)
         own = Seeds(caller, {"run": run.run_id}, "plain")
         ids = {role(own) for _ in range(3)}
         pages = caller.client("iam", "us-east-1").get_paginator("list_roles")
@@ -80,7 +79,7 @@ def test_a_list_of_several_pages_is_read_to_its_end(run: Run) -> None:
 
 def test_tags_that_may_not_be_read_make_the_kind_not_scanned(run: Run) -> None:
     with double.installed() as aws:
-        caller = Caller.of(aws.account)
+        caller = Caller.identify(aws.account)
         role(Seeds(caller, {}, "nobody"))
         aws.faults.add(Fault(kind="denied", service="iam", operation="ListRoleTags"))
         seen = leftovers.scan(run, aws.account, only=["role"], caller=caller)
@@ -91,7 +90,7 @@ def test_tags_that_may_not_be_read_make_the_kind_not_scanned(run: Run) -> None:
 def test_throttling_is_waited_out_and_given_up_in_the_end(run: Run) -> None:
     waited: list[float] = []
     with double.installed() as aws:
-        caller = Caller.of(aws.account, waited.append)
+        caller = Caller.identify(aws.account, waited.append)
         Seeds(caller, {"run": run.run_id}, "plain").make("log group")
         aws.faults.add(Fault(kind="throttled", service="logs", times=10))
         seen = leftovers.scan(run, aws.account, only=["log group"], caller=caller)
@@ -103,7 +102,7 @@ def test_throttling_is_waited_out_and_given_up_in_the_end(run: Run) -> None:
 
 def test_expired_credentials_are_one_sentence(run: Run) -> None:
     with double.installed() as aws:
-        caller = Caller.of(aws.account)
+        caller = Caller.identify(aws.account)
         aws.faults.add(Fault(kind="expired"))
         with pytest.raises(Problem, match="credentials have expired"):
             leftovers.scan(run, aws.account, caller=caller)
@@ -113,7 +112,7 @@ def test_expired_credentials_are_one_sentence(run: Run) -> None:
 
 def test_what_goes_while_it_is_looked_at_is_no_leftover(run: Run) -> None:
     with double.installed() as aws:
-        caller = Caller.of(aws.account)
+        caller = Caller.identify(aws.account)
         eks_cluster(Seeds(caller, {"run": run.run_id}, "plain"))
         gone = Fault(
             kind="error", service="eks", operation="DescribeCluster",
@@ -129,7 +128,7 @@ def test_what_is_meant_to_stay_is_told_apart(tmp_path: Path) -> None:
     profile = Profile.load_named("quick", f"infrastructure.state_bucket={bucket}")
     made = Run.create(profile, tmp_path)
     with double.installed() as aws:
-        caller = Caller.of(aws.account)
+        caller = Caller.identify(aws.account)
         Seeds(caller, {}, "gpu-e2e").make("S3 bucket")
         Seeds(caller, {"project": "gpu-e2e", "keep": "bootstrap"}, "gpu-e2e").make("role")
         seen = leftovers.scan(made, aws.account, only=["S3 bucket", "role"], caller=caller)

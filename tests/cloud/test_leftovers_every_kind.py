@@ -7,11 +7,8 @@ import pytest
 from botocore import xform_name
 
 from helpers.cloud import leftovers, sweep
-from helpers.cloud.leftovers import Found, Scan
-from helpers.cloud.leftovers.calls import Ask, Caller
-from helpers.cloud.leftovers.items import listed
-from helpers.cloud.leftovers.kinds import Kind, kinds
-from helpers.cloud.leftovers.kinds import kind as kind_of
+from helpers.cloud.leftovers import Leftover, Scan
+from helpers.cloud.resource_kinds import Caller, Kind, ListCall, kind_named, kinds, list_items
 from helpers.cloud.sweep import Sweep
 from helpers.profile import Profile
 from helpers.rehearsal import double
@@ -32,7 +29,7 @@ def aws() -> Iterator[Double]:
 
 @pytest.fixture(scope="module")
 def caller(aws: Double) -> Caller:
-    return Caller.of(aws.account)
+    return Caller.identify(aws.account)
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +55,19 @@ def seen(planted: dict[str, dict[str, str]], quick_run: Run, caller: Caller) -> 
 
 @pytest.fixture(scope="module")
 def swept(seen: Scan, quick_run: Run, caller: Caller) -> Sweep:
-    return sweep.remove(quick_run, caller.account, seen.found, rounds=5, sleep=lambda _: None)
+    return sweep.remove_leftovers(
+        quick_run, caller.account, seen.found, rounds=5, sleep=lambda _: None
+    )
 
 
 def there(caller: Caller, kind: Kind) -> set[str]:
     """What there is of a kind now, whoever it belongs to."""
-    parents = there(caller, kind_of(kind.within)) if kind.within else {""}
-    items = [one for parent in parents for one in listed(caller, kind, "us-east-1", parent)]
+    parents = there(caller, kind_named(kind.within)) if kind.within else {""}
+    items = [one for parent in parents for one in list_items(caller, kind, "us-east-1", parent)]
     return {one.id for one in items if not one.ended}
 
 
-def matching(seen: Scan, kind: str, identity: str) -> list[Found]:
+def matching(seen: Scan, kind: str, identity: str) -> list[Leftover]:
     return [one for one in seen.found if (one.kind, one.id) == (kind, identity)]
 
 
@@ -137,7 +136,7 @@ def test_every_call_of_the_table_exists_and_takes_its_arguments(kind: Kind) -> N
         kind.service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y"
     )
     asks = [kind.list, kind.detail, kind.tags, *(step.each for step in kind.remove)]
-    lists = [ask for ask in asks if isinstance(ask, Ask)]
+    lists = [ask for ask in asks if isinstance(ask, ListCall)]
     calls = [(ask.call, ask.arguments) for ask in lists]
     calls += [(step.call, step.arguments) for step in kind.remove]
     models = client.meta.service_model

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from helpers.cloud import leftovers, sweep
-from helpers.cloud.leftovers import Found
-from helpers.cloud.leftovers.calls import Caller
+from helpers.cloud.leftovers import Leftover
+from helpers.cloud.resource_kinds import Caller
 from helpers.cloud.sweep import Sweep
 from helpers.rehearsal import double
 from helpers.rehearsal.double import Double, Fault
@@ -25,15 +25,15 @@ def aws() -> Iterator[Double]:
 
 @pytest.fixture
 def own(aws: Double, run: Run) -> Seeds:
-    return Seeds(Caller.of(aws.account), {"run": run.run_id}, "plain")
+    return Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
 
 
-def found(run: Run, own: Seeds, *only: str) -> tuple[Found, ...]:
+def found(run: Run, own: Seeds, *only: str) -> tuple[Leftover, ...]:
     return leftovers.scan(run, own.account, only=only, caller=own.callers).found
 
 
-def swept(run: Run, own: Seeds, what: tuple[Found, ...], rounds: int = 3) -> Sweep:
-    return sweep.remove(run, own.account, what, rounds=rounds, sleep=lambda _: None)
+def swept(run: Run, own: Seeds, what: tuple[Leftover, ...], rounds: int = 3) -> Sweep:
+    return sweep.remove_leftovers(run, own.account, what, rounds=rounds, sleep=lambda _: None)
 
 
 def test_a_whole_network_goes_from_its_leaves_to_its_vpc(run: Run, own: Seeds) -> None:
@@ -56,7 +56,7 @@ def test_a_tag_that_is_taken_off_meanwhile_protects(run: Run, own: Seeds) -> Non
     made = swept(run, own, what)
     assert (made.swept[0].outcome, made.swept[0].reason) == (
         "untouched",
-        "does not carry this run's tag any more",
+        "does not have this run's tag any more",
     )
     assert own.ec2.describe_volumes(VolumeIds=[identity])["Volumes"]
 

@@ -12,9 +12,11 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from helpers.cloud import terraform
 from helpers.cloud.plan import PlanFacts
-from helpers.cloud.reports import Stack
-from helpers.cloud.terraform import Workspace, process, state
+from helpers.cloud.stack import Stack
+from helpers.cloud.terraform import Workspace
+from helpers.cloud.terraform_process import BACKUP, RECORD, STATE
 from helpers.errors import Problem
 from helpers.rehearsal.double import Fault
 from helpers.rehearsal.emulator import Emulator
@@ -27,11 +29,13 @@ KERNEL = """
 import sys
 from pathlib import Path
 from helpers.cloud.account import Account
-from helpers.cloud.terraform import Workspace, workspace
+from helpers.cloud import terraform
+from helpers.cloud.terraform import Workspace
 from helpers.run import Run
 
-workspace.ROOT = Path(sys.argv[3])
-made = Workspace.of(Run.open(sys.argv[1], Path(sys.argv[2])), Account("us-east-1", sys.argv[4]))
+terraform.ROOT = Path(sys.argv[3])
+run = Run.open(sys.argv[1], Path(sys.argv[2]))
+made = Workspace.for_run(run, Account("us-east-1", sys.argv[4]))
 getattr(made, sys.argv[5])()
 """
 
@@ -71,7 +75,7 @@ def slow_began(workspace: Workspace, log: str) -> Callable[[], bool]:
 
 
 def orphan(workspace: Workspace) -> psutil.Process:
-    noted = json.loads((workspace.folder / process.RECORD).read_text())
+    noted = json.loads((workspace.folder / RECORD).read_text())
     return psutil.Process(noted["pid"])
 
 
@@ -85,13 +89,13 @@ def test_a_stack_lives_and_ends(make: MakeWorkspace, capsys: pytest.CaptureFixtu
     assert workspace.run.load(Stack) == stack and stack.gpu_asg_name == "made-up"
     kinds = [event["kind"] for event in workspace.run.events()]
     assert kinds[-3:] == ["stack-apply-start", "stack-apply-stop", "gpu-nodes"]
-    assert workspace.replan().summary == "no changes: 3 resources stand as planned"
+    assert workspace.replan().summary == "no changes: all 3 resources are as planned"
     check_privacy(workspace)
-    assert workspace.standing() == (
+    assert workspace.remaining() == (
         "aws_acm_certificate.this", "aws_ecr_repository.triton", "aws_sns_topic.alerts",
     )  # fmt: skip
     assert workspace.destroy() == 3
-    assert workspace.standing() == () and workspace.destroy() == 0
+    assert workspace.remaining() == () and workspace.destroy() == 0
     (end,) = workspace.run.events("stack-destroy-stop")
     assert end["outcome"] == "finished"
 
@@ -99,9 +103,14 @@ def test_a_stack_lives_and_ends(make: MakeWorkspace, capsys: pytest.CaptureFixtu
 def check_privacy(workspace: Workspace) -> None:
     """What is private stays with the owner, and out of the plan that others read."""
     assert stat.S_IMODE(workspace.folder.stat().st_mode) == 0o700
-    for name in (state.STATE, "run.tfvars.json", "certificate/alb-key.pem", "apply.log"):
+    for name in (
+        STATE,
+        "run.tfvars.json",
+        "certificate/alb-key.pem",
+        "apply.log",
+    ):
         assert stat.S_IMODE((workspace.folder / name).stat().st_mode) == 0o600, name
-    assert "PRIVATE KEY" in (workspace.folder / state.STATE).read_text()
+    assert "PRIVATE KEY" in (workspace.folder / STATE).read_text()
     plan = (workspace.folder / "plan.json").read_text()
     assert "PRIVATE KEY" not in plan and "(sensitive)" in plan
     assert str(workspace.run.folder) not in plan
@@ -113,15 +122,15 @@ def test_a_plan_is_applied_once_and_only_the_one_whose_cost_is_known(make: MakeW
     (workspace.folder / "plan.tfplan").write_bytes(b"another plan")
     with pytest.raises(Problem, match="no plan to apply whose cost is known"):
         workspace.apply()
-    assert workspace.standing() == ()
+    assert workspace.remaining() == ()
 
 
 def test_nothing_is_created_before_the_report_is_green(make: MakeWorkspace) -> None:
     workspace = make(settings="")
     planned(workspace)
-    with pytest.raises(Problem, match="before the account has been looked at"):
+    with pytest.raises(Problem, match="account has not been checked"):
         workspace.apply()
-    assert workspace.standing() == () and not workspace.run.events("stack-apply-start")
+    assert workspace.remaining() == () and not workspace.run.events("stack-apply-start")
 
 
 def test_nothing_is_created_above_the_budget(make: MakeWorkspace) -> None:
@@ -129,7 +138,7 @@ def test_nothing_is_created_above_the_budget(make: MakeWorkspace) -> None:
     planned(workspace)
     with pytest.raises(Problem, match=r"kpis\.cost_usd allows"):
         workspace.apply()
-    assert workspace.standing() == ()
+    assert workspace.remaining() == ()
 
 
 FAULTS = (
@@ -156,7 +165,7 @@ def test_each_failure_is_one_sentence_and_the_next_apply_goes_on(
     assert workspace.plan().count("create") == 1
     served.fault(Fault(kind="throttled", service="sns", operation="Create*", times=1))
     workspace.apply()  # the provider sits a passing throttle out
-    assert len(workspace.standing()) == 3
+    assert len(workspace.remaining()) == 3
 
 
 def test_a_killed_kernel_leaves_a_state_from_which_destroy_goes_on(make: MakeWorkspace) -> None:
@@ -169,7 +178,7 @@ def test_a_killed_kernel_leaves_a_state_from_which_destroy_goes_on(make: MakeWor
     left = orphan(workspace)
     assert left.is_running()
     assert workspace.destroy() >= 3
-    assert not left.is_running() and workspace.standing() == ()
+    assert not left.is_running() and workspace.remaining() == ()
 
 
 def test_an_interrupt_reaches_terraform_once_and_its_state_is_written(make: MakeWorkspace) -> None:
@@ -179,12 +188,12 @@ def test_an_interrupt_reaches_terraform_once_and_its_state_is_written(make: Make
     until(slow_began(workspace, "apply.log"))
     notebook.send_signal(signal.SIGINT)
     said, _ = notebook.communicate(timeout=PATIENCE_S)
-    assert "Terraform finishes what it has begun" in said and "KeyboardInterrupt" in said
+    assert "Terraform completes what it started" in said and "KeyboardInterrupt" in said
     assert workspace.run.events("stack-apply-stop")[-1]["outcome"] == "interrupted"
-    assert not (workspace.folder / process.RECORD).exists()
-    assert "terraform_data.first[0]" in workspace.standing()
+    assert not (workspace.folder / RECORD).exists()
+    assert "terraform_data.first[0]" in workspace.remaining()
     workspace.destroy()
-    assert workspace.standing() == ()
+    assert workspace.remaining() == ()
 
 
 def test_a_destroy_whose_terraform_was_killed_can_be_run_again(make: MakeWorkspace) -> None:
@@ -196,9 +205,9 @@ def test_a_destroy_whose_terraform_was_killed_can_be_run_again(make: MakeWorkspa
     os.kill(orphan(workspace).pid, signal.SIGKILL)
     said, _ = notebook.communicate(timeout=PATIENCE_S)
     assert "Terraform could not destroy the stack" in said
-    assert workspace.standing()
+    assert workspace.remaining()
     workspace.destroy()
-    assert workspace.standing() == ()
+    assert workspace.remaining() == ()
 
 
 def test_terraform_of_another_notebook_is_not_disturbed(make: MakeWorkspace) -> None:
@@ -206,7 +215,7 @@ def test_terraform_of_another_notebook_is_not_disturbed(make: MakeWorkspace) -> 
     planned(workspace)
     notebook = kernel(workspace, "apply")
     until(slow_began(workspace, "apply.log"))
-    with pytest.raises(Problem, match="at work on this run in another notebook"):
+    with pytest.raises(Problem, match="working on this run in another notebook"):
         workspace.destroy()
     notebook.communicate(timeout=PATIENCE_S)
     assert notebook.returncode == 0
@@ -219,8 +228,8 @@ def test_a_torn_state_is_mended_from_its_copy(
     workspace = make()
     planned(workspace)
     workspace.apply()
-    whole = (workspace.folder / state.STATE).read_text()
-    (workspace.folder / state.STATE).write_text(whole[: len(whole) // 2])
+    whole = (workspace.folder / STATE).read_text()
+    (workspace.folder / STATE).write_text(whole[: len(whole) // 2])
     assert workspace.destroy() == 2
     assert "torn by a kill" in capsys.readouterr().out
 
@@ -229,15 +238,15 @@ def test_a_state_that_could_not_be_stored_is_stored_later(make: MakeWorkspace) -
     workspace = make()
     planned(workspace)
     workspace.apply()
-    kept = workspace.folder / state.STATE
-    kept.rename(workspace.code / state.ERRORED)
-    (workspace.folder / state.BACKUP).unlink(missing_ok=True)
+    kept = workspace.folder / STATE
+    kept.rename(workspace.code / terraform.ERRORED)
+    (workspace.folder / BACKUP).unlink(missing_ok=True)
     workspace.init()
-    assert len(workspace.standing()) == 2
+    assert len(workspace.remaining()) == 2
 
 
 def test_a_run_without_stack_has_nothing_to_destroy(make: MakeWorkspace) -> None:
     workspace = make()
     assert not workspace.exists
-    assert workspace.destroy() == 0 and workspace.standing() == ()
+    assert workspace.destroy() == 0 and workspace.remaining() == ()
     assert not workspace.run.events("stack-destroy-start")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from helpers.cloud import terraform, terraform_process
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
-from helpers.cloud.terraform import errors, providers, state, variables
-from helpers.cloud.terraform.execution import Terraform
-from helpers.cloud.terraform.progress import Progress
+from helpers.cloud.stack import Stack
+from helpers.cloud.terraform import Workspace, find_provider
+from helpers.cloud.terraform_process import Progress, Terraform
 from helpers.errors import Unavailable
 from helpers.paths import ROOT
 from helpers.run import Run
@@ -52,7 +52,7 @@ def line(summary: str, detail: str = "", address: str = "") -> str:
 def test_each_known_failure_has_its_next_step(text: str) -> None:
     progress = Progress()
     progress.read(line("creating something", text, "aws_thing.this"))
-    problem = errors.problem("apply the plan", progress, "terraform/apply.log")
+    problem = progress.problem("apply the plan", "terraform/apply.log")
     assert text.rstrip(".").split(":")[-1].strip() in problem.what
     assert "[aws_thing.this]" in problem.what and SAID[text] in problem.next_step
 
@@ -60,7 +60,7 @@ def test_each_known_failure_has_its_next_step(text: str) -> None:
 def test_a_stale_lock_is_explained_with_its_holder_and_how_to_remove_it() -> None:
     progress = Progress()
     progress.read(line(*LOCKED.split(": ", 1)))
-    problem = errors.problem("plan", progress, "terraform/plan.log")
+    problem = progress.problem("plan", "terraform/plan.log")
     assert "ID: 1b2c-3d" in problem.what and "Who: nancy@laptop" in problem.what
     assert "Workspace.unlock" in problem.next_step and "wait for it" in problem.next_step
 
@@ -69,7 +69,7 @@ def test_more_errors_are_counted_and_account_ids_masked() -> None:
     progress = Progress()
     progress.read(line("creating", "arn:aws:iam::" + "210987654321:role/x is odd"))
     progress.read(line("another"))
-    problem = errors.problem("apply the plan", progress, "terraform/apply.log")
+    problem = progress.problem("apply the plan", "terraform/apply.log")
     assert "(1 more errors in terraform/apply.log)" in problem.what
     assert "210987654321" not in str(problem)
 
@@ -77,7 +77,7 @@ def test_more_errors_are_counted_and_account_ids_masked() -> None:
 def test_a_crash_that_speaks_no_protocol_is_quoted() -> None:
     progress = Progress()
     progress.read("panic: runtime error")
-    assert "panic: runtime error" in str(errors.problem("plan", progress, "plan.log"))
+    assert "panic: runtime error" in str(progress.problem("plan", "plan.log"))
 
 
 def test_one_line_a_resource_and_one_in_thirty_seconds_for_a_slow_one() -> None:
@@ -89,7 +89,7 @@ def test_one_line_a_resource_and_one_in_thirty_seconds_for_a_slow_one() -> None:
         return progress.read(json.dumps({"type": kind, "hook": body}))
 
     assert hook("apply_progress", 10) == ""
-    assert "for 30 s by now" in hook("apply_progress", 30)
+    assert "after 30 s" in hook("apply_progress", 30)
     assert hook("apply_progress", 40) == ""
     assert hook("apply_complete", 0, "read") == "" and progress.done == 0
     assert hook("apply_complete", 61) == "[1/2] aws_eks_cluster.this created in 61 s"
@@ -106,39 +106,44 @@ NOWHERE = "http://127.0.0.1:1/"
 
 
 def test_a_named_mirror_comes_before_the_registry(tmp_path: Path, registry: str) -> None:
-    (tmp_path / providers.PROVIDER).mkdir(parents=True)
-    route = providers.find({providers.MIRROR: str(tmp_path)}, registry)
+    (tmp_path / terraform.PROVIDER).mkdir(parents=True)
+    route = find_provider({terraform.MIRROR: str(tmp_path)}, registry)
     assert route.arguments == [f"-plugin-dir={tmp_path}"]
 
 
 def test_a_registry_that_answers_needs_no_folder(tmp_path: Path, registry: str) -> None:
-    route = providers.find({"HOME": str(tmp_path)}, registry)
+    route = find_provider({"HOME": str(tmp_path)}, registry)
     assert route.folder is None and route.arguments == []
 
 
 def test_where_the_registry_is_away_a_folder_is_found(tmp_path: Path) -> None:
     mirror = tmp_path / "data" / "terraform" / "plugins"
-    (mirror / providers.PROVIDER).mkdir(parents=True)
+    (mirror / terraform.PROVIDER).mkdir(parents=True)
     environment = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "data")}
-    assert providers.find(environment, NOWHERE).folder == mirror
+    assert find_provider(environment, NOWHERE).folder == mirror
 
 
 def test_a_mirror_without_the_provider_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="terraform providers mirror"):
-        providers.find({providers.MIRROR: str(tmp_path)}, NOWHERE)
+        find_provider({terraform.MIRROR: str(tmp_path)}, NOWHERE)
 
 
 def test_no_way_to_the_provider_makes_the_stage_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(providers, "folders", lambda _environment: iter([tmp_path]))
-    with pytest.raises(Unavailable, match=r"cannot be had.*TF_PROVIDER_MIRROR"):
-        providers.find({}, NOWHERE)
+    monkeypatch.setattr(terraform, "_mirror_folders", lambda _environment: iter([tmp_path]))
+    with pytest.raises(Unavailable, match=r"is not available.*TF_PROVIDER_MIRROR"):
+        find_provider({}, NOWHERE)
+
+
+def workspace(run: Run) -> Workspace:
+    account = Account("us-east-1", NOWHERE)
+    return Workspace(run, account, Terraform(Path("terraform"), run.folder, account, "mark"))
 
 
 def test_every_variable_of_the_stack_that_a_profile_decides_is_passed(run: Run) -> None:
     declared = set(re.findall(r'^variable "(\w+)"', _infra("variables.tf"), re.MULTILINE))
-    passed = variables.of(run, "203.0.113.7/32", Path("a.pem"), Path("b.pem"))
+    passed = workspace(run)._variables("a.pem", "b.pem")
     assert set(passed) <= declared
     assert declared - set(passed) == {"vpc_cidr", "service_cidr", "admin_arns"}
 
@@ -150,11 +155,10 @@ def test_the_record_of_the_stack_has_every_output() -> None:
 
 
 def test_the_state_is_local_unless_a_bucket_is_named(run: Run) -> None:
-    local = json.loads(variables.backend(run))["terraform"]["backend"]
-    assert local == {"local": {"path": "../terraform.tfstate"}}
+    assert workspace(run)._backend() == {"local": {"path": "../terraform.tfstate"}}
     chosen = run.profile.infrastructure.model_copy(update={"state_bucket": "mine"})
     there = Run(run.folder, run.profile.model_copy(update={"infrastructure": chosen}))
-    remote = json.loads(variables.backend(there))["terraform"]["backend"]["s3"]
+    remote = workspace(there)._backend()["s3"]
     assert remote["bucket"] == "mine" and remote["use_lockfile"] and remote["encrypt"]
     assert run.run_id in remote["key"] and remote["region"] == run.profile.region
 
@@ -165,23 +169,23 @@ def test_nothing_that_a_user_set_for_terraform_changes_a_run(
     monkeypatch.setenv("TF_CLI_ARGS_plan", "-destroy")
     monkeypatch.setenv("TF_WORKSPACE", "other")
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(tmp_path / "missing"))
-    terraform = Terraform(Path("terraform"), tmp_path, Account("us-east-1", NOWHERE), "mark")
-    found = terraform._environment()
+    program = Terraform(Path("terraform"), tmp_path, Account("us-east-1", NOWHERE), "mark")
+    found = program._environment()
     kept = {name for name in found if name.startswith("TF_")}
     assert kept == {"TF_IN_AUTOMATION"} and found["CHECKPOINT_DISABLE"] == "1"
 
 
 def test_a_torn_state_without_any_copy_is_said(tmp_path: Path) -> None:
-    (tmp_path / state.STATE).write_text('{"serial": 3')
-    assert "no whole copy" in state.mend(tmp_path)
+    (tmp_path / terraform_process.STATE).write_text('{"serial": 3')
+    assert "no whole copy" in terraform_process.repair_state(tmp_path)
 
 
 def test_the_newer_of_two_copies_is_put_back(tmp_path: Path) -> None:
-    (tmp_path / state.STATE).write_text("{")
-    (tmp_path / state.KEPT).write_text('{"serial": 9}')
-    (tmp_path / state.BACKUP).write_text('{"serial": 2}')
-    assert "serial 9" in state.mend(tmp_path)
-    assert json.loads((tmp_path / state.STATE).read_text()) == {"serial": 9}
+    (tmp_path / terraform_process.STATE).write_text("{")
+    (tmp_path / terraform_process.KEPT).write_text('{"serial": 9}')
+    (tmp_path / terraform_process.BACKUP).write_text('{"serial": 2}')
+    assert "serial 9" in terraform_process.repair_state(tmp_path)
+    assert json.loads((tmp_path / terraform_process.STATE).read_text()) == {"serial": 9}
 
 
 def _infra(name: str) -> str:

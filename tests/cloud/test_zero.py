@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers.cloud import zero
-from helpers.cloud.leftovers.calls import Caller
+from helpers.cloud.resource_kinds import Caller
 from helpers.cloud.zero import Zero
 from helpers.errors import Problem
 from helpers.profile import Profile
@@ -55,7 +55,7 @@ def test_it_says_what_was_looked_for_when_and_by_whom(issued: tuple[Run, Zero]) 
     assert f"tag run={run.run_id}" in made.last.filters
     assert made.identity.startswith("arn:aws:")
     table: dict[str, str] = dict(zero.frame(made).itertuples(index=False))
-    assert table["Verdict"] == "nothing is left" and table["Terraform's state"] == "empty"
+    assert table["ReadinessVerdict"] == "nothing is left" and table["Terraform's state"] == "empty"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_kind_that_may_not_be_listed_refuses_it_at_once(run: Run, aws: Double)
 
 
 def test_what_goes_meanwhile_is_waited_for(run: Run, aws: Double) -> None:
-    own = Seeds(Caller.of(aws.account), {"run": run.run_id}, "plain")
+    own = Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
     name = own.make("log group")
     waited: list[float] = []
 
@@ -131,16 +131,16 @@ def test_what_goes_meanwhile_is_waited_for(run: Run, aws: Double) -> None:
         if len(waited) == 1:
             own.client("logs").delete_log_group(logGroupName=name)
 
-    made = zero.certify(run, aws.account, pause_s=7, sleep=sleep)
-    assert made.issued and made.looks == 3 and waited == [7, 7]
+    made = zero.certify(run, aws.account, sleep=sleep)
+    assert made.issued and made.looks == 3 and waited == [zero.PAUSE_S] * 2
     assert [one.is_clean for one in made.passes] == [True, True]
 
 
 def test_what_stays_refuses_it_and_is_named(run: Run, aws: Double) -> None:
-    own = Seeds(Caller.of(aws.account), {"run": run.run_id}, "plain")
+    own = Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
     name = own.make("log group")
     try:
-        made = certify(run, aws, looks=2)
+        made = certify(run, aws, scans=2)
     finally:
         own.client("logs").delete_log_group(logGroupName=name)
     assert made.refused == ("1 resources are left (log group).",)
@@ -149,12 +149,12 @@ def test_what_stays_refuses_it_and_is_named(run: Run, aws: Double) -> None:
 
 def test_what_comes_back_between_two_looks_refuses_it(run: Run, aws: Double) -> None:
     """EKS re-creates its log group after a destroy (terraform-aws-eks#920)."""
-    own = Seeds(Caller.of(aws.account), {}, "gpu-e2e")
+    own = Seeds(Caller.identify(aws.account), {}, "gpu-e2e")
 
     def sleep(_: float) -> None:
         own.make("log group")
 
-    made = zero.certify(run, aws.account, looks=2, sleep=sleep)
+    made = zero.certify(run, aws.account, scans=2, sleep=sleep)
     own.client("logs").delete_log_group(logGroupName="/aws/eks/gpu-e2e-1/cluster")
     assert [one.is_clean for one in made.passes] == [True, False]
     assert not made.issued

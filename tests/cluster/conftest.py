@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import client
 from helpers.cluster.client import Cluster
 from helpers.profile import Profile

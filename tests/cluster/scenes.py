@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import contract, triton_release
 
 Body = dict[str, Any]

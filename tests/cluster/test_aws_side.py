@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import client, nodes, removal, triton_release, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace

@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 from moto.eks.models import eks_backends
 
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import contract, nodes
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from helpers import programs
-from helpers.cloud import load_balancers
+from helpers.cloud import sweep
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster import client, removal, triton_release
 from helpers.cluster.client import Cluster
 from helpers.cluster.helm import Helm
@@ -158,7 +158,7 @@ def test_what_the_controller_does_not_remove_is_said_and_then_removed_in_aws(
     assert found.standing == ("gpu-e2e-triton",) and found.releases == tuple(reversed(installed))
     assert "NOT DONE, and the teardown goes on" in found.summary
     assert "gpu-e2e-triton still there" in found.summary
-    gone = load_balancers.remove(run, aws, rounds=3, sleep=lambda _: None)
+    gone = sweep.remove_load_balancers(run, aws, rounds=3, sleep=lambda _: None)
     assert gone.swept == 1
     assert triton_release.cluster_balancers(aws, stack.cluster_name, stack.vpc_id) == ()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helpers.cloud.terraform import providers
+from helpers.cloud.terraform import find_provider
 from helpers.paths import ROOT
 
 INFRA = ROOT / "infra"
@@ -45,7 +45,7 @@ class Terraform:
 
     def init(self) -> "subprocess.CompletedProcess[str]":
         """Fetch the provider as the notebooks do, with the lock file as it is."""
-        way = providers.find().arguments
+        way = find_provider().arguments
         return self("init", "-input=false", "-no-color", "-lockfile=readonly", *way)
 
     def plan(self, variables: dict[str, str], folder: Path) -> dict[str, Any]:

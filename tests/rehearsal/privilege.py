@@ -13,7 +13,7 @@ import yaml
 
 from helpers import programs
 from helpers.cloud.account import Account
-from helpers.cloud.terraform import providers
+from helpers.cloud.terraform import find_provider
 from helpers.paths import ROOT
 from helpers.rehearsal.double.recording import Line
 
@@ -82,7 +82,7 @@ def deployer(account: Account, folder: Path) -> list[dict[str, Any]]:
     """The deployer's policies as Terraform would create them."""
     code = folder / "bootstrap"
     shutil.copytree(BOOTSTRAP, code, ignore=shutil.ignore_patterns(".terraform", "*.tfstate*"))
-    route = providers.find()
+    route = find_provider()
     _terraform(account, code, "init", *route.arguments, "-lockfile=readonly", **route.environment)
     _terraform(account, code, "plan", "-out=plan", f'-var=trusted_arns=["{TRUSTED}"]')
     planned = json.loads(_terraform(account, code, "show", "-json", "plan"))

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from helpers import processes, programs
-from helpers.cloud import dead_man, guardrails, leftovers, preflight, standing, zero
+from helpers.cloud import guardrails, leftovers, preflight, stack, zero
 from helpers.cloud.leftovers import Scan
 from helpers.cloud.plan import PlanFacts, Replan
-from helpers.cloud.readiness import Readiness
-from helpers.cloud.reports import Stack
+from helpers.cloud.preflight import Readiness
+from helpers.cloud.stack import Stack
 from helpers.cloud.terraform import Workspace
 from helpers.cloud.zero import Zero
 from helpers.errors import Problem
@@ -92,22 +92,22 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
 def _made(run: Run, aws: emulator.Emulator) -> Life:
     account = aws.account
     ready = preflight.examine(run, account, GPU_TYPES)
-    workspace = Workspace.of(run, account)
+    workspace = Workspace.for_run(run, account)
     workspace.init()
     planned = workspace.plan()
-    stack = workspace.apply()
-    standing.look(run, account)
-    dead_man.renew(run, account)
-    guardrails.look(run, account)
+    applied = workspace.apply()
+    stack.describe(run, account)
+    guardrails.renew_dead_man(run, account)
+    guardrails.read(run, account)
     unchanged = workspace.replan()
-    seen = leftovers.scan(run, account, vpcs=[stack.vpc_id])
+    seen = leftovers.scan(run, account, vpcs=[applied.vpc_id])
     changed = _changed(run, aws)
-    return Life(ready, planned, stack, unchanged, seen, changed)
+    return Life(ready, planned, applied, unchanged, seen, changed)
 
 
 def _changed(run: Run, aws: emulator.Emulator) -> Replan:
     cheaper = Profile.load_named("quick", "infrastructure.gpu.max_price_usd=0.25")
-    workspace = Workspace.of(Run(run.folder, cheaper), aws.account)
+    workspace = Workspace.for_run(Run(run.folder, cheaper), aws.account)
     workspace.init()
     workspace.plan()
     workspace.apply()
@@ -116,7 +116,7 @@ def _changed(run: Run, aws: emulator.Emulator) -> Replan:
 
 def _end(run: Run, aws: emulator.Emulator, lived: Life) -> None:
     """Kill a destroy in the middle, destroy again, and look for what is left."""
-    workspace = Workspace.of(run, aws.account)
+    workspace = Workspace.for_run(run, aws.account)
     aws.fault(Fault(kind="slow", service="eks", operation="DeleteNodegroup", delay_s=5, times=1))
     killer = threading.Thread(target=_kill, args=(workspace, aws))
     killer.start()
@@ -127,8 +127,8 @@ def _end(run: Run, aws: emulator.Emulator, lived: Life) -> None:
     asked = {one.action for one in aws.calls()}
     lived.deleted = frozenset(action for action in asked if action.startswith("Delete"))
     lived.half_way = workspace.destroy()
-    lived.left = workspace.standing()
-    lived.certificate = zero.certify(run, aws.account, state=lived.left, pause_s=0)
+    lived.left = workspace.remaining()
+    lived.certificate = zero.certify(run, aws.account, state=lived.left, sleep=lambda _: None)
 
 
 def _kill(workspace: Workspace, aws: emulator.Emulator) -> None:

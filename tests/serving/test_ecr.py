@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.errors import Problem
 from helpers.serving import builders, ecr
 

@@ -14,7 +14,7 @@ import botocore.session
 import pytest
 
 from helpers.cloud.account import Account
-from helpers.cloud.reports import Stack
+from helpers.cloud.stack import Stack
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
 from helpers.rehearsal import emulator
