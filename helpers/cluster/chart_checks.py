@@ -20,7 +20,7 @@ from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT, Contract
 from helpers.cluster.helm import Helm, server_dry_run, value_flags
 from helpers.cluster.planned_nodes import PlannedNodes, object_name, pod_template, quantity
-from helpers.cluster.records import ChartChecks, ChartFault, CheckLine, Placement
+from helpers.cluster.records import ChartChecks, ChartFault, CheckLabel, CheckLine, Placement
 from helpers.errors import Problem, Unavailable
 from helpers.paths import ROOT
 from helpers.run import Run
@@ -29,7 +29,6 @@ CHART = ROOT / "k8s" / "charts" / "triton"
 RENDERED = "cluster/rendered/triton.yaml"
 SPOT_NOTICE_S = 120
 NO_SERVER = "no API server was asked: the profile names no cluster.context"
-NOT_RENDERED = "helm did not render the chart"
 PROBE_PATHS = {"startupProbe": "/v2/health/live", "livenessProbe": "/v2/health/live",
                "readinessProbe": "/v2/health/ready"}  # fmt: skip
 
@@ -60,12 +59,11 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
         "cpu": [CHART / "values-cpu.yaml"],
     }
     differences = planned_nodes.contract_differences(nodes, agreed)
-    lines = [CheckLine(
-        check="nodes", values="", label="STATIC",
-        seen=f"{len(nodes.nodes())} nodes from {nodes.source}, {nodes.free_gpus} GPUs",
-        findings=tuple(ChartFault(object=nodes.source, field="gpu nodes", wrong=each,
-                               right="the contract") for each in differences),
-    )]  # fmt: skip
+    seen = f"{len(nodes.nodes())} nodes from {nodes.source}, {nodes.free_gpus} GPUs"
+    lines = [_line("nodes", "", "STATIC", seen, [
+        ChartFault(object=nodes.source, field="gpu nodes", wrong=each, right="the contract")
+        for each in differences
+    ])]  # fmt: skip
     version, absent, placements = "", "", tuple[Placement, ...]()
     try:
         version = Helm()("Helm's version", "version", "--short").strip()
@@ -73,7 +71,7 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
             made, objects = _rendered([CONTRACT, *values], agreed, kubernetes, name)
             lines += made
             if not objects:
-                lines += [CheckLine(check=each, values=name, label="NOT CHECKED", seen=NOT_RENDERED)
+                lines += [_line(each, name, "NOT CHECKED", "helm did not render the chart")
                           for each in ("schema", "rules", "placement", "dry run")]  # fmt: skip
                 continue
             lines += check_objects(objects, agreed, nodes, kubernetes, name)
@@ -91,6 +89,12 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
     return record
 
 
+def _line(
+    check: str, values: str, label: CheckLabel, seen: str, faults: Sequence[ChartFault] = ()
+) -> CheckLine:
+    return CheckLine(check=check, values=values, label=label, seen=seen, findings=tuple(faults))
+
+
 def _run_values(run: Run, account: Account, image: str) -> list[Path]:
     if not image or run.find(Stack) is None:
         return []
@@ -104,28 +108,18 @@ def check_objects(
     """Schema, invariants and placement of rendered objects of our own charts, a line each."""
     schema, custom = schema_findings(objects, kubernetes)
     beside = f"; no schema for {', '.join(custom)}" if custom else ""
-    lines = [CheckLine(check="schema", values=values, label="STATIC",
-                  seen=f"Kubernetes {kubernetes}, strict{beside}", findings=schema)]  # fmt: skip
+    lines = [_line("schema", values, "STATIC", f"Kubernetes {kubernetes}, strict{beside}", schema)]
     if schema:  # the rest relies on well-formed objects
-        why = "the schema refuses an object"
-        return lines + [CheckLine(check=each, values=values, label="NOT CHECKED", seen=why)
+        return lines + [_line(each, values, "NOT CHECKED", "the schema refuses an object")
                         for each in ("rules", "placement")]  # fmt: skip
-    lines.append(CheckLine(check="rules", values=values, label="STATIC",
-                      seen=f"invariants of our charts over {len(objects)} objects",
-                      findings=tuple(invariants(objects, agreed, nodes))))  # fmt: skip
-    placements = planned_nodes.place(objects, nodes.nodes())
-    homeless = [each for each in placements if not each.node]
-    lines.append(CheckLine(
-        check="placement", values=values, label="STATIC",
-        seen=f"{len(placements) - len(homeless)} of {len(placements)} pods fit one of "
-             f"{len(nodes.nodes())} planned nodes",
-        findings=tuple(
-            ChartFault(object=each.pod, field="spec", wrong=f"it fits no node: {each.why}",
-                       right="tolerations, labels and requests that a planned node meets")
-            for each in homeless
-        ),
-    ))  # fmt: skip
-    return lines
+    seen = f"invariants of our charts over {len(objects)} objects"
+    lines.append(_line("rules", values, "STATIC", seen, [*invariants(objects, agreed, nodes)]))
+    placements, count = planned_nodes.place(objects, nodes.nodes()), len(nodes.nodes())
+    right = "tolerations, labels and requests that a planned node meets"
+    faults = [ChartFault(object=each.pod, field="spec", wrong=f"it fits no node: {each.why}",
+                         right=right) for each in placements if not each.node]  # fmt: skip
+    seen = f"{len(placements) - len(faults)} of {len(placements)} pods fit one of {count} planned"
+    return [*lines, _line("placement", values, "STATIC", f"{seen} nodes", faults)]
 
 
 def schema_findings(
@@ -139,17 +133,15 @@ def schema_findings(
         try:
             kubernetes_validate.validate(body, _schema_version(kubernetes), strict=True)
         except kubernetes_validate.ValidationError as error:
-            findings.append(ChartFault(object=object_name(body), right="what the API's schema says",
-                                    field=".".join(map(str, error.path)),
-                                    wrong=str(error.message)[:200]))  # fmt: skip
+            field = ".".join(map(str, error.path))
+            findings.append(_fault(body, field, str(error.message)[:200], "as the schema says"))
         except (kubernetes_validate.SchemaNotFoundError, kubernetes_validate.InvalidSchemaError):
             group = body.get("apiVersion", "").rpartition("/")[0]
             if "." in group and not group.endswith(".k8s.io"):
                 custom.add(body["kind"])
                 continue
             wrong = f"Kubernetes has no {body.get('kind')} in '{body.get('apiVersion')}'"
-            findings.append(ChartFault(object=object_name(body), field="kind", wrong=wrong,
-                                    right="a kind of the API"))  # fmt: skip
+            findings.append(_fault(body, "kind", wrong, "a kind of the API"))
     return tuple(findings), tuple(sorted(custom))
 
 
@@ -185,12 +177,9 @@ def _rendered(
         objects = [each for each in yaml.safe_load_all(text) if each]
     except (Problem, yaml.YAMLError) as refusal:
         findings["render"] = (_refused(refusal),)
-    return [
-        CheckLine(check="lint", values=name, label="REAL", seen="helm lint --strict",
-             findings=findings["lint"]),
-        CheckLine(check="render", values=name, label="REAL", findings=findings["render"],
-             seen=f"{len(objects)} objects" if objects else "nothing was rendered"),
-    ], objects  # fmt: skip
+    seen = f"{len(objects)} objects" if objects else "nothing was rendered"
+    return [_line("lint", name, "REAL", "helm lint --strict", findings["lint"]),
+            _line("render", name, "REAL", seen, findings["render"])], objects  # fmt: skip
 
 
 def _refused(refusal: Exception) -> ChartFault:
@@ -200,13 +189,16 @@ def _refused(refusal: Exception) -> ChartFault:
 
 def _judged(objects: Sequence[Body], cluster: Cluster | None, values: str) -> CheckLine:
     """What the API server says of every object, and which one it is."""
-    if cluster is None:
-        return CheckLine(check="dry run", values=values, label="NOT CHECKED", seen=NO_SERVER)
-    judge, refusals = server_dry_run(cluster, objects)
-    return CheckLine(check="dry run", values=values, label="REAL", seen=judge, findings=tuple(
+    try:
+        if cluster is None:
+            raise Unavailable(NO_SERVER)
+        judge, refusals = server_dry_run(cluster, objects)
+    except Unavailable as reason:
+        return _line("dry run", values, "NOT CHECKED", str(reason))
+    return _line("dry run", values, "REAL", judge, [
         ChartFault(object="chart", field="", wrong=each, right="an object that it accepts")
         for each in refusals
-    ))  # fmt: skip
+    ])  # fmt: skip
 
 
 def invariants(

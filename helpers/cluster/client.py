@@ -45,21 +45,13 @@ class Api(client.ApiClient):
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that can be asked.
+    """A cluster that can be asked."""
 
-    Attributes:
-        name: Name for people: the EKS cluster, or the user's context.
-        kubeconfig: File for Helm and kubectl; empty for the user's own.
-        context: Context in it.
-        api: The official client.
-        own: Whether it is the run's own stack (False: the user's context).
-    """
-
-    name: str
-    kubeconfig: str
-    context: str
-    api: client.ApiClient = field(repr=False)
-    own: bool = True
+    name: str  # name for people: the EKS cluster, or the user's context
+    kubeconfig: str  # file for Helm and kubectl; empty for the user's own
+    context: str  # context in it
+    api: client.ApiClient = field(repr=False)  # the official client
+    own: bool = True  # whether it is the run's own stack (False: the user's context)
 
     @property
     def core(self) -> client.CoreV1Api:

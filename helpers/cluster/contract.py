@@ -61,23 +61,15 @@ class Label(_Part):
 
 
 class Gpu(_Part):
-    """GPU nodes and what a pod asks of them.
+    """GPU nodes and what a pod asks of them."""
 
-    Attributes:
-        taint: Keeps other pods away.
-        label: Draws Triton's pods.
-        resource: Name of the extended resource.
-        per_node: GPUs of the first instance type.
-        per_pod: GPUs that one pod of Triton takes, as request and as limit.
-        instance_types: First choice first.
-    """
-
-    taint: Taint
-    label: Label
-    resource: str
-    per_node: Annotated[int, Field(ge=1)]
+    taint: Taint  # keeps other pods away
+    label: Label  # draws Triton's pods
+    resource: str  # name of the extended resource
+    per_node: Annotated[int, Field(ge=1)]  # GPUs of the first instance type
+    # GPUs that one pod of Triton takes, as request and as limit
     per_pod: Annotated[int, Field(ge=1)]
-    instance_types: Annotated[tuple[str, ...], Field(min_length=1)]
+    instance_types: Annotated[tuple[str, ...], Field(min_length=1)]  # first choice first
 
 
 class Namespaces(_Part):
@@ -105,7 +97,7 @@ class Ports(_Part):
     metrics: Port
 
 
-class Models(_Part):
+class ModelFolder(_Part):
     """Where models lie in the artifact bucket."""
 
     prefix: str
@@ -118,7 +110,7 @@ class Contract(_Part):
     namespaces: Namespaces
     service_accounts: ServiceAccounts
     ports: Ports
-    models: Models
+    models: ModelFolder
 
 
 def load(path: Path = CONTRACT) -> Contract:

@@ -23,19 +23,12 @@ class TransientError(Problem):
 
 
 class Explanation(Settings):
-    """What a text means.
+    """What a text means."""
 
-    Attributes:
-        rule: Name of the rule that recognised it.
-        what: What is wrong, one sentence.
-        next_step: What to do about it.
-        transient: Whether it may go away by itself.
-    """
-
-    rule: str
-    what: str
-    next_step: str
-    transient: bool = False
+    rule: str  # name of the rule that recognised it
+    what: str  # what is wrong, one sentence
+    next_step: str  # what to do about it
+    transient: bool = False  # whether it may go away by itself
 
     def __str__(self) -> str:
         return f"{self.what} {self.next_step}"

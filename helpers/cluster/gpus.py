@@ -13,9 +13,9 @@ from helpers.cloud.stack import Stack
 from helpers.cluster import chart_checks, client, contract, nodes, planned_nodes, releases, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import Gpu
-from helpers.cluster.records import Gpus, NodeFacts, NodeGroup, Releases, TaintProof
+from helpers.cluster.records import AllocatableGpus, GpuNodeGroup, NodeFacts, Releases, TaintProof
 from helpers.cluster.releases import Release
-from helpers.cluster.waits import Progress
+from helpers.cluster.waits import WaitState
 from helpers.errors import Problem
 from helpers.promises import Status
 from helpers.run import Run
@@ -30,7 +30,7 @@ PAUSE = (
 PROOF = "taint-proof"
 
 
-def read_group(run: Run, account: Account) -> NodeGroup:
+def read_group(run: Run, account: Account) -> GpuNodeGroup:
     """Read the node group back and tick what it shows: price cap, taint and label.
 
     Raises:
@@ -47,7 +47,7 @@ def read_group(run: Run, account: Account) -> NodeGroup:
     return group
 
 
-def group_frame(group: NodeGroup) -> pd.DataFrame:
+def group_frame(group: GpuNodeGroup) -> pd.DataFrame:
     """The node group as a table."""
     low, wanted, high = group.sizes
     cap = "none: AWS has no cap for managed groups"
@@ -137,7 +137,7 @@ def observe(run: Run, account: Account) -> str:
     return f"{gpus.summary}; {proof.summary}"
 
 
-def wait_allocatable(run: Run, cluster: Cluster, account: Account | None = None) -> Gpus:
+def wait_allocatable(run: Run, cluster: Cluster, account: Account | None = None) -> AllocatableGpus:
     """Wait until every GPU node offers its GPUs to pods, and record them.
 
     Args:
@@ -153,11 +153,11 @@ def wait_allocatable(run: Run, cluster: Cluster, account: Account | None = None)
     def gpu_nodes() -> tuple[NodeFacts, ...]:
         return tuple(node for node in nodes.read_nodes(cluster) if node.gpu)
 
-    def check() -> Progress:
+    def check() -> WaitState:
         there = gpu_nodes()
         offering = sum(node.gpus >= gpu.per_node for node in there)
         text = f"on {offering} of {len(there)} nodes with {gpu.label}"
-        return Progress(bool(there) and offering == len(there), text)
+        return WaitState(bool(there) and offering == len(there), text)
 
     def why() -> str:
         stack = run.find(Stack)
@@ -169,7 +169,7 @@ def wait_allocatable(run: Run, cluster: Cluster, account: Account | None = None)
 
     waits.until(f"{gpu.resource} allocatable", check, why,
                 waits.pace(run, run.profile.cluster.gpu_s))  # fmt: skip
-    record = Gpus(
+    record = AllocatableGpus(
         resource=gpu.resource, nodes=gpu_nodes(), per_node=gpu.per_node, label=str(gpu.label),
         taint=str(gpu.taint), seconds=time.monotonic() - begin,
     )  # fmt: skip
@@ -211,19 +211,19 @@ def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
     def read(name: str) -> dict[str, Any]:
         return cluster.get("pods", name, namespace) or {"spec": {}, "metadata": {"name": name}}
 
-    def kept_out(name: str) -> Progress:
+    def kept_out(name: str) -> WaitState:
         body = read(name)
         if node := body["spec"].get("nodeName"):
-            return Progress(False, f"it was given to {node}", "The GPU nodes have no such taint.")
+            return WaitState(False, f"it was given to {node}", "The GPU nodes have no such taint.")
         for condition in body.get("status", {}).get("conditions", []):
             if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
                 message = waits.pending_reason(condition.get("message", ""))
-                return Progress("untolerated taint" in message, message)
-        return Progress(False, "the scheduler has not looked at it yet")
+                return WaitState("untolerated taint" in message, message)
+        return WaitState(False, "the scheduler has not looked at it yet")
 
-    def let_in(name: str) -> Progress:
+    def let_in(name: str) -> WaitState:
         node = read(name)["spec"].get("nodeName", "")
-        return Progress(bool(node), f"given to {node}" if node else "pending")
+        return WaitState(bool(node), f"given to {node}" if node else "pending")
 
     with _pod(cluster, namespace, f"{PROOF}-without", pod(agreed.gpu, tolerant=False)) as name:
         without = waits.until(

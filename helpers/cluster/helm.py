@@ -46,17 +46,11 @@ class ReleaseState:
 
 @dataclass(frozen=True)
 class Helm:
-    """Helm against one cluster, or against none; its caches are the checkout's own.
+    """Helm against one cluster, or against none; its caches are the checkout's own."""
 
-    Attributes:
-        kubeconfig: File; empty for the user's own.
-        context: Context in it; empty for no cluster at all.
-        mark: Mark of the run, carried by its processes.
-    """
-
-    kubeconfig: str = ""
-    context: str = ""
-    mark: str = ""
+    kubeconfig: str = ""  # file; empty for the user's own
+    context: str = ""  # context in it; empty for no cluster at all
+    mark: str = ""  # mark of the run, carried by its processes
 
     @classmethod
     def for_cluster(cls, cluster: "Cluster", mark: str = "") -> "Helm":
@@ -211,17 +205,11 @@ def server_dry_run(
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart on this machine.
+    """A chart on this machine."""
 
-    Attributes:
-        path: Archive or folder.
-        digest: SHA-256 of the archive; empty for a folder.
-        compared: The result of comparing its digest, one clause.
-    """
-
-    path: Path
-    digest: str
-    compared: str
+    path: Path  # archive or folder
+    digest: str  # SHA-256 of the archive; empty for a folder
+    compared: str  # the result of comparing its digest, one clause
 
 
 def fetch_chart(release: "Release") -> Chart:

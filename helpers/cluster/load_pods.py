@@ -16,7 +16,7 @@ from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
 from helpers.cluster.helm import Helm
 from helpers.cluster.releases import K8S, Lock
-from helpers.cluster.waits import Pace, Progress
+from helpers.cluster.waits import Pace, WaitState
 from helpers.errors import Problem
 from helpers.run import write_atomically
 
@@ -66,7 +66,7 @@ def wait(cluster: Cluster, pods: int, pace: Pace) -> None:
         Problem: One does not run in time, or cannot; the message says why.
     """
 
-    def check() -> Progress:
+    def check() -> WaitState:
         bodies = cluster.list("pods", namespace(), label_selector=SELECTOR)
         phases = [body.get("status", {}).get("phase", "Pending") for body in bodies]
         troubles = waits.pod_troubles(cluster, namespace(), SELECTOR)
@@ -76,7 +76,7 @@ def wait(cluster: Cluster, pods: int, pace: Pace) -> None:
         if "Failed" in phases:
             ended = "A pod has ended: it is not started again."
             fatal = waits.troubles_text(troubles) or ended
-        return Progress(phases.count("Running") == pods, text, fatal)
+        return WaitState(phases.count("Running") == pods, text, fatal)
 
     def why() -> str:
         troubles = waits.pod_troubles(cluster, namespace(), SELECTOR)
@@ -96,9 +96,9 @@ def remove(cluster: Cluster, pace: Pace, mark: str) -> None:
     """
     Helm.for_cluster(cluster, mark).remove(NAME, namespace())
 
-    def check() -> Progress:
+    def check() -> WaitState:
         left = len(cluster.list("pods", namespace(), label_selector=SELECTOR))
-        return Progress(not left, f"{left} left")
+        return WaitState(not left, f"{left} left")
 
     advice = f"See 'kubectl -n {namespace()} get pods'."
     waits.until("pods of the load gone", check, lambda: advice, pace)

@@ -13,8 +13,8 @@ from helpers.cloud.account import Account, asking
 from helpers.cloud.stack import Stack
 from helpers.cluster import client, contract, explain, waits
 from helpers.cluster.client import Cluster
-from helpers.cluster.records import NodeFacts, NodeGroup, Nodes
-from helpers.cluster.waits import Progress, Trouble
+from helpers.cluster.records import GpuNodeGroup, NodeFacts, Nodes
+from helpers.cluster.waits import Trouble, WaitState
 from helpers.errors import Problem, Unavailable
 from helpers.promises import Status
 from helpers.run import Run
@@ -84,14 +84,14 @@ def wait_ready(run: Run, account: Account) -> Nodes:
     gpu, system = run.profile.infrastructure.gpu.desired_nodes, system_nodes(account, stack)
     begin = time.monotonic()
 
-    def check() -> Progress:
+    def check() -> WaitState:
         nodes = read_nodes(cluster)
         with_gpu = sum(node.gpu for node in nodes if node.ready)
         others = sum(not node.gpu for node in nodes if node.ready)
         late = [node.name for node in nodes if not node.ready]
         text = f"{others} of {system} without GPU, {with_gpu} of {gpu} with GPU"
         text += f"; not Ready: {', '.join(late)}" if late else ""
-        return Progress(with_gpu >= gpu and others >= system and not late, text)
+        return WaitState(with_gpu >= gpu and others >= system and not late, text)
 
     waits.until(
         "nodes Ready", check, lambda: missing_reason(cluster, account, stack),
@@ -202,7 +202,7 @@ def managed_group_troubles(account: Account, cluster: str) -> list[Trouble]:
     return troubles
 
 
-def read_gpu_group(run: Run, account: Account) -> NodeGroup:
+def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
     """Read the GPU node group back from AWS (or its emulator), and record it.
 
     Raises:
@@ -244,7 +244,7 @@ def read_gpu_group(run: Run, account: Account) -> NodeGroup:
     price = spread.get("SpotMaxPrice")
     instance_tags = [each["Tags"] for each in template.get("TagSpecifications", [])
                      if each["ResourceType"] == "instance"]  # fmt: skip
-    record = NodeGroup(
+    record = GpuNodeGroup(
         emulated=account.emulated,
         group=group["AutoScalingGroupName"],
         capacity=stack.gpu_capacity,

@@ -10,27 +10,16 @@ if TYPE_CHECKING:  # slow to import, and only a notebook shows tables
 
 
 class NodeFacts(Settings):
-    """One node, as the cluster knows it.
-
-    Attributes:
-        name: Its name.
-        ready: Whether it takes pods.
-        gpu: Whether it carries the contract's label.
-        instance_type: Such as `g4dn.xlarge`; empty outside a cloud.
-        zone: Availability zone; empty outside a cloud.
-        taints: As `key=value:effect`.
-        gpus: How many GPUs pods may request.
-        kubelet: Its version.
-    """
+    """One node, as the cluster knows it."""
 
     name: str
-    ready: bool
-    gpu: bool
-    instance_type: str
-    zone: str
-    taints: tuple[str, ...]
-    gpus: int
-    kubelet: str
+    ready: bool  # whether it takes pods
+    gpu: bool  # whether it carries the contract's label
+    instance_type: str  # such as `g4dn.xlarge`; empty outside a cloud
+    zone: str  # availability zone; empty outside a cloud
+    taints: tuple[str, ...]  # as `key=value:effect`
+    gpus: int  # how many GPUs pods may request
+    kubelet: str  # its version
 
 
 class Nodes(Record, stage="01", name="nodes"):
@@ -52,40 +41,23 @@ class Nodes(Record, stage="01", name="nodes"):
         return f"{ready} of {len(self.nodes)} nodes Ready, {gpu} with GPU, in {self.seconds:.0f} s"
 
 
-class NodeGroup(Record, stage="02", name="node-group"):
-    """The GPU node group as AWS (or its emulator) describes it, not as Terraform does.
+class GpuNodeGroup(Record, stage="02", name="node-group"):
+    """The GPU node group as AWS (or its emulator) describes it, not as Terraform does."""
 
-    Attributes:
-        emulated: Whether an emulator answered.
-        group: Its name.
-        capacity: `spot-capped` or `managed-spot`.
-        instance_types: First choice first.
-        max_price_usd: Most that an hour may cost; None if AWS enforces no cap.
-        spot_only: Whether no instance is on demand.
-        sizes: Fewest, desired and most nodes.
-        labels: Labels that the nodes register with.
-        taints: As `key=value:effect`.
-        tags: Tags of the group.
-        instance_tags: Tags of instances and their volumes.
-        disk_gib: Root disk.
-        encrypted: Whether the root disk is.
-        imdsv2: Whether instance metadata requires a session.
-    """
-
-    emulated: bool
+    emulated: bool  # whether an emulator answered
     group: str
     capacity: Literal["spot-capped", "managed-spot"]
-    instance_types: tuple[str, ...]
-    max_price_usd: float | None
-    spot_only: bool
-    sizes: tuple[int, int, int]
-    labels: dict[str, str]
-    taints: tuple[str, ...]
-    tags: dict[str, str]
-    instance_tags: dict[str, str]
-    disk_gib: int
-    encrypted: bool
-    imdsv2: bool
+    instance_types: tuple[str, ...]  # first choice first
+    max_price_usd: float | None  # most that an hour may cost; None if AWS enforces no cap
+    spot_only: bool  # whether no instance is on demand
+    sizes: tuple[int, int, int]  # fewest, desired and most nodes
+    labels: dict[str, str]  # labels that the nodes register with
+    taints: tuple[str, ...]  # as `key=value:effect`
+    tags: dict[str, str]  # tags of the group
+    instance_tags: dict[str, str]  # tags of instances and their volumes
+    disk_gib: int  # root disk
+    encrypted: bool  # whether the root disk is
+    imdsv2: bool  # whether instance metadata requires a session
 
     @property
     def capped(self) -> bool:
@@ -103,7 +75,7 @@ class NodeGroup(Record, stage="02", name="node-group"):
                 f"{wanted} wanted{where}")  # fmt: skip
 
 
-class Gpus(Record, stage="02", name="gpus"):
+class AllocatableGpus(Record, stage="02", name="gpus"):
     """GPU nodes once the device plugin runs; each should have `per_node` GPUs."""
 
     resource: str
@@ -136,21 +108,13 @@ class Gpus(Record, stage="02", name="gpus"):
 
 
 class TaintProof(Record, stage="02", name="taint-proof"):
-    """A pod without the toleration, which the taint keeps out, and the same pod with it.
+    """A pod without the toleration, which the taint keeps out, and the same pod with it."""
 
-    Attributes:
-        taint: As `key=value:effect`.
-        image: What both pods run; it needs no CUDA.
-        kept_out: Whether the pod without toleration stayed pending because of the taint.
-        message: The scheduler's message.
-        let_in: Node of the pod with the toleration; empty if it got none.
-    """
-
-    taint: str
-    image: str
-    kept_out: bool
-    message: str
-    let_in: str
+    taint: str  # as `key=value:effect`
+    image: str  # what both pods run; it needs no CUDA
+    kept_out: bool  # whether the pod without toleration stayed pending because of the taint
+    message: str  # the scheduler's message
+    let_in: str  # node of the pod with the toleration; empty if it got none
 
     @property
     def holds(self) -> bool:
@@ -186,40 +150,28 @@ class Releases(Record, stage="02", name="releases"):
 
 
 class ChartFault(Settings):
-    """One fault.
+    """One fault."""
 
-    Attributes:
-        object: `Kind namespace/name`, or the file that is wrong.
-        field: Path of the field in the object.
-        wrong: What is wrong.
-        right: What would be right.
-    """
-
-    object: str
-    field: str
-    wrong: str
-    right: str
+    object: str  # `Kind namespace/name`, or the file that is wrong
+    field: str  # path of the field in the object
+    wrong: str  # what is wrong
+    right: str  # what would be right
 
     def __str__(self) -> str:
         return f"{self.object}: {self.field}: {self.wrong}; right would be: {self.right}"
 
 
+CheckLabel = Literal["REAL", "STATIC", "NOT CHECKED"]
+
+
 class CheckLine(Settings):
-    """One line of the report.
+    """One line of the report."""
 
-    Attributes:
-        check: What was checked.
-        values: Of which rendering, such as `gpu`; empty if it concerns all.
-        label: REAL if the real program did it, STATIC if only its output was read.
-        seen: What was seen, or why nothing was checked.
-        findings: The faults.
-    """
-
-    check: str
-    values: str
-    label: Literal["REAL", "STATIC", "NOT CHECKED"]
-    seen: str
-    findings: tuple[ChartFault, ...] = ()
+    check: str  # what was checked
+    values: str  # of which rendering, such as `gpu`; empty if it concerns all
+    label: CheckLabel  # REAL if the real program did it, STATIC if its output was read
+    seen: str  # what was seen, or why nothing was checked
+    findings: tuple[ChartFault, ...] = ()  # the faults
 
     @property
     def holds(self) -> bool:
@@ -236,25 +188,15 @@ class Placement(Settings):
 
 
 class ChartChecks(Record, stage="03", name="chart-checks"):
-    """The checks of Triton's chart, in their order, for GPU and CPU values.
+    """The checks of Triton's chart, in their order, for GPU and CPU values."""
 
-    Attributes:
-        chart: Folder of the chart, from the checkout's root.
-        kubernetes: Version that was rendered and checked for.
-        helm: Version of helm; empty if there is none.
-        nodes_from: Where the planned nodes were read.
-        lines: One line a check.
-        placements: Where each pod with the GPU values would go.
-        absent: Why nothing was checked; empty if something was.
-    """
-
-    chart: str
-    kubernetes: str
-    helm: str
-    nodes_from: str
-    lines: tuple[CheckLine, ...]
-    placements: tuple[Placement, ...] = ()
-    absent: str = ""
+    chart: str  # folder of the chart, from the checkout's root
+    kubernetes: str  # version that was rendered and checked for
+    helm: str  # version of helm; empty if there is none
+    nodes_from: str  # where the planned nodes were read
+    lines: tuple[CheckLine, ...]  # one line a check
+    placements: tuple[Placement, ...] = ()  # where each pod with the GPU values would go
+    absent: str = ""  # why nothing was checked; empty if something was
 
     @property
     def holds(self) -> bool:
@@ -295,27 +237,16 @@ class ChartChecks(Record, stage="03", name="chart-checks"):
 
 
 class Deployed(Record, stage="03", name="release"):
-    """Triton's release in a cluster.
+    """Triton's release in a cluster."""
 
-    Attributes:
-        cluster: Name of the cluster.
-        namespace: Namespace of the release.
-        release: Its name.
-        revision: Helm's revision number.
-        image: What it runs, by digest.
-        replicas: Pods that serve.
-        seconds: From Helm's start to the last pod Ready.
-        absent: Why there is none; empty if there is one.
-    """
-
-    cluster: str
-    namespace: str
+    cluster: str  # name of the cluster
+    namespace: str  # namespace of the release
     release: str
-    revision: int
-    image: str
-    replicas: int
-    seconds: float
-    absent: str = ""
+    revision: int  # Helm's revision number
+    image: str  # what it runs, by digest
+    replicas: int  # pods that serve
+    seconds: float  # from Helm's start to the last pod Ready
+    absent: str = ""  # why there is none; empty if there is one
 
     @property
     def holds(self) -> bool:
@@ -334,19 +265,12 @@ class Deployed(Record, stage="03", name="release"):
 
 
 class Balancer(Record, stage="03", name="load-balancer"):
-    """The load balancer in front of Triton.
+    """The load balancer in front of Triton."""
 
-    Attributes:
-        host: Its DNS name; empty if there is none.
-        healthy: Target group → healthy targets.
-        secure: Whether it serves HTTPS.
-        absent: Why there is none; empty if there is one.
-    """
-
-    host: str
-    healthy: dict[str, int]
-    secure: bool
-    absent: str = ""
+    host: str  # its DNS name; empty if there is none
+    healthy: dict[str, int]  # target group → healthy targets
+    secure: bool  # whether it serves HTTPS
+    absent: str = ""  # why there is none; empty if there is one
 
     @property
     def holds(self) -> bool:

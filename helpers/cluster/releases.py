@@ -23,7 +23,7 @@ from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
 from helpers.cluster.helm import Helm, fetch_chart
 from helpers.cluster.records import Released, Releases
-from helpers.cluster.waits import Pace, Progress
+from helpers.cluster.waits import Pace, WaitState
 from helpers.errors import Problem
 from helpers.paths import ROOT
 from helpers.profile import validation_message
@@ -65,35 +65,22 @@ class Secret(Settings):
 
 
 class Release(Settings):
-    """One release.
+    """One release."""
 
-    Attributes:
-        name: Name of the release, and of its values file.
-        stage: The stage that installs it.
-        chart: Its name in the repository, or its folder in `k8s/`.
-        version: Version of the chart; empty for our own.
-        repository: URL (`https://` or `oci://`); empty for our own.
-        digest: `sha256:…` of the packaged chart; None if it is not known.
-        digest_from: Source of the digest; empty if there is none.
-        contents: `sha256:…` of its files (`helm.chart_contents`), if the archive's is not known.
-        unproven: Why it is not known.
-        namespace: Its namespace.
-        reason: What it is for.
-        waits: What must be there before the next one.
-    """
-
-    name: str
-    stage: Literal["02", "03", "04"]
-    chart: str
-    version: str = ""
-    repository: str = ""
-    digest: str | None = None
+    name: str  # name of the release, and of its values file
+    stage: Literal["02", "03", "04"]  # the stage that installs it
+    chart: str  # its name in the repository, or its folder in `k8s/`
+    version: str = ""  # version of the chart; empty for our own
+    repository: str = ""  # URL (`https://` or `oci://`); empty for our own
+    digest: str | None = None  # `sha256:…` of the packaged chart; None if it is not known
+    # source of the digest; empty if there is none
     digest_from: Literal["", "computed", "its repository's index", "other projects' locks"] = ""
+    # `sha256:…` of its files (`helm.chart_contents`), if the archive's is not known
     contents: str = ""
-    unproven: str = ""
-    namespace: str
-    reason: str
-    waits: tuple[Wait, ...] = ()
+    unproven: str = ""  # why it is not known
+    namespace: str  # its namespace
+    reason: str  # what it is for
+    waits: tuple[Wait, ...] = ()  # what must be there before the next one
 
     @property
     def own(self) -> bool:
@@ -340,7 +327,7 @@ def wait_for_release(cluster: Cluster, release: Release, pace: Pace) -> None:
         )
 
 
-def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> Progress:
+def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> WaitState:
     """How far one wait of the lock file is.
 
     Raises:
@@ -349,40 +336,40 @@ def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> Progress:
     if wait.kind == "Node":
         gpu_nodes = [node for node in nodes.read_nodes(cluster) if node.gpu]
         offering = sum(node.gpus >= contract.load().gpu.per_node for node in gpu_nodes)
-        return Progress(offering == len(gpu_nodes), f"on {offering} of {len(gpu_nodes)} GPU nodes")
+        return WaitState(offering == len(gpu_nodes), f"on {offering} of {len(gpu_nodes)} GPU nodes")
     if wait.kind == "Endpoints":  # a Service with a ready endpoint: what a webhook needs to answer
         slices = cluster.list("endpointslices", namespace,
                               label_selector=f"kubernetes.io/service-name={wait.name}")  # fmt: skip
         ready = sum(end.get("conditions", {}).get("ready", False) is True
                     for each in slices for end in each.get("endpoints") or [])  # fmt: skip
-        return Progress(ready > 0, f"{ready} endpoints ready")
+        return WaitState(ready > 0, f"{ready} endpoints ready")
     if wait.kind not in KINDS:
         raise Problem(f"k8s/releases.yaml waits for a {wait.kind}, which is not supported.")
     has_namespace = wait.kind in ("Deployment", "StatefulSet", "DaemonSet")
     body = cluster.get(KINDS[wait.kind], wait.name, namespace if has_namespace else "")
     if body is None:
-        return Progress(False, "not there yet")
+        return WaitState(False, "not there yet")
     status, wanted = body.get("status", {}), body.get("spec", {}).get("replicas", 1)
     match wait.kind:
         case "Deployment":
             seen = status.get("observedGeneration", 0) >= body["metadata"].get("generation", 0)
             pods = status.get("availableReplicas", 0)
-            return Progress(seen and 0 < wanted <= pods, f"{pods} of {wanted} pods available")
+            return WaitState(seen and 0 < wanted <= pods, f"{pods} of {wanted} pods available")
         case "StatefulSet":
             pods = status.get("readyReplicas", 0)
-            return Progress(0 < wanted <= pods, f"{pods} of {wanted} pods Ready")
+            return WaitState(0 < wanted <= pods, f"{pods} of {wanted} pods Ready")
         case "DaemonSet":  # Helm is content with one that runs nowhere
             gpus = sum(node.gpu for node in nodes.read_nodes(cluster))
             wanted, pods = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
             text = f"{pods} Ready of {wanted} wanted, on {gpus} GPU nodes"
-            return Progress(gpus <= wanted <= pods, text)
+            return WaitState(gpus <= wanted <= pods, text)
     kind = "Established" if wait.kind == "CustomResourceDefinition" else "Available"
     for condition in status.get("conditions", []):
         if condition["type"] == kind:
             done = condition["status"] == "True"
             text = f"{kind} is {condition['status']}"
-            return Progress(done, text if done else f"{text}: {condition.get('message', '')}")
-    return Progress(False, f"{kind} is not known yet")
+            return WaitState(done, text if done else f"{text}: {condition.get('message', '')}")
+    return WaitState(False, f"{kind} is not known yet")
 
 
 def frame(record: Releases) -> Any:

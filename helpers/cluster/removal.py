@@ -21,7 +21,7 @@ from helpers.cloud.account import Account, asking
 from helpers.cloud.stack import Stack
 from helpers.cluster import client, releases, triton_release, waits
 from helpers.cluster.client import Cluster
-from helpers.cluster.waits import Pace, Progress
+from helpers.cluster.waits import Pace, WaitState
 from helpers.errors import Problem
 from helpers.run import Record, Run
 
@@ -29,31 +29,18 @@ IN_AWS = "what it had made is searched for in AWS itself"
 
 
 class Removal(Record, stage="06", name="cluster-removal"):
-    """What became of all that ran in the cluster, and of what it had made in AWS.
+    """What became of all that ran in the cluster, and of what it had made in AWS."""
 
-    Attributes:
-        ingresses: Deleted Ingresses, as `namespace/name`.
-        services: Deleted Services with a load balancer of their own, likewise.
-        balancers: Load balancers that were there at the start.
-        standing: Those of them that are still there.
-        seconds: How long they were waited for.
-        releases: Helm releases that were removed, in order.
-        claims: Deleted volume claims, as `namespace/name`.
-        faults: What failed or stays; it does not stop the teardown.
-        unreached: Why the cluster could not be asked; empty if it could.
-        note: Why there was nothing to do, or nothing could be done; empty otherwise.
-    """
-
-    ingresses: tuple[str, ...] = ()
-    services: tuple[str, ...] = ()
-    balancers: tuple[str, ...] = ()
-    standing: tuple[str, ...] = ()
-    seconds: float = 0.0
-    releases: tuple[str, ...] = ()
-    claims: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-    unreached: str = ""
-    note: str = ""
+    ingresses: tuple[str, ...] = ()  # deleted Ingresses, as `namespace/name`
+    services: tuple[str, ...] = ()  # deleted Services with a load balancer of their own, likewise
+    balancers: tuple[str, ...] = ()  # load balancers that were there at the start
+    standing: tuple[str, ...] = ()  # those of them that are still there
+    seconds: float = 0.0  # how long they were waited for
+    releases: tuple[str, ...] = ()  # Helm releases that were removed, in order
+    claims: tuple[str, ...] = ()  # deleted volume claims, as `namespace/name`
+    faults: tuple[str, ...] = ()  # what failed or stays; it does not stop the teardown
+    unreached: str = ""  # why the cluster could not be asked; empty if it could
+    note: str = ""  # why there was nothing to do, or nothing could be done; empty otherwise
 
     @property
     def summary(self) -> str:
@@ -96,7 +83,7 @@ def remove(run: Run, account: Account) -> Removal:
         return _record(
             run, Removal(balancers=before, standing=before, unreached=str(reason), note=note)
         )
-    faults: list[str] = []
+    faults: list[str] = []  # what failed or stays; it does not stop the teardown
     pace = waits.pace(run, run.profile.cluster.balancer_s)
     begin = time.monotonic()
     for kind, bodies in (("ingresses", ingresses), ("services", services)):
@@ -107,7 +94,7 @@ def remove(run: Run, account: Account) -> Removal:
     left = triton_release.cluster_balancers(account, stack.cluster_name, stack.vpc_id)
     removed, failed = releases.uninstall(run, cluster)
     faults += failed
-    claims: list[str] = []
+    claims: list[str] = []  # deleted volume claims, as `namespace/name`
     _attempt(faults, lambda: release_volumes(cluster, claims, faults, pace))
     return _record(run, Removal(
         ingresses=tuple(map(_place, ingresses)), services=tuple(map(_place, services)),
@@ -123,9 +110,9 @@ def wait_balancers_gone(account: Account, cluster: str, vpc: str, pace: Pace) ->
         Problem: One is still there when the time is over.
     """
 
-    def check() -> Progress:
+    def check() -> WaitState:
         names = triton_release.cluster_balancers(account, cluster, vpc)
-        return Progress(not names, f"{', '.join(names)} still there" if names else "none left")
+        return WaitState(not names, f"{', '.join(names)} still there" if names else "none left")
 
     reason = (
         "Its controller has not removed it (the log of aws-load-balancer-controller says why). It "
@@ -172,9 +159,9 @@ def release_volumes(cluster: Cluster, claims: list[str], faults: list[str], pace
             each["metadata"]["name"] for each in cluster.list("persistentvolumes")
         }
 
-    def check() -> Progress:
+    def check() -> WaitState:
         names = sorted(left())
-        return Progress(not names, f"{', '.join(names)} still there" if names else "none left")
+        return WaitState(not names, f"{', '.join(names)} still there" if names else "none left")
 
     if going:
         waits.until("volumes gone", check, lambda: (

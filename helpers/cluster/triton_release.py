@@ -17,7 +17,7 @@ from helpers.cluster.client import Cluster
 from helpers.cluster.helm import Helm
 from helpers.cluster.records import Balancer, ChartChecks, Deployed
 from helpers.cluster.releases import Lock
-from helpers.cluster.waits import Pace, Progress, Trouble
+from helpers.cluster.waits import Pace, Trouble, WaitState
 from helpers.errors import Problem, Unavailable
 from helpers.promises import Status
 from helpers.run import Run
@@ -134,21 +134,21 @@ def wait_for_rollout(cluster: Cluster, namespace: str, name: str, pace: Pace) ->
             raise Problem(f"There is no Deployment {name} in {namespace}.")
         return body
 
-    def check() -> Progress:
+    def check() -> WaitState:
         body = read()
         status, wanted = body.get("status", {}), body["spec"].get("replicas", 1)
         if status.get("observedGeneration", 0) < body["metadata"]["generation"]:
-            return Progress(False, "the change has not been seen yet")
+            return WaitState(False, "the change has not been seen yet")
         updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
         old = status.get("replicas", 0) - updated
         text = f"{updated} of {wanted} pods made, {available} available"
         text += f", {old} old ones left" if old else ""
         if updated >= wanted and available >= wanted and not old:
-            return Progress(True, text)
+            return WaitState(True, text)
         troubles = _newest_pod_troubles(cluster, namespace, body)
         text += f"; {troubles[0].where}: {troubles[0].said}" if troubles else ""
         permanent = [each for each in troubles if each.is_permanent]
-        return Progress(False, text, waits.troubles_text(permanent))
+        return WaitState(False, text, waits.troubles_text(permanent))
 
     def why() -> str:
         body = read()
@@ -198,13 +198,13 @@ def wait_for_balancer(cluster: Cluster, account: Account, namespace: str, pace: 
         return [entry["hostname"] for each in balancers for entry in each.get("ingress", [])
                 if entry.get("hostname")]  # fmt: skip
 
-    def has_address() -> Progress:
+    def has_address() -> WaitState:
         count, there = len(cluster.list("ingresses", namespace)), hosts()
         if not count:
             advice = "Deploy Triton with ingress.enabled and the caller's CIDR."
-            return Progress(False, "there is no Ingress", advice)
+            return WaitState(False, "there is no Ingress", advice)
         text = f"{len(there)} of {count} Ingresses have one"
-        return Progress(len(there) == count, f"{text}: {there[0]}" if there else text)
+        return WaitState(len(there) == count, f"{text}: {there[0]}" if there else text)
 
     def no_address() -> str:
         names = [each["metadata"]["name"] for each in cluster.list("ingresses", namespace)]
@@ -215,11 +215,11 @@ def wait_for_balancer(cluster: Cluster, account: Account, namespace: str, pace: 
             "its pods Ready?"
         )
 
-    def serves() -> Progress:
+    def serves() -> WaitState:
         states = target_states(account, host)
         parts = [f"{name}: {each.count('healthy')} of {len(each)}" for name, each in states.items()]
         done = bool(states) and all("healthy" in each for each in states.values())
-        return Progress(done, "; ".join(parts) + " healthy" if parts else "no target group yet")
+        return WaitState(done, "; ".join(parts) + " healthy" if parts else "no target group yet")
 
     def unhealthy() -> str:
         states = {state for each in target_states(account, host).values() for state in each}

@@ -18,18 +18,12 @@ LAST_LINES, LAST_EVENTS = 8, 5
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far something is.
+class WaitState:
+    """How far something is."""
 
-    Attributes:
-        done: Whether what is waited for is there.
-        text: How far it is, for people.
-        fatal: Why waiting longer is useless; empty if it may help.
-    """
-
-    done: bool
-    text: str
-    fatal: str = ""
+    done: bool  # whether what is waited for is there
+    text: str  # how far it is, for people
+    fatal: str = ""  # why waiting longer is useless; empty if it may help
 
 
 class Clock(Protocol):
@@ -44,19 +38,12 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Pace:
-    """How a wait goes.
+    """How a wait goes."""
 
-    Attributes:
-        timeout_s: How long at most, seconds.
-        every_s: Seconds between two checks.
-        say: Shows a line of progress.
-        clock: The clock.
-    """
-
-    timeout_s: float
-    every_s: float = 1.0
-    say: Callable[[str], None] = print
-    clock: Clock = time
+    timeout_s: float  # how long at most, seconds
+    every_s: float = 1.0  # seconds between two checks
+    say: Callable[[str], None] = print  # shows a line of progress
+    clock: Clock = time  # the clock
 
 
 def pace(run: Run, timeout_s: float) -> Pace:
@@ -64,7 +51,9 @@ def pace(run: Run, timeout_s: float) -> Pace:
     return Pace(timeout_s, run.profile.cluster.poll_s)
 
 
-def until(what: str, check: Callable[[], Progress], why: Callable[[], str], pace: Pace) -> Progress:
+def until(
+    what: str, check: Callable[[], WaitState], why: Callable[[], str], pace: Pace
+) -> WaitState:
     """Check again and again until it is done; changes are shown, and a line every 30 seconds.
 
     Args:
@@ -82,7 +71,7 @@ def until(what: str, check: Callable[[], Progress], why: Callable[[], str], pace
         try:
             progress = check()
         except TransientError as error:
-            progress = Progress(False, error.what.rstrip("."))
+            progress = WaitState(False, error.what.rstrip("."))
         now = pace.clock.monotonic()
         if progress.text != shown or now - shown_at >= HEARTBEAT_S:
             pace.say(f"{now - begin:5.0f} s  {what}: {progress.text}")
@@ -102,19 +91,12 @@ def until(what: str, check: Callable[[], Progress], why: Callable[[], str], pace
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that holds up a pod, a node or a group.
+    """Something that holds up a pod, a node or a group."""
 
-    Attributes:
-        where: The object, as in `pod triton-6d`.
-        said: What Kubernetes or AWS said of it.
-        explanation: What that means; None if no rule knows it.
-        log: The container's last lines; empty without a crash.
-    """
-
-    where: str
-    said: str
-    explanation: Explanation | None = None
-    log: str = ""
+    where: str  # the object, as in `pod triton-6d`
+    said: str  # what Kubernetes or AWS said of it
+    explanation: Explanation | None = None  # what that means; None if no rule knows it
+    log: str = ""  # the container's last lines; empty without a crash
 
     @property
     def is_permanent(self) -> bool:

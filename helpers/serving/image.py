@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from helpers.cloud.account import Account, asking
 from helpers.cloud.stack import Stack
 from helpers.cluster import waits
-from helpers.cluster.waits import Pace, Progress
+from helpers.cluster.waits import Pace, WaitState
 from helpers.errors import Problem, Unavailable
 from helpers.run import Run
 from helpers.serving import builders, ecr, oci
@@ -144,10 +144,10 @@ def scan(client: Any, repository: str, digest: str, pace: Pace) -> tuple[str, di
     """
     answers: list[dict[str, Any]] = []
 
-    def look() -> Progress:
+    def look() -> WaitState:
         status, answer = _scan_status(client, repository, digest)
         answers[:] = [answer]
-        return Progress(status not in UNDER_WAY, status)
+        return WaitState(status not in UNDER_WAY, status)
 
     try:
         seen = waits.until("scan of the image", look, lambda: "ECR is still at it.", pace)

@@ -154,6 +154,13 @@ def test_a_fault_is_caught_where_it_is(gpu: list[Body], nodes: PlannedNodes, num
     )
 
 
+def test_models_from_s3_pass_every_check(nodes: PlannedNodes) -> None:
+    s3 = ("source=s3", "s3.bucket=b-1", "s3.region=us-east-1")
+    objects = charts.triton(*(f"modelRepository.{each}" for each in s3))
+    lines = chart_checks.check_objects(objects, AGREED, nodes, "1.35", "gpu")
+    assert [finding for line in lines for finding in line.findings] == []
+
+
 def test_a_field_that_the_api_does_not_have_is_refused_by_its_schema(
     gpu: list[Body], nodes: PlannedNodes
 ) -> None:

@@ -8,8 +8,8 @@ import pytest
 from helpers.cluster import gpus, triton_release, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.explain import TransientError
-from helpers.cluster.records import Gpus
-from helpers.cluster.waits import Pace, Progress
+from helpers.cluster.records import AllocatableGpus
+from helpers.cluster.waits import Pace, WaitState
 from helpers.errors import Problem
 from helpers.run import Run
 
@@ -37,7 +37,9 @@ def _pace(lines: list[str], timeout_s: float = 90) -> Pace:
 
 
 def test_a_wait_shows_every_change_and_a_sign_of_life_in_between() -> None:
-    looks = iter([Progress(False, "none"), *[Progress(False, "one")] * 40, Progress(True, "two")])
+    looks = iter(
+        [WaitState(False, "none"), *[WaitState(False, "one")] * 40, WaitState(True, "two")]
+    )
     lines: list[str] = []
     waits.until("nodes", lambda: next(looks), lambda: "", _pace(lines))
     assert [line.split(": ")[1] for line in lines] == ["none", "one", "one", "two"]
@@ -46,18 +48,18 @@ def test_a_wait_shows_every_change_and_a_sign_of_life_in_between() -> None:
 def test_a_wait_in_vain_gives_the_reason_and_one_that_is_hopeless_ends_at_once() -> None:
     lines: list[str] = []
     with pytest.raises(Problem, match=r"not after 5 s \(none\)\. no capacity"):
-        waits.until("x", lambda: Progress(False, "none"), lambda: "no capacity", _pace(lines, 5))
+        waits.until("x", lambda: WaitState(False, "none"), lambda: "no capacity", _pace(lines, 5))
     with pytest.raises(Problem, match="it crashed"):
-        waits.until("x", lambda: Progress(False, "bad", "it crashed"), lambda: "", _pace(lines))
+        waits.until("x", lambda: WaitState(False, "bad", "it crashed"), lambda: "", _pace(lines))
 
 
 def test_an_error_that_may_pass_is_waited_out() -> None:
-    looks: list[TransientError | Progress] = [
+    looks: list[TransientError | WaitState] = [
         TransientError("The API is busy."),
-        Progress(True, "there"),
+        WaitState(True, "there"),
     ]
 
-    def look() -> Progress:
+    def look() -> WaitState:
         found = looks.pop(0)
         if isinstance(found, TransientError):
             raise found
@@ -74,7 +76,7 @@ def test_gpus_are_waited_for_at_the_node(patient: Run, server: Server, cluster: 
     found = gpus.wait_allocatable(patient, cluster)
     assert found.allocatable and found.tainted and found.labelled
     assert [one.name for one in found.nodes] == ["gpu"]
-    assert patient.load(Gpus) == found
+    assert patient.load(AllocatableGpus) == found
 
 
 def test_a_device_plugin_that_wants_no_pod_is_the_reason(

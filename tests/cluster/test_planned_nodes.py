@@ -145,6 +145,6 @@ def test_the_sizes_of_machines_are_those_that_aws_answers() -> None:
         assert (cpus, memory_gib, gpus, pods) == (
             said["VCpuInfo"]["DefaultVCpus"],
             said["MemoryInfo"]["SizeInMiB"] / 1024,
-            said.get("GpuInfo", {}).get("Gpus", [{"Count": 0}])[0]["Count"],
+            said.get("GpuInfo", {}).get("AllocatableGpus", [{"Count": 0}])[0]["Count"],
             network["MaximumNetworkInterfaces"] * addresses + 2,
         ), name

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from helpers.cluster import contract
+from helpers.cluster.planned_nodes import PlannedNode, keeps_out
 from tests.k8s import charts
 from tests.k8s.charts import Object, Objects
 
@@ -42,27 +44,12 @@ def rendered(name: str) -> Objects:
 
 
 def lands_on_the_gpu_node(pod: Object) -> bool:
-    """Whether the scheduler would put it on our tainted node, and on no other."""
-    gpu = charts.contract()["gpu"]
-    label, taint = gpu["label"], gpu["taint"]
-    aimed = pod.get("nodeSelector", {}) | {"kubernetes.io/os": "linux"} == {
-        label["key"]: label["value"],
-        "kubernetes.io/os": "linux",
-    }
-    tolerates = any(
-        one.get("effect") in (None, taint["effect"])
-        and (one.get("key"), one.get("value")) == (taint["key"], taint["value"])
-        for one in pod.get("tolerations", [])
-    )
-    required = (pod.get("affinity") or {}).get("nodeAffinity", {})
-    terms = required.get("requiredDuringSchedulingIgnoredDuringExecution", {})
-    asked = [
-        one
-        for term in terms.get("nodeSelectorTerms", [])
-        for one in term["matchExpressions"]
-        if one["operator"] != "NotIn"
-    ]
-    return aimed and tolerates and not asked
+    """Whether it may run on our tainted node, and on no other."""
+    gpu = contract.load().gpu
+    known = {"kubernetes.io/os": "linux"}
+    node = PlannedNode("gpu", known | gpu.label.selector, (gpu.taint.object,), {})
+    other = PlannedNode("system", known, (), {})
+    return not keeps_out(pod, node) and bool(keeps_out(pod, other))
 
 
 @pytest.mark.parametrize("name", UPSTREAM)

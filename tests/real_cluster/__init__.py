@@ -1,0 +1,1 @@
+"""Opt-in: what only a real control plane can show."""
