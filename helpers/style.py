@@ -50,15 +50,9 @@ _THEME = {
     "svg.fonttype": "none",
     "svg.hashsalt": "gpu-e2e",
 }
-_WATERMARK: dict[str, Any] = {
-    "ha": "center",
-    "va": "center",
-    "rotation": 18,
-    "fontsize": 52,
-    "fontweight": "bold",
-    "alpha": 0.07,
-    "zorder": 10,
-}
+_WATERMARK: dict[str, Any] = dict(
+    ha="center", va="center", rotation=18, fontsize=52, fontweight="bold", alpha=0.07, zorder=10
+)
 
 
 class LineLabel(NamedTuple):
