@@ -26,6 +26,7 @@ from .conftest import scenario
     st.lists(st.floats(0.001, 1e5), min_size=1, max_size=500),
     st.sampled_from(list(statistics.PERCENTILES.values())),
 )
+@settings(deadline=None)
 def test_percentile_is_nearest_rank(values: list[float], share: float) -> None:
     ascending = np.sort(values)
     found = statistics.percentile(ascending, share)
