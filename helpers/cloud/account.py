@@ -99,12 +99,7 @@ class Account:
     def client(self, service: str, region: str = "") -> Any:
         """A boto3 client.
 
-        Args:
-            service: Its name in boto3, such as `ec2`.
-            region: Another region than the stack's; billing works in us-east-1 only.
-
-        Raises:
-            Problem: The user's AWS profile does not exist.
+        `region`: another region than the stack's; billing works in us-east-1 only.
         """
         region = region or self.region
         if not self.emulated:
@@ -183,10 +178,7 @@ def masked(text: str, account_id: str = "") -> str:
 def caller_address(run: Run, account: Account, *, refresh: bool = False) -> str:
     """The public IPv4 address of this machine; in a rehearsal a documentation address.
 
-    Args:
-        run: Stores the answer.
-        account: Whether AWS is real.
-        refresh: Ask again, for a machine that has moved.
+    `refresh`: ask again, for a machine that has moved.
 
     Raises:
         Problem: The address cannot be found.
@@ -214,24 +206,13 @@ def caller_address(run: Run, account: Account, *, refresh: bool = False) -> str:
 
 
 def api_cidr(run: Run, account: Account) -> str:
-    """Who may reach the cluster's API: what the profile says, else this machine only.
-
-    Raises:
-        Problem: This machine's address cannot be found.
-    """
+    """Who may reach the cluster's API: what the profile says, else this machine only."""
     return run.profile.infrastructure.api_cidr or f"{caller_address(run, account)}/32"
 
 
 @contextmanager
 def asking(what: str) -> Iterator[None]:
-    """Turn AWS errors inside the block into one sentence with the next step.
-
-    Args:
-        what: What is requested, such as `the service quotas`.
-
-    Raises:
-        Problem: AWS refused, could not be reached, or does not know the credentials.
-    """
+    """Turn AWS errors inside the block into one sentence with the next step."""
     try:
         yield
     except ClientError as error:

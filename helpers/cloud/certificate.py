@@ -27,21 +27,13 @@ CLOCKS = timedelta(hours=1)  # clocks that are slow must not call it "not yet va
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate and its private key, as files.
+    """A certificate and its private key, as files."""
 
-    Attributes:
-        certificate: PEM of the certificate; what clients trust.
-        key: PEM of the private key; readable by its owner alone.
-        names: Host names and addresses it is for.
-        expires: When it ends.
-        sha256: Its fingerprint.
-    """
-
-    certificate: Path
-    key: Path
-    names: tuple[str, ...]
-    expires: datetime
-    sha256: str
+    certificate: Path  # PEM of the certificate; what clients trust
+    key: Path  # PEM of the private key; readable by its owner alone
+    names: tuple[str, ...]  # host names and addresses it is for
+    expires: datetime  # when it ends
+    sha256: str  # its fingerprint
 
 
 def wildcard(region: str) -> str:
@@ -50,11 +42,7 @@ def wildcard(region: str) -> str:
 
 
 def ensure(run: Run) -> Certificate:
-    """The run's certificate: the one there is while it holds a day longer, else a new one.
-
-    Raises:
-        Problem: A file of an earlier one cannot be read.
-    """
+    """The run's certificate: the one there is while it holds a day longer, else a new one."""
     folder, names = run.folder / FOLDER, (wildcard(run.profile.region),)
     if (folder / "alb.pem").is_file() and (folder / "alb-key.pem").is_file():
         found = read(folder)
@@ -64,11 +52,7 @@ def ensure(run: Run) -> Certificate:
 
 
 def read(folder: Path) -> Certificate:
-    """A certificate that was made before.
-
-    Raises:
-        Problem: It cannot be read.
-    """
+    """A certificate that was made before."""
     path = folder / "alb.pem"
     try:
         parsed = x509.load_pem_x509_certificate(path.read_bytes())
@@ -90,10 +74,8 @@ def read(folder: Path) -> Certificate:
 def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
     """Make a certificate and its key.
 
-    Args:
-        folder: Where `alb.pem` and `alb-key.pem` go.
-        names: Host names (may begin with `*.`) and IP addresses.
-        days: How long it holds.
+    `names`: host names (may begin with `*.`) and IP addresses.
+    `days`: how long it holds.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = rsa.generate_private_key(public_exponent=65_537, key_size=KEY_BITS)

@@ -38,21 +38,13 @@ AUDIT = "cost-audit.md"
 
 
 class ServiceBill(Settings):
-    """One service, predicted against billed.
+    """One service, predicted against billed."""
 
-    Attributes:
-        service: In Cost Explorer's words.
-        predicted_usd: From events and prices, US dollars.
-        billed_usd: What has the project's tag; without an active tag everything billed.
-        untagged_usd: What the same service bills in those days without the tag.
-        why: What explains the difference; empty where there is none worth explaining.
-    """
-
-    service: str
-    predicted_usd: float
-    billed_usd: float
-    untagged_usd: float
-    why: str
+    service: str  # in Cost Explorer's words
+    predicted_usd: float  # from events and prices, US dollars
+    billed_usd: float  # what has the project's tag; without an active tag everything billed
+    untagged_usd: float  # what the same service bills in those days without the tag
+    why: str  # what explains the difference; empty where there is none worth explaining
 
     @property
     def difference_usd(self) -> float:
@@ -61,27 +53,16 @@ class ServiceBill(Settings):
 
 
 class Reconciliation(Record, stage="06", name="reconciliation"):
-    """What Cost Explorer answered, against the prediction.
+    """What Cost Explorer answered, against the prediction."""
 
-    Attributes:
-        asked: When, UTC.
-        emulated: Whether an emulator answered.
-        start: First day.
-        end: The day after the last.
-        coverage: How much Cost Explorer had.
-        tag_active: Whether costs can be separated by the project's tag.
-        rows: By service, most expensive first.
-        next_step: What to do next; empty where nothing is left to do.
-    """
-
-    asked: str
-    emulated: bool
-    start: str
-    end: str
-    coverage: Coverage
-    tag_active: bool
-    rows: tuple[ServiceBill, ...]
-    next_step: str
+    asked: str  # when, UTC
+    emulated: bool  # whether an emulator answered
+    start: str  # first day
+    end: str  # the day after the last
+    coverage: Coverage  # how much Cost Explorer had
+    tag_active: bool  # whether costs can be separated by the project's tag
+    rows: tuple[ServiceBill, ...]  # by service, most expensive first
+    next_step: str  # what to do next; empty where nothing is left to do
 
     @property
     def predicted_usd(self) -> float:
@@ -121,16 +102,8 @@ def reconcile(run: Run, account: Account) -> Reconciliation | None:
 
     It asks once for each page; AWS bills US$ 0.01 for each request. The result is printed.
 
-    Args:
-        run: Whose costs they are; it needs a cost report.
-        account: The account.
-
     Returns:
         None for a run that has created nothing.
-
-    Raises:
-        Problem: The credentials have expired, or AWS cannot be reached. Cost Explorer that is not
-            enabled is no Problem.
     """
     predicted = run.load(CostReport)
     if not predicted.began:
@@ -270,15 +243,10 @@ def write_audit(run: Run, published: Path = ROOT / "docs" / AUDIT) -> Path:
 
     A rehearsal does not change the docs: `make sample` publishes the committed one.
 
-    Args:
-        run: Whose records are read; it needs a cost report.
-        published: The copy beside the docs.
+    `published`: the copy beside the docs.
 
     Returns:
         The run's own copy.
-
-    Raises:
-        Problem: The run has no cost report.
     """
     text = render_audit(run)
     if run.profile.target == "aws":
@@ -293,11 +261,7 @@ def audit_agrees(run: Run) -> bool:
 
 
 def render_audit(run: Run) -> str:
-    """The audit as Markdown, from the run's records only, without account ids.
-
-    Raises:
-        Problem: The run has no cost report.
-    """
+    """The audit as Markdown, from the run's records only, without account ids."""
     report = run.load(CostReport)
     certificate, reconciled = run.find(Zero), run.find(Reconciliation)
     template = jinja2.Template(TEMPLATE.read_text(), undefined=jinja2.StrictUndefined)

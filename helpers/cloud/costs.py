@@ -126,21 +126,13 @@ class CostModel:
 def cost_model(
     plan: Plan, table: PriceTable, market: SpotHistory | None, *, emulated: bool = False
 ) -> CostModel:
-    """The rates of everything that costs something in a plan.
-
-    Raises:
-        Problem: A price is not in the table.
-    """
+    """The rates of everything that costs something in a plan."""
     rates = tuple(_rates(plan, table, market, _table()["assumed"]))
     return CostModel(rates, table, market, emulated)
 
 
 def run_cost_model(run: Run) -> CostModel | None:
-    """The rates of a run; None where nothing was ever planned.
-
-    Raises:
-        Problem: The run's records cannot be read, or there are no prices for the region.
-    """
+    """The rates of a run; None where nothing was ever planned."""
     facts, plan = run.find(PlanFacts), read_plan(run)
     if facts is None or plan is None:
         return None
@@ -211,18 +203,7 @@ def _node_rates(
 def estimate(
     plan: Plan, table: PriceTable, market: SpotHistory, *, session_hours: float, budget_usd: float
 ) -> Estimate:
-    """What a plan costs once everything exists; a session is counted in whole hours.
-
-    Args:
-        plan: The plan.
-        table: List prices.
-        market: Spot prices; the newest one counts.
-        session_hours: Length of a session.
-        budget_usd: What it may cost.
-
-    Raises:
-        Problem: A price is not in the table.
-    """
+    """What a plan costs once everything exists; a session is counted in whole hours."""
     moment = datetime.fromisoformat(market.asked)
     lines = tuple(
         EstimateLine(
@@ -269,21 +250,15 @@ class Period:
 
 @dataclass(frozen=True)
 class Usage:
-    """What existed, and how long.
+    """What existed, and how long."""
 
-    Attributes:
-        stack: From the start of an apply to the end of the destroy that removed it; resources
-            that the apply created late are thereby counted slightly too long, never too short.
-        gpu_nodes, load_balancers: By how many there were.
-        until: The end of the calculation, UTC.
-        exists: Whether the stack exists at that moment.
-    """
-
+    # from the start of an apply to the end of the destroy that removed it: what the apply
+    # created late is counted slightly too long, never too short
     stack: tuple[Period, ...]
     gpu_nodes: tuple[Period, ...]
     load_balancers: tuple[Period, ...]
-    until: datetime
-    exists: bool
+    until: datetime  # the end of the calculation, UTC
+    exists: bool  # whether the stack exists at that moment
 
     @property
     def hours(self) -> float:
@@ -309,11 +284,8 @@ class Usage:
 def usage_until(run: Run, until: datetime, *, emulated: bool = False) -> Usage:
     """What existed up to a moment; after now it is assumed that nothing changes.
 
-    Args:
-        run: Its events are read, so that the result does not depend on any process.
-        until: The moment.
-        emulated: Whether the account is emulated. The emulator has no load balancer controller:
-            the planned load balancer is then counted as long as the stack exists, as on AWS.
+    `emulated`: whether the account is emulated. The emulator has no load balancer controller:
+    the planned load balancer is then counted as long as the stack exists, as on AWS.
     """
     events = [event for event in run.events() if _moment(event) <= until]
     stack, exists = _stack_periods(events, until)
@@ -360,29 +332,17 @@ def _counted_periods(
 
 
 class CostItem(Settings):
-    """What one kind of resource has cost.
+    """What one kind of resource has cost."""
 
-    Attributes:
-        what: Name for people.
-        service: Who bills it, in Cost Explorer's words.
-        quantity: How much was used.
-        unit: Unit of the quantity.
-        usd: US dollars.
-        usd_per_hour: US dollars an hour at the end; 0 once it is gone.
-        source: Where the price comes from, and its date.
-        assumed: What is assumed rather than observed; may be empty.
-        gpu: Whether it is the price of the GPU nodes themselves.
-    """
-
-    what: str
-    service: str
-    quantity: float
-    unit: str
-    usd: float
-    usd_per_hour: float
-    source: str
-    assumed: str = ""
-    gpu: bool = False
+    what: str  # name for people
+    service: str  # who bills it, in Cost Explorer's words
+    quantity: float  # how much was used
+    unit: str  # unit of the quantity
+    usd: float  # US dollars
+    usd_per_hour: float  # US dollars an hour at the end; 0 once it is gone
+    source: str  # where the price comes from, and its date
+    assumed: str = ""  # what is assumed rather than observed; may be empty
+    gpu: bool = False  # whether it is the price of the GPU nodes themselves
 
 
 def bill(model: CostModel, usage: Usage) -> tuple[CostItem, ...]:
@@ -422,8 +382,6 @@ def hourly_rates(run: Run) -> tuple[dict[str, float], float | None]:
 
     In a rehearsal nothing counts GPU nodes, so those of the emulator are among the names.
 
-    Returns:
-        Nothing, and None, where nothing was planned.
     """
     model = run_cost_model(run)
     if model is None:

@@ -98,11 +98,7 @@ class DeadMan(Record, stage="01", name="dead-man"):
 
 
 def read_dead_man(run: Run, account: Account) -> DeadMan:
-    """Read the switch, and store what was read.
-
-    Raises:
-        Problem: There is no stack, or its switch is gone.
-    """
+    """Read the switch, and store what was read."""
     stack = run.load(Stack)
     schedule = _schedule(account, stack)
     time = schedule["ScheduleExpression"].removeprefix("at(").removesuffix(")")
@@ -122,10 +118,7 @@ def read_dead_man(run: Run, account: Account) -> DeadMan:
 def renew_dead_man(run: Run, account: Account, hours: float | None = None) -> DeadMan:
     """Let the switch fire so many hours from now; one that has fired is armed again.
 
-    Args:
-        run: Whose stack it protects.
-        account: Where.
-        hours: From now on; None takes `infrastructure.ttl_hours`.
+    `hours`: from now on; None takes `infrastructure.ttl_hours`.
 
     Raises:
         Problem: It is gone, or the time is not between 0 and 24 hours.
@@ -206,11 +199,7 @@ class Guardrails(Record, stage="01", name="guardrails"):
 
 
 def read(run: Run, account: Account) -> Guardrails:
-    """Read the guardrails back from the account, and store them.
-
-    Raises:
-        Problem: There is no stack, a guardrail is missing, or AWS does not answer.
-    """
+    """Read the guardrails back from the account, and store them."""
     stack, who = run.load(Stack), identity(account)
     tagged = {
         resource.address: {*REQUIRED_TAGS} <= {*resource.tags}

@@ -31,67 +31,38 @@ CLUSTER_TAGS = (
 
 
 class Leftover(Settings):
-    """One resource that counts as the run's.
+    """One resource that counts as the run's."""
 
-    Attributes:
-        kind: What it is.
-        region: Where it is.
-        id: Its identifier.
-        parent: What it is inside of; empty where it stands alone.
-        reasons: Why it counts as the run's.
-        state: Its state in AWS's words; empty where it has none.
-        owned: Whether it has this run's tag: only then may it be removed.
-        leaving: Whether it is already being removed.
-        kept: Why it is meant to outlive the run; empty where it is not.
-        command: The command that removes it.
-    """
-
-    kind: str
-    region: str
-    id: str
-    parent: str = ""
-    reasons: tuple[str, ...]
-    state: str = ""
-    owned: bool
-    leaving: bool = False
-    kept: str = ""
-    command: str
+    kind: str  # what it is
+    region: str  # where it is
+    id: str  # its identifier
+    parent: str = ""  # what it is inside of; empty where it stands alone
+    reasons: tuple[str, ...]  # why it counts as the run's
+    state: str = ""  # its state in AWS's words; empty where it has none
+    owned: bool  # whether it has this run's tag: only then may it be removed
+    leaving: bool = False  # whether it is already being removed
+    kept: str = ""  # why it is meant to outlive the run; empty where it is not
+    command: str  # the command that removes it
 
 
 class ListedKind(Settings):
-    """One list that was read.
+    """One list that was read."""
 
-    Attributes:
-        kind: What was looked for.
-        call: The call that lists it.
-        region: Where.
-        listed: How many there are, whoever they belong to.
-        found: How many of them count as the run's.
-        problem: Why it could not be read in full; empty where it could.
-    """
-
-    kind: str
-    call: str
-    region: str
-    listed: int = 0
-    found: int = 0
-    problem: str = ""
+    kind: str  # what was looked for
+    call: str  # the call that lists it
+    region: str  # where
+    listed: int = 0  # how many there are, whoever they belong to
+    found: int = 0  # how many of them count as the run's
+    problem: str = ""  # why it could not be read in full; empty where it could
 
 
 class Scan(Settings):
-    """The result of a scan.
+    """The result of a scan."""
 
-    Attributes:
-        at: When, UTC.
-        filters: By what resources count as the run's.
-        looked: Every list that was read, or could not be.
-        found: Every resource that counts as the run's.
-    """
-
-    at: str
-    filters: tuple[str, ...]
-    looked: tuple[ListedKind, ...]
-    found: tuple[Leftover, ...]
+    at: str  # when, UTC
+    filters: tuple[str, ...]  # by what resources count as the run's
+    looked: tuple[ListedKind, ...]  # every list that was read, or could not be
+    found: tuple[Leftover, ...]  # every resource that counts as the run's
 
     @property
     def left(self) -> tuple[Leftover, ...]:
@@ -148,21 +119,13 @@ def kinds_frame(scan: Scan) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Marks:
-    """By what a run's resources are recognised.
+    """By what a run's resources are recognised."""
 
-    Attributes:
-        run_id: Value of the tag `run`; what has it is this run's own.
-        project: Value of the tag `project`.
-        name: Prefix of names, and the cluster's name.
-        vpcs: VPCs of the run.
-        state_bucket: Bucket of Terraform's state, which outlives the run; may be empty.
-    """
-
-    run_id: str
-    project: str
-    name: str
-    vpcs: frozenset[str] = frozenset()
-    state_bucket: str = ""
+    run_id: str  # value of the tag `run`; what has it is this run's own
+    project: str  # value of the tag `project`
+    name: str  # prefix of names, and the cluster's name
+    vpcs: frozenset[str] = frozenset()  # VPCs of the run
+    state_bucket: str = ""  # bucket of Terraform's state, which outlives the run; may be empty
 
     @classmethod
     def for_run(cls, run: Run, vpcs: Iterable[str] = ()) -> "Marks":
@@ -234,16 +197,9 @@ def scan(
 ) -> Scan:
     """Look for everything the run may have left, and for what looks as if it were the run's.
 
-    Args:
-        run: Whose resources are looked for.
-        account: Where.
-        vpcs: VPCs known to be the run's, also when they are gone.
-        only: Kinds to look for; empty for all.
-        caller: Who calls; given by who scans more than once, since making clients takes seconds.
-
-    Raises:
-        Problem: The credentials are missing or have expired, or AWS cannot be reached. A list
-            that AWS refuses is no Problem: it is in `not_scanned`.
+    `vpcs`: VPCs known to be the run's, also when they are gone.
+    `only`: kinds to look for; empty for all.
+    `caller`: who calls; given by who scans more than once, since making clients takes seconds.
     """
     names = set(only) or {kind.kind for kind in kinds()}
     chosen = [kind for kind in kinds() if kind.kind in names]

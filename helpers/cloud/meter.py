@@ -25,31 +25,18 @@ ESTIMATED = "ESTIMATED from events and prices; billed is what Cost Explorer says
 
 
 class Reading(Settings):
-    """What the meter shows.
+    """What the meter shows."""
 
-    Attributes:
-        at: When, UTC.
-        label: How the figures were obtained.
-        standing: Whether the stack exists.
-        hours: How long it has existed, hours.
-        gpu_hours: GPU nodes times hours.
-        usd: So far, US dollars.
-        usd_per_hour: Now, US dollars an hour.
-        teardown: When the projection ends, UTC; empty where nothing exists.
-        usd_at_teardown: Projected until then, US dollars.
-        sources: Where the prices come from, and their dates.
-    """
-
-    at: str
-    label: str
-    standing: bool
-    hours: float
-    gpu_hours: float
-    usd: float
-    usd_per_hour: float
-    teardown: str
-    usd_at_teardown: float
-    sources: str
+    at: str  # when, UTC
+    label: str  # how the figures were obtained
+    standing: bool  # whether the stack exists
+    hours: float  # how long it has existed, hours
+    gpu_hours: float  # GPU nodes times hours
+    usd: float  # so far, US dollars
+    usd_per_hour: float  # now, US dollars an hour
+    teardown: str  # when the projection ends, UTC; empty where nothing exists
+    usd_at_teardown: float  # projected until then, US dollars
+    sources: str  # where the prices come from, and their dates
 
     @property
     def line(self) -> str:
@@ -68,9 +55,6 @@ def read(run: Run, at: datetime | None = None) -> Reading | None:
     """What the run has cost by now, or by another moment; None where nothing was ever planned.
 
     It reads the run's folder only: it needs no credentials, and works after the teardown.
-
-    Raises:
-        Problem: The run's records cannot be read.
     """
     moment = at or datetime.now(UTC)
     model = run_cost_model(run)
@@ -95,11 +79,7 @@ def read(run: Run, at: datetime | None = None) -> Reading | None:
 
 
 def show(run: Run, stage: str = "") -> None:
-    """Print the meter as one line, and store the reading as an event of the stage.
-
-    Raises:
-        Problem: The run's records cannot be read.
-    """
+    """Print the meter as one line, and store the reading as an event of the stage."""
     reading = read(run)
     if reading is None or not reading.hours:
         print("Meter: US$ 0.00, this run has created nothing.")
@@ -130,35 +110,20 @@ def _text(moment: datetime) -> str:
 
 
 class CostReport(Record, stage="06", name="costs"):
-    """What a run has cost, calculated from its events and prices.
+    """What a run has cost, calculated from its events and prices."""
 
-    Attributes:
-        at: When it was calculated, UTC.
-        emulated: Whether the account is emulated: then nothing was spent.
-        label: How the figures were obtained.
-        began: When the first resource was requested, UTC; empty where none ever was.
-        ended: When the last was removed, or the end of the calculation, UTC.
-        standing: Whether the stack still existed at that moment.
-        hours: How long the stack existed, hours.
-        gpu_hours: GPU nodes times hours.
-        items: What each kind of resource has cost.
-        on_demand_usd: What the GPU hours would have cost on demand, US dollars.
-        inferences: Successful answers in the run; None where none were counted.
-        sources: Where prices come from, and their dates.
-    """
-
-    at: str
-    emulated: bool
-    label: str
-    began: str
-    ended: str
-    standing: bool
-    hours: float
-    gpu_hours: float
-    items: tuple[CostItem, ...]
-    on_demand_usd: float
-    inferences: int | None
-    sources: str
+    at: str  # when it was calculated, UTC
+    emulated: bool  # whether the account is emulated: then nothing was spent
+    label: str  # how the figures were obtained
+    began: str  # when the first resource was requested, UTC; empty where none ever was
+    ended: str  # when the last was removed, or the end of the calculation, UTC
+    standing: bool  # whether the stack still existed at that moment
+    hours: float  # how long the stack existed, hours
+    gpu_hours: float  # GPU nodes times hours
+    items: tuple[CostItem, ...]  # what each kind of resource has cost
+    on_demand_usd: float  # what the GPU hours would have cost on demand, US dollars
+    inferences: int | None  # successful answers in the run; None where none were counted
+    sources: str  # where prices come from, and their dates
 
     @property
     def total_usd(self) -> float:
@@ -203,14 +168,9 @@ def report(
 ) -> CostReport:
     """Calculate what the run has cost by now, and store it.
 
-    Args:
-        run: The run.
-        account: Asked for the spot prices of the run's own hours; without an account, or where
-            it does not answer, the recorded prices count.
-        inferences: Successful answers in the run; None where none were counted.
-
-    Raises:
-        Problem: The run's records cannot be read.
+    `account`: asked for the spot prices of the run's own hours; without an account, or where
+    it does not answer, the recorded prices count.
+    `inferences`: successful answers in the run; None where none were counted.
     """
     moment = datetime.now(UTC)
     known = run.find(SpotHistory)

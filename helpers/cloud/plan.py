@@ -265,27 +265,16 @@ class PlannedResource(Settings):
 
 
 class EstimateLine(Settings):
-    """What one kind of resource costs.
+    """What one kind of resource costs."""
 
-    Attributes:
-        what: Name for people.
-        resource: Terraform type; empty for what a controller in the cluster creates.
-        count: How many there are at first.
-        most: The highest number.
-        usd_per_hour: One of them, at the price known now.
-        most_usd_per_hour: One of them, at the highest possible price.
-        source: Where the price comes from, and its date.
-        note: What is assumed; may be empty.
-    """
-
-    what: str
-    resource: str
-    count: float
-    most: float
-    usd_per_hour: float
-    most_usd_per_hour: float
-    source: str
-    note: str = ""
+    what: str  # name for people
+    resource: str  # Terraform type; empty for what a controller in the cluster creates
+    count: float  # how many there are at first
+    most: float  # the highest number
+    usd_per_hour: float  # one of them, at the price known now
+    most_usd_per_hour: float  # one of them, at the highest possible price
+    source: str  # where the price comes from, and its date
+    note: str = ""  # what is assumed; may be empty
 
     @property
     def hourly(self) -> float:
@@ -299,23 +288,14 @@ class EstimateLine(Settings):
 
 
 class Estimate(Settings):
-    """What a plan will cost.
+    """What a plan will cost."""
 
-    Attributes:
-        lines: One for each kind of resource that costs something.
-        session_hours: Length of a session: until the dead man's switch fires.
-        session_usd: A session with the nodes and prices of its start.
-        session_most_usd: A session at the highest prices with the most nodes all the time.
-        budget_usd: What the profile allows for a session.
-        unpriced: Resource types without a known price.
-    """
-
-    lines: tuple[EstimateLine, ...]
-    session_hours: float
-    session_usd: float
-    session_most_usd: float
-    budget_usd: float
-    unpriced: tuple[str, ...] = ()
+    lines: tuple[EstimateLine, ...]  # one for each kind of resource that costs something
+    session_hours: float  # length of a session: until the dead man's switch fires
+    session_usd: float  # A session with the nodes and prices of its start
+    session_most_usd: float  # A session at the highest prices with the most nodes all the time
+    budget_usd: float  # what the profile allows for a session
+    unpriced: tuple[str, ...] = ()  # resource types without a known price
 
     @property
     def hourly(self) -> float:
@@ -334,21 +314,13 @@ class Estimate(Settings):
 
 
 class PlanFacts(Record, stage="01", name="plan"):
-    """What Terraform will do, and what that costs.
+    """What Terraform will do, and what that costs."""
 
-    Attributes:
-        emulated: Whether the account is emulated.
-        planned: When, UTC.
-        sha256: Of Terraform's plan file; only this plan may be applied.
-        resources: Every managed resource of the configuration.
-        cost: What everything costs once it exists.
-    """
-
-    emulated: bool
-    planned: str
-    sha256: str
-    resources: tuple[PlannedResource, ...]
-    cost: Estimate
+    emulated: bool  # whether the account is emulated
+    planned: str  # when, UTC
+    sha256: str  # of Terraform's plan file; only this plan may be applied
+    resources: tuple[PlannedResource, ...]  # every managed resource of the configuration
+    cost: Estimate  # what everything costs once it exists
 
     def count(self, action: Action) -> int:
         """How many resources have this action."""

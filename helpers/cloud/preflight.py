@@ -40,7 +40,8 @@ class ReadinessVerdict(StrEnum):
     BLOCKS = "blocks"
 
 
-SIGNS = {ReadinessVerdict.OK: "✔", ReadinessVerdict.WARN: "!", ReadinessVerdict.BLOCKS: "✘"}
+OK, WARN, BLOCKS = ReadinessVerdict
+SIGNS = {OK: "✔", WARN: "!", BLOCKS: "✘"}
 
 
 class ReadinessFinding(Settings):
@@ -65,7 +66,7 @@ class Readiness(Record, stage="00", name="readiness"):
     @property
     def blocking(self) -> tuple[ReadinessFinding, ...]:
         """What forbids creating anything."""
-        return tuple(item for item in self.findings if item.verdict is ReadinessVerdict.BLOCKS)
+        return tuple(item for item in self.findings if item.verdict is BLOCKS)
 
     @property
     def summary(self) -> str:
@@ -78,17 +79,13 @@ class Readiness(Record, stage="00", name="readiness"):
     def allows(self, prefix: str) -> bool:
         """Whether findings with this prefix exist, and none of them blocks."""
         findings = self.about(prefix)
-        return bool(findings) and not any(
-            item.verdict is ReadinessVerdict.BLOCKS for item in findings
-        )
+        return bool(findings) and not any(item.verdict is BLOCKS for item in findings)
 
     def explain(self, prefix: str) -> str:
         """What was found about it; where it was not even checked, why."""
-        texts = [
-            "; ".join(f"{item.title}: {item.found}" for item in items)
-            for items in (self.about(prefix), self.blocking)
-        ]
-        return texts[0] or f"not checked ({texts[1]})"
+        found = self.about(prefix)
+        text = "; ".join(f"{item.title}: {item.found}" for item in found or self.blocking)
+        return text if found else f"not checked ({text})"
 
     def about(self, prefix: str) -> tuple[ReadinessFinding, ...]:
         """The findings whose name has this prefix."""
@@ -124,11 +121,7 @@ def examine(
     A check that AWS does not answer becomes a finding with the sentence and the next step;
     without valid credentials, nothing else is checked.
 
-    Args:
-        run: Its profile says what the stack needs.
-        account: Where the stack will be created.
-        gpu_types: Instance types of the GPU nodes, first choice first.
-        only: Names of the checks to run; empty for all.
+    `only`: names of the checks to run; empty for all.
     """
     context = Context(run, account, tuple(gpu_types))
     caller = ""
@@ -136,24 +129,15 @@ def examine(
         who = identity(account)
         caller = who.shown
         text = f"{caller} in account {who.masked_id}, region {account.region}"
-        first = _finding(
-            "identity", "Identity", text, ReadinessVerdict.OK, "aws sts get-caller-identity"
-        )
+        first = _finding("identity", "Identity", text, OK, "aws sts get-caller-identity")
     except Problem as problem:
-        first = _finding(
-            "identity", "Identity", problem.what, ReadinessVerdict.BLOCKS, "aws sso login"
-        )
-    findings, chosen = [first], set(only)
-    checks = [check for check in CHECKS if not chosen or check.name in chosen]
+        first = _finding("identity", "Identity", problem.what, BLOCKS, "aws sso login")
+    findings, chosen = [first], {*only}
+    names = [name for name in CHECKS if not chosen or name in chosen]
     if caller:
-        findings += [found for check in checks for found in _run_check(check, context)]
-    report = Readiness(
-        emulated=account.emulated,
-        region=account.region,
-        asked=now(),
-        identity=caller,
-        findings=tuple(findings),
-    )
+        findings += [found for name in names for found in _run_check(name, context)]
+    report = Readiness(emulated=account.emulated, region=account.region, asked=now(),
+                       identity=caller, findings=tuple(findings))  # fmt: skip
     run.save(report)
     return report
 
@@ -169,31 +153,15 @@ def frame(report: Readiness) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(label=label)
 
 
-# ── the checks ────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class ReadinessCheck:
-    """A check; if `vital`, not knowing the answer blocks as well."""
-
-    name: str
-    title: str
-    look: Callable[[Context], Iterable[ReadinessFinding]]
-    vital: bool = True
-
-
-def _run_check(check: ReadinessCheck, context: Context) -> list[ReadinessFinding]:
+def _run_check(name: str, context: Context) -> list[ReadinessFinding]:
+    title, check = CHECKS[name]
     try:
-        return list(check.look(context))
+        return list(check(context))
     except Problem as problem:
-        text, verdict = (
-            problem.what,
-            ReadinessVerdict.BLOCKS if check.vital else ReadinessVerdict.WARN,
-        )
+        text, verdict = problem.what, BLOCKS if name not in NOT_VITAL else WARN
         if isinstance(problem, Unavailable):
-            text, verdict = f"not emulated: {text}", ReadinessVerdict.WARN
-        command = problem.next_step or "Run 00-setup on AWS."
-        return [_finding(check.name, check.title, text, verdict, command)]
+            text, verdict = f"not emulated: {text}", WARN
+        return [_finding(name, title, text, verdict, problem.next_step or "Run 00-setup on AWS.")]
 
 
 def _finding(
@@ -207,9 +175,9 @@ def _free_plan(context: Context) -> Iterator[ReadinessFinding]:
     with asking("the account's plan"):
         client = context.account.client("freetier", FREE_TIER_REGION)
         free = client.get_account_plan_state()["accountPlanType"] == "FREE"
-    text, verdict, command = "paid plan", ReadinessVerdict.OK, "aws freetier get-account-plan-state"
+    text, verdict, command = "paid plan", OK, "aws freetier get-account-plan-state"
     if free:
-        text, verdict = "free plan: it refuses GPU instance types", ReadinessVerdict.BLOCKS
+        text, verdict = "free plan: it refuses GPU instance types", BLOCKS
         command = "aws freetier upgrade-account-plan --account-plan-type PAID"
     yield _finding("plan", "Account plan", text, verdict, command)
 
@@ -224,7 +192,7 @@ def _address(context: Context) -> Iterator[ReadinessFinding]:
         text = f"{f'{address} (emulated)' if context.account.emulated else hidden} only"
     text = f"the API will be open to {text}"
     command = f"curl {ADDRESS_SERVICE}"
-    yield _finding("caller", "This machine's address", text, ReadinessVerdict.OK, command)
+    yield _finding("caller", "This machine's address", text, OK, command)
 
 
 def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
@@ -237,11 +205,11 @@ def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
             for role in page["Roles"]
         }
     for service, (role, needed) in LINKED_ROLES.items():
-        text, verdict = "exists", ReadinessVerdict.OK
+        text, verdict = "exists", OK
         command = f"aws iam get-role --role-name {role}"
         if role not in existing:
             text = "missing: " + ("spot nodes would not start" if needed else "made at first use")
-            verdict = ReadinessVerdict.BLOCKS if needed else ReadinessVerdict.WARN
+            verdict = BLOCKS if needed else WARN
             command = f"aws iam create-service-linked-role --aws-service-name {service}"
         name = f"role-{service.partition('.')[0]}"
         yield _finding(name, f"Service-linked role {role}", text, verdict, command)
@@ -252,10 +220,10 @@ def _alerts(context: Context) -> Iterator[ReadinessFinding]:
     profile = context.run.profile
     limit = profile.infrastructure.budget_usd
     text = f"stage 01 creates budget and alarm at ${limit:g} a month; "
-    notified, verdict = "nobody is notified", ReadinessVerdict.WARN
+    notified, verdict = "nobody is notified", WARN
     command = f"workbook run --profile {profile.name} -p infrastructure.alert_email=you@example.org"
     if profile.infrastructure.alert_email:
-        notified, verdict = "an e-mail address is notified", ReadinessVerdict.OK
+        notified, verdict = "an e-mail address is notified", OK
         command = "Confirm AWS's e-mail 'Subscription Confirmation' after stage 01."
     yield _finding("alerts", "Budget and alarm", text + notified, verdict, command)
 
@@ -277,7 +245,7 @@ def _state_bucket(context: Context) -> Iterator[ReadinessFinding]:
                     f"The state's bucket {bucket} does not exist.",
                     f"aws s3 mb s3://{bucket} --region {context.account.region}",
                 ) from error
-    yield _finding("state", "Terraform's state", text, ReadinessVerdict.OK, command)
+    yield _finding("state", "Terraform's state", text, OK, command)
 
 
 def _quotas(context: Context) -> Iterator[ReadinessFinding]:
@@ -300,9 +268,9 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
         with asking(f"the quota of {title}"):
             limit = int(client.get_service_quota(**quota)["Quota"]["Value"])
         text = f"{limit}; the stack needs {f'up to {needed}' if needed else 'none'}"
-        verb, verdict = "get-service-quota", ReadinessVerdict.OK
+        verb, verdict = "get-service-quota", OK
         if limit < needed:
-            verb, verdict = "request-service-quota-increase", ReadinessVerdict.BLOCKS
+            verb, verdict = "request-service-quota-increase", BLOCKS
             with asking(f"the requests for {title}"):
                 history = client.list_requested_service_quota_change_history_by_quota(**quota)
             open_requests = [
@@ -332,12 +300,12 @@ def _offered(context: Context) -> Iterator[ReadinessFinding]:
                 for offer in page["InstanceTypeOfferings"]
             }
         having = [zone for zone in zones if zone in offering]
-        verdict = ReadinessVerdict.WARN if having else ReadinessVerdict.BLOCKS
+        verdict = WARN if having else BLOCKS
         yield _finding(
             f"offered-{name}",
             f"{' or '.join(types)} in the stack's zones",
             f"in {', '.join(having) or 'none'} of {', '.join(zones)}",
-            ReadinessVerdict.OK if having == zones else verdict,
+            OK if having == zones else verdict,
             "aws ec2 describe-instance-type-offerings --location-type availability-zone "
             f"--filters Name=instance-type,Values={','.join(types)} --region {region}",
         )
@@ -357,12 +325,12 @@ def _spot_price(context: Context) -> Iterator[ReadinessFinding]:
         span = f" (week {min(week):.3f} to {max(week):.3f})" if week else ""
         texts.append(f"{zone} {f'${min(known):.3f}' if known else 'unknown'}{span}")
     capped = gpu.capacity == "spot-capped"
-    bad = ReadinessVerdict.WARN if below or not capped else ReadinessVerdict.BLOCKS
+    bad = WARN if below or not capped else BLOCKS
     yield _finding(
         "spot",
         f"Spot price an hour, {f'cap ${gpu.max_price_usd:g}' if capped else 'no cap'}",
         f"{'; '.join(texts)}; {history.source}",
-        ReadinessVerdict.OK if below == len(zones) else bad,
+        OK if below == len(zones) else bad,
         "aws ec2 describe-spot-price-history --product-descriptions Linux/UNIX "
         f"--instance-types {' '.join(context.gpu_types)} --region {context.account.region}",
     )
@@ -377,16 +345,16 @@ def _version(context: Context) -> Iterator[ReadinessFinding]:
         known = {v["clusterVersion"]: v for p in pages.paginate() for v in p["clusterVersions"]}
     standard = sorted(n for n, v in known.items() if v["versionStatus"] == "STANDARD_SUPPORT")
     newest = f" -p infrastructure.kubernetes_version={standard[-1]}" if standard else ""
-    text, verdict = f"EKS does not offer {wanted}", ReadinessVerdict.BLOCKS
+    text, verdict = f"EKS does not offer {wanted}", BLOCKS
     if wanted in standard:
         ends: datetime = known[wanted]["endOfStandardSupportDate"].astimezone(UTC)
         days = (ends - datetime.now(UTC)).days
         text = f"{wanted} in standard support until {ends:%Y-%m-%d} ({days} days)"
-        verdict = ReadinessVerdict.OK if days > SUPPORT_ENDS_SOON_DAYS else ReadinessVerdict.WARN
+        verdict = OK if days > SUPPORT_ENDS_SOON_DAYS else WARN
     elif wanted in known:
         text = f"{wanted} is out of standard support: $0.60 an hour instead of $0.10"
     command = f"workbook run --profile {profile.name}{newest}"
-    if verdict is ReadinessVerdict.OK:
+    if verdict is OK:
         command = f"aws eks describe-cluster-versions --cluster-versions {wanted}"
         command += f" --region {context.account.region}"
     yield _finding("version", "Kubernetes version", text, verdict, command)
@@ -394,7 +362,7 @@ def _version(context: Context) -> Iterator[ReadinessFinding]:
 
 def _cluster_name(context: Context) -> Iterator[ReadinessFinding]:
     """Whether a cluster of the stack's name exists already, and whose it is."""
-    profile, verdict = context.run.profile, ReadinessVerdict.OK
+    profile, verdict = context.run.profile, OK
     name = profile.infrastructure.name
     text = f"no cluster is called {name}"
     command = f"aws eks describe-cluster --name {name} --region {context.account.region}"
@@ -406,7 +374,7 @@ def _cluster_name(context: Context) -> Iterator[ReadinessFinding]:
             if owner != context.run.run_id:
                 text, verdict = (
                     f"a cluster {name} exists, of run {owner or '?'}",
-                    ReadinessVerdict.BLOCKS,
+                    BLOCKS,
                 )
                 again = f"workbook run --profile {profile.name} -p infrastructure.name=other"
                 command = f"workbook resume {owner}" if owner else again
@@ -416,15 +384,16 @@ def _cluster_name(context: Context) -> Iterator[ReadinessFinding]:
     yield _finding("free-name", "Cluster name", text, verdict, command)
 
 
-CHECKS = (
-    ReadinessCheck("plan", "Account plan", _free_plan, vital=False),
-    ReadinessCheck("caller", "This machine's address", _address),
-    ReadinessCheck("roles", "Service-linked roles", _linked_roles, vital=False),
-    ReadinessCheck("alerts", "Budget and alarm", _alerts),
-    ReadinessCheck("state", "Terraform's state", _state_bucket),
-    ReadinessCheck("quota", "Service quotas", _quotas),
-    ReadinessCheck("offered", "Instance types in the zones", _offered),
-    ReadinessCheck("spot", "Spot price", _spot_price),
-    ReadinessCheck("version", "Kubernetes version", _version),
-    ReadinessCheck("free-name", "Cluster name", _cluster_name),
-)
+CHECKS: dict[str, tuple[str, Callable[[Context], Iterable[ReadinessFinding]]]] = {
+    "plan": ("Account plan", _free_plan),
+    "caller": ("This machine's address", _address),
+    "roles": ("Service-linked roles", _linked_roles),
+    "alerts": ("Budget and alarm", _alerts),
+    "state": ("Terraform's state", _state_bucket),
+    "quota": ("Service quotas", _quotas),
+    "offered": ("Instance types in the zones", _offered),
+    "spot": ("Spot price", _spot_price),
+    "version": ("Kubernetes version", _version),
+    "free-name": ("Cluster name", _cluster_name),
+}
+NOT_VITAL = ("plan", "roles")  # not knowing the answer of any other check blocks as well

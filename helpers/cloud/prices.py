@@ -28,27 +28,17 @@ SPOT_DAYS = 7
 
 
 class Price(Settings):
-    """One price.
+    """One price."""
 
-    Attributes:
-        key: Its name in the table.
-        usd: US dollars per unit.
-        per: The unit.
-        whole: Whether a part of an hour is billed as a whole hour.
-        origin: `list price` of the table, or `Pricing API`.
-        checked: The day for which it is known, ISO 8601.
-        source: The page that publishes it.
-        note: What it includes or leaves out; may be empty.
-    """
-
-    key: str
-    usd: float
-    per: Literal["hour", "GB", "GB-month", "LCU-hour", "month", "request"]
-    whole: bool = False
+    key: str  # its name in the table
+    usd: float  # US dollars per unit
+    per: Literal["hour", "GB", "GB-month", "LCU-hour", "month", "request"]  # the unit
+    whole: bool = False  # whether a part of an hour is billed as a whole hour
+    # `list price` of the table, or `Pricing API`
     origin: Literal["list price", "Pricing API"] = "list price"
-    checked: str
-    source: str
-    note: str = ""
+    checked: str  # the day for which it is known, ISO 8601
+    source: str  # the page that publishes it
+    note: str = ""  # what it includes or leaves out; may be empty
 
     @property
     def label(self) -> str:
@@ -86,11 +76,7 @@ class PriceTable(Record, stage="00", name="prices"):
     prices: dict[str, Price]
 
     def price(self, key: str) -> Price:
-        """The price of this key.
-
-        Raises:
-            Problem: The table does not have it.
-        """
+        """The price of this key."""
         if key not in self.prices:
             raise Problem(
                 f"The price table of {self.region} has no price '{key}'.",
@@ -165,9 +151,6 @@ def query_instance_price(account: Account, instance_type: str) -> float | None:
 
     Returns:
         None unless exactly one price is offered: a guess would be worse than the table.
-
-    Raises:
-        Problem: AWS does not answer.
     """
     terms = SHARED_LINUX | {"instanceType": instance_type, "regionCode": account.region}
     filters = [{"Type": "TERM_MATCH", "Field": k, "Value": v} for k, v in terms.items()]
@@ -219,20 +202,13 @@ class SpotPoint(Settings):
 
 
 class SpotHistory(Record, stage="00", name="spot-prices"):
-    """The spot prices of some instance types in a region.
+    """The spot prices of some instance types in a region."""
 
-    Attributes:
-        region: Where.
-        asked: When, UTC.
-        days: How far it looks back.
-        emulated: Whether an emulator made up the figures.
-        points: Oldest first; a price holds until the next point of its zone and type.
-    """
-
-    region: str
-    asked: str
-    days: float
-    emulated: bool
+    region: str  # where
+    asked: str  # when, UTC
+    days: float  # how far it looks back
+    emulated: bool  # whether an emulator made up the figures
+    # oldest first; a price holds until the next point of its zone and type
     points: tuple[SpotPoint, ...]
 
     @property
@@ -243,10 +219,7 @@ class SpotHistory(Record, stage="00", name="spot-prices"):
     def price_at(self, moment: datetime, instance_type: str, zone: str = "") -> float | None:
         """The price at a moment, US dollars an hour; None where the history does not reach.
 
-        Args:
-            moment: When.
-            instance_type: Of what.
-            zone: Where; empty takes the most expensive zone, as the node may be in any.
+        `zone`: where; empty takes the most expensive zone, as the node may be in any.
         """
         by_zone: dict[str, float] = {}
         for point in self.points:
@@ -272,11 +245,7 @@ class SpotHistory(Record, stage="00", name="spot-prices"):
 
 
 def query_spot_history(account: Account, instance_types: Iterable[str]) -> SpotHistory:
-    """Ask AWS for the spot prices of the last week, beginning with the price at its start.
-
-    Raises:
-        Problem: AWS does not answer.
-    """
+    """Ask AWS for the spot prices of the last week, beginning with the price at its start."""
     end, types = datetime.now(UTC), sorted(set(instance_types))
     points = []
     if types:  # an empty list would ask for every type there is
@@ -307,11 +276,7 @@ def query_spot_history(account: Account, instance_types: Iterable[str]) -> SpotH
 
 
 def record_spot_prices(run: Run, account: Account, instance_types: Iterable[str]) -> SpotHistory:
-    """Ask for the last week's spot prices and store them: as a record and as a table.
-
-    Raises:
-        Problem: AWS does not answer.
-    """
+    """Ask for the last week's spot prices and store them: as a record and as a table."""
     history = query_spot_history(account, instance_types)
     run.save(history)
     rows = [point.model_dump() for point in history.points]

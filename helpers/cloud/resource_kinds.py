@@ -39,18 +39,12 @@ OWN_ACCOUNT = "$(aws sts get-caller-identity --query Account --output text)"
 
 
 class ListCall(Settings):
-    """A call that answers with a list.
-
-    Attributes:
-        call: Name of the boto3 method.
-        arguments: Its arguments, as templates.
-        items: Where the list is in the answer, or in each page of it (JMESPath).
-    """
+    """A call that answers with a list."""
 
     model_config = ConfigDict(populate_by_name=True)
-    call: str
-    arguments: dict[str, Any] = Field(default={}, alias="with")
-    items: str
+    call: str  # name of the boto3 method
+    arguments: dict[str, Any] = Field(default={}, alias="with")  # its arguments, as templates
+    items: str  # where the list is in the answer, or in each page of it (JMESPath)
 
 
 class RemovalStep(Settings):
@@ -109,11 +103,7 @@ class Caller:
 
     @classmethod
     def identify(cls, account: Account, sleep: Callable[[float], None] = time.sleep) -> "Caller":
-        """Ask AWS who calls.
-
-        Raises:
-            Problem: The credentials are missing or have expired, or AWS cannot be reached.
-        """
+        """Ask AWS who calls."""
         who = identity(account)
         return cls(account, who.account_id, who.arn, sleep)
 
@@ -171,19 +161,13 @@ class Caller:
 
 @dataclass(frozen=True)
 class Item:
-    """One listed resource, whoever it belongs to.
+    """One listed resource, whoever it belongs to."""
 
-    Attributes:
-        kind: Its kind.
-        region: Where it is.
-        facts: For the templates of its kind: id, name, parent, vpc, item, account, region.
-        state: Its state; empty where it has none.
-    """
-
-    kind: Kind
-    region: str
+    kind: Kind  # its kind
+    region: str  # where it is
+    # for the templates of its kind: id, name, parent, vpc, item, account, region
     facts: Mapping[str, Any]
-    state: str
+    state: str  # its state; empty where it has none
 
     @property
     def id(self) -> str:

@@ -55,11 +55,7 @@ class Stack(Record, stage="01", name="stack"):
 
 
 def stack_record(outputs: dict[str, Any], emulated: bool) -> Stack:
-    """Terraform's outputs as a record.
-
-    Raises:
-        Problem: The state lacks outputs, as after an apply that failed half-way.
-    """
+    """Terraform's outputs as a record."""
     values = {("stack_name" if name == "name" else name): value for name, value in outputs.items()}
     missing = sorted(set(Stack.model_fields) - {"emulated", "applied"} - set(values))
     if missing:
@@ -110,11 +106,7 @@ class StackDescription(Record, stage="01", name="standing"):
 
 
 def describe(run: Run, account: Account) -> StackDescription:
-    """Ask the account, not Terraform, for the run's stack, and store the answer.
-
-    Raises:
-        Problem: There is no stack, or AWS does not answer.
-    """
+    """Ask the account, not Terraform, for the run's stack, and store the answer."""
     stack, ec2 = run.load(Stack), account.client("ec2")
     vpc = [{"Name": "vpc-id", "Values": [stack.vpc_id]}]
     with asking("the network"):

@@ -38,19 +38,12 @@ BALANCER_ROUNDS = 45
 
 
 class Swept(Settings):
-    """What became of a leftover.
+    """What became of a leftover."""
 
-    Attributes:
-        kind: What it is.
-        id: Its identifier, without the account's number.
-        outcome: `removed`, still `leaving`, `untouched` or `failed`.
-        reason: Why it was not touched, or AWS's words why it could not be removed.
-    """
-
-    kind: str
-    id: str
-    outcome: Outcome
-    reason: str = ""
+    kind: str  # what it is
+    id: str  # its identifier, without the account's number
+    outcome: Outcome  # `removed`, still `leaving`, `untouched` or `failed`
+    reason: str = ""  # why it was not touched, or AWS's words why it could not be removed
 
 
 class Sweep(Record, stage="06", name="sweep"):
@@ -91,16 +84,8 @@ def remove_leftovers(
     What depends on something that is still leaving is tried again until it can go, or until
     nothing has changed for a while.
 
-    Args:
-        run: Whose leftovers they are.
-        account: Where they are.
-        found: What a scan found; whatever is not this run's own is left alone.
-        rounds: How often to try.
-        sleep: How the pause between two rounds is waited out.
-        store: Whether the result is the run's record of its sweep.
-
-    Raises:
-        Problem: The credentials are missing or have expired, or AWS cannot be reached.
+    `found`: what a scan found; whatever is not this run's own is left alone.
+    `store`: whether the result is the run's record of its sweep.
     """
     sweeper = _Sweeper(Caller.identify(account, sleep), Marks.for_run(run), tuple(found))
     idle = 0
@@ -204,19 +189,12 @@ def _parent(item: Leftover, found: Iterable[Leftover]) -> Leftover | None:
 
 
 class LoadBalancersGone(Record, stage="06", name="load-balancers"):
-    """What became of the run's load balancers.
+    """What became of the run's load balancers."""
 
-    Attributes:
-        at: When, UTC.
-        seen: How many there were at first.
-        by_controller: How many their controller removed, after their Ingress.
-        swept: How many load balancers and target groups had to be removed here.
-    """
-
-    at: str
-    seen: int
-    by_controller: int
-    swept: int
+    at: str  # when, UTC
+    seen: int  # how many there were at first
+    by_controller: int  # how many their controller removed, after their Ingress
+    swept: int  # how many load balancers and target groups had to be removed here
 
     @property
     def summary(self) -> str:
@@ -230,11 +208,7 @@ class LoadBalancersGone(Record, stage="06", name="load-balancers"):
 
 
 def count_load_balancers(run: Run, account: Account) -> tuple[Leftover, ...]:
-    """The run's load balancers and target groups; the meter counts them from here on.
-
-    Raises:
-        Problem: They cannot be listed.
-    """
+    """The run's load balancers and target groups; the meter counts them from here on."""
     stack = run.find(Stack)
     result = scan(run, account, vpcs=[stack.vpc_id] if stack else [], only=LOAD_BALANCER_KINDS)
     if result.not_scanned:
@@ -259,12 +233,7 @@ def remove_load_balancers(
 ) -> LoadBalancersGone:
     """Wait until the run's load balancers are gone; remove those that nobody removes.
 
-    Args:
-        run: Whose load balancers they are; the result is stored with it.
-        account: Where.
-        controller: Whether a controller is removing them, after their Ingress.
-        rounds: How often to check.
-        sleep: How the pause in between is waited out.
+    `controller`: whether a controller is removing them, after their Ingress.
 
     Raises:
         Problem: One is left that does not have the run's tag, or cannot be removed.

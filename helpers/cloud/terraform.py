@@ -91,11 +91,7 @@ class Workspace:
         return self._init()
 
     def plan(self) -> PlanFacts:
-        """Find out what would be done and what it costs; keeps `plan.json` and the record.
-
-        Raises:
-            Problem: Terraform refuses, or a price is missing.
-        """
+        """Find out what would be done and what it costs; keeps `plan.json` and the record."""
         planned = self._planned()
         cost = estimate(
             planned,
@@ -115,11 +111,7 @@ class Workspace:
         return facts
 
     def replan(self) -> Replan:
-        """Plan again after an apply: a stack that is as planned has no changes.
-
-        Raises:
-            Problem: Terraform refuses.
-        """
+        """Plan again after an apply: a stack that is as planned has no changes."""
         changes = self._planned().changes
         changed = tuple(change for change in changes if change.action != "none")
         record = Replan(planned=now(), resources=len(changes), changed=changed)
@@ -156,20 +148,12 @@ class Workspace:
         return stack
 
     def outputs(self) -> dict[str, Any]:
-        """Terraform's outputs by name.
-
-        Raises:
-            Problem: There is no state, or it cannot be read.
-        """
+        """Terraform's outputs by name."""
         answer = json.loads(self.terraform.query("read the outputs", ["output", "-json"]))
         return {name: output["value"] for name, output in answer.items()}
 
     def remaining(self) -> tuple[str, ...]:
-        """Addresses of the resources in the state; empty after a complete destroy.
-
-        Raises:
-            Problem: The state cannot be read.
-        """
+        """Addresses of the resources in the state; empty after a complete destroy."""
         if not self.exists:
             return ()
         self.terraform.settle()
@@ -204,11 +188,7 @@ class Workspace:
         return before
 
     def unlock(self, lock_id: str) -> None:
-        """Remove the lock that a killed Terraform left on a state in S3.
-
-        Raises:
-            Problem: It is another lock, or Terraform is still running.
-        """
+        """Remove the lock that a killed Terraform left on a state in S3."""
         self.terraform.settle()
         self.terraform.query("remove the lock", ["force-unlock", "-force", lock_id])
 
@@ -346,10 +326,6 @@ def find_provider(
     environment: Mapping[str, str] = os.environ, registry: str = REGISTRY
 ) -> Provider:
     """The first source that has the provider: a named mirror, the registry, a local folder.
-
-    Args:
-        environment: Where variables are looked up.
-        registry: URL that answers where the registry can be reached.
 
     Raises:
         Unavailable: None has it.

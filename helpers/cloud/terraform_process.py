@@ -88,18 +88,13 @@ def next_step(text: str) -> str:
 
 @dataclass
 class Progress:
-    """What a command has reported so far.
+    """What a command has reported so far."""
 
-    Attributes:
-        total: How many resources it will change; 0 where that is not known.
-        done: How many it has completed.
-        errors: Terraform's error diagnostics: `summary`, `detail`, `address`.
-        other: Lines outside Terraform's protocol: a crash, or an error before the start.
-    """
-
-    total: int = 0
-    done: int = 0
+    total: int = 0  # how many resources it will change; 0 where that is not known
+    done: int = 0  # how many it has completed
+    # Terraform's error diagnostics: `summary`, `detail`, `address`
     errors: list[dict[str, Any]] = field(default_factory=list)
+    # lines outside Terraform's protocol: a crash, or an error before the start
     other: list[str] = field(default_factory=list)
     _mentioned: dict[str, float] = field(default_factory=dict)
 
@@ -136,9 +131,7 @@ class Progress:
     def problem(self, doing: str, log: str) -> Problem:
         """The failure of the command as a sentence with Terraform's words and the next step.
 
-        Args:
-            doing: What it was to do, such as `apply the plan`.
-            log: Its log, relative to the run's folder.
+        `doing`: what it was to do, such as `apply the plan`.
         """
         if not self.errors:
             words = _short(" ".join(self.other[-3:]) or "it gave no reason")
@@ -183,11 +176,8 @@ class Terraform:
     ) -> None:
         """Run a command that may take long, and print its progress.
 
-        Args:
-            doing: What it is to do, for the sentence when it fails.
-            arguments: Command and options; `-json` among them.
-            progress: Receives its output.
-            environment: Additional variables.
+        `doing`: what it is to do, for the sentence when it fails.
+        `arguments`: command and options; `-json` among them.
 
         Raises:
             Problem: It failed; the sentence has Terraform's own words.
@@ -209,11 +199,7 @@ class Terraform:
             raise progress.problem(doing, f"{self.folder.name}/{log}")
 
     def query(self, doing: str, arguments: Sequence[str]) -> str:
-        """Run a command that ends quickly, and return its output.
-
-        Raises:
-            Problem: It failed.
-        """
+        """Run a command that ends quickly, and return its output."""
         ended = subprocess.run(
             [self.program, *arguments],
             cwd=self.code,
@@ -257,13 +243,8 @@ def run_process(
 ) -> int:
     """Run a command to its end; returns its exit status.
 
-    Args:
-        command: Program and arguments.
-        folder: Where it runs.
-        environment: All of its variables.
-        log: Where its output goes.
-        record: Where its process is noted while it runs.
-        show: Called with each line of output.
+    `record`: where its process is noted while it runs.
+    `show`: called with each line of output.
 
     Raises:
         KeyboardInterrupt: The caller was interrupted; Terraform has ended properly before,

@@ -29,23 +29,14 @@ RESTARTED = (
 
 
 class Teardown(Record, stage="06", name="teardown"):
-    """What was destroyed.
+    """What was destroyed."""
 
-    Attributes:
-        at: When, UTC.
-        emulated: Whether the account is emulated.
-        created: Whether this run ever created anything.
-        destroyed: How many resources the state held before.
-        standing: What the state still holds.
-        doubt: Why this proves nothing; empty where it does.
-    """
-
-    at: str
-    emulated: bool
-    created: bool
-    destroyed: int
-    standing: tuple[str, ...]
-    doubt: str
+    at: str  # when, UTC
+    emulated: bool  # whether the account is emulated
+    created: bool  # whether this run ever created anything
+    destroyed: int  # how many resources the state held before
+    standing: tuple[str, ...]  # what the state still holds
+    doubt: str  # why this proves nothing; empty where it does
 
     @property
     def holds(self) -> bool:
@@ -70,10 +61,7 @@ class Teardown(Record, stage="06", name="teardown"):
 def destroy(run: Run, workspace: Workspace, *, doubt: str = "") -> Teardown:
     """Destroy the stack, whatever is left of it; can be repeated at any point.
 
-    Args:
-        run: Whose stack it is; the result is stored with it.
-        workspace: Terraform of the run.
-        doubt: Why it proves nothing; empty where it does.
+    `doubt`: why it proves nothing; empty where it does.
 
     Raises:
         Problem: Terraform fails; what is left is still in its state, and can be destroyed again.
@@ -94,9 +82,7 @@ def destroy(run: Run, workspace: Workspace, *, doubt: str = "") -> Teardown:
 def restart_doubt(run: Run, emulator: str) -> str:
     """Why an empty account proves nothing: the emulator that held the stack was restarted.
 
-    Args:
-        run: Whose stack it is.
-        emulator: Name of the emulator's service in the run.
+    `emulator`: name of the emulator's service in the run.
 
     Returns:
         One sentence; empty where the account is the one that held the stack.
@@ -114,33 +100,19 @@ def restart_doubt(run: Run, emulator: str) -> str:
 
 
 class Zero(Record, stage="06", name="zero"):
-    """The certificate; without `refused` it is issued.
+    """The certificate; without `refused` it is issued."""
 
-    Attributes:
-        run_id: Whose resources were looked for.
-        target: Where the run happened.
-        label: What the target means for the claim.
-        region: The stack's region.
-        identity: Who scanned, without the account's number.
-        looks: Number of scans until they were clean, or given up.
-        passes: The last scans, oldest first.
-        state: What Terraform's state still holds.
-        refused: Why the certificate is not issued, one sentence each.
-        at: When, UTC.
-        sha256: Over everything else (`checksum`).
-    """
-
-    run_id: str
-    target: Target
-    label: str
-    region: str
-    identity: str
-    looks: int
-    passes: tuple[Scan, ...]
-    state: tuple[str, ...]
-    refused: tuple[str, ...]
-    at: str
-    sha256: str = ""
+    run_id: str  # whose resources were looked for
+    target: Target  # where the run happened
+    label: str  # what the target means for the claim
+    region: str  # the stack's region
+    identity: str  # who scanned, without the account's number
+    looks: int  # number of scans until they were clean, or given up
+    passes: tuple[Scan, ...]  # the last scans, oldest first
+    state: tuple[str, ...]  # what Terraform's state still holds
+    refused: tuple[str, ...]  # why the certificate is not issued, one sentence each
+    at: str  # when, UTC
+    sha256: str = ""  # over everything else (`checksum`)
 
     @property
     def issued(self) -> bool:
@@ -178,16 +150,9 @@ def certify(
 ) -> Zero:
     """Scan until two scans in a row are clean, and certify it, or say why not.
 
-    Args:
-        run: Whose resources are looked for; the certificate is stored with it.
-        account: Where.
-        state: What Terraform's state still holds.
-        doubt: Why even clean scans would prove nothing; empty where there is no such reason.
-        scans: The highest number of scans.
-        sleep: How the pause between two scans is waited out.
-
-    Raises:
-        Problem: The credentials are missing or have expired, or AWS cannot be reached.
+    `state`: what Terraform's state still holds.
+    `doubt`: why even clean scans would prove nothing; empty where there is no such reason.
+    `scans`: the highest number of scans.
     """
     caller, stack = Caller.identify(account, sleep), run.find(Stack)
     passes: list[Scan] = []

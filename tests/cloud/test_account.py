@@ -68,7 +68,7 @@ def test_what_happens_before_aws_is_asked_is_a_sentence_too(
 def test_what_the_emulator_does_not_know_is_unavailable_not_wrong() -> None:
     with (
         double.installed() as aws,
-        pytest.raises(Unavailable, match="emulator cannot tell"),
+        pytest.raises(Unavailable, match="emulator cannot answer for"),
         asking("the account's plan"),
     ):
         aws.account.client("freetier").get_account_plan_state()

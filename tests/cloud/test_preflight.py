@@ -54,7 +54,7 @@ def test_a_good_account_is_green_and_every_finding_has_a_command(run: Run, aws: 
     report = preflight.examine(run, aws.account, GPU)
     assert not report.blocking
     assert all(found.command for found in report.findings)
-    assert {check.name for check in CHECKS} <= {
+    assert set(CHECKS) <= {
         found.name.partition("-")[0] if found.name != "free-name" else "free-name"
         for found in report.findings
     } | {"roles"}
