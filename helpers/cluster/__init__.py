@@ -8,6 +8,8 @@
 - `planned_nodes`: the plan's nodes, and which pods fit; `chart_checks`: Triton's chart, unapplied
 - `triton_release`: deployment, rollout and load balancer; `load_pods`: the load's pods
 - `removal`: all of it removed; `records`: what the stages record
+
+What Kubernetes, Helm or AWS refuse is raised as `Problem`: the reason, and the next step.
 """
 
 __all__ = [

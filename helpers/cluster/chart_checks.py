@@ -1,13 +1,10 @@
 """Triton's chart before it is installed: lint, render, schema, our invariants, nodes, API server.
 
-What the real helm or a real API server said is REAL; what only read the rendered objects is STATIC.
-Where an API server answers (always on AWS, in a rehearsal with `cluster.context`) it is the judge:
-every object is sent to it as a dry run. Elsewhere the schemas and about twenty invariants of our
-own charts are all that is checked, and the report says so.
+What helm or an API server said is REAL; what only read the rendered objects is STATIC. Where an API
+server answers (AWS; a rehearsal with `cluster.context`) it judges every object as a dry run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +41,6 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
         run: Which records the result.
         account: Account of the stack.
         image: `repository@sha256:…`; empty if nothing was pushed.
-
-    Raises:
-        Problem: Contract, plan or lock file cannot be read, or the cluster cannot be used.
     """
     agreed, kubernetes = contract.load(), run.profile.infrastructure.kubernetes_version
     nodes = planned_nodes.planned_nodes(run, agreed)
@@ -128,10 +122,10 @@ def schema_findings(
     """What the API's schemas refuse, and the kinds that they do not describe (custom resources)."""
     import kubernetes_validate  # seconds to import
 
-    findings, custom = [], set()
+    findings, custom, version = [], set(), _schema_version(kubernetes)
     for body in objects:
         try:
-            kubernetes_validate.validate(body, _schema_version(kubernetes), strict=True)
+            kubernetes_validate.validate(body, version, strict=True)
         except kubernetes_validate.ValidationError as error:
             field = ".".join(map(str, error.path))
             findings.append(_fault(body, field, str(error.message)[:200], "as the schema says"))
@@ -145,7 +139,6 @@ def schema_findings(
     return tuple(findings), tuple(sorted(custom))
 
 
-@lru_cache
 def _schema_version(kubernetes: str) -> str:
     """The newest schemas that are not newer than the control plane."""
     from kubernetes_validate import utils
@@ -171,20 +164,21 @@ def _rendered(
     except Unavailable:
         raise
     except Problem as refusal:
-        findings["lint"] = (_refused(refusal),)
+        findings["lint"] = (_refused(refusal.what),)
     try:
         text = helm.template("triton", CHART, namespace, values, kubernetes)
         objects = [each for each in yaml.safe_load_all(text) if each]
-    except (Problem, yaml.YAMLError) as refusal:
-        findings["render"] = (_refused(refusal),)
+    except Problem as refusal:
+        findings["render"] = (_refused(refusal.what),)
+    except yaml.YAMLError as error:
+        findings["render"] = (_refused(f"invalid YAML: {error}"),)
     seen = f"{len(objects)} objects" if objects else "nothing was rendered"
     return [_line("lint", name, "REAL", "helm lint --strict", findings["lint"]),
             _line("render", name, "REAL", seen, findings["render"])], objects  # fmt: skip
 
 
-def _refused(refusal: Exception) -> ChartFault:
-    what = refusal.what if isinstance(refusal, Problem) else f"invalid YAML: {refusal}"
-    return ChartFault(object="chart", field="", wrong=what, right="a chart that helm accepts")
+def _refused(what: str, right: str = "a chart that helm accepts") -> ChartFault:
+    return ChartFault(object="chart", field="", wrong=what, right=right)
 
 
 def _judged(objects: Sequence[Body], cluster: Cluster | None, values: str) -> CheckLine:
@@ -195,22 +189,14 @@ def _judged(objects: Sequence[Body], cluster: Cluster | None, values: str) -> Ch
         judge, refusals = server_dry_run(cluster, objects)
     except Unavailable as reason:
         return _line("dry run", values, "NOT CHECKED", str(reason))
-    return _line("dry run", values, "REAL", judge, [
-        ChartFault(object="chart", field="", wrong=each, right="an object that it accepts")
-        for each in refusals
-    ])  # fmt: skip
+    right = "an object that it accepts"
+    return _line("dry run", values, "REAL", judge, [_refused(each, right) for each in refusals])
 
 
 def invariants(
     objects: Sequence[Body], agreed: Contract, nodes: PlannedNodes
 ) -> Iterator[ChartFault]:
-    """Faults that the API would accept, and that our charts must not have.
-
-    Args:
-        objects: Objects of one rendering, which the schema accepts.
-        agreed: The contract.
-        nodes: The planned nodes, whose GPUs a rollout needs.
-    """
+    """Faults of objects that the schema accepts, and that our charts must not have."""
     for owner in objects:
         if owner["kind"] in planned_nodes.WORKLOADS:
             spec = pod_template(owner)["spec"]

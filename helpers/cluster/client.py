@@ -58,11 +58,6 @@ class Cluster:
         """Nodes, pods, events, namespaces."""
         return client.CoreV1Api(self.api)
 
-    @property
-    def apps(self) -> client.AppsV1Api:
-        """Deployments and daemon sets."""
-        return client.AppsV1Api(self.api)
-
     def plain(self, answer: Any) -> Any:
         """An answer of the official client as the API's own JSON."""
         return self.api.sanitize_for_serialization(answer)  # type: ignore[no-untyped-call]
@@ -74,9 +69,6 @@ class Cluster:
             kind: Plural name in lower case, such as `deployments`.
             name: Its name.
             namespace: Its namespace, if it has one.
-
-        Raises:
-            Problem: The cluster refuses or cannot be reached.
         """
         with asking(f"{kind} {name}", namespace=namespace):
             try:
@@ -93,9 +85,6 @@ class Cluster:
             kind: Plural name in lower case, such as `pods`.
             namespace: Empty for all namespaces, and for kinds that have none.
             **options: `label_selector` and `field_selector`.
-
-        Raises:
-            Problem: The cluster refuses or cannot be reached.
         """
         query = {"labelSelector": options.get("label_selector"),
                  "fieldSelector": options.get("field_selector")}  # fmt: skip
@@ -108,9 +97,6 @@ class Cluster:
         """Delete an object; one that is gone already is fine.
 
         An object that a finalizer holds is there until its controller has acted.
-
-        Raises:
-            Problem: The cluster refuses or cannot be reached.
         """
         with asking(f"The removal of {kind} {name}", namespace=namespace):
             try:
@@ -179,9 +165,6 @@ def context_cluster(context: str, file: str = "") -> Cluster:
     Args:
         context: The context's name.
         file: The kubeconfig; empty means `KUBECONFIG` or the one in the home folder.
-
-    Raises:
-        Problem: There is no such context, or the file cannot be read.
     """
     settings = client.Configuration()
     try:
@@ -199,11 +182,7 @@ def context_cluster(context: str, file: str = "") -> Cluster:
 
 
 def stack_cluster(run: Run, account: Account, stack: Stack) -> Cluster:
-    """The EKS cluster of the run's stack; its token is renewed before it expires.
-
-    Raises:
-        Problem: There are no usable credentials.
-    """
+    """The EKS cluster of the run's stack; its token is renewed before it expires."""
     eks = kubeconfig.Eks(
         stack.cluster_name, stack.cluster_endpoint, stack.cluster_certificate_authority
     )
@@ -211,11 +190,7 @@ def stack_cluster(run: Run, account: Account, stack: Stack) -> Cluster:
 
 
 def eks_cluster(folder: Path, account: Account, eks: kubeconfig.Eks) -> Cluster:
-    """An EKS cluster; its kubeconfig and its certificate authority are written into `folder`.
-
-    Raises:
-        Problem: There are no usable credentials.
-    """
+    """An EKS cluster; its kubeconfig and its certificate authority are written into `folder`."""
     file = kubeconfig.write(folder, account, eks)
     authority = folder / "ca.crt"
     write_atomically(authority, base64.b64decode(eks.authority))
@@ -241,9 +216,6 @@ def asking(what: str, **facts: str) -> Iterator[None]:
     Args:
         what: What is asked for, such as `The list of nodes`.
         **facts: For the sentences of `helpers.cluster.explain`.
-
-    Raises:
-        Problem: The cluster refused or cannot be reached (`TransientError` if that may pass).
     """
     try:
         yield
@@ -265,11 +237,7 @@ def refusal(error: ApiException) -> str:
 
 
 def ensure_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> None:
-    """Make a namespace, or give the one that exists its labels.
-
-    Raises:
-        Problem: The cluster refuses.
-    """
+    """Make a namespace, or give the one that exists its labels."""
     body = client.V1Namespace(metadata=client.V1ObjectMeta(name=name, labels=dict(labels)))
     with asking(f"The namespace {name}", namespace=name):
         try:

@@ -114,11 +114,7 @@ class Contract(_Part):
 
 
 def load(path: Path = CONTRACT) -> Contract:
-    """Read the contract.
-
-    Raises:
-        Problem: The file cannot be read, or a key is missing or has a wrong value.
-    """
+    """Read the contract."""
     try:
         return Contract.model_validate(yaml.safe_load(path.read_text()))
     except (OSError, yaml.YAMLError) as error:

@@ -31,11 +31,7 @@ PROOF = "taint-proof"
 
 
 def read_group(run: Run, account: Account) -> GpuNodeGroup:
-    """Read the node group back and tick what it shows: price cap, taint and label.
-
-    Raises:
-        Problem: There is no such group, or AWS refuses.
-    """
+    """Read the node group back and tick what it shows: price cap, taint and label."""
     group, gpu = nodes.read_gpu_group(run, account), contract.load().gpu
     seen = " as the launch template has it; no node was seen" if account.emulated else ""
     for promise, holds, note in (
@@ -67,11 +63,7 @@ def group_frame(group: GpuNodeGroup) -> pd.DataFrame:
 
 
 def install(run: Run, account: Account) -> Releases:
-    """Install the stage's releases on AWS; render and check them in a rehearsal. Ticks the plugin.
-
-    Raises:
-        Problem: Helm failed, a wait was in vain, or values cannot be filled.
-    """
+    """Install the stage's releases on AWS, or render and check them; tick the plugin's promise."""
     if run.profile.target == "aws":
         record = releases.install(run, client.connect(run, account), account)
     else:
@@ -93,9 +85,6 @@ def check_upstream(run: Run, release: Release, objects: list[dict[str, Any]]) ->
 
     A DaemonSet that the lock file waits for on GPU nodes must get a pod there: Helm is content
     with a device plugin that runs nowhere.
-
-    Raises:
-        Problem: Something is wrong.
     """
     agreed, kubernetes = contract.load(), run.profile.infrastructure.kubernetes_version
     planned = planned_nodes.planned_nodes(run, agreed)
@@ -118,11 +107,7 @@ def check_upstream(run: Run, release: Release, objects: list[dict[str, Any]]) ->
 
 
 def observe(run: Run, account: Account) -> str:
-    """On AWS: wait for the GPUs, prove the taint, and tick what was seen; one sentence.
-
-    Raises:
-        Problem: The GPUs are not allocatable in time, or the taint keeps nobody out.
-    """
+    """On AWS: wait for the GPUs, prove the taint, and tick what was seen; one sentence."""
     if run.profile.target != "aws":
         promises.tick(run, "02.gpu", Status.NOT_REHEARSED, note=NO_GPU)
         return f"NOT REHEARSED: {NO_GPU}."
@@ -144,9 +129,6 @@ def wait_allocatable(run: Run, cluster: Cluster, account: Account | None = None)
         run: Which records them.
         cluster: The cluster.
         account: Asked for the reason if no node comes; None outside AWS.
-
-    Raises:
-        Problem: They are not allocatable in time; the message says why.
     """
     gpu, begin = contract.load().gpu, time.monotonic()
 
@@ -200,9 +182,6 @@ def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
     Two pods that differ in one toleration ask for a node with the contract's label: the one
     without must stay pending with the scheduler naming the taint, the one with it must get a node.
     Both are removed again.
-
-    Raises:
-        Problem: The scheduler says neither in time, or the cluster refuses.
     """
     agreed = contract.load()
     namespace, taint = agreed.namespaces.triton, agreed.gpu.taint

@@ -88,11 +88,7 @@ class Helm:
             raise explain.problem(what, text, **facts) from error
 
     def state(self, release: str, namespace: str) -> ReleaseState | None:
-        """What Helm knows of a release; None if there is none.
-
-        Raises:
-            Problem: The cluster cannot be asked.
-        """
+        """What Helm knows of a release; None if there is none."""
         text = self(
             f"Helm's query for {release}",
             *("list", "--namespace", namespace, "--filter", f"^{release}$", "--output", "json"),
@@ -105,11 +101,7 @@ class Helm:
     def apply(
         self, release: str, chart: Path, namespace: str, values: Sequence[Path]
     ) -> ReleaseState:
-        """Install or upgrade a release; hooks are waited for, pods are not.
-
-        Raises:
-            Problem: It is stuck in a pending state, or Helm failed.
-        """
+        """Install or upgrade a release; hooks are waited for, pods are not."""
         facts = {"release": release, "namespace": namespace}
         before = self.state(release, namespace)
         if before and before.status in PENDING:
@@ -127,11 +119,7 @@ class Helm:
         return after
 
     def remove(self, release: str, namespace: str) -> bool:
-        """Uninstall a release; False if there was none.
-
-        Raises:
-            Problem: Helm failed.
-        """
+        """Uninstall a release; False if there was none."""
         if self.state(release, namespace) is None:
             return False
         self(
@@ -146,11 +134,7 @@ class Helm:
     def template(
         self, release: str, chart: Path, namespace: str, values: Sequence[Path], kubernetes: str
     ) -> str:
-        """The objects of a release as YAML, CRDs included; no cluster is asked.
-
-        Raises:
-            Problem: The chart or its values are wrong.
-        """
+        """The objects of a release as YAML, CRDs included; no cluster is asked."""
         return Helm(mark=self.mark)(
             f"The rendering of {release}",
             *("template", release, str(chart), "--namespace", namespace, "--include-crds"),
@@ -213,11 +197,7 @@ class Chart:
 
 
 def fetch_chart(release: "Release") -> Chart:
-    """The chart of an upstream release: local, cached, or pulled now; compared with the lock file.
-
-    Raises:
-        Problem: Its repository cannot be reached, or the archive is not the locked one.
-    """
+    """An upstream release's chart: local, cached or pulled now; compared with the lock file."""
     archive = CHARTS / f"{release.chart}-{release.version}.tgz"
     if folder := os.environ.get(LOCAL_CHARTS):
         if (Path(folder) / release.chart).is_dir():

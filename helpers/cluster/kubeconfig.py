@@ -52,11 +52,7 @@ class Eks:
 
 
 def token(account: Account, cluster: str) -> Token:
-    """A token for an EKS cluster: a presigned GetCallerIdentity request that names it.
-
-    Raises:
-        Problem: There are no usable credentials.
-    """
+    """A token for an EKS cluster: a presigned GetCallerIdentity request that names it."""
     made = datetime.now(UTC)
     with asking("a token for the cluster"):
         sts = account.client("sts")

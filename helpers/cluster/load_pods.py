@@ -45,9 +45,6 @@ def install(
         order: What load to send where, as JSON.
         deadline_s: Seconds after which the cluster ends it, whatever happens here.
         mark: Mark of the run.
-
-    Raises:
-        Problem: The cluster or Helm refuses.
     """
     chosen = {"image": releases.image_parts(image), "order": order, "deadlineSeconds": deadline_s}
     path = folder / "cluster" / f"{NAME}.yaml"
@@ -60,11 +57,7 @@ def install(
 
 
 def wait(cluster: Cluster, pods: int, pace: Pace) -> None:
-    """Wait until every pod runs: nodes found or added, image pulled.
-
-    Raises:
-        Problem: One does not run in time, or cannot; the message says why.
-    """
+    """Wait until every pod runs: nodes found or added, image pulled."""
 
     def check() -> WaitState:
         bodies = cluster.list("pods", namespace(), label_selector=SELECTOR)
@@ -89,11 +82,7 @@ def wait(cluster: Cluster, pods: int, pace: Pace) -> None:
 
 
 def remove(cluster: Cluster, pace: Pace, mark: str) -> None:
-    """Remove the release and wait until its pods are gone; safe if there is none.
-
-    Raises:
-        Problem: Helm failed, or a pod does not go.
-    """
+    """Remove the release and wait until its pods are gone; safe if there is none."""
     Helm.for_cluster(cluster, mark).remove(NAME, namespace())
 
     def check() -> WaitState:
@@ -124,11 +113,7 @@ def command(cluster: Cluster, *arguments: str, with_stdin: bool = False) -> list
 
 
 def fetch(cluster: Cluster, folder: Path) -> None:
-    """Fetch the records from the master's pod; what is already in the folder stays.
-
-    Raises:
-        Problem: They do not arrive complete.
-    """
+    """Fetch the records from the master's pod; what is already in the folder stays."""
     archive = folder / f"{NAME}-records.tar"
     tar = command(cluster, "tar", "-C", str(RECORDS), "-cf", "-", ".")
     reason = ""

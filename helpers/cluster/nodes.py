@@ -27,11 +27,7 @@ EKS_EFFECTS = {
 
 
 def claim_connectivity(run: Run, account: Account) -> str:
-    """Wait for the nodes, tick the promise of stage 01, and return what was seen, one sentence.
-
-    Raises:
-        Problem: There is a cluster, and its nodes are not Ready in time.
-    """
+    """Wait for the nodes, tick the promise of stage 01, and return what was seen, one sentence."""
     promise = "01.connectivity"
     try:
         record = wait_ready(run, account)
@@ -45,11 +41,7 @@ def claim_connectivity(run: Run, account: Account) -> str:
 
 
 def read_nodes(cluster: Cluster) -> tuple[NodeFacts, ...]:
-    """Every node, sorted by name.
-
-    Raises:
-        Problem: The cluster cannot be asked.
-    """
+    """Every node, sorted by name."""
     gpu = contract.load().gpu
     nodes = [node_facts(body, gpu) for body in cluster.list("nodes")]
     return tuple(sorted(nodes, key=lambda node: node.name))
@@ -109,11 +101,7 @@ def wait_ready(run: Run, account: Account) -> Nodes:
 
 
 def system_nodes(account: Account, stack: Stack) -> int:
-    """How many nodes the managed groups without GPU should have.
-
-    Raises:
-        Problem: AWS refuses, or cannot be reached.
-    """
+    """How many nodes the managed groups without GPU should have."""
     label = contract.load().gpu.label
     return sum(
         group["scalingConfig"]["desiredSize"]
@@ -123,11 +111,7 @@ def system_nodes(account: Account, stack: Stack) -> int:
 
 
 def managed_groups(account: Account, cluster: str) -> tuple[dict[str, Any], ...]:
-    """Every managed node group of a cluster, as EKS describes it.
-
-    Raises:
-        Problem: AWS refuses, or cannot be reached.
-    """
+    """Every managed node group of a cluster, as EKS describes it."""
     eks = account.client("eks")
     with asking("the node groups"):
         pages = eks.get_paginator("list_nodegroups").paginate(clusterName=cluster)
@@ -165,11 +149,7 @@ def missing_reason(cluster: Cluster, account: Account, stack: Stack) -> str:
 
 
 def scaling_troubles(account: Account, group: str) -> list[Trouble]:
-    """The last failures of an Auto Scaling group, newest first: spot capacity, price, quota.
-
-    Raises:
-        Problem: AWS refuses, or cannot be reached.
-    """
+    """The last failures of an Auto Scaling group, newest first: spot capacity, price, quota."""
     with asking("the activities of the GPU node group"):
         activities = account.client("autoscaling").describe_scaling_activities(
             AutoScalingGroupName=group, MaxRecords=LAST_ACTIVITIES
@@ -187,9 +167,6 @@ def managed_group_troubles(account: Account, cluster: str) -> list[Trouble]:
 
     A group that once had no capacity keeps saying so until it scales out again
     (aws/containers-roadmap#2326), so this is asked only when nodes are missing.
-
-    Raises:
-        Problem: AWS refuses, or cannot be reached.
     """
     troubles = []
     for group in managed_groups(account, cluster):
@@ -203,11 +180,7 @@ def managed_group_troubles(account: Account, cluster: str) -> list[Trouble]:
 
 
 def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
-    """Read the GPU node group back from AWS (or its emulator), and record it.
-
-    Raises:
-        Problem: There is no such group, or AWS refuses.
-    """
+    """Read the GPU node group back from AWS (or its emulator), and record it."""
     stack = run.load(Stack)
     capped = stack.gpu_capacity == "spot-capped"
     with asking("the GPU node group"):
@@ -266,11 +239,7 @@ def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
 
 
 def node_registration(template: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Labels and taints that a launch template's nodes register with: nodeadm's kubelet flags.
-
-    Raises:
-        Problem: The user data hold no NodeConfig.
-    """
+    """Labels and taints that a launch template's nodes register with: nodeadm's kubelet flags."""
     message = email.message_from_bytes(base64.b64decode(template.get("UserData", "")))
     parts = [part for part in message.walk() if part.get_content_type() == NODE_CONFIG]
     if not parts:

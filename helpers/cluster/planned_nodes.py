@@ -103,11 +103,7 @@ class PlannedNodes:
 
 
 def planned_nodes(run: Run, contract: Contract) -> PlannedNodes:
-    """The planned nodes of a run: from its plan, or from contract and profile before stage 01.
-
-    Raises:
-        Problem: The plan cannot be read, or has no group of nodes.
-    """
+    """The planned nodes of a run: from its plan, or from contract and profile before stage 01."""
     path, chosen = run.folder / PLAN_JSON, run.profile.infrastructure
     if path.is_file():
         groups = Plan.read(path).node_groups

@@ -105,11 +105,7 @@ class Lock(Settings):
         return tuple(each for each in self.releases if each.stage == stage and not each.own)
 
     def named(self, name: str) -> Release:
-        """The release of this name.
-
-        Raises:
-            Problem: There is none.
-        """
+        """The release of this name."""
         for release in self.releases:
             if release.name == name:
                 return release
@@ -118,11 +114,7 @@ class Lock(Settings):
 
     @classmethod
     def load(cls, path: Path = LOCK) -> Self:
-        """Read the lock file, filled from the contract.
-
-        Raises:
-            Problem: It cannot be read, or a key is missing, unknown or wrong.
-        """
+        """Read the lock file, filled from the contract."""
         try:
             text = fill(path, {"contract": yaml.safe_load(CONTRACT.read_text())})
             return cls.model_validate(yaml.safe_load(text))
@@ -133,11 +125,7 @@ class Lock(Settings):
 
 
 def fill(path: Path, facts: Mapping[str, Any]) -> str:
-    """A template of `k8s/`, filled.
-
-    Raises:
-        Problem: It asks for a fact that is not known.
-    """
+    """A template of `k8s/`, filled."""
     strict = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     try:
         return strict.from_string(path.read_text()).render(facts)
@@ -151,11 +139,7 @@ def fill(path: Path, facts: Mapping[str, Any]) -> str:
 
 
 def values_facts(run: Run, account: Account, image: str = "") -> dict[str, Any]:
-    """What the values files may ask for: contract, the stack's outputs, models, image.
-
-    Raises:
-        Problem: The stack is not applied, AWS refuses, or the image is not named by digest.
-    """
+    """What the values files may ask for: contract, the stack's outputs, models, image."""
     stack, gpu = run.load(Stack), contract.load().gpu
     with asking("the VPC's addresses"):
         vpc = account.client("ec2").describe_vpcs(VpcIds=[stack.vpc_id])["Vpcs"][0]
@@ -170,11 +154,7 @@ def values_facts(run: Run, account: Account, image: str = "") -> dict[str, Any]:
 
 
 def image_parts(reference: str) -> dict[str, str]:
-    """Repository and digest of an image.
-
-    Raises:
-        Problem: It is not named by digest.
-    """
+    """Repository and digest of an image."""
     repository, at, digest = reference.partition("@")
     if not at or not digest.startswith("sha256:"):
         raise Problem(
@@ -185,11 +165,7 @@ def image_parts(reference: str) -> dict[str, str]:
 
 
 def write_values(run: Run, release: Release, facts: Mapping[str, Any]) -> list[Path]:
-    """Write a release's values into the run: the files for Helm, for our own charts contract first.
-
-    Raises:
-        Problem: The file asks for something that is not known, or is not valid YAML.
-    """
+    """Write a release's values into the run; the files for Helm, with the contract for ours."""
     source = K8S / "values" / f"{release.name}.yaml"
     text = fill(source, facts)
     try:
@@ -204,9 +180,6 @@ def install(run: Run, cluster: Cluster, account: Account, stage: str = "02") -> 
     """Install a stage's releases, each waited for before the next begins, and record them.
 
     It can be repeated: what is there is upgraded to what the lock file says.
-
-    Raises:
-        Problem: A chart is not the locked one, Helm failed, or a wait was in vain.
     """
     lock, facts = Lock.load(), values_facts(run, account)
     prepare(cluster, lock)
@@ -227,11 +200,7 @@ def install(run: Run, cluster: Cluster, account: Account, stage: str = "02") -> 
 
 
 def rehearse(run: Run, account: Account, check: ObjectCheck, stage: str = "02") -> Releases:
-    """Render a stage's releases with the run's values, check their objects, and record them.
-
-    Raises:
-        Problem: The values cannot be filled. (A chart that cannot be pulled is NOT CHECKED.)
-    """
+    """Render a stage's releases with the run's values, check their objects, and record them."""
     facts, rows = values_facts(run, account), []
     kubernetes = run.profile.infrastructure.kubernetes_version
     for release in Lock.load().upstream(stage):
@@ -280,11 +249,7 @@ def uninstall(run: Run, cluster: Cluster) -> tuple[tuple[str, ...], tuple[str, .
 
 
 def prepare(cluster: Cluster, lock: Lock) -> None:
-    """Make the lock file's namespaces, and its Secrets unless they are there.
-
-    Raises:
-        Problem: The cluster refuses.
-    """
+    """Make the lock file's namespaces, and its Secrets unless they are there."""
     from kubernetes.client import V1ObjectMeta, V1Secret
 
     for space in lock.namespaces:
@@ -304,11 +269,7 @@ def prepare(cluster: Cluster, lock: Lock) -> None:
 
 
 def wait_for_release(cluster: Cluster, release: Release, pace: Pace) -> None:
-    """Wait for everything that the lock file names for a release, in its order.
-
-    Raises:
-        Problem: Something is not there in time; the message says why.
-    """
+    """Wait for everything that the lock file names for a release, in its order."""
 
     def why(name: str) -> str:
         selector = f"app.kubernetes.io/instance={release.name}"
@@ -328,11 +289,7 @@ def wait_for_release(cluster: Cluster, release: Release, pace: Pace) -> None:
 
 
 def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> WaitState:
-    """How far one wait of the lock file is.
-
-    Raises:
-        Problem: Its kind is not known, or the cluster cannot be asked.
-    """
+    """How far one wait of the lock file is."""
     if wait.kind == "Node":
         gpu_nodes = [node for node in nodes.read_nodes(cluster) if node.gpu]
         offering = sum(node.gpus >= contract.load().gpu.per_node for node in gpu_nodes)

@@ -60,9 +60,6 @@ def remove(run: Run, account: Account) -> Removal:
     """Remove what the cluster has made in AWS, then the releases, and record it.
 
     It can be repeated, and does no harm if there is no cluster any more.
-
-    Raises:
-        Problem: AWS cannot be asked for its load balancers.
     """
     stack = run.find(Stack)
     if run.profile.target != "aws" or stack is None:
@@ -104,11 +101,7 @@ def remove(run: Run, account: Account) -> Removal:
 
 
 def wait_balancers_gone(account: Account, cluster: str, vpc: str, pace: Pace) -> None:
-    """Wait until the last load balancer of a cluster is gone.
-
-    Raises:
-        Problem: One is still there when the time is over.
-    """
+    """Wait until the last load balancer of a cluster is gone."""
 
     def check() -> WaitState:
         names = triton_release.cluster_balancers(account, cluster, vpc)
@@ -130,9 +123,6 @@ def release_volumes(cluster: Cluster, claims: list[str], faults: list[str], pace
         claims: Gets those that were deleted, as `namespace/name`.
         faults: Gets a sentence for each volume that its reclaim policy keeps.
         pace: Time-out and interval.
-
-    Raises:
-        Problem: The cluster refuses, or a volume is still there when the time is over.
     """
     bodies = cluster.list("persistentvolumeclaims")
     bound = {body["spec"].get("volumeName") for body in bodies}

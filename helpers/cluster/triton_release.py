@@ -40,9 +40,6 @@ def deploy(run: Run, account: Account, image: str) -> Deployed:
 
     Returns:
         What serves; if there is no cluster, `absent` says why nothing does.
-
-    Raises:
-        Problem: Helm failed, or the rollout did not end well; the message says why.
     """
     try:
         cluster = _own_cluster(run, account)
@@ -75,9 +72,6 @@ def address(run: Run, account: Account) -> Balancer:
 
     Returns:
         The load balancer; if there is no cluster, `absent` says why there is none.
-
-    Raises:
-        Problem: It is not there in time, or AWS does not list it; the message says why.
     """
     try:
         cluster = _own_cluster(run, account)
@@ -122,11 +116,7 @@ def _own_cluster(run: Run, account: Account) -> Cluster:
 
 
 def wait_for_rollout(cluster: Cluster, namespace: str, name: str, pace: Pace) -> int:
-    """Wait until every pod of a Deployment's newest revision is available; how many there are.
-
-    Raises:
-        Problem: It is not done in time, or cannot be; the message says why.
-    """
+    """Wait until every pod of a Deployment's newest revision is available; how many there are."""
 
     def read() -> dict[str, Any]:
         body = cluster.get("deployments", name, namespace)
@@ -186,11 +176,7 @@ def _newest_pod_troubles(
 
 
 def wait_for_balancer(cluster: Cluster, account: Account, namespace: str, pace: Pace) -> Balancer:
-    """Wait until the Ingresses of a namespace have an address and every target group a target.
-
-    Raises:
-        Problem: It is not so in time; the message quotes the controller or the targets' state.
-    """
+    """Wait until the Ingresses of a namespace have an address and every target group a target."""
 
     def hosts() -> list[str]:
         balancers = [each.get("status", {}).get("loadBalancer", {})
@@ -243,11 +229,7 @@ def wait_for_balancer(cluster: Cluster, account: Account, namespace: str, pace: 
 
 
 def target_states(account: Account, host: str) -> dict[str, list[str]]:
-    """Target group → the state of each target (its reason if it is not healthy).
-
-    Raises:
-        Problem: AWS refuses, or cannot be reached.
-    """
+    """Target group → the state of each target (its reason if it is not healthy)."""
     elb = account.client("elbv2")
     states: dict[str, list[str]] = {}
     with asking("the load balancer's targets"):
@@ -272,11 +254,7 @@ def target_states(account: Account, host: str) -> dict[str, list[str]]:
 
 
 def cluster_balancers(account: Account, cluster: str, vpc: str) -> tuple[str, ...]:
-    """Names of the load balancers that a cluster's controller has made, or that are in its VPC.
-
-    Raises:
-        Problem: AWS refuses, or cannot be reached.
-    """
+    """Names of the load balancers that a cluster's controller has made, or that are in its VPC."""
     elb = account.client("elbv2")
     with asking("the load balancers"):
         balancers = all_balancers(elb)

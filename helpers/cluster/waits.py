@@ -61,9 +61,6 @@ def until(
         check: Asks once. A `TransientError` of it counts as "not yet".
         why: Asked once when the time is over: the reason, with the next step.
         pace: Time-out, interval and where progress goes.
-
-    Raises:
-        Problem: The time is over, or waiting longer is useless.
     """
     begin = pace.clock.monotonic()
     shown, shown_at = "", begin
@@ -109,11 +106,7 @@ class Trouble:
 
 
 def pod_troubles(cluster: "Cluster", namespace: str, selector: str) -> list[Trouble]:
-    """What keeps the pods of a label selector from being Ready.
-
-    Raises:
-        Problem: The cluster cannot be asked.
-    """
+    """What keeps the pods of a label selector from being Ready."""
     pods = cluster.list("pods", namespace, label_selector=selector)
     return [trouble for pod in pods for trouble in troubles_of_pod(cluster, pod)]
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import kubernetes_validate
 import pytest
 
 from helpers.cluster import gpus, triton_release, waits
@@ -204,16 +203,3 @@ def test_events_are_told_newest_first_and_once(server: Server, cluster: Cluster)
     server.put(scenes.event("triton", "FailedBuildModel", words))
     (found,) = waits.event_troubles(cluster, "triton", "triton")
     assert found.explanation is not None and found.explanation.rule == "no-subnets"
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        scenes.node("n", gpu=True, gpus=1), scenes.deployment(), scenes.replica_set("a", 1),
-        scenes.pod("a", state=CRASH, last=ENDED), scenes.pod("a", unschedulable="x"),
-        scenes.event("a", "b", "c"), scenes.ingress("a", "h.example.org"), _plugin(1),
-        _proof("with", node="n"),
-    ],
-)  # fmt: skip
-def test_what_the_scripted_server_serves_has_the_shape_of_the_api(body: dict[str, Any]) -> None:
-    kubernetes_validate.validate(body, "1.35", strict=True)

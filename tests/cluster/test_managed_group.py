@@ -1,10 +1,8 @@
 """A managed spot group: read back from EKS, and asked for its reason when no node comes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
 from moto.eks.models import eks_backends
 
 from helpers.cloud.account import Account
@@ -12,7 +10,6 @@ from helpers.cloud.stack import Stack
 from helpers.cluster import contract, nodes
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem
-from helpers.rehearsal import double
 from helpers.run import Run
 
 from . import scenes
@@ -138,39 +135,3 @@ def test_every_group_and_every_issue_is_asked_for(aws: Account, managed: Stack) 
         ("node group gpu", None),
         ("node group system", "no-addresses"),
     }
-
-
-def test_healthy_groups_give_no_reason(aws: Account, managed: Stack, cluster: Cluster) -> None:
-    assert nodes.managed_group_troubles(aws, managed.cluster_name) == []
-    assert "has not registered" in nodes.missing_reason(cluster, aws, managed)
-
-
-@pytest.fixture
-def stubbed() -> Iterator[Stubber]:
-    with double.installed() as found:
-        eks = found.account.client("eks")
-        with Stubber(eks) as stubber:
-            yield stubber
-
-
-def test_groups_of_all_pages_are_read_as_the_api_describes_them(stubbed: Stubber) -> None:
-    """The stubber refuses an answer that is not of the shape that AWS documents."""
-    for token, name in ((None, "a"), ("more", "b")):
-        asked = {"clusterName": "c"} | ({"nextToken": token} if token else {})
-        answer = {"nodegroups": [name]} | ({"nextToken": "more"} if token is None else {})
-        stubbed.add_response("list_nodegroups", answer, asked)
-    for name in "ab":
-        issue = _issue("AsgInstanceLaunchFailures", SPOT, f"eks-{name}")
-        stubbed.add_response(
-            "describe_nodegroup",
-            {"nodegroup": {"nodegroupName": name, "health": {"issues": [issue]}}},
-            {"clusterName": "c", "nodegroupName": name},
-        )
-
-    class Asked(Account):
-        def client(self, service: str, region: str = "") -> Any:
-            return stubbed.client
-
-    found = nodes.managed_group_troubles(Asked("us-east-1"), "c")
-    assert [one.where for one in found] == ["node group a", "node group b"]
-    stubbed.assert_no_pending_responses()

@@ -96,22 +96,16 @@ CASES: dict[str, tuple[Wait, Body, Body]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_has_not_come_about_is_waited_for_and_then_named(
+def test_what_is_missing_is_waited_for_and_named_and_then_lets_the_next_begin(
     server: Server, cluster: Cluster, name: str
 ) -> None:
-    one, before, _ = CASES[name]
+    one, before, after = CASES[name]
+    waiting = release(one.kind, one.name, one.until)
     server.put(scenes.node("gpu-1", gpu=True, gpus=1), before)
     with pytest.raises(Problem, match=f"r: {one.kind} {one.name} {one.until}"):
-        releases.wait_for_release(cluster, release(one.kind, one.name, one.until), NEVER)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_what_has_come_about_lets_the_next_release_begin(
-    server: Server, cluster: Cluster, name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    one, _, after = CASES[name]
-    server.put(scenes.node("gpu-1", gpu=True, gpus=1), after)
-    releases.wait_for_release(cluster, release(one.kind, one.name, one.until), SOON)
+        releases.wait_for_release(cluster, waiting, NEVER)
+    server.put(after)
+    releases.wait_for_release(cluster, waiting, SOON)
 
 
 def test_a_daemon_set_that_runs_nowhere_is_not_enough(server: Server, cluster: Cluster) -> None:

@@ -152,14 +152,6 @@ def test_two_ingresses_share_one_load_balancer(gpu: Objects) -> None:
     }
 
 
-def test_without_a_certificate_there_is_http_and_no_grpc() -> None:
-    objects = charts.triton("ingress.certificateArn=")
-    (ingress,) = (one for one in objects if one["kind"] == "Ingress")
-    found = annotations(ingress)
-    assert json.loads(found["listen-ports"]) == [{"HTTP": 80}]
-    assert not found.keys() & {"certificate-arn", "ssl-policy", "ssl-redirect"}
-
-
 def test_callers_do_not_reach_model_control(gpu: Objects) -> None:
     paths = [
         (path["path"], path["pathType"])
@@ -221,16 +213,6 @@ def test_every_selector_selects_the_servers_pods_and_not_the_test(gpu: Objects) 
     assert _subset(infer, test)
 
 
-def test_labels_that_change_with_a_version_are_not_on_the_pods(gpu: Objects) -> None:
-    labels = gpu.one("Deployment")["spec"]["template"]["metadata"]["labels"]
-    assert not labels.keys() & {"helm.sh/chart", "app.kubernetes.io/version"}
-
-
-def test_labels_for_another_prometheus_can_be_added() -> None:
-    objects = charts.triton("serviceMonitor.labels.release=prometheus")
-    assert objects.one("ServiceMonitor")["metadata"]["labels"]["release"] == "prometheus"
-
-
 def test_the_test_pod_is_a_hook_that_is_cleaned_up(gpu: Objects) -> None:
     found = gpu.one("Pod", "triton-test")["metadata"]["annotations"]
     assert found["helm.sh/hook"] == "test"
@@ -239,10 +221,6 @@ def test_the_test_pod_is_a_hook_that_is_cleaned_up(gpu: Objects) -> None:
         "hook-succeeded",
     }
     assert "hook-failed" in found["helm.sh/hook-output-log-policy"]
-
-
-def test_a_second_render_is_the_same(gpu: Objects) -> None:
-    assert charts.triton() == gpu
 
 
 # what checkov finds in the chart's objects → why it stays
