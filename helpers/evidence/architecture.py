@@ -62,11 +62,10 @@ class Architecture(NamedTuple):
     @property
     def sentence(self) -> str:
         """The picture in words."""
+        network = f"VPC {self.network} over {self.zones} zones with {self.public} public and "
+        network += f"{self.private} private subnets"
         parts = [
-            f"VPC {self.network} over {self.zones} zones with {self.public} public and "
-            f"{self.private} private subnets"
-            if self.network
-            else "no VPC",
+            network if self.network else "no VPC",
             f"{self.gateways} NAT gateway" if self.gateways else "",
             f"EKS {self.kubernetes}" if self.kubernetes else "",
             *(

@@ -70,19 +70,11 @@ def compare(first: Run, second: Run) -> Comparison:
         second=second.run_id,
         labels=(LABEL[first.profile.target], LABEL[second.profile.target]),
         choices=dict(_changed_settings(first, second)),
-        rows=[
-            row
-            for name in shared
-            for row in _rows(
-                ours[name], theirs[name],
-                good_latencies(first, name), good_latencies(second, name),
-            )
-        ],
-        only_in_one=[
-            f"{name}: only in {(first if name in ours else second).run_id}"
-            for name in (*ours, *theirs)
-            if name not in shared
-        ],
+        rows=[row for name in shared
+              for row in _rows(ours[name], theirs[name], good_latencies(first, name),
+                               good_latencies(second, name))],
+        only_in_one=[f"{name}: only in {(first if name in ours else second).run_id}"
+                     for name in (*ours, *theirs) if name not in shared],
     )  # fmt: skip
 
 
@@ -96,11 +88,7 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 
 
 def write(first: Run, second: Run, folder: Path = OUTPUTS / "comparisons") -> Path:
-    """Compare two runs, and write table, figure and page; returns the page's path.
-
-    Raises:
-        Problem: As `compare`.
-    """
+    """Compare two runs, and write table, figure and page; returns the page's path."""
     comparison = compare(first, second)
     home = folder / f"{first.run_id}--{second.run_id}"
     home.mkdir(parents=True, exist_ok=True)
@@ -118,11 +106,9 @@ def write(first: Run, second: Run, folder: Path = OUTPUTS / "comparisons") -> Pa
 
 
 def _changed_settings(first: Run, second: Run) -> Iterator[tuple[str, tuple[str, str]]]:
+    dumps = (run.profile.model_dump(mode="json") for run in (first, second))
     ours, theirs = (
-        {str(key): values[0] for key, values in table.items()}
-        for table in (
-            pd.json_normalize(run.profile.model_dump(mode="json")) for run in (first, second)
-        )
+        {str(key): values[0] for key, values in pd.json_normalize(dump).items()} for dump in dumps
     )
     for key in dict.fromkeys([*ours, *theirs]):
         before, after = str(ours.get(key, "–")), str(theirs.get(key, "–"))
@@ -142,10 +128,8 @@ def _rows(
     if first.size and second.size:
         test = stats.mannwhitneyu(first, second)
         slower = 100 * (1 - float(test.statistic) / (first.size * second.size))
-        finding = (
-            f"an answer of the second is slower in {slower:.0f} % of pairs "
-            f"({_significance(test.pvalue)}, Mann-Whitney)"
-        )
+        finding = f"an answer of the second is slower in {slower:.0f} % of pairs "
+        finding += f"({_significance(test.pvalue)}, Mann-Whitney)"
     counts = [f"{len(latencies):,} good answers" for latencies in (first, second)]
     yield Row(name, "all latencies", counts[0], counts[1], None, finding)
     rates = ["a closed loop" if phase.requested_rps is None else f"{phase.requested_rps:.1f}/s"
@@ -174,10 +158,8 @@ def _percentile_row(ours: ScenarioReport, theirs: ScenarioReport, name: str) -> 
         finding = "differs: the 95 % intervals do not overlap"
     else:
         finding = "no difference shown"
-    shown = [
-        format_interval(value.ms, value.low_ms, value.high_ms) if value else "too few"
-        for value in (a, b)
-    ]
+    shown = [format_interval(value.ms, value.low_ms, value.high_ms) if value else "too few"
+             for value in (a, b)]  # fmt: skip
     change = _change(a.ms, b.ms) if a and b else None
     return Row(ours.name, f"{name.upper()}, ms", shown[0], shown[1], change, finding)
 

@@ -26,10 +26,9 @@ EXTERNAL_REQUEST = re.compile(
 
 
 def export_notebooks(run: Run) -> list[Path]:
-    """Export every executed notebook that is newer than its page, with and without its code.
+    """Export each executed notebook that is newer than its page; returns the pages with code.
 
-    Returns:
-        The pages with code; `NN-name.plain.html` beside each has none.
+    `NN-name.plain.html` beside each page has no code.
     """
     pages = []
     for stage in promises.STAGES:
@@ -47,13 +46,11 @@ def export_notebooks(run: Run) -> list[Path]:
 
 def render(template: str, run: Run, **facts: Any) -> str:
     """Fill a template of this room with the facts of a run, and redact the result."""
-    filled = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template(template).render(run=run, **facts)  # fmt: skip
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
+        autoescape=jinja2.select_autoescape(["html.j2"]), trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    filled = environment.get_template(template).render(run=run, **facts)
     return redaction.redact(filled, redaction.private_words(run))
 
 
@@ -65,9 +62,8 @@ def external_requests(page: str) -> list[str]:
 def _notebook_page(source: Path, title: str, run: Run, code: bool) -> str:
     private = redaction.private_words(run)
     # before syntax colouring splits words apart, and again afterwards
-    notebook = nbformat.from_dict(
-        redaction.redact_all(nbformat.read(source, as_version=4), private)
-    )
+    content = redaction.redact_all(nbformat.read(source, as_version=4), private)
+    notebook = nbformat.from_dict(content)
     notebook.metadata["title"] = f"{title} · {run.run_id}"
     exporter = HTMLExporter(
         template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], embed_images=True,

@@ -81,11 +81,8 @@ def judge(run: Run) -> Verdicts:
     """Compare what was measured with the targets, and save the verdicts."""
     scenario, report = judged_scenario(run), run.readable(CostReport)
     sums = {
-        "total": report.total_usd,
-        "spot": report.spot_usd,
-        "on demand": report.on_demand_usd,
-        "saved": report.savings_usd,
-        "per 1,000 inferences": report.per_1000_usd,
+        "total": report.total_usd, "spot": report.spot_usd, "on demand": report.on_demand_usd,
+        "saved": report.savings_usd, "per 1,000 inferences": report.per_1000_usd,
     } if report else {}  # fmt: skip
     verdicts = Verdicts(
         kpis=tuple(_kpis(run)),

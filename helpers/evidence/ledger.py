@@ -56,12 +56,9 @@ def write(run: Run) -> Ledger:
         value = read_value(run.folder, source, pointer)
         if isinstance(value, int | float):
             shown = f"{value:,g}" if source == PROFILE else format_figure(value)
-            claims.append(
-                Claim(
-                    name=name, text=f"{shown} {unit}", value=value, unit=unit, source=source,
-                    pointer=pointer, sha256=file_digest(run.folder / source),
-                )
-            )  # fmt: skip
+            claims.append(Claim(name=name, text=f"{shown} {unit}", value=value, unit=unit,
+                                source=source, pointer=pointer,
+                                sha256=file_digest(run.folder / source)))  # fmt: skip
     ledger = Ledger(claims=tuple(claims))
     run.save(ledger)
     return ledger
@@ -85,8 +82,7 @@ def read_value(folder: Path, source: str, pointer: str) -> Any:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def differences(folder: Path, claims: Sequence[Claim]) -> list[str]:

@@ -59,19 +59,12 @@ def render(run: Run, pages: list[Path]) -> str:
     cost, certificate = run.readable(CostReport), run.readable(Zero)
     scenario = kpis.judged_scenario(run)
     return html_export.render(
-        "index.html.j2",
-        run,
-        pages=pages,
-        manifest=run.manifest(),
-        story=story.tell(run),
-        status=promises.overall_status(ticks.values()),
-        meaning=MEANING,
-        promised=len(ticks),
+        "index.html.j2", run, pages=pages, manifest=run.manifest(), story=story.tell(run),
+        status=promises.overall_status(ticks.values()), meaning=MEANING, promised=len(ticks),
         shown=sum(tick.status in promises.SHOWN for tick in ticks.values()),
         counts={status: sum(tick.status is status for tick in ticks.values()) for status in Status},
         stages=[(stage, promises.ticks(run, stage.number)) for stage in promises.STAGES],
-        invalid=scenario.invalid if scenario else (),
-        report=report,
+        invalid=scenario.invalid if scenario else (), report=report,
         scenario_table=_html(results.frame(run)) if report and report.scenarios else "",
         cost_table=_html(meter.figures(cost), meter.frame(cost)) if cost and cost.began else "",
         cost_label=cost.label if cost else "",
@@ -79,9 +72,8 @@ def render(run: Run, pages: list[Path]) -> str:
         ledger=run.readable(Ledger) or ledger.write(run),
         snapshots=sorted(path.stem for path in (run.folder / "snapshots").glob("*.html")),
         figures={path.stem: _figure(path) for path in figures(run)},
-        failures=run.events("stage-failed"),
-        has_case_study=case_study.is_written(run),
-    )
+        failures=run.events("stage-failed"), has_case_study=case_study.is_written(run),
+    )  # fmt: skip
 
 
 def figures(run: Run) -> list[Path]:

@@ -75,9 +75,8 @@ def latency_over_time(run: Run) -> None:
             _draw_requests(axes, run, scenario)
         worst = max(report.scenarios, key=lambda scenario: scenario.measured.max_ms or 0.0)
         slowest = f"{worst.measured.max_ms:,.0f} ms" if worst.measured.max_ms else "unknown"
-        _headline(
-            figure, f"Latency over time: the slowest good answer took {slowest}, in {worst.name}"
-        )
+        title = f"Latency over time: the slowest good answer took {slowest}, in {worst.name}"
+        _headline(figure, title)
         panels[-1].set_xlabel("seconds since the scenario's start")
         style.footnote(figure, _calibration_note(report))
         counts = ", ".join(f"{one.name} {_errors(one)} errors" for one in report.scenarios)
@@ -91,22 +90,19 @@ def latency_over_time(run: Run) -> None:
 
 def throughput_latency(run: Run) -> None:
     """Latency percentiles of every measured phase against its throughput."""
-    report = run.load(LoadReport)
-    phases: list[PhaseReport] = []
+    scenarios, busiest = run.load(LoadReport).scenarios, 0.0
     with style.theme():
         figure, (axes,) = style.panels(1, height=4.0, share_x=False)
-        for scenario, colour in zip(report.scenarios, style.LINES, strict=False):
+        for scenario, colour in zip(scenarios, style.LINES, strict=False):
             measured = [phase for phase in scenario.phases if not phase.warmup]
-            phases += measured
             for phase, marker in zip(measured, cycle(MARKERS), strict=False):
                 _draw_phase(axes, scenario.name, phase, colour, marker)
+                busiest = max(busiest, phase.throughput_rps)
         axes.margins(x=0.1)
         _latency_against_throughput(axes)
         style.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-        axes.set_title(
-            "Throughput against latency: markers are medians, bars reach to the highest percentile"
-        )
-        busiest = max(phase.throughput_rps for phase in phases)
+        title = "markers are medians, bars reach to the highest percentile"
+        axes.set_title(f"Throughput against latency: {title}")
         alt = (
             "Median to highest reportable percentile of each measured phase against its "
             f"throughput; the busiest phase answered {busiest:.1f} requests a second."
@@ -181,12 +177,10 @@ def telemetry(run: Run) -> None:
 
 
 FIGURES: dict[str, Callable[[Run], None]] = {
-    "latency-distribution": latency_distribution,
-    "latency-over-time": latency_over_time,
-    "throughput-latency": throughput_latency,
-    "capacity-curve": capacity_curve,
+    "latency-distribution": latency_distribution, "latency-over-time": latency_over_time,
+    "throughput-latency": throughput_latency, "capacity-curve": capacity_curve,
     "telemetry": telemetry,
-}
+}  # fmt: skip
 
 
 def good_latencies(run: Run, scenario: str) -> npt.NDArray[np.floating]:
@@ -252,12 +246,10 @@ def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
         if mark.kind not in DRAWN_AS_SPANS:
             style.mark_event(axes, (mark.at - started).total_seconds(), mark.text, row=2)
     errors = _errors(scenario)
-    axes.set_title(
-        f"{scenario.name}: {scenario.measured.requests:,} measured requests"
-        + (f", {errors:,} errors" if errors else ", no error")
-        + (f", {len(dots):,} of them drawn" if len(dots) < len(good) else ""),
-        fontsize=10,
-    )
+    title = f"{scenario.name}: {scenario.measured.requests:,} measured requests"
+    title += f", {errors:,} errors" if errors else ", no error"
+    title += f", {len(dots):,} of them drawn" if len(dots) < len(good) else ""
+    axes.set_title(title, fontsize=10)
     axes.set(yscale="log", ylabel="latency, ms")
     style.use_log_scale(axes.yaxis)
     axes.set_xlim(left=0)

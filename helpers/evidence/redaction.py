@@ -47,11 +47,7 @@ DETECTORS = ("AWSKeyDetector", "GitHubTokenDetector", "JwtTokenDetector", "Priva
 
 
 def redact(text: str, private: Iterable[str] = ()) -> str:
-    """Replace keys, tokens, account ids, addresses, host names and paths of this machine.
-
-    Args:
-        text: HTML, JSON, Markdown or plain text.
-        private: Further words of this run that must not be published (`private_words`).
+    """Replace keys, tokens, account ids, addresses, host names, paths and a run's `private_words`.
 
     >>> redact("arn:aws:iam::123456789012:role/x from 10.0.3.7, not 127.0.0.1")
     'arn:aws:iam::[account]:role/x from [address], not 127.0.0.1'
@@ -70,10 +66,8 @@ def redact_all(value: Any, private: Iterable[str] = ()) -> Any:
     if isinstance(value, list):
         return [redact_all(item, private) for item in value]
     if isinstance(value, dict):
-        return {
-            key: item if str(key).startswith("image/") else redact_all(item, private)
-            for key, item in value.items()
-        }
+        return {key: item if key.startswith("image/") else redact_all(item, private)
+                for key, item in value.items()}  # fmt: skip
     return value
 
 
@@ -83,15 +77,12 @@ def private_words(run: Run) -> tuple[str, ...]:
     if stack := run.readable(Stack):
         words += [stack.cluster_endpoint.removeprefix("https://")]
         words += [arn.split(":")[4] for arn in stack.role_arns.values() if arn.count(":") > 4]
-        words.append(stack.cluster_certificate_authority)
+        words += [stack.cluster_certificate_authority]
     return tuple(word for word in words if len(word) >= SHORTEST_NAME)
 
 
 def find_secrets(text: str) -> list[str]:
-    """What scanners still find in a text that was redacted; embedded pictures are skipped.
-
-    Two scanners: the rules above, and the detectors of detect-secrets.
-    """
+    """What our rules and detect-secrets still find in a text; embedded pictures are skipped."""
     text = EMBEDDED_DATA.sub("", text)
     secrets = [pattern.pattern[:40] for pattern, _ in RULES if pattern.search(text)]
     addresses = ADDRESS.finditer(text)

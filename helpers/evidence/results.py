@@ -78,20 +78,13 @@ def write(run: Run) -> None:
     report, manifest, ticks = run.readable(LoadReport), run.manifest(), promises.ticks(run)
     scenarios = report.scenarios if report else ()
     results = Results(
-        run_id=run.run_id,
-        target=run.profile.target,
-        label=LABEL[run.profile.target],
-        status=str(promises.overall_status(ticks.values())),
-        started=manifest["started"],
-        git=manifest["git"],
-        versions=manifest["versions"],
-        machine=manifest["machine"],
+        run_id=run.run_id, target=run.profile.target, label=LABEL[run.profile.target],
+        status=str(promises.overall_status(ticks.values())), started=manifest["started"],
+        git=manifest["git"], versions=manifest["versions"], machine=manifest["machine"],
         code={"measures": manifest.get("measured_by", ""), "draws": drawing_code()},
         profile=run.profile.model_dump(mode="json"),
         kpis=kpis.judge(run).kpis,
-        scenarios=scenarios,
-        capacity=run.readable(Capacity),
-        telemetry=run.readable(Telemetry),
+        scenarios=scenarios, capacity=run.readable(Capacity), telemetry=run.readable(Telemetry),
         promises={
             promise.id: PromiseResult(wording=promise.wording, status=str(tick.status),
                                       note=tick.note, evidence=tick.evidence)
@@ -116,17 +109,13 @@ def _row(scenario: str, name: str, phase: PhaseReport, invalid: tuple[str, ...])
                 text += f" ({percentile.low_ms:.1f}–{percentile.high_ms:.1f})"
         percentiles[f"{key.upper()} ms"] = text
     asked = phase.requested_rps
+    valid = "valid; server overloaded" if phase.overloaded else "valid"
     return {
-        "scenario": scenario,
-        "phase": name,
-        "requests": f"{phase.requests}",
+        "scenario": scenario, "phase": name, "requests": f"{phase.requests}",
         "requested /s": "closed loop" if asked is None else f"{asked:.1f}",
-        "answered /s": f"{phase.throughput_rps:.1f}",
-        **percentiles,
-        "errors %": f"{phase.error_rate_pct:.2f}",
-        "validity": "; ".join(invalid)
-        or ("valid; server overloaded" if phase.overloaded else "valid"),
-    }
+        "answered /s": f"{phase.throughput_rps:.1f}", **percentiles,
+        "errors %": f"{phase.error_rate_pct:.2f}", "validity": "; ".join(invalid) or valid,
+    }  # fmt: skip
 
 
 def _csv_row(scenario: str, phase: PhaseReport) -> dict[str, Any]:

@@ -26,10 +26,7 @@ class Check(NamedTuple):
 
 
 def verify(run: Run) -> tuple[Check, ...]:
-    """Recompute everything that can be recomputed, and report what differs.
-
-    Hashes show whether a file has changed since the ledger was written; the statistics are
-    recomputed from every request, by other code than the load engine's.
+    """Compare hashes, figures and statistics, recomputed by other code than the load engine's.
 
     Raises:
         Problem: The run has no ledger.
@@ -69,7 +66,7 @@ def _results_differences(run: Run, scenarios: tuple[ScenarioReport, ...]) -> Ite
     if not path.is_file():
         yield "evidence/results.json is missing"
     elif json.loads(path.read_text())["scenarios"] != [
-        scenario.model_dump(mode="json") for scenario in scenarios
+        s.model_dump(mode="json") for s in scenarios
     ]:
         yield "evidence/results.json holds another load than the record"
 
