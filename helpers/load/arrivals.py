@@ -48,7 +48,7 @@ class Shard:
     of: int = 1  # how many there are
 
     def share(self, count: int) -> int:
-        """How many of `count` things are its own."""
+        """How many of `count` things belong to this shard."""
         return len(range(self.number, count, self.of))
 
 
@@ -164,7 +164,7 @@ def best_timer(callback: Callable[[], None]) -> Timer:
 
 
 def early_s(wait_s: float) -> float:
-    """How long before its time to wake, seconds, where there are so many to wait."""
+    """How many seconds to wake before the due time, for a wait of this length."""
     return min(EARLY_S, EARLY_SHARE * wait_s) if wait_s > DENSE_S else 0.0
 
 
@@ -204,11 +204,11 @@ class TimerFd:
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
-            return  # it was set again between the wake-up and this call
+            return  # the timer was set again between wake-up and this call
         self._wait_awake()
 
     def _wait_awake(self) -> None:
-        """Keep the event loop running, which reads answers meanwhile, until the time has come."""
+        """Spin the event loop, which still reads answers, until the time has come."""
         if monotonic() < self._due:
             self._turn = self._loop.call_soon(self._wait_awake)
         else:

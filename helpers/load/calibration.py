@@ -1,4 +1,4 @@
-"""What the client adds to a latency: the engine against a server whose delay is known.
+"""What the client adds to latency: the engine is fired at a server with a known delay.
 
 The server is a process, `python -m helpers.load.calibration MS http|grpc`. It prints where it
 listens, and, once standard input ends, how long its answers really took, both as JSON. It speaks
@@ -50,7 +50,7 @@ async def measure(wire: str) -> Calibration:
     Raises:
         Problem: The server did not start, or a request to it failed.
     """
-    from helpers.load import engine  # slow to import, and the server does without
+    from helpers.load import engine  # slow to import, and the server does not need it
 
     steady = {"arrivals": "poisson", "rate": RATE}
     scenario = Scenario.model_validate(
@@ -120,7 +120,7 @@ class DelayConnection(asyncio.Protocol):
         self._received = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is there."""
+        """The connection is open."""
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -155,8 +155,8 @@ class DelayConnection(asyncio.Protocol):
 
 
 async def listen_grpc(delay_s: float, took_s: list[float]) -> tuple[Any, int]:
-    """The same over gRPC: the server, which ends when nobody refers to it, and its port."""
-    from grpc import aio  # slow to import, and HTTP does without
+    """The same over gRPC: the server, which ends when it is garbage collected, and its port."""
+    from grpc import aio  # slow to import, and HTTP does not need it
     from tritonclient.grpc import service_pb2, service_pb2_grpc
 
     class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]

@@ -32,7 +32,7 @@ SLACK_S = 600  # between the last request and the removal: records come together
 DOCKERFILE = ROOT / "helpers" / "load" / "Dockerfile"
 REQUIREMENTS = ROOT / "requirements.txt"
 IMPORT_S = 60
-# both clients: that of gRPC is loaded only where it is needed
+# both clients: the worker imports the gRPC client only when needed
 LOADED = """
 import sys
 import helpers.load.grpc_client, helpers.load.worker
@@ -88,7 +88,7 @@ class ClusterStarter:
         inside = order.model_copy(update={"endpoint": target}).model_dump_json()
         life = scenario.duration_s + scenario.timeout_s + self.pace.timeout_s + SLACK_S
         log = log_path(order, folder)
-        self._remove(mark)  # what a killed load has left
+        self._remove(mark)  # remains of a killed load
         try:
             load_pods.install(self.cluster, folder, self.image, inside, math.ceil(life), mark)
             load_pods.wait(self.cluster, scenario.workers + 1, self.pace)
@@ -130,7 +130,7 @@ def publish_image(run: Run, account: Account) -> str:
 
 
 def image_context(folder: Path) -> Path:
-    """Make the build's context: modules that a worker loads, the locustfile, and the pins.
+    """Create the build context: the modules that a worker loads, the locustfile, the pins.
 
     Raises:
         Problem: A worker's modules cannot be loaded here.
@@ -151,7 +151,7 @@ def image_context(folder: Path) -> Path:
 
 
 def image_tag(context: Path) -> str:
-    """A tag that equal contexts share, so that nothing is pushed twice."""
+    """A tag from the content, so that an equal image is not pushed twice."""
     content = hashlib.sha256(DOCKERFILE.read_bytes())
     for path in sorted(path for path in context.rglob("*") if path.is_file()):
         content.update(f"\n{path.relative_to(context)}\n".encode() + path.read_bytes())

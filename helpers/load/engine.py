@@ -1,4 +1,4 @@
-"""Fires one scenario at one server: worker processes, what they report, and what came of it."""
+"""Fires one scenario at one server, follows its workers, and reports the figures."""
 
 import asyncio
 import time
@@ -100,7 +100,7 @@ async def run(
         outcome = f"failed: {error}"
         raise
     finally:
-        # nothing is awaited here: whoever interrupts may end the event loop at once
+        # no await here: after an interrupt the event loop may end at once
         pool.stop()
         if pool.begun:
             on_event("load-stop", outcome)
@@ -112,7 +112,7 @@ async def run(
 
 
 async def run_with_retry(fire: Callable[[], Awaitable[ScenarioReport]]) -> ScenarioReport:
-    """Fire, and once more where the client, as its neighbours may cause, was too slow.
+    """Fire, and fire once more if the client was too slow, as other processes may cause.
 
     Returns:
         The first report, or that of the second firing, which then says why there were two.
@@ -128,7 +128,7 @@ async def run_with_retry(fire: Callable[[], Awaitable[ScenarioReport]]) -> Scena
 def _settled_counters(
     read: Callable[[], Counters | None], before: Counters | None, table: Dataset
 ) -> Counters | None:
-    """The counters once they hold every good answer, or after a while."""
+    """The counters, read again until they include every good answer or time is up."""
     deadline = time.monotonic() + SETTLE_S
     fewest, _ = server_check.expected_successes(statistics.outcomes(table))
     while True:
@@ -207,11 +207,11 @@ def _family_mib(pid: int) -> float:
         family = (parent, *parent.children(recursive=True))
         return sum(process.memory_info().rss for process in family) / 2**20
     except psutil.Error:
-        return float("nan")  # it has ended; the load will fail by itself
+        return float("nan")  # the process has ended; the load itself will report that
 
 
 def printer(name: str) -> OnEvent:
-    """Prints a line a second of the scenario of this name."""
+    """Prints one line per second for the scenario of this name."""
 
     def on_event(kind: str, what: Any) -> None:
         if kind == "second":
@@ -221,14 +221,14 @@ def printer(name: str) -> OnEvent:
 
 
 def display(name: str) -> OnEvent:
-    """Redraws a chart once a second in an interactive notebook, and prints lines elsewhere."""
+    """Redraws a chart every second in an interactive notebook; prints lines elsewhere."""
     from IPython.core.getipython import get_ipython
     from IPython.display import HTML
     from IPython.display import display as show
 
     kernel: Any = getattr(get_ipython(), "kernel", None)
     if not (kernel and kernel.get_parent().get("content", {}).get("allow_stdin")):
-        return printer(name)  # nobody who could answer looks on: a batch run
+        return printer(name)  # a batch run: nobody watches
     seconds: deque[Second] = deque(maxlen=MOST_POINTS)
     handle = show(HTML(""), display_id=True)
 
@@ -241,9 +241,9 @@ def display(name: str) -> OnEvent:
 
 
 def chart(name: str, seconds: "deque[Second]") -> str:
-    """Rates and latency of the last seconds, of which there is one at least, as SVG.
+    """Rates and latency of the last seconds (at least one) as SVG.
 
-    It is made of text alone: that costs next to nothing.
+    It is plain text, so drawing it costs almost nothing.
     """
     rates: Lines = [("offered /s", GREY, [second.offered_rps for second in seconds]),
              ("answered /s", BLUE, [second.throughput_rps for second in seconds])]  # fmt: skip

@@ -31,7 +31,7 @@ RESETS = {7: "unavailable", 8: "cancelled", 11: "resource-exhausted", 12: "permi
 
 
 def prefix(length: int) -> bytes:
-    """What precedes an uncompressed message of so many bytes."""
+    """The gRPC prefix of an uncompressed message of this length."""
     return b"\0" + length.to_bytes(4)
 
 
@@ -59,7 +59,7 @@ def judge(answer: Stream, output_bytes: int) -> str:
 
 
 def is_good(body: bytes, output_bytes: int) -> bool:
-    """Whether it is one message with exactly one output of that many bytes."""
+    """Whether it is one message with exactly one output of this size."""
     if announces(body[:-output_bytes], output_bytes):
         return True
     message = body[PREFIX:]
@@ -68,7 +68,7 @@ def is_good(body: bytes, output_bytes: int) -> bool:
 
 @lru_cache(maxsize=512)  # a server's answers differ in their tensors only
 def announces(start: bytes, output_bytes: int) -> bool:
-    """Whether the bytes that follow this start of a body are its only output, whatever they are."""
+    """Whether a body that starts like this has exactly one output, the bytes that follow."""
     tensor = bytes(output_bytes)
     alone = service_pb2.ModelInferResponse(raw_output_contents=[tensor]).SerializeToString()
     described = start[PREFIX:]
@@ -123,19 +123,21 @@ class GrpcClient:
         self._answered = answered
         self._patience_s = min(timeout_s, CONNECT_TIMEOUT_S)
         self._pool: deque[Http2Connection] = deque()
-        self._alive: WeakSet[Http2Connection] = WeakSet()  # also those that only finish their calls
+        self._alive: WeakSet[Http2Connection] = (
+            WeakSet()
+        )  # also connections that only finish their calls
         self._waiting: deque[Request] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self._next_attempt = 0.0
 
     async def open(self, connections: int) -> None:
-        """Connect; a few connections carry any number of calls. Requests report a failure."""
+        """Open a few connections, which carry any number of calls; requests report a failure."""
         for _ in range(CHANNELS):
             self._open_one()
         await asyncio.wait(self._opening)
 
     def send(self, request: Request) -> None:
-        """Send now, or wait in line for a connection with room."""
+        """Send now, or queue for a connection with room."""
         connection = self._next_with_room()
         if connection is not None:
             connection.send(request, self._bodies[request.input])
@@ -145,7 +147,7 @@ class GrpcClient:
             self._replace()
 
     def drop(self, request: Request) -> None:
-        """Give a call up, and tell the server."""
+        """Cancel a call, also at the server."""
         if isinstance(request.carrier, Stream):
             request.carrier.connection.cancel(request.carrier)
             request.carrier = None
@@ -170,7 +172,7 @@ class GrpcClient:
         self._send_waiting()
 
     def retired(self, connection: Http2Connection) -> None:
-        """A connection takes no more calls; the next call has another one made."""
+        """A connection takes no more calls; the next call opens another one."""
         if connection in self._pool:
             self._pool.remove(connection)
         if self._waiting:
@@ -184,7 +186,7 @@ class GrpcClient:
         self.broken(stream, outcome)
 
     def broken(self, stream: Stream, outcome: str) -> None:
-        """Pass an outcome on, such as that there is no answer."""
+        """Report the outcome of a call, also one without an answer."""
         stream.request.carrier = None
         if self._waiting:
             self._send_waiting()

@@ -1,4 +1,4 @@
-"""HTTP/2 made for timing: a connection with many streams, and no task or future for any."""
+"""An HTTP/2 client connection made for timing: many streams, no task or future per stream."""
 
 import asyncio
 from time import monotonic
@@ -7,14 +7,14 @@ from typing import Protocol, cast
 from helpers.load import http2_frames as frames
 from helpers.load.request import BAD_HTTP, DISCONNECTED, REFUSED, TLS, Request
 
-# looked up for every request, so by the shortest way
+# used for every request, so they are looked up in this module
 END_STREAM, HEAD, KIND_AT, LARGEST = frames.END_STREAM, frames.HEAD, frames.KIND_AT, frames.LARGEST
 NUMBER, SETTING, STREAM_AT = frames.NUMBER, frames.SETTING, frames.STREAM_AT
 frame, head = frames.frame, frames.head
 
 LAST_STREAM = LARGEST
 RECEIVE_WINDOW = 1 << 30
-WRITE_AHEAD = 1 << 20  # bytes that the system is handed before bodies wait in line
+WRITE_AHEAD = 1 << 20  # bytes handed to the system before bodies are queued
 WISHES = (
     (frames.HEADER_TABLE_SIZE, 0),
     (frames.ENABLE_PUSH, 0),
@@ -23,7 +23,7 @@ WISHES = (
 
 
 class Stream:
-    """One request and what has come of its answer."""
+    """One request and what has been received of its answer."""
 
     __slots__ = ("body", "connection", "fields", "id", "request", "reset", "trailers")
 
@@ -34,20 +34,20 @@ class Stream:
         self.fields: frames.Fields | None = None  # the first header block
         self.trailers: frames.Fields | None = None  # the header block that ended the answer
         self.body = b""
-        self.reset: int | None = None  # the error code with which the server gave it up
+        self.reset: int | None = None  # the error code with which the server reset it
 
 
 class ConnectionOwner(Protocol):
-    """Whoever makes connections, and is told what becomes of them."""
+    """The client that opens connections and is notified of their events."""
 
     def freed(self, connection: "Http2Connection") -> None:
-        """It can carry requests, or more of them than before."""
+        """The connection can carry requests, or more than before."""
 
     def retired(self, connection: "Http2Connection") -> None:
-        """It takes no new request any more; those on it may still be answered."""
+        """The connection takes no new requests; running ones may still be answered."""
 
     def finished(self, stream: Stream, at: float) -> None:
-        """All of an answer had come at this instant of `time.monotonic()`."""
+        """An answer was complete at this instant of `time.monotonic()`."""
 
     def broken(self, stream: Stream, outcome: str) -> None:
         """There will be no answer."""
@@ -57,8 +57,8 @@ class Http2Connection(asyncio.Protocol):
     """A client's end of a connection; `block` is the header block of every request."""
 
     def __init__(self, owner: ConnectionOwner, block: bytes) -> None:
-        # done, with an empty result, once the server has said its settings; or with the outcome of
-        # requests that waited for a connection that never got so far
+        # done, with an empty result, once the server has sent its settings; otherwise with the
+        # outcome of the requests that waited for this connection
         self.ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._owner = owner
         self._block = block
@@ -88,11 +88,11 @@ class Http2Connection(asyncio.Protocol):
 
     @property
     def has_room(self) -> bool:
-        """Whether the server allows one stream more."""
+        """Whether the server allows one more stream."""
         return len(self._streams) < self._limit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say hello, with receive windows that no answer fills."""
+        """Send preface and settings, with receive windows that no answer fills."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
         secured = transport.get_extra_info("ssl_object")
         if secured is not None and secured.selected_alpn_protocol() != "h2":
@@ -104,7 +104,7 @@ class Http2Connection(asyncio.Protocol):
         self._widen(RECEIVE_WINDOW - frames.DEFAULT_WINDOW)
 
     def send(self, request: Request, body: bytes) -> None:
-        """Begin a stream; there must be room. What flow control holds back follows later."""
+        """Start a stream; there must be room. What flow control holds back is sent later."""
         number, size, block = self._next, len(body), self._block
         self._next += 2
         request.carrier = self._streams[number] = Stream(number, self, request)
@@ -119,33 +119,33 @@ class Http2Connection(asyncio.Protocol):
             self._retire()
 
     def cancel(self, stream: Stream) -> None:
-        """Give a stream up: an answer that still comes belongs to nobody."""
+        """Cancel a stream: an answer that still arrives is ignored."""
         self._forget(stream)
         self._write(frame(frames.RST_STREAM, 0, stream.id, NUMBER.pack(frames.CANCEL)))
         self._close_if_done()
 
     def abort(self) -> None:
-        """End the connection without another word to anyone."""
+        """Close the connection at once, without notifying anyone."""
         self._streams.clear()
         self._outbox.clear()
         if self._transport is not None:
             self._transport.abort()
 
     def pause_writing(self) -> None:
-        """The system has enough to send."""
+        """The system's send buffer is full."""
         self._outbox.paused = True
 
     def resume_writing(self) -> None:
-        """The system can take more."""
+        """The system's send buffer has room again."""
         self._outbox.paused = False
         self._outbox.pump()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone, and with it every answer."""
+        """The connection was lost, and with it every open stream."""
         self._break(DISCONNECTED, unopened=REFUSED)
 
     def data_received(self, data: bytes) -> None:
-        """Read whole frames; the rest waits for what comes next."""
+        """Process complete frames and keep the rest for the next call."""
         self._arrived = monotonic()
         try:
             self._rest = self._read(self._rest + data if self._rest else data)
@@ -171,12 +171,12 @@ class Http2Connection(asyncio.Protocol):
                 break
             at = begin + size
             handler = self._handlers.get(kind)
-            if handler is not None:  # priorities and unknown types mean nothing here
+            if handler is not None:  # priorities and unknown types are ignored
                 handler(flags, stream & LARGEST, data[begin:at])
         return data[at:]
 
     def _take_usual(self, data: bytes, at: int) -> int:
-        """Take an answer that is like an earlier one, without reading its frames; its bytes."""
+        """Accept an answer like an earlier one without parsing it; returns its size, or 0."""
         if self._expected is not None or not self._blocks.stateless:
             return 0
         usual = self._usual
@@ -193,7 +193,7 @@ class Http2Connection(asyncio.Protocol):
         return usual.size
 
     def _count(self, size: int) -> None:
-        """So many bytes of bodies have come; in time, the server may send as many again."""
+        """Count received body bytes, and widen the receive window in time."""
         self._received += size
         if self._received > RECEIVE_WINDOW // 2:
             self._widen(self._received)
@@ -272,7 +272,7 @@ class Http2Connection(asyncio.Protocol):
             self._outbox.resize(value)
 
     def _on_push(self, flags: int, number: int, payload: bytes) -> None:
-        raise frames.Violation(frames.PROTOCOL_ERROR)  # it was asked not to push anything
+        raise frames.Violation(frames.PROTOCOL_ERROR)  # the settings disabled push
 
     def _on_ping(self, flags: int, number: int, payload: bytes) -> None:
         if not flags & frames.ACK:
@@ -293,14 +293,14 @@ class Http2Connection(asyncio.Protocol):
 
     def _end(self, stream: Stream) -> None:
         was_unsent = self._forget(stream)
-        if was_unsent and stream.reset is None:  # answered before it was asked in full
+        if was_unsent and stream.reset is None:  # answered before the request was sent completely
             self._write(frame(frames.RST_STREAM, 0, stream.id, NUMBER.pack(frames.NO_ERROR)))
         self._owner.finished(stream, self._arrived)
         if self._retired:
             self._close_if_done()
 
     def _forget(self, stream: Stream) -> bool:
-        """Count a stream as closed; whether a part of its request was still unsent."""
+        """Remove a stream; returns whether a part of its request was still unsent."""
         del self._streams[stream.id]
         return self._outbox.remove(stream.id)
 

@@ -1,4 +1,4 @@
-"""The bytes of HTTP/2 (RFC 9113): frames, header blocks, and bodies within flow control."""
+"""HTTP/2 on the byte level (RFC 9113): frames, header blocks, flow control of bodies."""
 
 import struct
 from collections import OrderedDict
@@ -15,8 +15,8 @@ NUMBER = struct.Struct(">L")
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
     range(10)
 )
-KIND_AT, STREAM_AT = 3, 5  # where a frame's head says its type and its stream
-EXACT = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}  # bytes that a frame of this type has
+KIND_AT, STREAM_AT = 3, 5  # offsets of type and stream in a frame's head
+EXACT = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}  # payload size of frames of this type
 END_STREAM = ACK = 0x01
 END_HEADERS, PADDED, PRIORITISED = 0x04, 0x08, 0x20
 USUAL = ([HEADERS, END_HEADERS], [DATA, 0], [HEADERS, END_HEADERS | END_STREAM])  # type and flags
@@ -33,7 +33,7 @@ Fields = Mapping[bytes, bytes]
 
 
 class Violation(Exception):
-    """The server does not keep to HTTP/2; the argument is the error code to tell it."""
+    """The server violates HTTP/2; the argument is the error code to send to it."""
 
 
 def head(kind: int, flags: int, stream: int, size: int) -> bytes:
@@ -56,7 +56,7 @@ def unpadded(flags: int, payload: bytes) -> bytes:
 
 
 def encode(fields: Iterable[tuple[str, str]]) -> bytes:
-    """A header block that uses no dynamic table, and so means the same every time."""
+    """A header block without dynamic table, so that it can be reused on any stream."""
     encoder = Encoder()
     encoder.header_table_size = 0
     return encoder.encode(fields, huffman=False)
@@ -79,19 +79,19 @@ class Blocks:
     """Reads the header blocks of one connection, in the order in which they come."""
 
     def __init__(self) -> None:
-        # whether the server knows that it may not use a dynamic table; until then its blocks
-        # build upon each other, so that none may be left out or looked up
+        # whether the server has acknowledged that it must not use a dynamic table; until then its
+        # blocks depend on each other, so none may be skipped or cached
         self.stateless = False
         self._decoder = Decoder()
         self._stream = self._flags = 0
         self._begun = b""
 
     def begin(self, flags: int, stream: int, payload: bytes) -> None:
-        """Keep the begin of a block that continues in the next frame."""
+        """Keep the first part of a block that continues in the next frame."""
         self._stream, self._flags, self._begun = stream, flags, payload
 
     def go_on(self, stream: int, payload: bytes) -> tuple[int, bytes]:
-        """Add to the block that was begun; its flags, and all there is of it."""
+        """Append to the started block; returns its flags and all of it so far."""
         if stream != self._stream:
             raise Violation(PROTOCOL_ERROR)
         self._begun += payload
@@ -100,7 +100,7 @@ class Blocks:
         return self._flags, self._begun
 
     def read(self, block: bytes) -> Fields:
-        """The fields of a whole block; of several with one name, the last."""
+        """The fields of a complete block; a repeated name keeps its last value."""
         try:
             if self.stateless:
                 return decode(block)
@@ -116,11 +116,11 @@ class WholeAnswer:
     fields: Fields  # what its first frame says
     trailers: Fields  # what its last frame says
     size: int  # bytes of all three
-    # what stands before, between and behind the numbers of its stream, without the body
+    # the bytes around the stream numbers, without the body
     parts: tuple[bytes, bytes, bytes, bytes]
 
     def body(self, data: bytes, at: int) -> bytes | None:
-        """The body of an answer like this one that begins there; None where none does."""
+        """The body of an answer like this one at this offset; None if there is none."""
         number = data[at + STREAM_AT : at + HEAD.size]
         first, second, third, last = self.parts
         start, end = b"".join((first, number, second, number)), b"".join((third, number, last))
@@ -131,7 +131,7 @@ class WholeAnswer:
 
 
 def whole_answer(data: bytes, at: int) -> WholeAnswer | None:
-    """The answer that begins there, where all of it has come, in the usual three frames."""
+    """The answer at this offset, if it is complete and has the usual three frames."""
     frames: list[bytes] = []
     for usual in USUAL:
         if len(data) - at < HEAD.size:
@@ -165,7 +165,7 @@ class Unsent:
 
 
 class Outbox:
-    """Bodies on their way out, as far as the server's windows and the system allow."""
+    """Sends bodies as far as the server's windows and the system allow."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self.frame_limit = DEFAULT_FRAME  # most bytes of a body in one frame
@@ -176,7 +176,7 @@ class Outbox:
         self._unsent: OrderedDict[int, Unsent] = OrderedDict()
 
     def takes(self, size: int) -> bool:
-        """Whether a body may leave now and in one frame; then it counts as sent."""
+        """Whether a body may be sent now in one frame; if so, it is counted as sent."""
         limit = min(self._window, self._initial_window, self.frame_limit)
         if size > limit or self._unsent or self.paused:
             return False
@@ -184,12 +184,12 @@ class Outbox:
         return True
 
     def add(self, stream: int, body: bytes) -> None:
-        """Send what may leave now, and the rest later."""
+        """Send what is allowed now, and the rest later."""
         self._unsent[stream] = Unsent(body, self._initial_window)
         self.pump()
 
     def remove(self, stream: int) -> bool:
-        """Send no more of a body; whether there was more."""
+        """Drop the rest of a body; returns whether there was any."""
         return self._unsent.pop(stream, None) is not None
 
     def clear(self) -> None:
@@ -197,7 +197,7 @@ class Outbox:
         self._unsent.clear()
 
     def widen(self, stream: int, size: int) -> None:
-        """The server takes so many bytes more on a stream, or, as stream 0, in all."""
+        """The server accepts more bytes on a stream, or on all streams together (stream 0)."""
         if stream == 0:
             self._window += size
         elif stream in self._unsent:
@@ -206,13 +206,13 @@ class Outbox:
             self.pump()
 
     def resize(self, window: int) -> None:
-        """The server changes the window that each stream begins with, also for those begun."""
+        """The server changes the initial window of streams, also of open ones."""
         for unsent in self._unsent.values():
             unsent.window += window - self._initial_window
         self._initial_window = window
 
     def pump(self) -> None:
-        """Send what may leave, the oldest first."""
+        """Send what is allowed, the oldest first."""
         done = []
         for stream, unsent in self._unsent.items():
             if self._window <= 0 or self.paused:

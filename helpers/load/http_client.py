@@ -96,7 +96,7 @@ class HttpConnection(asyncio.Protocol):
         self.request: Request | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is there."""
+        """The connection is open."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
 
     def send(self, request: Request, message: bytes) -> None:
@@ -110,7 +110,7 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collect an answer, in however many pieces it comes."""
         if self.request is None:
-            self.abandon()  # nobody asked: whatever this is, the next answer is not safe
+            self.abandon()  # unexpected bytes: the next answer could not be trusted
             return
         good = self._client.good
         if len(data) == good.length and not self._received and data.startswith(good.start):
@@ -151,7 +151,7 @@ class HttpConnection(asyncio.Protocol):
         request, self.request = self.request, None
         assert request is not None
         request.done, request.carrier = monotonic(), None
-        # first the connection, then the news: a closed loop sends its next request at once
+        # free the connection first: a closed loop sends its next request from the callback
         if reusable:
             self._client.freed(self)
         else:
@@ -159,14 +159,14 @@ class HttpConnection(asyncio.Protocol):
         self._client.answered(request, outcome, size)
 
     def abandon(self) -> None:
-        """End the connection; what is still on its way is not credited to anything."""
+        """Close the connection; what still arrives on it is ignored."""
         self.request = None
         self._client.lost(self)
         if self._transport is not None:
             self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone; a request on it has no answer any more."""
+        """The connection was lost; a request on it gets no answer."""
         request, self.request = self.request, None
         self._client.lost(self)
         if request is not None:
@@ -203,14 +203,14 @@ class HttpClient:
         self.output_bytes = output_bytes
 
     async def open(self, connections: int) -> None:
-        """Make connections ahead; where none can be made, the requests will report it."""
+        """Open connections in advance; a failure is reported by the requests."""
         for _ in range(min(connections, self._limit)):
             self._open_one()
         while self._opening:
             await asyncio.wait(self._opening)
 
     def send(self, request: Request) -> None:
-        """Send now, or wait in line for a connection."""
+        """Send now, or queue for a connection."""
         if self._free:
             self._free.pop().send(request, self._messages[request.input])
         else:
@@ -218,7 +218,7 @@ class HttpClient:
             self._grow()
 
     def drop(self, request: Request) -> None:
-        """Give a request up, and with it its connection: the answer may still come on it."""
+        """Drop a request and close its connection: the answer could still arrive on it."""
         if isinstance(request.carrier, HttpConnection):
             request.carrier.abandon()
         else:
@@ -242,7 +242,7 @@ class HttpClient:
             self._free.append(connection)
 
     def lost(self, connection: HttpConnection) -> None:
-        """A connection is gone; those in line may need another one."""
+        """A connection was lost; queued requests may need another one."""
         if connection in self._alive:
             self._alive.remove(connection)
             if connection in self._free:
@@ -272,7 +272,7 @@ class HttpClient:
         finally:
             task = asyncio.current_task()
             assert task is not None
-            self._opening.discard(task)  # before the news, which may want another connection
+            self._opening.discard(task)  # before the callback, which may open another connection
         if not outcome:
             self._alive.add(connection)
             self.freed(connection)

@@ -1,4 +1,4 @@
-"""One request of a load: what it carries, how it ends, its row in the table, its live count."""
+"""One request of a load: its payload, its outcome, its row in the table, and live counts."""
 
 import json
 import math
@@ -44,8 +44,8 @@ class Request:
         # when it was handed to the client; later than intended where this process was late,
         # earlier than sent where it waited for a connection
         self.released = released
-        # when its connection took it. The system gets what was taken at the end of the event
-        # loop's round, which matters where many leave at once
+        # when its connection accepted it; the system gets it at the end of the event loop's round,
+        # which matters when many are sent at once
         self.sent = math.nan
         self.done = math.nan  # when its answer was whole
         self.open = True  # its outcome is still to come
@@ -60,13 +60,13 @@ class Client(Protocol):
     """Carries requests to a server."""
 
     async def open(self, connections: int) -> None:
-        """Make connections before the first request needs one; a failure is left to requests."""
+        """Open connections before the first request; a failure is reported by the requests."""
 
     def send(self, request: Request) -> None:
         """Send now, or as soon as a connection is free."""
 
     def drop(self, request: Request) -> None:
-        """Give a request up: an answer that still comes is ignored."""
+        """Drop a request: an answer that still arrives is ignored."""
 
     async def close(self) -> None:
         """End every connection."""
@@ -162,7 +162,7 @@ Columns = tuple["array[Any]", ...]
 
 
 class Recorder:
-    """Counts the requests of one worker, and writes each as a row of the table, part by part.
+    """Counts the requests of one worker and writes their rows, part by part.
 
     Several workers write into one folder; `shard` says whose rows they are.
     """
@@ -224,7 +224,7 @@ class Recorder:
         count = len(columns[0])
         if not count:
             return
-        # from the buffers themselves: pa.array and pa.table would import pandas first, for a second
+        # from the buffers: pa.array and pa.table would import pandas first, which takes a second
         arrays = [
             pa.Array.from_buffers(field.type, count, [None, pa.py_buffer(column)])
             for field, column in zip(SCHEMA, columns, strict=True)
@@ -277,7 +277,7 @@ class Second:
 
 
 class ProgressMerger:
-    """Makes seconds of a load from the progress of each of its workers."""
+    """Merges the progress of all workers into seconds of the load."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -318,7 +318,7 @@ class ProgressMerger:
 
 
 def summed(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The progress of several workers as that of one."""
+    """The progress of several workers as if they were one."""
     errors: Counter[str] = Counter()
     latency: Counter[int] = Counter()
     for part in parts:

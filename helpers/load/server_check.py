@@ -1,4 +1,4 @@
-"""What the server says: of its model before the first request, and of its counts after the last."""
+"""Checks against the server: its model before the first request, its counters after the last."""
 
 import math
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ def _get(session: requests.Session, endpoint: Endpoint, path: str) -> requests.R
         ) from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise Problem(
-            f"'{endpoint.http}' is no address of a server.", "Write it as http://host:port."
+            f"'{endpoint.http}' is not the address of a server.", "Write it as http://host:port."
         ) from error
     except (requests.ConnectionError, requests.Timeout) as error:
         if "BadStatusLine" in str(error):
@@ -100,7 +100,7 @@ def _get(session: requests.Session, endpoint: Endpoint, path: str) -> requests.R
 
 
 def _require_grpc(endpoint: Endpoint, model: str) -> None:
-    from tritonclient import grpc as tritongrpc  # slow to import, and HTTP does without
+    from tritonclient import grpc as tritongrpc  # slow to import, and HTTP does not need it
     from tritonclient.utils import InferenceServerException
 
     client = tritongrpc.InferenceServerClient(

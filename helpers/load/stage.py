@@ -1,4 +1,4 @@
-"""What stage 05 fires: the scenarios of a run's profile, the capacity search, ready-made loads."""
+"""What stage 05 fires: the scenarios of the profile, the capacity search, presets."""
 
 import tempfile
 from functools import partial
@@ -103,7 +103,7 @@ async def _fire_one(
 def recover(run: Run) -> list[str]:
     """Save what killed loads have recorded, and log that they stopped.
 
-    For a run of which no process lives any more.
+    For a run without running processes.
 
     Returns:
         The names of the scenarios that had begun and not stopped.
@@ -169,7 +169,7 @@ async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
         print("The capacity is searched from this machine, through the load balancer.")
     (run.folder / Capacity.path()).unlink(missing_ok=True)
     kpis = run.profile.kpis
-    scenario = next(one for one in run.profile.load.scenarios if one.name == kpis.scenario)
+    scenario = next(s for s in run.profile.load.scenarios if s.name == kpis.scenario)
     run.event("capacity-search-start", STAGE, like=scenario.name)
     capacity = await find_capacity(
         scenario, endpoint, kpis.p99_ms, rate=search.rate, max_rate=search.max_rate,

@@ -1,9 +1,8 @@
 """Figures of a load test from its table of requests: percentiles, rates, and what is invalid.
 
-The table may be larger than memory, so it is a `Dataset`: what is counted is counted while rows
-stream by, and where every value matters, as for a percentile, that one column is read. Values stay
-the float64 that the table holds, 80 MB for ten million: narrower ones would save little and be
-rounded.
+The table may be larger than memory, so it is a `Dataset`: counts are
+taken while rows stream by, and where every value is needed, as for a percentile, only that column
+is read. Values stay float64, 80 MB for ten million: narrower ones would save little and round.
 """
 
 import math

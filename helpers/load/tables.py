@@ -1,4 +1,4 @@
-"""The tables of a load: every request, put together from the parts there are, and every second."""
+"""The tables of a load: every request, assembled from the workers' parts, and every second."""
 
 import json
 import math
@@ -45,8 +45,8 @@ def seconds_path(folder: Path, scenario: str) -> Path:
 
 
 def open_requests(folder: Path, scenario: str) -> Dataset:
-    """A scenario's requests, to be read as far as they are needed."""
-    # buffering ahead would hold the columns of the whole file
+    """A scenario's requests as a dataset that is read as needed."""
+    # pre-buffering would keep the columns of the whole file in memory
     options = ParquetFragmentScanOptions(pre_buffer=False)
     wanted = ParquetFileFormat(default_fragment_scan_options=options)
     return dataset(table_path(folder, scenario), format=wanted)
@@ -78,7 +78,7 @@ def seconds(table: Dataset) -> pd.DataFrame:
 
 
 def _count_per_second(table: Dataset, time: str) -> "pd.Series[int]":
-    """Second → how many requests had that time in it."""
+    """Second → number of requests with this time in it."""
     counts: Counter[int] = Counter()
     known = field(time).is_valid() & ~field(time).is_nan()
     second = field(time).cast(pa.int32(), safe=False)
@@ -89,7 +89,7 @@ def _count_per_second(table: Dataset, time: str) -> "pd.Series[int]":
 
 
 def clear(folder: Path, scenario: str) -> None:
-    """Remove what an earlier firing of the scenario has left."""
+    """Remove the tables and parts of an earlier firing of the scenario."""
     shutil.rmtree(parts_folder(folder, scenario), ignore_errors=True)
     for path in (table_path(folder, scenario), seconds_path(folder, scenario)):
         path.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ def assemble(folder: Path, scenario: Scenario) -> Dataset:
 
 
 def _batches(parts: Path) -> Iterator[pd.DataFrame]:
-    """The rows of all parts, many at once; an empty frame where there is no part."""
+    """The rows of all parts in large batches; an empty frame if there is no part."""
     # by time, not by worker: the parts of one time come together
     paths = sorted(parts.glob("*.parquet"), key=lambda path: path.stem.partition("-")[::-1])
     held: list[pd.DataFrame] = []
@@ -151,7 +151,7 @@ def _frame(rows: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
         number, pd.Index([phase.name for phase in scenario.phases])
     )
     rows["warmup"] = np.array([phase.warmup for phase in scenario.phases])[number]
-    # the times have whole microseconds, so three digits lose nothing but the noise of subtraction
+    # times are whole microseconds, so three digits only drop the noise of the subtraction
     rows["latency_ms"] = ((rows["done_s"] - rows["intended_s"]) * 1000).round(3)
     rows["service_ms"] = ((rows["done_s"] - rows["sent_s"]) * 1000).round(3)
     rows["outcome"] = rows["outcome"].astype(str).astype("category")

@@ -31,7 +31,7 @@ from helpers.serving.endpoint import Endpoint
 
 try:
     import uvloop as loops
-except ImportError:  # there is none for this system: asyncio does the same, but slower
+except ImportError:  # not available on this system: asyncio does the same, but slower
     import asyncio as loops  # type: ignore[no-redef]
 
 HEAD_START_S = 0.1
@@ -42,7 +42,7 @@ SENDS_AT_ONCE = 256  # then answers are read before more is sent
 RETRY_S = 0.1  # a closed loop's pause after a failure, which may come back at once
 FEWEST_CONNECTIONS = 8
 SLOW_ANSWER_S = 0.25  # connections opened ahead suffice for answers this slow
-# The thread that writes records may hold the interpreter for so long while a request is due;
+# How long the thread that writes records may hold the interpreter while a request is due;
 # Python's default is 5 ms.
 SWITCH_S = 0.0002
 
@@ -110,7 +110,7 @@ class Player:
         self._over.set()
 
     async def play(self, client: Client, start: Callable[[], Awaitable[float]] = soon) -> None:
-        """Play until every request has an outcome; one that has none when stopped gets no row.
+        """Play until every request has an outcome; when stopped, open requests get no row.
 
         Args:
             client: Carries the requests.
@@ -199,7 +199,7 @@ class Player:
         self._end_if_all_answered()
 
     async def _sweep(self) -> None:
-        """Give up what has had no answer for too long. All wait equally long, so in order."""
+        """Time out requests without an answer; all have one time-out, so the oldest come first."""
         async for _ in self._every(SWEEP_S):
             expired = monotonic() - self._scenario.timeout_s
             while self._open and (not self._open[0].open or self._open[0].intended <= expired):
@@ -212,7 +212,7 @@ class Player:
         loop = asyncio.get_running_loop()
         async for _ in self._every(FLUSH_S):
             await loop.run_in_executor(None, self._recorder.write, self._recorder.take())
-            gc.collect()  # quick: what was there at the start is frozen
+            gc.collect()  # quick, as objects from before the start are frozen
 
     async def _report_progress(self) -> None:
         async for _ in self._every(PROGRESS_S):

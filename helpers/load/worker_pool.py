@@ -32,7 +32,7 @@ WorkerProcess = subprocess.Popen[str]
 
 
 class WorkerPool:
-    """The workers of one scenario; they wait to be told when to begin."""
+    """The workers of one scenario; they wait for the signal to begin."""
 
     def __init__(
         self,
@@ -81,7 +81,9 @@ class WorkerPool:
             except BaseException:
                 self._end_processes()  # or the threads would wait for another line
                 raise
-            codes = [await loop.run_in_executor(threads, one.wait) for one in self._reporters]
+            codes = [
+                await loop.run_in_executor(threads, process.wait) for process in self._reporters
+            ]
         self._raise_failure(codes, ends)
         return {
             "started": ends[0]["started"],
