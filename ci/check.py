@@ -11,7 +11,8 @@ import size
 import notebooks
 from helpers.telemetry.dashboards import building
 
-SIZE_FAILS = False  # set once every room is within its limits
+# reported, but no failure until every room is within its limits
+PENDING = {"size", "class names", "imports of notebooks"}
 ROOT = Path(__file__).resolve().parent.parent
 TYPED = ("helpers", "model", "ci", "tests", "benchmarks")
 PROGRAMS = Path(sys.executable).parent
@@ -33,8 +34,12 @@ def main() -> int:
         report("dashboards", building.differences()),
     ]
     print(*size.table(ROOT), sep="\n")
-    small = report("size", size.faults(ROOT))
-    results.append(small or not SIZE_FAILS)
+    limits = {
+        "size": size.exceeded_limits(ROOT),
+        "class names": size.shared_class_names(ROOT),
+        "imports of notebooks": size.unlisted_imports(ROOT),
+    }
+    results += [report(name, list(faults)) or name in PENDING for name, faults in limits.items()]
     return results.count(False)
 
 

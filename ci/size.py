@@ -1,7 +1,7 @@
-"""How large the house may become, which names it may not use twice, and what notebooks may import.
+"""Limits of the package: its size, class names used twice, and what notebooks may import.
 
-The package is meant to be known by heart: a limit that fails is a question whether something
-can go, be joined, or be left to a library.
+One person should be able to know the package by heart. If a limit fails, ask first what can be
+deleted, joined, or left to a library.
 """
 
 import ast
@@ -26,17 +26,9 @@ def table(root: Path) -> list[str]:
     ]
 
 
-def faults(root: Path) -> list[str]:
-    """One sentence for each limit that is exceeded and each name that is used wrongly."""
-    helpers = root / "helpers"
-    return [
-        *_too_large(helpers, root / "tests"),
-        *_shared_class_names(helpers),
-        *_wrong_imports(helpers, root / "notebooks"),
-    ]
-
-
-def _too_large(helpers: Path, tests: Path) -> Iterator[str]:
+def exceeded_limits(root: Path) -> Iterator[str]:
+    """One sentence for each limit of size that is exceeded."""
+    helpers, tests = root / "helpers", root / "tests"
     modules = _modules(helpers)
     if (lines := sum(map(_lines, modules))) > LINES:
         yield f"helpers has {lines:,} lines; {LINES:,} are allowed"
@@ -54,7 +46,9 @@ def _too_large(helpers: Path, tests: Path) -> Iterator[str]:
         yield f"tests has {lines:,} lines; {TEST_LINES:,} are allowed"
 
 
-def _shared_class_names(helpers: Path) -> Iterator[str]:
+def shared_class_names(root: Path) -> Iterator[str]:
+    """One sentence for each name that several classes of the package have."""
+    helpers = root / "helpers"
     homes: dict[str, list[str]] = defaultdict(list)
     for path in _modules(helpers):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -65,11 +59,12 @@ def _shared_class_names(helpers: Path) -> Iterator[str]:
             yield f"several classes are called {name}: {', '.join(paths)}"
 
 
-def _wrong_imports(helpers: Path, notebooks: Path) -> Iterator[str]:
-    """What notebooks import is listed in the room's `__all__`, and nothing else is."""
+def unlisted_imports(root: Path) -> Iterator[str]:
+    """One sentence for each difference between a room's `__all__` and what notebooks import."""
+    helpers = root / "helpers"
     rooms = {room.name: _listed(room / "__init__.py") for room in _rooms(helpers)}
     used = {room: _used_names(helpers / f"{room}.py", rooms) for room in ("cli", "runner")}
-    for path in sorted(notebooks.glob("*.ipynb")):
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
         used[path.name] = _used_names(path, rooms)
         for room, name in sorted(used[path.name]):
             if name not in rooms[room]:
