@@ -292,8 +292,8 @@ class Estimate(Settings):
 
     lines: tuple[EstimateLine, ...]  # one for each kind of resource that costs something
     session_hours: float  # length of a session: until the dead man's switch fires
-    session_usd: float  # A session with the nodes and prices of its start
-    session_most_usd: float  # A session at the highest prices with the most nodes all the time
+    session_usd: float  # a session with the nodes and prices of its start
+    session_most_usd: float  # a session at the highest prices with the most nodes all the time
     budget_usd: float  # what the profile allows for a session
     unpriced: tuple[str, ...] = ()  # resource types without a known price
 
