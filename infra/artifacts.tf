@@ -1,11 +1,11 @@
-# The bucket of model files: private, encrypted, gone with the stack.
+# The bucket for model files: private, encrypted, deleted with the stack.
 
 resource "aws_s3_bucket" "artifacts" {
   #checkov:skip=CKV_AWS_18:A log bucket would outlive this one
-  #checkov:skip=CKV_AWS_144:The models are rebuilt from the run; no second region holds a copy
-  #checkov:skip=CKV_AWS_145:Encrypted with S3's own key; a KMS key of ours would outlive the run by a week at least
+  #checkov:skip=CKV_AWS_144:The models can be rebuilt from the run, so no second region needs a copy
+  #checkov:skip=CKV_AWS_145:Encrypted with S3's own key; our own KMS key would outlive the run by at least a week
   #checkov:skip=CKV2_AWS_61:The bucket lives as long as the run, and the provider waits 55 s for a lifecycle rule
-  #checkov:skip=CKV2_AWS_62:Nobody waits for its events
+  #checkov:skip=CKV2_AWS_62:Nothing uses its events
   bucket_prefix = "${var.name}-artifacts-" # and a random part: the name is known to the world
   force_destroy = true
 }

@@ -1,4 +1,4 @@
-# HTTPS without a domain: the run's own certificate, which its clients verify against its PEM.
+# HTTPS without a domain: the run's own certificate, which its clients verify with its PEM file.
 
 resource "aws_acm_certificate" "this" {
   count = var.certificate_file == "" ? 0 : 1

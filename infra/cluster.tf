@@ -24,13 +24,13 @@ resource "aws_iam_role_policy_attachment" "cluster" {
 
 resource "aws_eks_cluster" "this" {
   #checkov:skip=CKV_AWS_37:EKS re-creates its log group after destroy, as a leftover (terraform-aws-eks#920)
-  #checkov:skip=CKV_AWS_39:The notebooks reach the API from outside; it is open to their own address only
-  #checkov:skip=CKV_AWS_58:EKS encrypts all API data with a key of its own since 1.28; a KMS key of ours would outlive the run by a week at least
+  #checkov:skip=CKV_AWS_39:The notebooks use the API from outside; it accepts only their own address
+  #checkov:skip=CKV_AWS_58:EKS encrypts all API data with its own key since 1.28; our own KMS key would outlive the run by at least a week
   name     = var.name
   version  = var.kubernetes_version
   role_arn = aws_iam_role.cluster.arn
 
-  # EKS installs CNI, CoreDNS and kube-proxy itself: no add-ons to keep in step for an hour.
+  # EKS installs CNI, CoreDNS and kube-proxy itself, so add-ons are not needed.
   bootstrap_self_managed_addons = true
   enabled_cluster_log_types     = []
 

@@ -1,5 +1,5 @@
-# The dead man's switch: a timer inside AWS that scales the GPU nodes to zero when nobody renews
-# it. It works with the laptop shut, the notebook killed and the credentials expired.
+# The dead man's switch: a timer inside AWS that scales the GPU nodes to zero unless it is
+# renewed. It works even if the laptop is off, the notebook is killed or the credentials expired.
 
 locals {
   # An Auto Scaling group can be closed with a maximum of 0. A managed group's maximum is at least
@@ -16,7 +16,7 @@ locals {
         MaxSize              = 0
       })
     }
-    # EventBridge Scheduler wants EKS's own members in PascalCase, unlike EKS's API.
+    # EventBridge Scheduler expects EKS's parameters in PascalCase, unlike EKS's API.
     managed-spot = {
       target = "eks:updateNodegroupConfig"
       action = "eks:UpdateNodegroupConfig"
@@ -31,7 +31,7 @@ locals {
   }
   dead_man = local.dead_man_calls[var.gpu.capacity]
 
-  # Fractions of an hour too; the schedule reads UTC.
+  # Fractions of an hour are allowed; the schedule uses UTC.
   dead_man_first = formatdate("YYYY-MM-DD'T'hh:mm:ss", timeadd(plantimestamp(), "${var.ttl_hours}h"))
 }
 
@@ -50,7 +50,7 @@ data "aws_iam_policy_document" "trust_scheduler" {
       values   = [local.account_id]
     }
 
-    # The service names the schedule's group here, not the schedule.
+    # The service passes the schedule's group here, not the schedule.
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
@@ -84,12 +84,12 @@ resource "aws_scheduler_schedule_group" "this" {
 }
 
 resource "aws_scheduler_schedule" "dead_man" {
-  #checkov:skip=CKV_AWS_297:The schedule holds a group's name and zeros; a KMS key of ours would outlive the run by a week at least
+  #checkov:skip=CKV_AWS_297:The schedule holds a group's name and zeros; our own KMS key would outlive the run by at least a week
   name        = "${var.name}-dead-man"
   group_name  = aws_scheduler_schedule_group.this.name
   description = "Scales the GPU nodes of ${var.name} to zero unless it is renewed."
 
-  # Once fired it stays, as evidence and to be renewed; teardown removes it.
+  # After it has fired it is kept as evidence and can be renewed; teardown removes it.
   schedule_expression          = "at(${local.dead_man_first})"
   schedule_expression_timezone = "UTC"
 
@@ -101,7 +101,7 @@ resource "aws_scheduler_schedule" "dead_man" {
     arn      = "arn:${local.partition}:scheduler:::aws-sdk:${local.dead_man.target}"
     role_arn = aws_iam_role.dead_man.arn
     input    = local.dead_man.input
-    # Retries are the service's own: for a day, up to 185 times.
+    # The service itself retries for a day, up to 185 times.
   }
 
   lifecycle {

@@ -1,5 +1,5 @@
 # Spot GPU nodes. By default an Auto Scaling group of our own: EKS's managed groups and Karpenter
-# know no price cap (containers-roadmap#1575, karpenter-provider-aws#6816).
+# do not support a price cap (containers-roadmap#1575, karpenter-provider-aws#6816).
 
 locals {
   capped = var.gpu.capacity == "spot-capped"
@@ -11,7 +11,7 @@ locals {
     "k8s.amazonaws.com/accelerator" = local.contract.gpu.label.value
   }
 
-  # What the autoscaler cannot see of a group that has no node yet.
+  # Tells the autoscaler about nodes of a group that has none yet.
   node_template = merge(
     { for key, value in local.gpu_labels : "label/${key}" => value },
     {
@@ -58,8 +58,8 @@ locals {
   MIME
 }
 
-# A role of their own: a managed group makes the access entry for its role itself, and a second
-# entry for the same role would collide.
+# A separate role: a managed group creates the access entry for its role itself, and a second
+# entry for the same role would conflict.
 resource "aws_iam_role" "gpu_nodes" {
   name                 = "${local.gpu_group_name}-nodes"
   assume_role_policy   = data.aws_iam_policy_document.trust_ec2.json
@@ -77,7 +77,7 @@ resource "aws_launch_template" "gpu" {
   name                   = local.gpu_group_name
   update_default_version = true
 
-  # In a managed group EKS brings image, role and user data, and refuses ours.
+  # In a managed group, EKS sets image, role and user data, and rejects ours.
   image_id               = local.capped ? one(data.aws_ssm_parameter.gpu_image[*].insecure_value) : null
   user_data              = local.capped ? base64encode(local.node_user_data) : null
   vpc_security_group_ids = local.capped ? [aws_eks_cluster.this.vpc_config[0].cluster_security_group_id] : null
@@ -101,7 +101,7 @@ resource "aws_launch_template" "gpu" {
     }
   }
 
-  # One hop: pods without a role of their own do not get the node's.
+  # One hop: pods cannot use the node's role.
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
@@ -143,7 +143,7 @@ resource "aws_eks_access_entry" "gpu_nodes" {
 }
 
 resource "aws_autoscaling_group" "gpu" {
-  #checkov:skip=CKV_AWS_315:The launch template stands inside the mixed instances policy
+  #checkov:skip=CKV_AWS_315:The launch template is inside the mixed instances policy
   #checkov:skip=CKV_AWS_153:The check does not see tags of a dynamic block
   count = local.capped ? 1 : 0
 
@@ -152,12 +152,12 @@ resource "aws_autoscaling_group" "gpu" {
   min_size            = var.gpu.min_nodes
   desired_capacity    = var.gpu.desired_nodes
   max_size            = var.gpu.max_nodes
-  # Stage 02 waits for the node, and says why where none comes; apply must not hang on it.
+  # Stage 02 waits for the node and reports why none starts; apply must not wait for it.
   wait_for_capacity_timeout = "0"
-  # Interruptions are the termination handler's (README): rebalancing acts on a mere risk, ends
-  # nodes in the middle of a measurement, and drains nothing by itself.
+  # The termination handler reacts to interruptions (README): rebalancing reacts to a mere risk,
+  # terminates nodes in the middle of a measurement, and does not drain.
   capacity_rebalance = false
-  # A node must not be moved for the sake of evenly filled zones.
+  # A node must not be replaced only to balance the zones.
   suspended_processes = ["AZRebalance"]
 
   mixed_instances_policy {
@@ -198,7 +198,7 @@ resource "aws_autoscaling_group" "gpu" {
     ignore_changes = [desired_capacity] # the autoscaler's business
   }
 
-  # The timer stands before the first node can cost anything, and goes after the last one.
+  # The timer exists before the first node can cost anything, and is removed after the last one.
   depends_on = [
     aws_scheduler_schedule.dead_man,
     aws_eks_access_entry.gpu_nodes,

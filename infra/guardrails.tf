@@ -1,8 +1,8 @@
-# Who is told when money is spent. All of it lags by hours (the meter and the dead man's switch
-# do not), and all of it is about the whole account: costs by tag show nothing for the first day.
+# Notifications about spending. They lag by hours (the meter and the dead man's switch do not) and
+# cover the whole account: costs by tag are empty on the first day.
 
 resource "aws_sns_topic" "alerts" {
-  #checkov:skip=CKV_AWS_26:Budgets and alarms cannot publish to a topic under AWS's own key, and a KMS key of ours would outlive the run by a week at least
+  #checkov:skip=CKV_AWS_26:Budgets and alarms cannot publish to a topic under AWS's own key, and our own KMS key would outlive the run by at least a week
   provider = aws.billing
 
   name = "${var.name}-alerts"
@@ -87,6 +87,6 @@ resource "aws_budgets_budget" "account" {
     }
   }
 
-  # Budgets tries the topic when a notification is made.
+  # Budgets checks the topic when a notification is created.
   depends_on = [aws_sns_topic_policy.alerts]
 }

@@ -1,9 +1,9 @@
-# Roles that service accounts take (IRSA): each for one service account, each with what it needs.
+# Roles of service accounts (IRSA): one per service account, with only the permissions it needs.
 
 locals {
   oidc_host = trimprefix(aws_iam_openid_connect_provider.this.url, "https://")
 
-  # The keys are known at plan; the policies are not.
+  # The keys are known when planning; the policies are not.
   service_accounts = {
     triton = {
       subject = "${local.contract.namespaces.triton}:${local.contract.serviceAccounts.triton}"
@@ -53,7 +53,7 @@ resource "aws_iam_role" "service_account" {
   permissions_boundary = local.boundary
 }
 
-# Inline: it goes with its role, and nothing else can take it.
+# Inline: it is deleted with its role, and nothing else can use it.
 resource "aws_iam_role_policy" "service_account" {
   for_each = aws_iam_role.service_account
 
@@ -62,7 +62,7 @@ resource "aws_iam_role_policy" "service_account" {
   policy = local.service_accounts[each.key].policy
 }
 
-# --- Triton: its models, and nothing wider ---
+# --- Triton: read access to its models only ---
 
 data "aws_iam_policy_document" "read_models" {
   statement {
@@ -84,10 +84,10 @@ data "aws_iam_policy_document" "read_models" {
   }
 }
 
-# --- cluster autoscaler: looks everywhere, acts on this cluster's groups ---
+# --- cluster autoscaler: reads everything, changes only this cluster's groups ---
 
 data "aws_iam_policy_document" "cluster_autoscaler" {
-  #checkov:skip=CKV_AWS_356:AWS knows no resources for these reading actions
+  #checkov:skip=CKV_AWS_356:AWS has no resource-level permissions for these read actions
   statement {
     sid = "Look"
     actions = [

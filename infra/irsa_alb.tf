@@ -1,9 +1,9 @@
 # What the AWS Load Balancer Controller (3.5.0) may do: every action and condition that its
-# maintainers ask for (docs/install/iam_policy.json), in our own words. Its trust is in irsa.tf.
+# maintainers require (docs/install/iam_policy.json), in our own layout. Its trust is in irsa.tf.
 
 locals {
   elb = "arn:${local.partition}:elasticloadbalancing:*:*"
-  # A tag that the controller puts on all it makes; Null asks whether it is absent.
+  # The controller sets this tag on everything it creates; Null checks that it is absent.
   cluster_tag           = "elbv2.k8s.aws/cluster"
   security_groups       = "arn:${local.partition}:ec2:*:*:security-group/*"
   balancers_and_targets = ["${local.elb}:targetgroup/*/*", "${local.elb}:loadbalancer/net/*/*", "${local.elb}:loadbalancer/app/*/*"]
@@ -14,8 +14,8 @@ locals {
 }
 
 data "aws_iam_policy_document" "alb_controller" {
-  #checkov:skip=CKV_AWS_111:The controller's own conditions confine it; it cannot know its load balancers beforehand
-  #checkov:skip=CKV_AWS_356:As upstream asks for it; most of these actions know no resources
+  #checkov:skip=CKV_AWS_111:The controller's conditions limit it; the load balancers are not known in advance
+  #checkov:skip=CKV_AWS_356:As upstream requires; most of these actions have no resource-level permissions
   statement {
     sid       = "ServiceLinkedRole"
     actions   = ["iam:CreateServiceLinkedRole"]

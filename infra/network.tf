@@ -1,7 +1,7 @@
-# VPC, public and private subnets in two or three zones, NAT, and a free way to S3.
+# VPC, public and private subnets in two or three zones, NAT, and a free S3 endpoint.
 
 data "aws_availability_zones" "this" {
-  #checkov:skip=CKV_AWS_394:A stack lives for hours and takes the first zones only; zone ids would differ from account to account
+  #checkov:skip=CKV_AWS_394:A stack lives for hours and takes the first zones only; zone ids differ between accounts
   state = "available"
   # Zones in which EKS places no control plane (EKS user guide, "Subnet requirements").
   exclude_zone_ids = ["use1-az3", "usw1-az2", "cac1-az3"]
@@ -16,14 +16,14 @@ locals {
   zones   = slice(data.aws_availability_zones.this.names, 0, var.zones)
   public  = { for number, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 8, number) }
   private = { for number, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 4, number + 1) }
-  # Where a NAT gateway stands, and which one a zone's private subnet uses.
+  # The subnets with a NAT gateway, and the gateway that each zone's private subnet uses.
   nat_zones = var.nat_per_zone ? local.zones : slice(local.zones, 0, 1)
   nat_of    = { for zone in local.zones : zone => var.nat_per_zone ? zone : local.zones[0] }
 }
 
 resource "aws_vpc" "this" {
-  #checkov:skip=CKV2_AWS_12:Adopting the default group would need the right to tag, and so to change, any security group of the account
-  #checkov:skip=CKV2_AWS_11:Flow logs cost by the gigabyte and would outlive a network of an hour
+  #checkov:skip=CKV2_AWS_12:Managing the default group needs permission to tag, and so to change, every security group of the account
+  #checkov:skip=CKV2_AWS_11:Flow logs are billed per gigabyte and would outlive a network of an hour
   cidr_block           = var.vpc_cidr
   enable_dns_support   = true
   enable_dns_hostnames = true
@@ -121,7 +121,7 @@ resource "aws_route_table_association" "private" {
   route_table_id = aws_route_table.private[each.key].id
 }
 
-# Model files and image layers come from S3; through NAT each gigabyte would be billed.
+# Model files and image layers come from S3; through NAT, each gigabyte would be billed.
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.this.id
   service_name      = "com.amazonaws.${var.region}.s3"

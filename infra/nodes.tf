@@ -1,4 +1,4 @@
-# Nodes for system pods, and what every node has in common.
+# Nodes for system pods, and settings of all nodes.
 
 locals {
   node_policies = toset([
@@ -33,7 +33,7 @@ resource "aws_iam_role_policy_attachment" "system_nodes" {
   policy_arn = "arn:${local.partition}:iam::aws:policy/${each.value}"
 }
 
-# Image, role and user data are left to EKS, which refuses ours in a managed group.
+# EKS sets image, role and user data; it rejects ours in a managed group.
 resource "aws_launch_template" "system" {
   name                   = local.system_group_name
   update_default_version = true
@@ -49,7 +49,7 @@ resource "aws_launch_template" "system" {
     }
   }
 
-  # One hop: pods without a role of their own do not get the node's.
+  # One hop: pods cannot use the node's role.
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
@@ -94,7 +94,7 @@ resource "aws_eks_node_group" "system" {
     ignore_changes = [scaling_config[0].desired_size] # the autoscaler's business
   }
 
-  # Nodes join over NAT, and are drained over it.
+  # Nodes join and are drained through NAT.
   depends_on = [
     aws_iam_role_policy_attachment.system_nodes,
     aws_route.private,
@@ -102,7 +102,7 @@ resource "aws_eks_node_group" "system" {
   ]
 }
 
-# EKS does not hand the node group's tags on to the Auto Scaling group that it makes.
+# EKS does not copy the node group's tags to the Auto Scaling group it creates.
 resource "aws_autoscaling_group_tag" "system" {
   for_each = local.tags
 

@@ -19,17 +19,17 @@ output "vpc_id" {
 }
 
 output "private_subnet_ids" {
-  description = "Subnets of the nodes, one a zone."
+  description = "Subnets of the nodes, one per zone."
   value       = [for subnet in aws_subnet.private : subnet.id]
 }
 
 output "public_subnet_ids" {
-  description = "Subnets of load balancer and NAT, one a zone."
+  description = "Subnets of load balancer and NAT, one per zone."
   value       = [for subnet in aws_subnet.public : subnet.id]
 }
 
 output "api_cidr" {
-  description = "Who may reach the cluster's public API endpoint."
+  description = "Address range with access to the cluster's public API endpoint."
   value       = one(aws_eks_cluster.this.vpc_config[0].public_access_cidrs)
 }
 
@@ -54,7 +54,7 @@ output "cluster_version" {
 }
 
 output "oidc_provider_arn" {
-  description = "What service accounts prove themselves to (IRSA)."
+  description = "OIDC provider that authenticates service accounts (IRSA)."
   value       = aws_iam_openid_connect_provider.this.arn
 }
 
@@ -77,7 +77,7 @@ output "gpu_instance_types" {
 }
 
 output "gpu_max_price" {
-  description = "Most that an hour of one GPU node may cost, US dollars; 0 where nothing caps it."
+  description = "Highest price of one GPU node per hour, US dollars; 0 without a cap."
   value       = local.capped ? var.gpu.max_price_usd : 0
 }
 
@@ -92,7 +92,7 @@ output "ecr_repository_name" {
 }
 
 output "ecr_repository_url" {
-  description = "Where Triton's image is pushed to."
+  description = "URL of the repository for Triton's image."
   value       = aws_ecr_repository.triton.repository_url
 }
 
@@ -107,7 +107,7 @@ output "model_prefix" {
 }
 
 output "certificate_arn" {
-  description = "The load balancer's certificate; empty where there is none."
+  description = "The load balancer's certificate; empty without one."
   value       = join("", aws_acm_certificate.this[*].arn)
 }
 

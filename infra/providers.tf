@@ -1,4 +1,4 @@
-# The same code meets AWS and the emulator: endpoint and keys come from the environment.
+# The same code works with AWS and the emulator: endpoint and keys come from the environment.
 provider "aws" {
   region = var.region
 
@@ -7,7 +7,7 @@ provider "aws" {
   }
 }
 
-# AWS publishes EstimatedCharges in us-east-1 only; alarm and topic have to stand beside it.
+# AWS publishes EstimatedCharges in us-east-1 only, so alarm and topic must be there too.
 provider "aws" {
   alias  = "billing"
   region = "us-east-1"

@@ -1,7 +1,7 @@
 # The image of Triton with its models: a private repository.
 
 resource "aws_ecr_repository" "triton" {
-  #checkov:skip=CKV_AWS_136:Encrypted with a key of ECR's; a KMS key of ours would outlive the run by a week at least
+  #checkov:skip=CKV_AWS_136:Encrypted with ECR's own key; our own KMS key would outlive the run by at least a week
   name                 = "${var.name}/triton"
   image_tag_mutability = "IMMUTABLE"
   force_delete         = true # with its images, or teardown would stop here

@@ -13,7 +13,7 @@ variable "region" {
 
 variable "name" {
   type        = string
-  description = "Prefix of everything that is created; also the cluster's name."
+  description = "Prefix of all names; also the cluster's name."
   default     = "gpu-e2e"
 
   validation {
@@ -24,7 +24,7 @@ variable "name" {
 
 variable "run_id" {
   type        = string
-  description = "The run that makes the stack; a tag on every resource, by which teardown finds it."
+  description = "Id of the run that creates the stack; every resource has it as a tag, so that teardown finds it."
 
   validation {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", var.run_id))
@@ -34,7 +34,7 @@ variable "run_id" {
 
 variable "tags" {
   type        = map(string)
-  description = "Tags of every resource, beside the run's id."
+  description = "Tags of every resource, in addition to the run's id."
   default = {
     project = "gpu-e2e"
     owner   = "Nancy"
@@ -52,7 +52,7 @@ variable "tags" {
 
 variable "kubernetes_version" {
   type        = string
-  description = "Kubernetes version of the control plane; one in standard support."
+  description = "Kubernetes version of the control plane; choose one in standard support."
   default     = "1.35"
 
   validation {
@@ -74,7 +74,7 @@ variable "vpc_cidr" {
 
 variable "service_cidr" {
   type        = string
-  description = "Address range of Kubernetes services; said aloud, because nodeadm has to be told."
+  description = "Address range of Kubernetes services; explicit, because nodeadm needs it."
   default     = "172.20.0.0/16"
 
   validation {
@@ -96,13 +96,13 @@ variable "zones" {
 
 variable "nat_per_zone" {
   type        = bool
-  description = "One NAT gateway in each zone instead of one for all."
+  description = "One NAT gateway per zone instead of one for all zones."
   default     = false
 }
 
 variable "api_cidr" {
   type        = string
-  description = "Who may reach the cluster's public API endpoint: the caller's own address, as a /32."
+  description = "Address range with access to the cluster's public API endpoint: the caller's own address, as a /32."
 
   validation {
     condition     = can(cidrnetmask(var.api_cidr))
@@ -116,7 +116,7 @@ variable "api_cidr" {
 
 variable "admin_arns" {
   type        = list(string)
-  description = "IAM roles and users that administer the cluster, beside the one that creates it."
+  description = "IAM roles and users that administer the cluster, in addition to its creator."
   default     = []
 
   validation {
@@ -138,7 +138,7 @@ variable "cpu_instance_types" {
 
 variable "cpu_nodes" {
   type        = object({ min = number, desired = number, max = number })
-  description = "Nodes for system pods. Two: a drained one must not take the webhooks with it."
+  description = "Nodes for system pods. Two, so that draining one does not stop the webhooks."
   default     = { min = 1, desired = 2, max = 3 }
 
   validation {
@@ -178,7 +178,7 @@ variable "gpu" {
   }
   validation {
     condition     = var.gpu.max_price_usd > 0 && var.gpu.max_price_usd <= 5
-    error_message = "A GPU node's maximum price lies above 0 and at most at 5 US dollars an hour."
+    error_message = "A GPU node's maximum price is above 0 and at most 5 US dollars an hour."
   }
   validation {
     condition = (
@@ -195,7 +195,7 @@ variable "gpu" {
 
 variable "ttl_hours" {
   type        = number
-  description = "After so many hours a schedule inside AWS scales the GPU nodes to zero, unless renewed."
+  description = "Hours after which a schedule inside AWS scales the GPU nodes to zero, unless it is renewed."
   default     = 4
 
   validation {
@@ -212,7 +212,7 @@ variable "certificate_file" {
 
 variable "certificate_key_file" {
   type        = string
-  description = "PEM of the certificate's private key. It ends up in the state: keep that private."
+  description = "PEM of the certificate's private key. The state contains it, so keep the state private."
   default     = ""
 
   validation {
@@ -234,7 +234,7 @@ variable "budget_usd" {
 
 variable "alert_email" {
   type        = string
-  description = "Who is told about the budget and the alarm; empty tells nobody."
+  description = "E-mail address for notifications of budget and alarm; empty for none."
   default     = ""
 
   validation {

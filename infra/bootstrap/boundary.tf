@@ -1,14 +1,14 @@
-# The most that a role of the stack may ever do: what nodes, controllers, Triton and the dead man's
-# switch need between them. Each role's own policy is far narrower; this is for the day it is not.
+# The upper limit for every role of the stack: the union of what nodes, controllers, Triton and the
+# dead man's switch need. Each role's own policy is much narrower; this is a second safeguard.
 
 data "aws_iam_policy_document" "boundary" {
-  #checkov:skip=CKV_AWS_111:A boundary grants nothing; it caps
-  #checkov:skip=CKV_AWS_356:A boundary grants nothing; it caps
-  #checkov:skip=CKV_AWS_107:A boundary grants nothing; it caps
-  #checkov:skip=CKV_AWS_108:A boundary grants nothing; it caps
-  #checkov:skip=CKV_AWS_109:A boundary grants nothing; it caps
-  #checkov:skip=CKV_AWS_110:A boundary grants nothing; it caps
-  #checkov:skip=CKV2_AWS_40:A boundary grants nothing; it caps
+  #checkov:skip=CKV_AWS_111:A boundary grants nothing; it only limits
+  #checkov:skip=CKV_AWS_356:A boundary grants nothing; it only limits
+  #checkov:skip=CKV_AWS_107:A boundary grants nothing; it only limits
+  #checkov:skip=CKV_AWS_108:A boundary grants nothing; it only limits
+  #checkov:skip=CKV_AWS_109:A boundary grants nothing; it only limits
+  #checkov:skip=CKV_AWS_110:A boundary grants nothing; it only limits
+  #checkov:skip=CKV2_AWS_40:A boundary grants nothing; it only limits
   statement {
     sid = "WorkInRegion"
     actions = [

@@ -1,18 +1,18 @@
-# The role that runs every stage, and the boundary of the roles that it makes in turn.
+# The role that runs every stage, and the boundary of the roles that it creates.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 
 locals {
-  # `keep` tells the leftover scan that this is meant to outlive a run.
+  # `keep` tells the leftover scan that this should outlive a run.
   tags      = { project = var.project, keep = "bootstrap" }
   account   = data.aws_caller_identity.current.account_id
   partition = data.aws_partition.current.partition
 
-  # Outside of the names that the deployer may change, or it could widen itself.
+  # Outside the names that the deployer may change; otherwise it could extend its own rights.
   path = "/bootstrap/"
 
-  # Resources in the deployer's region and account; IAM's and billing's have ARNs of their own.
+  # Resources in the deployer's region and account; IAM and billing resources have other ARNs.
   ec2 = "arn:${local.partition}:ec2:${var.region}:${local.account}"
   iam = "arn:${local.partition}:iam::${local.account}"
 

@@ -1,4 +1,4 @@
-# Image, model files, certificate, and Terraform's state where a bucket holds it.
+# Image, model files, certificate, and Terraform's state if it is in a bucket.
 
 locals {
   bucket_arn = "arn:${local.partition}:s3:::${var.name}-artifacts-*"
@@ -6,9 +6,9 @@ locals {
 }
 
 data "aws_iam_policy_document" "artifacts" {
-  #checkov:skip=CKV_AWS_356:A login to the registry and the import of a certificate know no resources
+  #checkov:skip=CKV_AWS_356:Registry login and certificate import have no resource-level permissions
   #checkov:skip=CKV_AWS_111:A certificate is imported with the project's tag only
-  #checkov:skip=CKV_AWS_109:The bucket policy is that of the run's own bucket, by name
+  #checkov:skip=CKV_AWS_109:Only the run's own bucket, by name
   statement {
     sid       = "RegistryLogin"
     actions   = ["ecr:GetAuthorizationToken"]

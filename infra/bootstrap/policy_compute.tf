@@ -1,17 +1,17 @@
-# The cluster, its nodes, and the launches that both ask for.
+# The cluster, its nodes, and the instance launches for both.
 
 locals {
   eks_arns = [for path in ["cluster/${var.name}", "nodegroup/${var.name}/*", "access-entry/${var.name}/*"] :
   "arn:${local.partition}:eks:${var.region}:${local.account}:${path}"]
 
-  # Ours by name; that of a managed node group is named by EKS after the group.
+  # Our groups by name; EKS names a managed node group's group after it.
   group_arns = [for name in ["${var.name}-*", "eks-${var.name}-*"] :
   "arn:${local.partition}:autoscaling:${var.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${name}"]
 }
 
 data "aws_iam_policy_document" "compute" {
-  #checkov:skip=CKV_AWS_111:Every write is bound to the project's tag, the stack's name or its launch template
-  #checkov:skip=CKV_AWS_356:Ids are not known beforehand; tag and launch template are the boundary
+  #checkov:skip=CKV_AWS_111:Every write is limited to the project's tag, the stack's name or its launch template
+  #checkov:skip=CKV_AWS_356:Ids are not known in advance; tag and launch template are the limit
   statement {
     sid       = "MakeCluster"
     actions   = ["eks:CreateCluster"]
@@ -110,8 +110,8 @@ data "aws_iam_policy_document" "compute" {
     }
   }
 
-  # Auto Scaling launches by itself, but asks first whether its caller might: by launch template
-  # only, and no other instance types.
+  # Auto Scaling launches instances itself, but first checks the caller's permission: only with our
+  # launch template, and only these instance types.
   statement {
     sid       = "LaunchByTemplate"
     actions   = ["ec2:RunInstances"]
@@ -149,7 +149,7 @@ data "aws_iam_policy_document" "compute" {
     }
   }
 
-  # What is not the project's cannot be made so by a tag.
+  # The project's tag cannot be added to other resources.
   statement {
     sid       = "TagOwn"
     actions   = ["ec2:CreateTags", "ec2:DeleteTags"]

@@ -1,15 +1,15 @@
 # Budget, alarm, topic, and the dead man's switch.
 
 data "aws_iam_policy_document" "guardrails" {
-  #checkov:skip=CKV_AWS_356:Subscriptions are named by the topic's own random ids
-  #checkov:skip=CKV_AWS_111:An unsubscription cannot be bound to a topic
+  #checkov:skip=CKV_AWS_356:Subscriptions have random ids
+  #checkov:skip=CKV_AWS_111:Unsubscribe cannot be limited to a topic
   statement {
     sid       = "OwnBudget"
     actions   = ["budgets:ModifyBudget", "budgets:TagResource", "budgets:UntagResource"]
     resources = ["arn:${local.partition}:budgets::${local.account}:budget/${var.name}-*"]
   }
 
-  # Charges are published in us-east-1, whatever the stack's region.
+  # Charges are published in us-east-1 only.
   statement {
     sid = "OwnAlarm"
     actions = [
@@ -59,7 +59,7 @@ data "aws_iam_policy_document" "guardrails" {
     "arn:${local.partition}:scheduler:${var.region}:${local.account}:${path}"]
   }
 
-  # EKS and add-ons write logs under the cluster's name; teardown removes what is left of them.
+  # EKS and add-ons write logs under the cluster's name; teardown deletes them.
   statement {
     sid     = "RemoveLogs"
     actions = ["logs:DeleteLogGroup"]

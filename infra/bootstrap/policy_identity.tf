@@ -1,5 +1,5 @@
-# Roles of the stack: made by name, kept inside the boundary, handed to four services only. Without
-# the boundary a deployer could write itself a role that may do everything.
+# Roles of the stack: limited by name and boundary, and usable by four services only. Without the
+# boundary, a deployer could create a role with all permissions.
 
 locals {
   role_arns = ["${local.iam}:role/${var.name}-*"]
@@ -13,8 +13,8 @@ locals {
 }
 
 data "aws_iam_policy_document" "identity" {
-  #checkov:skip=CKV_AWS_109:Roles by name prefix, and none outside the boundary
-  #checkov:skip=CKV_AWS_110:Whatever these roles are given, the boundary caps it
+  #checkov:skip=CKV_AWS_109:Roles by name prefix, always with the boundary
+  #checkov:skip=CKV_AWS_110:The boundary limits whatever these roles are granted
   statement {
     sid       = "BoundedRoles"
     actions   = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"]
@@ -94,7 +94,7 @@ data "aws_iam_policy_document" "identity" {
     resources = ["${local.iam}:oidc-provider/oidc.eks.${var.region}.amazonaws.com/*"]
   }
 
-  # A new account lacks them, and the services make them on first use.
+  # A new account does not have them; the services create them on first use.
   statement {
     sid       = "ServiceLinkedRoles"
     actions   = ["iam:CreateServiceLinkedRole"]

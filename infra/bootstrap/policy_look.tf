@@ -1,8 +1,8 @@
-# Reading: readiness, plan, leftover scan, prices. The scan has to see what is not its own, so that
-# it can tell; names and tags are all it reads there.
+# Read access for readiness, plan, leftover scan and prices. The scan must also see resources of
+# others to tell them apart; it reads only their names and tags.
 
 data "aws_iam_policy_document" "look" {
-  #checkov:skip=CKV_AWS_356:Lists and descriptions know no resources, or are asked of the whole account on purpose
+  #checkov:skip=CKV_AWS_356:List and describe actions have no resource-level permissions, or need the whole account
   #checkov:skip=CKV_AWS_108:Nothing here reads the content of an object, a log or a secret
   statement {
     sid = "DescribeAndList"
@@ -63,7 +63,7 @@ data "aws_iam_policy_document" "look" {
     resources = ["*"]
   }
 
-  # Whether the service-linked roles exist: a new account has none.
+  # Checks whether the service-linked roles exist: a new account has none.
   statement {
     sid       = "ServiceLinkedRoles"
     actions   = ["iam:GetRole"]

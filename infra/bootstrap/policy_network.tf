@@ -1,4 +1,4 @@
-# The VPC and what is in it: made only with the project's tag, changed only where it is.
+# The VPC and its contents: created only with the project's tag, changed only if they have it.
 
 locals {
   network_creations = [
@@ -13,8 +13,8 @@ locals {
 }
 
 data "aws_iam_policy_document" "network" {
-  #checkov:skip=CKV_AWS_111:Every write is bound to the project's tag by its condition
-  #checkov:skip=CKV_AWS_356:Ids are not known beforehand; the tag is the boundary
+  #checkov:skip=CKV_AWS_111:Every write is limited to the project's tag by its condition
+  #checkov:skip=CKV_AWS_356:Ids are not known in advance; the tag is the limit
   statement {
     sid     = "MakeTagged"
     actions = local.network_creations
@@ -29,7 +29,7 @@ data "aws_iam_policy_document" "network" {
     }
   }
 
-  # A creation is also checked against what the new thing stands in or uses.
+  # Creating a resource also needs permission for the resources it is placed in or uses.
   statement {
     sid       = "MakeInside"
     actions   = local.network_creations
@@ -85,7 +85,7 @@ data "aws_iam_policy_document" "network" {
     resources = ["${local.ec2}:network-interface/*"]
   }
 
-  # Load balancers belong to their controller; teardown removes those that it left.
+  # Load balancers belong to their controller; teardown deletes those it left behind.
   statement {
     sid       = "RemoveLoadBalancers"
     actions   = ["elasticloadbalancing:DeleteLoadBalancer", "elasticloadbalancing:DeleteTargetGroup"]

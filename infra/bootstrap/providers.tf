@@ -1,4 +1,4 @@
-# Applied once, by an administrator of the account; what it makes outlives every run.
+# Applied once by an administrator of the account; its resources outlive every run.
 provider "aws" {
   region = var.region
 

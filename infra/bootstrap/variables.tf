@@ -1,6 +1,6 @@
 variable "region" {
   type        = string
-  description = "AWS region in which the deployer works (billing's alarm and topic stand in us-east-1)."
+  description = "AWS region in which the deployer works (billing alarm and topic are in us-east-1)."
   default     = "us-east-1"
 
   validation {
@@ -11,7 +11,7 @@ variable "region" {
 
 variable "name" {
   type        = string
-  description = "Prefix of everything that the deployer may make: the profile's infrastructure.name."
+  description = "Prefix of everything that the deployer may create: the profile's infrastructure.name."
   default     = "gpu-e2e"
 
   validation {
@@ -22,7 +22,7 @@ variable "name" {
 
 variable "project" {
   type        = string
-  description = "Value of the tag project that the deployer's resources carry: the profile's tags.project."
+  description = "Value of the deployer's resources' tag project: the profile's tags.project."
   default     = "gpu-e2e"
 
   validation {
@@ -33,7 +33,7 @@ variable "project" {
 
 variable "trusted_arns" {
   type        = list(string)
-  description = "IAM roles and users that may become the deployer."
+  description = "IAM roles and users that may assume the deployer role."
 
   validation {
     condition = length(var.trusted_arns) > 0 && alltrue([
@@ -56,13 +56,13 @@ variable "instance_types" {
 
 variable "state_bucket" {
   type        = string
-  description = "Bucket of Terraform's state: the profile's infrastructure.state_bucket; empty where it stays local."
+  description = "Bucket of Terraform's state: the profile's infrastructure.state_bucket; empty if it is local."
   default     = ""
 }
 
 variable "session_hours" {
   type        = number
-  description = "How long one may be the deployer at a time, hours."
+  description = "Longest session of the deployer role, hours."
   default     = 4
 
   validation {
