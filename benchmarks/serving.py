@@ -18,7 +18,7 @@ from helpers.paths import MODEL, TOOLS
 from helpers.processes import MARK
 from helpers.profile import ServingSettings
 from helpers.run import Run
-from helpers.serving import models, repository, store
+from helpers.serving import models, repository
 from helpers.serving.reports import ModelFacts, Models
 
 REPETITIONS = 5
@@ -98,7 +98,7 @@ def _build(run: Run, exported: Models, folder: Path) -> None:
             name = f"{facts.name}-{setting.label}"
             version = folder / name / "1"
             version.mkdir(parents=True)
-            (version / "model.onnx").symlink_to(store.file_of(run, facts.name))
+            (version / "model.onnx").symlink_to(facts.onnx_file())
             shutil.copyfile(MODEL / "backend/model.py", version / "model.py")
             wanted = ServingSettings(
                 instances=setting.instances,
@@ -133,7 +133,7 @@ def _over_bare(
 
 def _bare(server: Server, facts: ModelFacts, setting: Setting) -> float:
     """Images per second of as many processes as there are instances, one image at a time."""
-    path = store.file_of(server.run, facts.name)
+    path = facts.onnx_file()
     program = Path(__file__).with_name("bare.py")
     arguments = [str(path), "1", str(setting.threads), str(BARE_S[facts.name])]
     started = [

@@ -1,9 +1,9 @@
-"""Programs that build and push container images: docker, podman or buildah, whichever works."""
+"""Build and push container images with docker, podman or buildah, whichever works."""
 
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,114 +14,80 @@ import sh
 from helpers import programs
 from helpers.cluster import explain
 from helpers.errors import Problem
-from helpers.paths import TOOLS
+from helpers.paths import MODEL, TOOLS
 
 NAMES = ("docker", "podman", "buildah")
+DOCKERFILE = MODEL / "Dockerfile"  # the only place that names Triton's image for the cluster
 PROBE_S = 20.0
 BUILD_S = 3600.0  # NVIDIA's image has several gigabytes
 PLATFORM = "linux/amd64"
-POLICY = TOOLS / "buildah/policy.json"  # of the buildah that set-up brings; the user's has its own
+POLICY = TOOLS / "buildah/policy.json"  # for the buildah of 'make setup'; a user's has its own
 _DIGEST = re.compile(r"digest: (sha256:[0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
 class Builder:
-    """One program that builds images.
-
-    Attributes:
-        name: `docker`, `podman` or `buildah`.
-        program: Where it is.
-        say: Shows a line of its progress.
-    """
+    """One program that builds images: docker, podman or buildah."""
 
     name: str
     program: Path
-    say: Callable[[str], None] = print
 
-    def build(self, context: Path, dockerfile: Path, tag: str, given: Mapping[str, str]) -> None:
-        """Build an image.
-
-        Args:
-            context: Folder that the Dockerfile copies from.
-            dockerfile: The Dockerfile.
-            tag: The image's name here and in the registry.
-            given: Build arguments.
+    def build(self, context: Path, dockerfile: Path, tag: str, base: str = "") -> None:
+        """Build an image for the registry name `tag`; `base` replaces the default base image.
 
         Raises:
-            Problem: The build failed; its last words are quoted.
+            Problem: The build failed; its last lines are quoted.
         """
-        arguments = [
-            part for key, value in given.items() for part in ("--build-arg", f"{key}={value}")
-        ]
         verb = ["bud", "--isolation", "chroot"] if self.name == "buildah" else ["build"]
+        based = ["--build-arg", f"BASE={base}"] if base else []
+        options = ["--platform", PLATFORM, "--file", str(dockerfile), "--tag", tag]
         self._run(
             f"The build of {tag} with {self.name}",
-            *(*self._storage(), *verb, *self._policy(), "--platform", PLATFORM, "--file"),
-            *(str(dockerfile), "--tag", tag, *arguments, str(context)),
+            *(*verb, *self._policy(), *options, *based, str(context)),
         )
 
     @contextmanager
     def logged_in(self, registry: str, user: str, password: str) -> Iterator[None]:
-        """Logged in for the length of a `with`; an error inside is not hidden by the logout's.
+        """Log in to a registry, and log out when the `with` block ends.
+
+        The password goes through standard input: arguments are visible in the process list.
 
         Raises:
-            Problem: The registry refuses, or the login cannot be forgotten again.
+            Problem: The login or the logout failed.
         """
-        self.log_in(registry, user, password)
+        self._run(
+            f"The login at {registry}",
+            *("login", "--username", user, "--password-stdin", registry),
+            _in=password,
+        )
+        logout = f"The logout at {registry}", "logout", registry
         try:
             yield
         except BaseException:
             with suppress(Problem):
-                self.log_out(registry)
+                self._run(*logout)
             raise
-        self.log_out(registry)
+        self._run(*logout)
 
-    def log_in(self, registry: str, user: str, password: str) -> None:
-        """Log in; the password goes through standard input, where no list of processes shows it.
-
-        Raises:
-            Problem: The registry refuses.
-        """
-        self._run(
-            f"The login at {registry}",
-            *(*self._storage(), "login", "--username", user, "--password-stdin", registry),
-            _in=password,
-        )
-
-    def log_out(self, registry: str) -> None:
-        """Forget the password.
+    def push(self, tag: str, *, plain_http: bool = False) -> str:
+        """Push an image; returns the digest that the registry reports.
 
         Raises:
-            Problem: The program fails.
-        """
-        self._run(f"The logout at {registry}", *self._storage(), "logout", registry)
-
-    def push(self, tag: str, *, plain: bool = False) -> str:
-        """Push an image; the digest that the registry gave it.
-
-        Args:
-            tag: As it was built.
-            plain: Over HTTP, to a registry of this machine.
-
-        Raises:
-            Problem: The push failed, or no digest was told.
+            Problem: The push failed, or no digest was reported.
         """
         doing = f"The push of {tag}"
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "digest"
-            arguments = [*self._storage(), "push", *self._policy()]
+            options = self._policy()
             if self.name != "docker":
-                arguments += ["--digestfile", str(file), f"--tls-verify={str(not plain).lower()}"]
-            said = self._run(doing, *arguments, tag)
-            told = file.read_text().strip() if file.is_file() else ""
-        match = _DIGEST.search(said)
-        found = told or (match.group(1) if match else "")
-        if not found:
-            raise Problem(f"{doing} told no digest.", "Push again.")
-        return found
-
-    def _storage(self) -> list[str]:
-        return ["--storage-driver", "vfs"] if self.name == "buildah" else []
+                verify = str(not plain_http).lower()
+                options += ["--digestfile", str(file), f"--tls-verify={verify}"]
+            output = self._run(doing, "push", *options, tag)
+            if file.is_file():
+                return file.read_text().strip()
+        if match := _DIGEST.search(output):
+            return match.group(1)
+        raise Problem(f"{doing} reported no digest.", "Push again.")
 
     def _policy(self) -> list[str]:
         ours = self.name == "buildah" and self.program.parent == TOOLS / "bin"
@@ -130,37 +96,53 @@ class Builder:
     def _run(self, doing: str, *arguments: str, **options: Any) -> str:
         lines: list[str] = []
 
-        def hear(line: str) -> None:
+        def collect(line: str) -> None:
             lines.append(line)
             if line.startswith(("STEP", "Step", "#")):
-                self.say(line.rstrip())
+                print(line.rstrip())
 
-        # one manifest and not an index of manifest and attestation: its digest is what is deployed
+        # push a plain manifest, not an index with an attestation: its digest is what is deployed
         environment = os.environ | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        command = sh.Command(str(self.program)).bake(*_storage(self.name))
         try:
-            sh.Command(str(self.program))(
-                *arguments, _out=hear, _err=hear, _env=environment, _timeout=BUILD_S, **options
-            )
+            command(
+                *arguments, _out=collect, _err=collect, _env=environment, _timeout=BUILD_S,
+                **options,
+            )  # fmt: skip
         except sh.TimeoutException as error:
-            raise Problem(f"{doing} was not done within {BUILD_S:g} s.") from error
+            raise Problem(f"{doing} did not finish within {BUILD_S:g} s.") from error
         except sh.ErrorReturnCode as error:
             raise explain.problem(doing, "".join(lines[-6:])) from error
         return "".join(lines)
 
 
-def working() -> Builder | None:
-    """The first of docker, podman and buildah that answers; None where none does."""
-    for name in NAMES:
+def find_builder(names: Iterable[str] = NAMES) -> Builder | None:
+    """The first of these programs that works here; None if none does."""
+    for name in names:
         program = programs.find(name)
-        if program and _answers(name, program):
+        if program is None:
+            continue
+        with suppress(sh.ErrorReturnCode, sh.TimeoutException):
+            sh.Command(str(program))(*_storage(name), "info", _timeout=PROBE_S)
             return Builder(name, program)
     return None
 
 
-def _answers(name: str, program: Path) -> bool:
-    storage = ["--storage-driver", "vfs"] if name == "buildah" else []
-    try:
-        sh.Command(str(program))(*storage, "info", _timeout=PROBE_S)
-    except (sh.ErrorReturnCode, sh.TimeoutException):
-        return False
-    return True
+def base_image(dockerfile: Path = DOCKERFILE) -> str:
+    """The base image that a Dockerfile names as its default.
+
+    Raises:
+        Problem: It names no image by digest.
+    """
+    for line in dockerfile.read_text().splitlines() if dockerfile.is_file() else ():
+        if line.startswith("ARG BASE=") and "@sha256:" in line:
+            return line.removeprefix("ARG BASE=").strip().strip('"')
+    raise Problem(
+        f"{dockerfile.name} names no base image by digest.",
+        "Write 'ARG BASE=nvcr.io/nvidia/tritonserver:…@sha256:…' into it.",
+    )
+
+
+def _storage(name: str) -> list[str]:
+    """Buildah's default storage needs an overlay mount, which a container often has not."""
+    return ["--storage-driver", "vfs"] if name == "buildah" else []

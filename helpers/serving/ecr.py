@@ -1,4 +1,4 @@
-"""An image in the stack's own registry: built and pushed, unless it is there already."""
+"""An image in the stack's own ECR repository: built and pushed unless it is there already."""
 
 import base64
 from collections.abc import Callable
@@ -10,94 +10,111 @@ from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account, asking
 from helpers.cloud.stack import Stack
+from helpers.cluster import waits
+from helpers.cluster.waits import Pace, WaitState
 from helpers.errors import Problem
 from helpers.serving import builders
-from helpers.serving.builders import Builder
 
-UNKNOWN = ("ImageNotFoundException", "ScanNotFoundException")
+NOT_FOUND = ("ImageNotFoundException", "ScanNotFoundException")
+SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: enhanced scanning, which never ends
+NOT_STARTED = "not started"
+IN_PROGRESS = (NOT_STARTED, "PENDING", "IN_PROGRESS")  # every other status is final
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """An image in ECR.
+    """An image in ECR."""
 
-    Attributes:
-        reference: `registry/repository@sha256:…`.
-        digest: As ECR has it.
-        told: As the push told it; empty where nothing had to be pushed.
-        by: What built it; empty where nothing had to be built.
-    """
-
-    reference: str
-    digest: str
-    told: str = ""
-    by: str = ""
+    reference: str  # `registry/repository@sha256:…`
+    digest: str  # as ECR reports it
+    pushed_digest: str = ""  # as the push reported it; empty if nothing was pushed
+    builder: str = ""  # empty if nothing was built
 
     @property
     def agrees(self) -> bool:
-        """Whether ECR has what was pushed."""
-        return bool(self.digest) and self.told in ("", self.digest)
+        """Whether ECR has the image that was pushed."""
+        return bool(self.digest) and self.pushed_digest in ("", self.digest)
 
 
 def push(
     stack: Stack, account: Account, tag: str, dockerfile: Path, context: Callable[[], Path]
 ) -> Pushed:
-    """Build an image and push it; a tag that is there already is left alone, as none is moved.
+    """Build an image and push it; an image that ECR has already is neither built nor pushed.
 
-    Args:
-        stack: Whose registry.
-        account: Where it is.
-        tag: Of the image's content.
-        dockerfile: What is built.
-        context: Makes the folder that it copies from; asked where something is built.
+    The tag names the content of the image. `context` creates the build context.
 
     Raises:
-        Problem: Nothing here can build, or the build, the login or the push failed.
+        Problem: Nothing here can build an image, or the build, the login or the push failed.
     """
     client, repository = account.client("ecr"), stack.ecr_repository_name
-    told, by, found = "", "", _digest(client, repository, tag)
-    if not found:
-        builder = _builder()
+    digest = _digest(client, repository, tag)
+    pushed_digest = built_by = ""
+    if not digest:
+        builder = builders.find_builder()
+        if builder is None:
+            raise Problem(
+                "Nothing here can build an image: none of docker, podman and buildah works.",
+                "Start Docker, or install podman or buildah, and repeat the stage.",
+            )
+        name = f"{stack.ecr_repository_url}:{tag}"
         try:
-            told = _build_and_push(client, stack, builder, tag, dockerfile, context())
-            by = builder.name
+            builder.build(context(), dockerfile, name)
+            with asking("a login for ECR"):
+                answer = client.get_authorization_token()["authorizationData"][0]
+            token = base64.b64decode(answer["authorizationToken"]).decode()
+            user, _, password = token.partition(":")
+            with builder.logged_in(name.partition("/")[0], user, password):
+                pushed_digest = builder.push(name)
+            built_by = builder.name
         except Problem:
-            # the tag names the content and cannot move: whoever was quicker has pushed the same
+            # tags are immutable and name the content: another run may have pushed the same image
             if not _digest(client, repository, tag):
                 raise
-        found = _digest(client, repository, tag)
-    return Pushed(f"{stack.ecr_repository_url}@{found}", found, told, by)
+        digest = _digest(client, repository, tag)
+    return Pushed(f"{stack.ecr_repository_url}@{digest}", digest, pushed_digest, built_by)
 
 
-def _builder() -> Builder:
-    found = builders.working()
-    if found is None:
-        raise Problem(
-            "Nothing here can build an image: neither docker nor podman nor buildah answers.",
-            "Start Docker, or install podman or buildah, and repeat the stage.",
-        )
-    return found
+def scan(client: Any, repository: str, digest: str, pace: Pace) -> tuple[str, dict[str, int]]:
+    """Wait for ECR's scan of an image; returns one sentence, and findings by severity.
 
+    A late or missing scan is reported, not fatal.
+    """
+    answer: dict[str, Any] = {}
 
-def _build_and_push(
-    client: Any, stack: Stack, builder: Builder, tag: str, dockerfile: Path, context: Path
-) -> str:
-    name = f"{stack.ecr_repository_url}:{tag}"
-    builder.build(context, dockerfile, name, {})
-    with asking("a login for ECR"):
-        given = client.get_authorization_token()["authorizationData"][0]
-    user, _, password = base64.b64decode(given["authorizationToken"]).decode().partition(":")
-    with builder.logged_in(stack.ecr_repository_url.partition("/")[0], user, password):
-        return builder.push(name)
+    def scan_status() -> WaitState:
+        nonlocal answer
+        with asking("the scan of the image"):
+            try:
+                answer = client.describe_image_scan_findings(
+                    repositoryName=repository, imageId={"imageDigest": digest}
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in NOT_FOUND:
+                    raise
+                answer = {}
+        status = str(answer.get("imageScanStatus", {}).get("status", NOT_STARTED))
+        return WaitState(status not in IN_PROGRESS, status)
+
+    try:
+        seen = waits.until("scan of the image", scan_status, lambda: "ECR still scans it.", pace)
+    except Problem as late:
+        return f"NOT CHECKED: {late}", {}
+    if seen.text not in SCANNED:
+        reason = answer.get("imageScanStatus", {}).get("description", seen.text)
+        return f"NOT CHECKED: ECR cannot scan this image: {reason}", {}
+    severities = answer.get("imageScanFindings", {}).get("findingSeverityCounts", {})
+    counts = {str(name): int(count) for name, count in severities.items()}
+    listed = ", ".join(f"{count} {name.lower()}" for name, count in counts.items())
+    return f"scanned by ECR: {listed or 'no findings'}", counts
 
 
 def _digest(client: Any, repository: str, tag: str) -> str:
-    """The digest that ECR has under a tag; empty where it has none."""
+    """The digest of a tag in ECR; empty if there is no such tag."""
     with asking("the image in ECR"):
         try:
             answer = client.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])
         except ClientError as error:
-            if error.response["Error"]["Code"] in UNKNOWN:
+            if error.response["Error"]["Code"] in NOT_FOUND:
                 return ""
             raise
     return str(answer["imageDetails"][0]["imageDigest"])

@@ -1,183 +1,213 @@
 """The image that serves the models: built, pushed, scanned, and named by its digest.
 
-On AWS: NVIDIA's Triton with the model repository inside, pushed to ECR. In a rehearsal: the same
-Dockerfile on an empty base (or the same layer without a builder), pushed to a real registry on this
-machine and read back byte by byte.
+On AWS it is NVIDIA's Triton with the model repository inside, pushed to ECR. In a rehearsal the
+same Dockerfile is built on an empty base, pushed to a real registry on this machine and read back.
 """
 
 import hashlib
+import io
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from botocore.exceptions import ClientError
+import requests
+from pydantic import Field
 
-from helpers.cloud.account import Account, asking
+from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
-from helpers.cluster import waits
-from helpers.cluster.waits import Pace, WaitState
+from helpers.cluster.waits import Pace
 from helpers.errors import Problem, Unavailable
-from helpers.run import Run
-from helpers.serving import builders, ecr, oci
-from helpers.serving.dockerfile import DOCKERFILE, base_of
-from helpers.serving.image_report import Published
+from helpers.run import Record, Run
+from helpers.serving import builders, ecr
+from helpers.serving.builders import DOCKERFILE, base_image
+from helpers.serving.repository import link
 
 EMPTY = "scratch"
 FOLDER = "models"
 REPOSITORY = "gpu-e2e/triton"
-SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: enhanced scanning, which never ends
-NOT_BEGUN = "not begun"
-UNDER_WAY = (NOT_BEGUN, "PENDING", "IN_PROGRESS")  # whatever else ECR says is its last word
+# docker last: it may run in a virtual machine that cannot reach this loopback
+LOCAL_BUILDERS = ("buildah", "podman", "docker")
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+TIMEOUT_S = 60.0
+
+
+class Published(Record, stage="03", name="image"):
+    """The image that was pushed."""
+
+    reference: str = ""  # `registry/repository@sha256:…`, as it is deployed; empty without an image
+    digest: str = ""  # of its manifest, read back from the registry
+    tag: str = ""  # names its content
+    builder: str = ""
+    base: str = ""  # base image
+    place: str = ""  # name of the registry
+    files: int = 0  # files of the model repository in it
+    agrees: bool = False  # the registry has the digest that was pushed, and every file
+    findings: dict[str, int] = Field(default_factory=dict)  # of the scan, by severity
+    scan_note: str = ""  # result of the scan, or why there is none
+    absent: str = ""  # why there is no image
+
+    @property
+    def summary(self) -> str:
+        """One sentence: what was pushed to which registry."""
+        if self.absent:
+            return self.absent
+        return (
+            f"{self.files} files of the model repository, built by {self.builder}, pushed to "
+            f"{self.place}; digest {self.digest[:19]}… read back"
+        )
 
 
 def publish(run: Run, account: Account, folder: Path, local: Callable[[Run], str]) -> Published:
     """Build the image of a model repository, push it, and record its digest.
 
-    Args:
-        run: Which records it.
-        account: Where ECR is; on AWS alone is it pushed there.
-        folder: The model repository.
-        local: Starts the run's own registry and returns its URL; asked in a rehearsal alone.
+    `local` starts the registry of a rehearsal and returns its URL.
 
     Raises:
         Problem: The build, the login or the push failed.
     """
     if run.profile.target == "aws":
-        made = _to_ecr(run, account, folder)
+        published = _push_to_ecr(run, account, folder)
     else:
-        made = _to_loopback(run, folder, local)
-    run.save(made)
-    if made.digest:
-        run.note(images=run.manifest().get("images", {}) | {"triton": made.digest})
-    return made
+        try:
+            published = _push_to_loopback(run, folder, local)
+        except Unavailable as reason:
+            published = Published(absent=str(reason))
+    run.save(published)
+    if published.digest:
+        run.note(images=run.manifest().get("images", {}) | {"triton": published.digest})
+    return published
 
 
-def frame(made: Published) -> pd.DataFrame:
-    """What was pushed where, as people read it."""
+def frame(published: Published) -> pd.DataFrame:
+    """The pushed image as a table."""
     rows = {
-        "image": made.reference or made.absent,
-        "built by": made.builder,
-        "base": made.base,
-        "registry": made.place,
-        "files of the model repository": f"{made.files}",
-        "digest read back": "equal" if made.agrees else "–",
-        "scan": made.scan_note,
+        "image": published.reference or published.absent,
+        "built by": published.builder,
+        "base": published.base,
+        "registry": published.place,
+        "files of the model repository": f"{published.files}",
+        "digest read back": "equal" if published.agrees else "–",
+        "scan": published.scan_note,
     }
     return pd.DataFrame({"": list(rows), "value": list(rows.values())})
 
 
-def context(run: Run, folder: Path) -> Path:
-    """The build's context: the model repository as `models/`, and nothing else."""
-    made = run.folder / "image"
-    shutil.rmtree(made, ignore_errors=True)
-    shutil.copytree(folder, made / FOLDER, copy_function=_link)
-    return made
-
-
-def tag_of(folder: Path, base: str) -> str:
-    """A tag that equal models on an equal base share, so that nothing is pushed twice."""
+def content_tag(folder: Path, base: str) -> str:
+    """A tag computed from the models and the base image, so that nothing is pushed twice."""
     content = hashlib.sha256(base.encode())
-    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+    for path in _files(folder):
         with path.open("rb") as file:
-            inner = hashlib.file_digest(file, "sha256").hexdigest()
-        content.update(f"\n{path.relative_to(folder)} {inner}".encode())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        content.update(f"\n{path.relative_to(folder)} {digest}".encode())
     return f"models-{content.hexdigest()[:16]}"
 
 
-def _to_loopback(run: Run, folder: Path, local: Callable[[Run], str]) -> Published:
+def read_back(registry: str, repository: str, reference: str) -> tuple[str, set[str]]:
+    """Download an image and compute every digest again.
+
+    Returns:
+        The digest of the manifest, and the names of the files in all layers.
+
+    Raises:
+        Problem: A part is missing, or its content does not have its digest.
+    """
+    base, files = f"{registry}/v2/{repository}", set()
+    manifest = _get(f"{base}/manifests/{reference}")
+    digest = _digest(manifest.content)
+    if manifest.headers.get("Docker-Content-Digest") != digest:
+        raise Problem(f"The registry reports another digest than the manifest has ({digest}).")
+    blobs = [manifest.json()["config"], *manifest.json()["layers"]]
+    for number, blob in enumerate(blobs):
+        content = _get(f"{base}/blobs/{blob['digest']}").content
+        if _digest(content) != blob["digest"]:
+            raise Problem(f"A blob of {repository} does not have its digest.", "Push it again.")
+        if number > 0:
+            with tarfile.open(fileobj=io.BytesIO(content)) as layer:
+                files |= {member.name for member in layer if member.isfile()}
+    return digest, files
+
+
+def _push_to_loopback(run: Run, folder: Path, local: Callable[[Run], str]) -> Published:
+    builder = builders.find_builder(LOCAL_BUILDERS)
+    if builder is None:
+        raise Unavailable(
+            "No image is built: none of buildah, podman and docker works on this machine.",
+            "Install one of them ('apt install buildah'), and repeat stage 03.",
+        )
+    url = local(run)
+    registry, tag = url.removeprefix("http://"), content_tag(folder, EMPTY)
+    name = f"{registry}/{REPOSITORY}:{tag}"
+    builder.build(_context(run, folder), DOCKERFILE, name, EMPTY)
     try:
-        url = local(run)
-    except Unavailable as reason:
-        return Published.none(str(reason))
-    tag, builder = tag_of(folder, EMPTY), builders.working()
-    host = url.removeprefix("http://")
-    made = oci.build(folder, FOLDER, {"org.opencontainers.image.title": REPOSITORY})
-    if builder and builder.name == "buildah" and DOCKERFILE.is_file():
-        # docker and podman may run elsewhere (a virtual machine), where this loopback is another
-        name = f"{host}/{REPOSITORY}:{tag}"
-        builder.build(context(run, folder), DOCKERFILE, name, {"BASE": EMPTY})
-        told, by = builder.push(name, plain=True), builder.name
-    else:
-        oci.push(made, url, REPOSITORY, tag)
-        told, by = made.digest, "this package (no builder works here)"
-    found, files = oci.read_back(url, REPOSITORY, tag)
-    wanted = {f"{FOLDER}/{one.relative_to(folder)}" for one in folder.rglob("*") if one.is_file()}
+        pushed_digest = builder.push(name, plain_http=True)
+    except Problem as error:
+        if builder.name != "docker":
+            raise
+        what = "docker cannot push to the registry on this machine."
+        raise Unavailable(what, "Install podman or buildah, and repeat stage 03.") from error
+    digest, files = read_back(url, REPOSITORY, pushed_digest)
+    expected = {f"{FOLDER}/{path.relative_to(folder)}" for path in _files(folder)}
     return Published(
-        reference=f"{host}/{REPOSITORY}@{found}",
-        digest=found,
+        reference=f"{registry}/{REPOSITORY}@{digest}",
+        digest=digest,
         tag=tag,
-        builder=by,
+        builder=builder.name,
         base=f"{EMPTY}: NVIDIA's image is not pulled in a rehearsal",
         place="docker-registry on this machine",
-        files=len(wanted & set(files)),
-        agrees=found == told and wanted <= set(files),
+        files=len(expected & files),
+        agrees=digest == pushed_digest and expected <= files,
         scan_note="no scanner in a rehearsal",
     )
 
 
-def _to_ecr(run: Run, account: Account, folder: Path) -> Published:
-    stack, base = run.load(Stack), base_of()
-    tag = tag_of(folder, base)
-    pushed = ecr.push(stack, account, tag, DOCKERFILE, lambda: context(run, folder))
+def _push_to_ecr(run: Run, account: Account, folder: Path) -> Published:
+    stack, base = run.load(Stack), base_image()
+    tag = content_tag(folder, base)
+    pushed = ecr.push(stack, account, tag, DOCKERFILE, lambda: _context(run, folder))
     pace = Pace(run.profile.cluster.scan_s, run.profile.cluster.poll_s)
-    note, findings = scan(account.client("ecr"), stack.ecr_repository_name, pushed.digest, pace)
+    note, findings = ecr.scan(account.client("ecr"), stack.ecr_repository_name, pushed.digest, pace)
     return Published(
         reference=pushed.reference,
         digest=pushed.digest,
         tag=tag,
-        builder=pushed.by or "an earlier run (same models, same base)",
+        builder=pushed.builder or "an earlier run (same models, same base)",
         base=base,
         place=f"ECR {stack.ecr_repository_name}",
-        files=sum(one.is_file() for one in folder.rglob("*")),
+        files=len(_files(folder)),
         agrees=pushed.agrees,
         findings=findings,
         scan_note=note,
     )
 
 
-def scan(client: Any, repository: str, digest: str, pace: Pace) -> tuple[str, dict[str, int]]:
-    """What ECR's scan found: one sentence, and findings by severity.
+def _context(run: Run, folder: Path) -> Path:
+    """The build context: the model repository as `models/`, and nothing else."""
+    context = run.folder / "image"
+    shutil.rmtree(context, ignore_errors=True)
+    shutil.copytree(folder, context / FOLDER, copy_function=link)
+    return context
 
-    A scan that is late or not to be had is said to be; it stops nothing.
-    """
-    answers: list[dict[str, Any]] = []
 
-    def look() -> WaitState:
-        status, answer = _scan_status(client, repository, digest)
-        answers[:] = [answer]
-        return WaitState(status not in UNDER_WAY, status)
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _get(url: str) -> requests.Response:
     try:
-        seen = waits.until("scan of the image", look, lambda: "ECR is still at it.", pace)
-    except Problem as late:
-        return f"NOT CHECKED: {late}", {}
-    if seen.text not in SCANNED:
-        reason = answers[0].get("imageScanStatus", {}).get("description", seen.text)
-        return f"NOT CHECKED: ECR cannot scan this image: {reason}", {}
-    found = answers[0].get("imageScanFindings", {}).get("findingSeverityCounts", {})
-    counts = {str(name): int(count) for name, count in found.items()}
-    told = ", ".join(f"{count} {name.lower()}" for name, count in counts.items())
-    return f"scanned by ECR: {told or 'no findings'}", counts
-
-
-def _scan_status(client: Any, repository: str, digest: str) -> tuple[str, dict[str, Any]]:
-    with asking("the scan of the image"):
-        try:
-            answer: dict[str, Any] = client.describe_image_scan_findings(
-                repositoryName=repository, imageId={"imageDigest": digest}
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ecr.UNKNOWN:
-                return NOT_BEGUN, {}
-            raise
-    return str(answer.get("imageScanStatus", {}).get("status", NOT_BEGUN)), answer
-
-
-def _link(source: str, target: str) -> None:
-    """A hard link where the file system allows it; models are large."""
-    try:
-        Path(target).hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy cannot reach this machine's loopback
+            headers = {"Accept": ", ".join(MANIFEST_TYPES)}
+            answer = session.get(url, headers=headers, timeout=TIMEOUT_S)
+            answer.raise_for_status()
+            return answer
+    except requests.RequestException as error:
+        raise Problem(f"The registry does not return the image: {error}.") from error

@@ -1,4 +1,4 @@
-"""Networks of the profile, exported to ONNX once and compared with torch in every run."""
+"""The networks of the profile: exported to ONNX once, compared with torch in every run."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from helpers.errors import Problem
 from helpers.paths import MODEL
 from helpers.profile import Network
 from helpers.run import Run, write_atomically
-from helpers.serving import store
+from helpers.serving import reports
 from helpers.serving.reports import ModelFacts, Models
 from model import export, weights
 from model.weights import Loaded
@@ -22,39 +22,39 @@ TOLERANCE = 1e-4  # far above float32 rounding through 50 layers, far below a wr
 
 
 def prepare(run: Run) -> Models:
-    """Export what the profile asks for (or take the cached file), check it, and compare it.
+    """Export the profile's networks or reuse cached files, then check and compare them.
 
     Raises:
-        Problem: Pretrained weights were demanded and cannot be had, or an export is wrong.
+        Problem: Pretrained weights are required but not available, or an export is wrong.
     """
-    models = Models(models=tuple(_prepare(run, one) for one in run.profile.model.networks))
+    models = Models(models=tuple(_prepare(run, network) for network in run.profile.model.networks))
     run.save(models)
-    run.note(models={one.name: one.sha256 for one in models.models})
+    run.note(models={model.name: model.sha256 for model in models.models})
     return models
 
 
 def frame(models: Models) -> pd.DataFrame:
-    """One row a model, as people read it."""
+    """The exported models as a table, one row per model."""
     return pd.DataFrame(
         {
-            "model": one.name,
-            "network": one.network,
-            "input": f"{one.image_size} x {one.image_size} px",
-            "weights": one.weights,
-            "opset": one.opset,
-            "parameters, millions": round(one.parameters / 1e6, 1),
-            "file, MB": round(one.bytes / 1e6, 1),
-            "parity": f"{max(one.parity.values()):.1e}",
-            "same top 1": f"{one.top1_agreement:.0%}",
+            "model": model.name,
+            "network": model.network,
+            "input": f"{model.image_size} x {model.image_size} px",
+            "weights": model.weights,
+            "opset": model.opset,
+            "parameters, millions": round(model.parameters / 1e6, 1),
+            "file, MB": round(model.bytes / 1e6, 1),
+            "parity": f"{max(model.parity.values()):.1e}",
+            "same top 1": f"{model.top1_agreement:.0%}",
         }
-        for one in models.models
+        for model in models.models
     )
 
 
 def _prepare(run: Run, network: Network) -> ModelFacts:
     try:
         loaded = weights.build(network.network, run.profile.model.weights, run.profile.model.seed)
-        path = _exported(loaded, network)
+        path = _export(loaded, network)
         opset = export.check(path, network.image_size)
     except weights.WeightsError as error:
         raise Problem(
@@ -77,7 +77,7 @@ def _prepare(run: Run, network: Network) -> ModelFacts:
         image_size=network.image_size,
         weights=loaded.weights,
         opset=opset,
-        parameters=sum(one.numel() for one in loaded.network.parameters()),
+        parameters=sum(parameter.numel() for parameter in loaded.network.parameters()),
         bytes=path.stat().st_size,
         sha256=path.stem,
         parity=compared.difference,
@@ -85,22 +85,24 @@ def _prepare(run: Run, network: Network) -> ModelFacts:
     )
 
 
-def _exported(loaded: Loaded, network: Network) -> Path:
-    """The exported file, named by its digest; an index says which choices it belongs to."""
-    index = store.FOLDER / f"{_choices(loaded, network)}.sha256"
+def _export(loaded: Loaded, network: Network) -> Path:
+    """The exported file, named by its digest; an index file maps the inputs of the export to it."""
+    sources = b"".join(path.read_bytes() for path in sorted(MODEL.glob("*.py")))
+    inputs = f"{network.network} {network.image_size} {loaded.weights} {torch.__version__}"
+    key = hashlib.sha256(sources + inputs.encode()).hexdigest()
+    index = reports.ONNX_FILES / f"{key}.sha256"
     if index.is_file():
-        known = store.path_of(index.read_text().strip())
-        if known.is_file() and store.digest(known) == known.stem:
-            return known
+        cached = reports.ONNX_FILES / f"{index.read_text().strip()}.onnx"
+        if cached.is_file() and _sha256(cached) == cached.stem:
+            return cached
     index.parent.mkdir(parents=True, exist_ok=True)
-    fresh = index.with_suffix(f".{os.getpid()}.onnx")
-    export.export(loaded.network, network.image_size, fresh)
-    path = fresh.replace(store.path_of(store.digest(fresh)))
+    temporary = index.with_suffix(f".{os.getpid()}.onnx")
+    export.export(loaded.network, network.image_size, temporary)
+    path = temporary.replace(reports.ONNX_FILES / f"{_sha256(temporary)}.onnx")
     write_atomically(index, f"{path.stem}\n")
     return path
 
 
-def _choices(loaded: Loaded, network: Network) -> str:
-    sources = b"".join(path.read_bytes() for path in sorted(MODEL.glob("*.py")))
-    choices = f"{network.network} {network.image_size} {loaded.weights} {torch.__version__}"
-    return hashlib.sha256(sources + choices.encode()).hexdigest()
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Triton's model repository: one ONNX file, one config.pbtxt for each backend."""
+"""Triton's model repository: one ONNX file and one config.pbtxt per model."""
 
 import os
 import shutil
@@ -11,7 +11,6 @@ from tritonclient.grpc import model_config_pb2 as config_pb2
 from helpers.paths import MODEL
 from helpers.profile import ServingSettings
 from helpers.run import Run
-from helpers.serving import store
 from helpers.serving.reports import ModelFacts, Models
 from model.signature import CLASSES, INPUT, OUTPUT
 
@@ -22,41 +21,28 @@ Kind = Literal["cpu", "gpu"]
 
 
 def build(run: Run, exported: Models, backend: Backend = "python", kind: Kind = "cpu") -> Path:
-    """Lay out a model repository in the run, replacing an earlier one.
+    """Create a model repository in the run's folder and replace an earlier one.
 
-    Args:
-        run: The run it belongs to.
-        exported: The models to serve.
-        backend: What runs them in Triton.
-        kind: Where.
-
-    Returns:
-        The repository's folder: `<name>/config.pbtxt` and `<name>/1/` for each model.
+    It holds `<name>/config.pbtxt` and `<name>/1/` for each model.
     """
     folder = run.folder / "models" / f"{backend}-{kind}"
     shutil.rmtree(folder, ignore_errors=True)
-    for one in exported.models:
-        version = folder / one.name / "1"
+    for model in exported.models:
+        version = folder / model.name / "1"
         version.mkdir(parents=True)
-        _link(store.file_of(run, one.name), version / "model.onnx")
+        link(model.onnx_file(), version / "model.onnx")
         if backend == "python":
             shutil.copyfile(MODEL / "backend/model.py", version / "model.py")
-        text = config(one, run.profile.serving, backend, kind)
-        (folder / one.name / "config.pbtxt").write_text(text)
+        text = config(model, run.profile.serving, backend, kind)
+        (folder / model.name / "config.pbtxt").write_text(text)
     return folder
 
 
 def config(model: ModelFacts, serving: ServingSettings, backend: Backend, kind: Kind) -> str:
     """The model's config.pbtxt, built with Triton's own schema.
 
-    Every instance is warmed up before the model is ready, so that no first request is slow. Triton
-    counts the warm-up's images among its successes.
-
-    Args:
-        model: What is served.
-        serving: Batching, instances and threads.
-        backend: What runs it in Triton.
-        kind: Where.
+    Each instance runs warm-up requests before the model is ready, so that no first request is
+    slow. Triton counts the warm-up images as successful requests.
     """
     message = config_pb2.ModelConfig(
         name=model.name, backend=backend, max_batch_size=serving.max_batch_size
@@ -70,7 +56,7 @@ def config(model: ModelFacts, serving: ServingSettings, backend: Backend, kind: 
     )
     message.dynamic_batching.max_queue_delay_microseconds = serving.queue_delay_us
     message.parameters["intra_op_thread_count"].string_value = str(serving.threads)
-    # a CPU's first large batch is slow with and without warm-up; a GPU chooses its kernels in it
+    # a large warm-up batch lets a GPU choose its kernels; on a CPU it makes no difference
     for batch in sorted({1, serving.max_batch_size}) if kind == "gpu" else [1]:
         warmup = message.model_warmup.add(name=f"{batch} random", batch_size=batch)
         tensor = warmup.inputs[INPUT]
@@ -80,8 +66,8 @@ def config(model: ModelFacts, serving: ServingSettings, backend: Backend, kind: 
     return text
 
 
-def _link(source: Path, target: Path) -> None:
-    """A hard link where the file system allows it; a hundred megabytes a run add up."""
+def link(source: str | Path, target: str | Path) -> None:
+    """Make a hard link, or a copy where the file system has none; models are large."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,7 +1,6 @@
-"""Smoke inference: the served model must answer as ONNX Runtime does on the same input.
+"""Smoke inference: the served model must give the same answers as ONNX Runtime.
 
-Over TLS the server is verified against the endpoint's certificate, its name included; there is no
-way to ask without.
+Over TLS the server's certificate and host name are always verified.
 """
 
 import ssl
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from helpers.errors import Problem
-from helpers.run import Run
-from helpers.serving import store
+from helpers.run import Record, Run
+from helpers.scenario import Settings
 from helpers.serving.endpoint import Endpoint
-from helpers.serving.reports import ModelFacts, Models, Smoke, SmokeAnswer
+from helpers.serving.reports import ModelFacts, Models
 from model.export import open_session, relative_difference
 from model.signature import INPUT, OUTPUT
 
@@ -31,80 +30,115 @@ TIMEOUT_S = 30.0
 Logits = NDArray[np.float32]
 
 
+class SmokeAnswer(Settings):
+    """One inference, compared with ONNX Runtime on the same input."""
+
+    model: str
+    protocol: str  # `http` or `grpc`
+    batch: int  # images in the request
+    max_difference: float  # largest absolute difference of the logits, over the largest logit
+    top1: tuple[int, ...]  # class that Triton predicted for each image
+    agrees: bool  # the difference is within the tolerance
+    milliseconds: float  # response time; the first call is slow, so this is not a measurement
+
+
+class Smoke(Record, stage="03", name="smoke"):
+    """All smoke inferences: one answer per model, batch size and protocol."""
+
+    answers: tuple[SmokeAnswer, ...]
+    tolerance: float  # largest relative difference that counts as agreement
+    weights: dict[str, str]  # by model; predictions of random weights mean nothing
+
+    @property
+    def all_agree(self) -> bool:
+        """Whether there is at least one answer and all answers agree."""
+        return bool(self.answers) and all(answer.agrees for answer in self.answers)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many answers agree, and the largest difference."""
+        agreed = sum(answer.agrees for answer in self.answers)
+        worst = max(answer.max_difference for answer in self.answers)
+        return f"{agreed} of {len(self.answers)} answers agree with ONNX Runtime within {worst:.1e}"
+
+
 def infer(run: Run, endpoint: Endpoint) -> Smoke:
-    """Ask every model over HTTP and gRPC, for one image and for several.
+    """Query every model over HTTP and gRPC, with one image and with several.
 
     Raises:
-        Problem: Triton refuses, or cannot be reached.
+        Problem: Triton refuses a request, or cannot be reached.
     """
     exported = run.load(Models).models
     smoke = Smoke(
-        answers=tuple(answer for one in exported for answer in _ask(run, endpoint, one)),
+        answers=tuple(answer for model in exported for answer in _infer_model(endpoint, model)),
         tolerance=TOLERANCE,
-        weights={one.name: one.weights for one in exported},
+        weights={model.name: model.weights for model in exported},
     )
     run.save(smoke)
     return smoke
 
 
 def frame(smoke: Smoke) -> pd.DataFrame:
-    """One row an answer, as people read it."""
+    """The answers as a table, one row per answer."""
     return pd.DataFrame(
         {
-            "model": one.model,
-            "protocol": one.protocol,
-            "images": one.batch,
-            "agrees": "✔" if one.agrees else "✘",
-            "largest difference": f"{one.max_difference:.1e}",
-            "top 1": ", ".join(map(str, one.top1)),
-            "weights": smoke.weights[one.model],
+            "model": answer.model,
+            "protocol": answer.protocol,
+            "images": answer.batch,
+            "agrees": "✔" if answer.agrees else "✘",
+            "largest difference": f"{answer.max_difference:.1e}",
+            "top 1": ", ".join(map(str, answer.top1)),
+            "weights": smoke.weights[answer.model],
         }
-        for one in smoke.answers
+        for answer in smoke.answers
     )
 
 
-def _ask(run: Run, endpoint: Endpoint, model: ModelFacts) -> list[SmokeAnswer]:
-    session = open_session(store.file_of(run, model.name))
+def _infer_model(endpoint: Endpoint, model: ModelFacts) -> list[SmokeAnswer]:
+    session = open_session(model.onnx_file())
     generator = np.random.default_rng(SEED)
     answers = []
     for batch in BATCHES:
         shape = (batch, 3, model.image_size, model.image_size)
         images = generator.standard_normal(shape, dtype=np.float32)
-        truth: Logits = session.run([OUTPUT], {INPUT: images})[0]
-        for protocol, ask in (("http", over_http), ("grpc", over_grpc)):
+        expected: Logits = session.run([OUTPUT], {INPUT: images})[0]
+        for protocol, infer_over in (("http", over_http), ("grpc", over_grpc)):
             begin = time.perf_counter()
             try:
-                found = ask(endpoint, model.name, images)
+                logits = infer_over(endpoint, model.name, images)
             except (InferenceServerException, OSError) as error:
                 raise Problem(
                     f"Triton does not answer for {model.name} over {protocol}: {error}.",
-                    "Its log is services/triton.log of the run; in a cluster, that of its pod. "
-                    "A certificate that does not fit belongs to another run: run stage 01 again.",
+                    "Read its log: services/triton.log in the run's folder, or the pod's log in a "
+                    "cluster. If the certificate belongs to another run, run stage 01 again.",
                 ) from error
-            elapsed = (time.perf_counter() - begin) * 1000
-            answers.append(compare(model.name, protocol, truth, found, elapsed))
+            elapsed_ms = (time.perf_counter() - begin) * 1000
+            answers.append(compare(model.name, protocol, expected, logits, elapsed_ms))
     return answers
 
 
 def compare(
-    model: str, protocol: str, truth: Logits, found: Logits | None, milliseconds: float
+    model: str, protocol: str, expected: Logits, logits: Logits | None, milliseconds: float
 ) -> SmokeAnswer:
-    """Judge an answer by its content; an empty or misshapen one differs infinitely."""
-    whole = found is not None and found.shape == truth.shape and np.isfinite(found).all()
-    difference = relative_difference(truth, found) if whole and found is not None else np.inf
+    """Judge an answer by its content; an empty or misshapen one has an infinite difference."""
+    difference = float("inf")
+    top1: tuple[int, ...] = ()
+    if logits is not None and logits.shape == expected.shape and np.isfinite(logits).all():
+        difference = relative_difference(expected, logits)
+        top1 = tuple(int(index) for index in logits.argmax(1))
     return SmokeAnswer(
         model=model,
         protocol=protocol,
-        batch=len(truth),
+        batch=len(expected),
         max_difference=difference,
-        top1=tuple(int(one) for one in found.argmax(1)) if whole and found is not None else (),
-        agrees=bool(difference <= TOLERANCE),
+        top1=top1,
+        agrees=difference <= TOLERANCE,
         milliseconds=milliseconds,
     )
 
 
 def over_http(endpoint: Endpoint, model: str, images: Logits) -> Logits | None:
-    """One inference over HTTP or HTTPS with binary tensors; the logits (N, 1000)."""
+    """One inference over HTTP or HTTPS with binary tensors; returns the logits (N, 1000)."""
     scheme, _, address = endpoint.http.partition("://")
     with triton_http.InferenceServerClient(
         address,
@@ -117,7 +151,7 @@ def over_http(endpoint: Endpoint, model: str, images: Logits) -> Logits | None:
 
 
 def over_grpc(endpoint: Endpoint, model: str, images: Logits) -> Logits | None:
-    """One inference over gRPC, with TLS where there is a certificate; the logits (N, 1000)."""
+    """One inference over gRPC, with TLS if there is a certificate; returns the logits (N, 1000)."""
     with triton_grpc.InferenceServerClient(
         endpoint.grpc,
         ssl=bool(endpoint.certificate),

@@ -1,4 +1,4 @@
-"""Triton's life in a rehearsal: a local process of the run, or NVIDIA's image where Docker runs."""
+"""Start Triton on this machine (as a process or a container), or reach it in the cluster."""
 
 import os
 import platform
@@ -6,98 +6,164 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import requests
-import sh
 
 from helpers import processes, programs
+from helpers.cloud import certificate
+from helpers.cluster.records import Balancer
 from helpers.errors import Problem, Unavailable
 from helpers.paths import TOOLS
 from helpers.processes import Service
 from helpers.run import Run
-from helpers.serving import dockerfile, repository
+from helpers.serving import builders, repository
 from helpers.serving.endpoint import Endpoint
 from helpers.serving.reports import Models
 
 SERVICE = "triton"
 SHARED_MEMORY_BYTES = 8 << 20
+SHARED_MEMORY = Path("/dev/shm")
 PROBE_TIMEOUT_S = 2.0
-SHM = Path("/dev/shm")
+TLS_PORT = 443
+TLS_TIMEOUT_S = 10.0
+
+
+def connect(run: Run, balancer: Balancer) -> Endpoint:
+    """The endpoint of the run's Triton: behind the load balancer if there is one, or local.
+
+    Raises:
+        Unavailable: There is no load balancer, and Triton cannot run on this machine.
+        Problem: Triton does not answer, or its certificate is not the run's.
+    """
+    if not balancer.host:
+        return serve(run)
+    endpoint = behind_load_balancer(balancer.host, certificate.ensure(run).certificate)
+    run.save(endpoint)
+    return endpoint
+
+
+def behind_load_balancer(host: str, trusted: Path, port: int = TLS_PORT) -> Endpoint:
+    """The endpoint behind a load balancer, checked with one request over verified HTTPS.
+
+    HTTP and gRPC share address and port; the load balancer routes them by path. Triton's metrics
+    stay inside the cluster. The certificate is verified against the PEM file `trusted`.
+
+    Raises:
+        Problem: Triton does not answer, or the certificate is not the run's.
+    """
+    url = f"https://{host}" if port == TLS_PORT else f"https://{host}:{port}"
+    try:
+        answer = requests.get(f"{url}/v2", verify=str(trusted), timeout=TLS_TIMEOUT_S)
+        answer.raise_for_status()
+        version = answer.json()["version"]
+    except requests.exceptions.SSLError as error:
+        # the verifier's own sentence, without the exceptions that wrap it
+        text = str(error)
+        reason = text.partition("verify failed: ")[2].partition(" (_ssl")[0].rstrip(".") or text
+        raise Problem(
+            f"The server at {host} does not have the run's certificate: {reason}.",
+            "Apply stage 01 again, which imports it, then repeat stage 03.",
+        ) from error
+    except (requests.RequestException, ValueError, KeyError) as error:
+        raise Problem(
+            f"Triton does not answer at {host}: {error}.",
+            "If your address has changed, apply stage 01 again and repeat stage 03.",
+        ) from error
+    return Endpoint(
+        http=url,
+        grpc=f"{host}:{port}",
+        metrics="",
+        server=f"tritonserver {version} (GPU, behind an ALB)",
+        certificate=str(trusted),
+    )
 
 
 def serve(run: Run) -> Endpoint:
-    """The run's Triton: the one that is running, or a new one that serves every model.
+    """The endpoint of the run's Triton; a server that serves every model is started if needed.
 
-    On AWS it runs in the cluster, and is reached as stage 03 has recorded.
+    On AWS it runs in the cluster, and stage 03 has recorded its endpoint.
 
     Raises:
-        Unavailable: This machine has neither the server nor a Docker that runs.
-        Problem: A port is taken, or Triton ended or did not get ready; the sentence quotes its
-            log.
+        Unavailable: This machine has neither the server nor a working Docker.
+        Problem: A port is taken, or Triton exited or did not become ready; its log is quoted.
     """
     if run.profile.target == "aws":
         return run.load(Endpoint)
-    running = processes.find(run, SERVICE)
-    endpoint = run.find(Endpoint)
-    if running and endpoint and _is_ready(endpoint.http, _served(run)):
+    running, endpoint = processes.find(run, SERVICE), run.find(Endpoint)
+    names = [network.name for network in run.profile.model.networks]
+    if running and endpoint and _is_ready(endpoint.http, names):
         return endpoint
-    exported = run.load(Models)
-    wanted = run.profile.serving
+    exported, wanted = run.load(Models), run.profile.serving
     ports = {
         "http": processes.free_port(wanted.http_port),
         "grpc": processes.free_port(wanted.grpc_port),
         "metrics": processes.free_port(wanted.metrics_port),
     }
+    cores: list[int] = []
     if programs.find("tritonserver"):
-        folder = repository.build(run, exported, "python")
         cores = cores_beside(wanted.client_cores)
-        service = serve_folder(run, folder, _served(run), ports, cores)
+        service = serve_folder(run, repository.build(run, exported), names, ports, cores)
     else:
-        cores = []
-        service = _start_container(run, exported, ports)
-    endpoint = _endpoint(service, cores)
+        service = _start_container(run, exported, names, ports)
+    http = f"http://127.0.0.1:{ports['http']}"
+    metadata = _get(f"{http}/v2")
+    if metadata is None:
+        raise Problem("Triton became ready but does not answer.", f"Its log is {service.log}.")
+    limit = f", {len(cores)} of {os.cpu_count()} cores" if cores else ""
+    endpoint = Endpoint(
+        http=http,
+        grpc=f"127.0.0.1:{ports['grpc']}",
+        metrics=f"http://127.0.0.1:{ports['metrics']}/metrics",
+        server=f"tritonserver {metadata.json()['version']} (CPU{limit})",
+    )
     run.save(endpoint)
     return endpoint
 
 
-def cores_beside(left: int) -> list[int]:
-    """The cores of this machine without so many that are left to the client; empty for all."""
+def cores_beside(client_cores: int) -> list[int]:
+    """The cores of this machine except those for the client; empty for all cores."""
     if not hasattr(os, "sched_getaffinity"):
         return []
-    mine = sorted(os.sched_getaffinity(0))
-    return mine[left:] if 0 < left < len(mine) else []
+    available = sorted(os.sched_getaffinity(0))
+    return available[client_cores:] if 0 < client_cores < len(available) else []
 
 
 def serve_folder(
     run: Run, folder: Path, models: list[str], ports: dict[str, int], cores: Sequence[int] = ()
 ) -> Service:
-    """Start the wheel's server on a model repository, reachable from this machine alone.
+    """Start the server of Triton's wheel on a model repository, for this machine only.
 
-    Args:
-        run: Which the process belongs to.
-        folder: The model repository.
-        models: Names of the models to load; it is waited for them.
-        ports: By API: `http`, `grpc`, `metrics`.
-        cores: Of this machine, the only ones it may use; empty for all.
+    It loads and waits for `models`; `cores` are the only ones that it may use, empty means all.
 
     Raises:
-        Problem: There is no tritonserver, or it ended or did not get ready in time.
+        Problem: There is no tritonserver, or it exited or did not become ready in time.
     """
     program = programs.need("tritonserver").resolve()
     prefix = f"gpu-e2e-{run.run_id}-"
+    python_backend = {
+        "shm-default-byte-size": SHARED_MEMORY_BYTES,
+        "shm-growth-byte-size": SHARED_MEMORY_BYTES,
+        "shm-region-prefix-name": prefix,
+    }
     libraries = program.parents[3] / "nvidia_pytriton.libs"
     return processes.start(
         run,
         SERVICE,
-        _process_command(program, folder, models, ports, prefix),
+        [
+            *(str(program), *_common_flags(folder, models)),
+            f"--backend-directory={TOOLS / 'backends'}",
+            *(f"--backend-config=python,{key}={value}" for key, value in python_backend.items()),
+            *(f"--{api}-port={port}" for api, port in ports.items()),
+            *(f"--{api}-address=127.0.0.1" for api in ports),
+        ],
         ports=ports,
-        ready=lambda: _is_ready(_http(ports), models),
+        ready=lambda: _is_ready(f"http://127.0.0.1:{ports['http']}", models),
         timeout_s=run.profile.serving.start_timeout_s,
         env={
             "LD_LIBRARY_PATH": os.pathsep.join([str(libraries), str(TOOLS / "lib")]),
-            # the stub finds its packages from the first Python on PATH, and nowhere else
+            # the Python backend's stub takes its packages from the first Python on PATH
             "PATH": os.pathsep.join([str(TOOLS / "server/bin"), os.environ["PATH"]]),
         },
         program="tritonserver",
-        leftovers=str(SHM / f"{prefix}*"),
+        leftovers=str(SHARED_MEMORY / f"{prefix}*"),
         cores=cores,
     )
 
@@ -105,24 +171,19 @@ def serve_folder(
 def container_command(
     run_id: str, folder: Path, models: list[str], ports: dict[str, int]
 ) -> list[str]:
-    """Docker's command line: the image that the cluster's stands on, for this machine alone.
-
-    Args:
-        run_id: Names the container.
-        folder: The model repository, mounted read-only.
-        models: Names of the models to load.
-        ports: Of this machine, by API.
+    """Docker's command line for the cluster's base image, reachable from this machine only.
 
     Raises:
         Problem: The Dockerfile names no image by digest.
     """
     inside = {"http": 8000, "grpc": 8001, "metrics": 8002}
-    published = [f"--publish=127.0.0.1:{ports[name]}:{inner}" for name, inner in inside.items()]
-    name = f"--name=gpu-e2e-{run_id.lower()}"
-    mount = f"--volume={folder.resolve()}:/models:ro"
-    start = ["docker", "run", "--rm", "--init", name, *published, mount]
-    image = [dockerfile.base_of(), "tritonserver"]
-    return start + image + _common_flags(Path("/models"), models)
+    return [
+        *("docker", "run", "--rm", "--init", f"--name=gpu-e2e-{run_id.lower()}"),
+        *(f"--publish=127.0.0.1:{ports[api]}:{port}" for api, port in inside.items()),
+        f"--volume={folder.resolve()}:/models:ro",
+        *(builders.base_image(), "tritonserver"),
+        *_common_flags(Path("/models"), models),
+    ]
 
 
 def _common_flags(folder: Path, models: list[str]) -> list[str]:
@@ -136,73 +197,25 @@ def _common_flags(folder: Path, models: list[str]) -> list[str]:
     ]
 
 
-def _process_command(
-    program: Path, folder: Path, models: list[str], ports: dict[str, int], prefix: str
-) -> list[str]:
-    python = {
-        "shm-default-byte-size": SHARED_MEMORY_BYTES,
-        "shm-growth-byte-size": SHARED_MEMORY_BYTES,
-        "shm-region-prefix-name": prefix,
-    }
-    return [
-        *(str(program), *_common_flags(folder, models)),
-        f"--backend-directory={TOOLS / 'backends'}",
-        *(f"--backend-config=python,{key}={value}" for key, value in python.items()),
-        *(f"--{api}-port={port}" for api, port in ports.items()),
-        *(f"--{api}-address=127.0.0.1" for api in ports),
-    ]
-
-
-def _start_container(run: Run, exported: Models, ports: dict[str, int]) -> Service:
-    if not _docker_runs():
+def _start_container(
+    run: Run, exported: Models, models: list[str], ports: dict[str, int]
+) -> Service:
+    if builders.find_builder(["docker"]) is None:
         raise Unavailable(
             f"Triton's wheel does not run on {platform.system()} {platform.machine()}, "
-            "and no Docker runs here.",
+            "and Docker does not work here.",
             "Start Docker, or use Linux on x86-64 and 'make setup'.",
         )
     folder = repository.build(run, exported, "onnxruntime")
     return processes.start(
         run,
         SERVICE,
-        container_command(run.run_id, folder, _served(run), ports),
+        container_command(run.run_id, folder, models, ports),
         ports=ports,
-        ready=lambda: _is_ready(_http(ports), _served(run)),
+        ready=lambda: _is_ready(f"http://127.0.0.1:{ports['http']}", models),
         timeout_s=run.profile.serving.start_timeout_s,
-        program=dockerfile.base_of(),
+        program=builders.base_image(),
     )
-
-
-def _docker_runs() -> bool:
-    docker = programs.find("docker")
-    if docker is None:
-        return False
-    try:
-        sh.Command(str(docker))("info", _timeout=programs.ANSWER_TIMEOUT_S)
-    except (sh.ErrorReturnCode, sh.TimeoutException):
-        return False
-    return True
-
-
-def _endpoint(service: Service, cores: Sequence[int]) -> Endpoint:
-    http = _http(service.ports)
-    described = _get(f"{http}/v2")
-    if described is None:
-        raise Problem("Triton got ready and does not answer.", f"Its log is {service.log}.")
-    told = f", {len(cores)} of {os.cpu_count()} cores" if cores else ""
-    return Endpoint(
-        http=http,
-        grpc=f"127.0.0.1:{service.ports['grpc']}",
-        metrics=f"http://127.0.0.1:{service.ports['metrics']}/metrics",
-        server=f"tritonserver {described.json()['version']} (CPU{told})",
-    )
-
-
-def _http(ports: dict[str, int]) -> str:
-    return f"http://127.0.0.1:{ports['http']}"
-
-
-def _served(run: Run) -> list[str]:
-    return [one.name for one in run.profile.model.networks]
 
 
 def _is_ready(http: str, models: list[str]) -> bool:
@@ -211,9 +224,9 @@ def _is_ready(http: str, models: list[str]) -> bool:
 
 
 def _get(url: str) -> requests.Response | None:
-    """A good answer from this machine, past any proxy; None where there is none."""
+    """The answer of a server on this machine; None without a successful one."""
     with requests.Session() as session:
-        session.trust_env = False
+        session.trust_env = False  # a proxy cannot reach this machine's loopback
         try:
             answer = session.get(url, timeout=PROBE_TIMEOUT_S)
         except requests.RequestException:

@@ -2,13 +2,13 @@
 
 import re
 
-from helpers.serving import dockerfile, image
+from helpers.serving import builders, image
 from tests.k8s import charts
 from tests.k8s.charts import Objects
 
 LINES = [
     line
-    for line in dockerfile.DOCKERFILE.read_text().splitlines()
+    for line in builders.DOCKERFILE.read_text().splitlines()
     if line and not line.startswith("#")
 ]
 
@@ -19,14 +19,14 @@ def _instruction(name: str) -> str:
 
 
 def test_the_base_is_nvidias_image_by_digest() -> None:
-    assert re.fullmatch(r"nvcr\.io/nvidia/tritonserver@sha256:[0-9a-f]{64}", dockerfile.base_of())
+    assert re.fullmatch(r"nvcr\.io/nvidia/tritonserver@sha256:[0-9a-f]{64}", builders.base_image())
     assert _instruction("FROM") == "${BASE}"
 
 
 def test_the_chart_states_the_release_of_the_base() -> None:
     version = charts.helm("show", "chart", charts.TRITON)
     (stated,) = re.findall(r'appVersion: "?([\d.]+)', version)
-    assert f"tritonserver:{stated}-py3" in dockerfile.DOCKERFILE.read_text()
+    assert f"tritonserver:{stated}-py3" in builders.DOCKERFILE.read_text()
 
 
 def test_the_models_lie_where_the_chart_looks_for_them(gpu: Objects) -> None:

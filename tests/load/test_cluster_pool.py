@@ -32,7 +32,7 @@ from helpers.processes import free_port, marked
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.scenario import Scenario
-from helpers.serving import dockerfile
+from helpers.serving import builders
 from tests.cluster import api_server, scenes
 from tests.load.pods import loaded
 
@@ -298,5 +298,5 @@ def test_equal_contexts_have_an_equal_tag(context: Path, tmp_path: Path) -> None
 
 
 def test_the_base_is_named_by_digest_and_nobody_is_root() -> None:
-    assert "@sha256:" in dockerfile.base_of(cluster_pool.DOCKERFILE)
+    assert "@sha256:" in builders.base_image(cluster_pool.DOCKERFILE)
     assert "\nUSER 1000:1000\n" in cluster_pool.DOCKERFILE.read_text()

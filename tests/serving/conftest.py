@@ -43,4 +43,4 @@ def prepared(run: Run, exported: Models) -> Run:
 @pytest.fixture
 def shared_memory() -> Path:
     """Where the Python backend keeps its tensors."""
-    return triton.SHM
+    return triton.SHARED_MEMORY

@@ -14,7 +14,7 @@ from helpers.cloud.certificate import Certificate
 from helpers.cluster.records import Balancer
 from helpers.errors import Problem
 from helpers.run import Run
-from helpers.serving import reach, smoke
+from helpers.serving import smoke, triton
 from helpers.serving.endpoint import Endpoint
 
 from . import tls
@@ -58,7 +58,7 @@ def network(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_answers_over_https_and_grpc_agree_with_onnx_runtime(
     shared: Run, keys: Certificate, port: int, network: None
 ) -> None:
-    found = reach.behind(tls.HOST, keys.certificate, port)
+    found = triton.behind_load_balancer(tls.HOST, keys.certificate, port)
     assert found.http == f"https://{tls.HOST}:{port}"
     answers = smoke.infer(shared, found)
     assert {one.protocol for one in answers.answers} == {"http", "grpc"}
@@ -84,11 +84,11 @@ def test_another_certificate_is_refused_with_the_reason(
 ) -> None:
     other = certificate.make(tmp_path, [certificate.wildcard("us-east-1")])
     with pytest.raises(Problem, match=r"not have the run's certificate: .*self.signed"):
-        reach.behind(tls.HOST, other.certificate, port)
+        triton.behind_load_balancer(tls.HOST, other.certificate, port)
     with pytest.raises(Problem, match="Hostname mismatch"):
-        reach.behind("triton.example.org", keys.certificate, port)
+        triton.behind_load_balancer("triton.example.org", keys.certificate, port)
 
 
 def test_without_a_load_balancer_the_local_triton_serves(shared: Run, endpoint: Endpoint) -> None:
     absent = Balancer(host="", healthy={}, secure=False, absent="no cluster")
-    assert reach.endpoint(shared, absent) == endpoint
+    assert triton.connect(shared, absent) == endpoint

@@ -12,7 +12,7 @@ from onnx import helper
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.run import Run
-from helpers.serving import models, store
+from helpers.serving import models, reports
 from helpers.serving.reports import Models
 from model import export, weights
 from model.networks import NETWORKS, randomise
@@ -70,10 +70,10 @@ def test_every_export_is_dynamic_recent_and_agrees_with_torch(exported: Models) 
         assert one.weights == "seeded random (0)"
 
 
-def test_parity_sees_other_weights(shared: Run, exported: Models) -> None:
+def test_parity_sees_other_weights(exported: Models) -> None:
     facts = exported.models[0]
     other = weights.build(facts.network, "random", seed=99).network
-    path = store.file_of(shared, facts.name)
+    path = facts.onnx_file()
     found = export.parity(other, path, facts.image_size, (2,), seed=0)
     assert found.difference[2] > models.TOLERANCE
 
@@ -81,8 +81,8 @@ def test_parity_sees_other_weights(shared: Run, exported: Models) -> None:
 def test_a_cached_export_that_was_damaged_is_made_again(
     exported: Models, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    known = store.FOLDER
-    monkeypatch.setattr(store, "FOLDER", tmp_path)
+    known = reports.ONNX_FILES
+    monkeypatch.setattr(reports, "ONNX_FILES", tmp_path)
     small = Profile.load_named("quick").model_copy(
         update={"model": run.profile.model.model_copy(
             update={"networks": run.profile.model.networks[:1]}
@@ -92,14 +92,14 @@ def test_a_cached_export_that_was_damaged_is_made_again(
     for path in known.glob("*"):
         shutil.copy(path, tmp_path)
     first = models.prepare(single).models[0]
-    path = store.file_of(single, first.name)
+    path = first.onnx_file()
     path.write_bytes(path.read_bytes()[:-100])
     again = models.prepare(single).models[0]
-    mended = store.file_of(single, again.name).read_bytes()
+    mended = again.onnx_file().read_bytes()
     assert hashlib.sha256(mended).hexdigest() == again.sha256
-    store.file_of(single, again.name).unlink()
+    again.onnx_file().unlink()
     with pytest.raises(Problem, match="Run stage 03 again"):
-        store.file_of(single, again.name)
+        again.onnx_file()
 
 
 def test_a_fixed_batch_or_an_old_opset_is_refused(tmp_path: Path) -> None:

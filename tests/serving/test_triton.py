@@ -17,9 +17,10 @@ from helpers import processes, programs
 from helpers.errors import Problem, Unavailable
 from helpers.profile import Profile
 from helpers.run import Run
-from helpers.serving import dockerfile, repository, smoke, triton
+from helpers.serving import builders, repository, smoke, triton
 from helpers.serving.endpoint import Endpoint
-from helpers.serving.reports import Models, Smoke
+from helpers.serving.reports import Models
+from helpers.serving.smoke import Smoke
 
 
 @pytest.mark.parametrize(("backend", "kind"), [("python", "cpu"), ("onnxruntime", "gpu")])
@@ -155,7 +156,7 @@ def test_without_wheel_and_docker_the_stage_is_not_available(
 ) -> None:
     monkeypatch.setattr(programs, "TOOLS", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Unavailable, match="no Docker runs here"):
+    with pytest.raises(Unavailable, match="Docker does not work here"):
         triton.serve(prepared)
 
 
@@ -169,5 +170,5 @@ def test_the_container_is_reachable_from_this_machine_alone(tmp_path: Path) -> N
         "--publish=127.0.0.1:2:8001",
         "--publish=127.0.0.1:3:8002",
     ]
-    assert command.index(dockerfile.base_of()) < command.index("tritonserver")
+    assert command.index(builders.base_image()) < command.index("tritonserver")
     assert {"--model-repository=/models", "--load-model=m"} <= set(command)
