@@ -2,7 +2,8 @@
 
 - `contract`: taint, label, namespaces and ports that Terraform, charts and tests share
 - `client`: the cluster and its errors; `kubeconfig`: access to it, without the AWS CLI
-- `explain`: errors by their text (`explanations.yaml`); `waits`: waiting, and why it was in vain
+- `explain`: errors by their text (`explanations.yaml`)
+- `waits`: waiting, and why something is not ready
 - `helm`: the program; `releases`: the lock file, values, install, rehearse, uninstall
 - `nodes`: live nodes and node groups; `gpus`: stage 02 with allocatable GPUs and the taint
 - `planned_nodes`: the plan's nodes, and which pods fit; `chart_checks`: Triton's chart, unapplied

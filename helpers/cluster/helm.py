@@ -158,7 +158,7 @@ def server_dry_run(
     object; kubectl does, so that validation and admission judge each of them.
 
     Returns:
-        What judged, one sentence; and what it refused, a sentence each.
+        Which server judged, one sentence; and what it refused, a sentence each.
     """
     namespaces = {body["metadata"]["name"] for body in cluster.list("namespaces")}
     sent, elsewhere = [], set()

@@ -1,4 +1,4 @@
-"""Waiting that shows progress, and the reasons why a wait was in vain."""
+"""Waiting that shows progress, and the reasons why something is not ready."""
 
 import time
 from collections.abc import Callable, Iterable
