@@ -12,9 +12,6 @@ def test_ids_are_unique_and_belong_to_a_stage() -> None:
     ids = [promise.id for promise in PROMISES]
     assert len(set(ids)) == len(ids)
     assert {promise.stage for promise in PROMISES} == {stage.number for stage in STAGES}
-
-
-def test_stages_are_numbered_in_order() -> None:
     assert [stage.number for stage in STAGES] == [f"{n:02d}" for n in range(8)]
     with pytest.raises(Problem, match="Stage '99' does not exist"):
         promises.stage("99")

@@ -96,15 +96,12 @@ def test_after_kill_9_down_saves_what_was_recorded(stopped: Run) -> None:
     assert stopped.events("load-stop")[0]["outcome"] == "interrupted"
 
 
-def test_a_whole_run_ticks_what_it_saw_and_nothing_else(finished: Run) -> None:
+def test_a_whole_run_ticks_what_it_saw_and_is_closed(finished: Run) -> None:
     statuses = {promise.id: tick.status for promise, tick in promises.ticks(finished).items()}
     rehearsed = {name for name, status in statuses.items() if status is Status.REHEARSED}
     assert rehearsed >= SHOWN
     assert not any(promise.startswith(("00", "01", "02")) for promise in rehearsed)
     assert Status.VERIFIED not in statuses.values()
-
-
-def test_a_whole_run_is_closed(finished: Run) -> None:
     assert not any(service.running for service in processes.recorded(finished))
     assert finished.manifest()["ended"] is not None
 
