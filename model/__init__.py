@@ -1,1 +1,1 @@
-"""The networks, their weights, their export, and the backend that serves them on a CPU."""
+"""The networks, their weights, their export, and the Triton backend that serves them on a CPU."""

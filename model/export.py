@@ -1,4 +1,4 @@
-"""From torch to ONNX, and how closely the two agree."""
+"""Export networks from torch to ONNX, and compare the two."""
 
 import contextlib
 import io
@@ -23,17 +23,17 @@ LARGEST_BATCH = 64
 
 
 class ExportError(Exception):
-    """The exported file is not what was asked for; the text says in what way."""
+    """The exported file is wrong; the message says why."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Torch against ONNX Runtime on the same images.
+    """Comparison of torch and ONNX Runtime on the same images.
 
     Attributes:
-        difference: Batch size → largest absolute difference of the logits, over the largest
-            absolute logit.
-        top1_agreement: Share of images on which both name the same class.
+        difference: Batch size → largest absolute difference of the logits, divided by the
+            largest absolute logit.
+        top1_agreement: Share of images for which both predict the same class.
     """
 
     difference: dict[int, float]
@@ -46,7 +46,7 @@ def export(network: nn.Module, image_size: int, path: Path) -> None:
     Args:
         network: In evaluation mode; takes (N, 3, image_size, image_size).
         image_size: Height and width, pixels.
-        path: Where to write; the file is complete or absent.
+        path: File to write; it is written completely or not at all.
     """
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     sample = torch.zeros(2, 3, image_size, image_size)
@@ -77,11 +77,15 @@ def check(path: Path, image_size: int) -> int:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # onnx raises protobuf's and its own, without a common base
         raise ExportError(f"{path.name} is not a valid ONNX file: {error}") from error
-    opset: int = next(one.version for one in model.opset_import if one.domain == "")
+    opset: int = next(entry.version for entry in model.opset_import if entry.domain == "")
     if opset < LEAST_OPSET:
-        raise ExportError(f"{path.name} has opset {opset}; {LEAST_OPSET} is the least")
+        raise ExportError(f"{path.name} has opset {opset}; at least {LEAST_OPSET} is required")
     first, *rest = model.graph.input[0].type.tensor_type.shape.dim
-    if not first.dim_param or [one.dim_value for one in rest] != [3, image_size, image_size]:
+    if not first.dim_param or [dimension.dim_value for dimension in rest] != [
+        3,
+        image_size,
+        image_size,
+    ]:
         raise ExportError(f"{path.name} does not take (batch, 3, {image_size}, {image_size})")
     return opset
 
@@ -92,11 +96,11 @@ def parity(
     """Compare torch with ONNX Runtime on seeded images.
 
     Args:
-        network: What was exported.
+        network: The exported network.
         path: The exported file.
         image_size: Height and width, pixels.
-        batches: Batch sizes to try.
-        seed: Of the images.
+        batches: Batch sizes to compare.
+        seed: Seed of the images.
     """
     session = open_session(path)
     generator = np.random.default_rng(seed)
@@ -106,19 +110,19 @@ def parity(
         images = generator.standard_normal((batch, 3, image_size, image_size), dtype=np.float32)
         with torch.inference_mode():
             truth = network(torch.from_numpy(images)).numpy()
-        found = session.run([OUTPUT], {INPUT: images})[0]
-        difference[batch] = relative_difference(truth, found)
-        same.append(truth.argmax(1) == found.argmax(1))
+        logits = session.run([OUTPUT], {INPUT: images})[0]
+        difference[batch] = relative_difference(truth, logits)
+        same.append(truth.argmax(1) == logits.argmax(1))
     return Parity(difference, float(np.concatenate(same).mean()))
 
 
-def relative_difference(truth: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+def relative_difference(truth: NDArray[np.float32], logits: NDArray[np.float32]) -> float:
     """Largest absolute difference over the largest absolute true value."""
-    return float(np.abs(truth - found).max() / np.abs(truth).max())
+    return float(np.abs(truth - logits).max() / np.abs(truth).max())
 
 
 def open_session(path: Path, threads: int = 2) -> ort.InferenceSession:
-    """ONNX Runtime on this CPU."""
+    """An ONNX Runtime session on this CPU."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -126,7 +130,7 @@ def open_session(path: Path, threads: int = 2) -> ort.InferenceSession:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints its progress and warns about its own internals."""
+    """Suppress the exporter's progress output and its warnings about its own internals."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,7 +1,7 @@
 """ResNet50 and MobileNetV2, with the parameter names of torchvision.
 
-Architecture: He et al. 2015 (arXiv:1512.03385), with the stride in the 3x3 convolution as
-torchvision has it, and Sandler et al. 2018 (arXiv:1801.04381). torchvision's state dicts load
+Architecture: He et al. 2015 (arXiv:1512.03385), with the stride in the 3x3 convolution as in
+torchvision, and Sandler et al. 2018 (arXiv:1801.04381). torchvision's state dicts load
 strictly.
 """
 
@@ -24,7 +24,7 @@ INVERTED = (
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions around a shortcut; four times `planes` channels come out."""
+    """1x1, 3x3, 1x1 convolutions with a shortcut; the output has four times `planes` channels."""
 
     def __init__(self, inputs: int, planes: int, stride: int, project: bool) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int, groups: int
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel alone, narrow; with a shortcut where the shape stays."""
+    """Expansion, depthwise and projection convolutions; a shortcut if the shape is unchanged."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ NETWORKS: dict[str, type[nn.Module]] = {"resnet50": ResNet50, "mobilenetv2": Mob
 
 
 def randomise(network: nn.Module, seed: int) -> None:
-    """Seeded random weights; batch-norm statistics too, so that folding them is really tested."""
+    """Set seeded random weights and batch-norm statistics, so that parity tests their folding."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""What goes into a network and comes out: the same names in the export, the server, the clients."""
+"""Input and output of every network; the export, the server and the clients use these names."""
 
 INPUT, OUTPUT = "input", "logits"
 CLASSES = 1000

@@ -1,4 +1,4 @@
-"""Pretrained weights where the user has or can download them; seeded random ones elsewhere."""
+"""Pretrained weights if they are on disk or can be downloaded, seeded random ones otherwise."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ CHUNK = 1 << 20
 
 
 class WeightsError(Exception):
-    """Pretrained weights were asked for and cannot be had; the text says why."""
+    """Pretrained weights are required but not available; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Loaded:
     Attributes:
         network: In evaluation mode.
         weights: `pretrained (<file>)` or `seeded random (<seed>)`.
-        reason: Why the weights are random although pretrained ones were wanted; may be empty.
+        reason: Why pretrained weights could not be used; empty if they were not wanted.
     """
 
     network: nn.Module
@@ -40,15 +40,15 @@ class Loaded:
 
 
 def build(name: str, choice: Choice, seed: int) -> Loaded:
-    """A network with the weights that were chosen.
+    """A network with the chosen weights.
 
     Args:
         name: A key of `NETWORKS`.
-        choice: `auto` falls back to random weights, `pretrained` does not, `random` never looks.
-        seed: Of random weights.
+        choice: `auto` falls back to random weights, `pretrained` does not, `random` never searches.
+        seed: Seed of random weights.
 
     Raises:
-        WeightsError: `pretrained` was chosen and the weights cannot be had.
+        WeightsError: `pretrained` was chosen and the weights are not available.
     """
     network = NETWORKS[name]().eval()
     reason = ""
@@ -66,22 +66,22 @@ def build(name: str, choice: Choice, seed: int) -> Loaded:
 
 
 def cache() -> Path:
-    """Where torch keeps downloaded weights: `$TORCH_HOME/hub/checkpoints`."""
+    """The folder where torch stores downloaded weights: `$TORCH_HOME/hub/checkpoints`."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def find(name: str) -> Path | None:
-    """A weights file that is already here, in `$GPU_E2E_WEIGHTS` or torch's cache.
+    """A weights file that is already on disk, in `$GPU_E2E_WEIGHTS` or torch's cache.
 
     Raises:
-        WeightsError: The file is there and damaged.
+        WeightsError: The file is damaged.
     """
     folders = [Path(os.environ["GPU_E2E_WEIGHTS"])] if "GPU_E2E_WEIGHTS" in os.environ else []
     for folder in [*folders, cache()]:
         path = folder / name
         if path.is_file():
             if not is_genuine(path, name):
-                raise WeightsError(f"{name} is damaged: its SHA-256 is not the one it is named by")
+                raise WeightsError(f"{name} is damaged: its SHA-256 does not match its name")
             return path
     return None
 
@@ -90,7 +90,7 @@ def download(name: str) -> Path:
     """Download a weights file into torch's cache.
 
     Raises:
-        WeightsError: The site cannot be reached, or what it sends is damaged.
+        WeightsError: The site cannot be reached, or the downloaded file is damaged.
     """
     path = cache() / name
     part = path.with_suffix(".part")
@@ -104,7 +104,7 @@ def download(name: str) -> Path:
                     file.write(chunk)
     except (requests.RequestException, OSError) as error:
         part.unlink(missing_ok=True)
-        raise WeightsError(f"{name} is not here and could not be downloaded") from error
+        raise WeightsError(f"{name} is not on disk and could not be downloaded") from error
     if not is_genuine(part, name):
         part.unlink()
         raise WeightsError(f"the download of {name} is damaged")
@@ -112,7 +112,7 @@ def download(name: str) -> Path:
 
 
 def is_genuine(path: Path, name: str) -> bool:
-    """Whether the SHA-256 of a file starts as torchvision's name says."""
+    """Whether the SHA-256 of a file starts with the prefix in torchvision's file name."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return digest.startswith(name.removesuffix(".pth").rpartition("-")[2])

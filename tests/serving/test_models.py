@@ -1,7 +1,6 @@
 """Networks are torchvision's, exports agree with torch, and random weights are said to be."""
 
 import hashlib
-import shutil
 from pathlib import Path
 
 import onnx
@@ -10,7 +9,6 @@ import torch
 from onnx import helper
 
 from helpers.errors import Problem
-from helpers.profile import Profile
 from helpers.run import Run
 from helpers.serving import models, reports
 from helpers.serving.reports import Models
@@ -78,26 +76,20 @@ def test_parity_sees_other_weights(exported: Models) -> None:
     assert found.difference[2] > models.TOLERANCE
 
 
-def test_a_cached_export_that_was_damaged_is_made_again(
+def test_a_damaged_export_in_the_cache_is_exported_again(
     exported: Models, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    known = reports.ONNX_FILES
+    good = exported.models[0].onnx_file().read_bytes()
     monkeypatch.setattr(reports, "ONNX_FILES", tmp_path)
-    small = Profile.load_named("quick").model_copy(
-        update={"model": run.profile.model.model_copy(
-            update={"networks": run.profile.model.networks[:1]}
-        )}
-    )  # fmt: skip
-    single = Run.create(small, tmp_path / "outputs")
-    for path in known.glob("*"):
-        shutil.copy(path, tmp_path)
-    first = models.prepare(single).models[0]
-    path = first.onnx_file()
-    path.write_bytes(path.read_bytes()[:-100])
-    again = models.prepare(single).models[0]
-    mended = again.onnx_file().read_bytes()
-    assert hashlib.sha256(mended).hexdigest() == again.sha256
-    again.onnx_file().unlink()
+    monkeypatch.setattr(export, "export", lambda network, size, path: path.write_bytes(good))
+    networks = {"networks": run.profile.model.networks[:1]}
+    settings = {"model": run.profile.model.model_copy(update=networks)}
+    single = Run(run.folder, run.profile.model_copy(update=settings))
+    path = models.prepare(single).models[0].onnx_file()
+    path.write_bytes(good[:-100])
+    (again,) = models.prepare(single).models
+    assert hashlib.sha256(again.onnx_file().read_bytes()).hexdigest() == again.sha256
+    path.unlink()
     with pytest.raises(Problem, match="Run stage 03 again"):
         again.onnx_file()
 
