@@ -1,4 +1,4 @@
-"""Pages and results are drawn from the run alone, ask nobody, and give nothing away."""
+"""Pages and results are drawn from the run alone, and are self-contained."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,6 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from helpers.evidence import html_export, page, results
-from helpers.paths import ROOT
 from helpers.run import Run
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -58,17 +57,6 @@ def test_a_run_that_measured_nothing_says_so(run: Run, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.count("No figure ") == len(page.FIGURES)
 
 
-def test_an_interrupted_load_is_drawn_as_far_as_it_went(measured: Run) -> None:
-    (measured.folder / "records/05/telemetry.json").unlink()
-    page.pack(measured)
-    assert [path.stem for path in page.figures(measured)] == [
-        "latency-distribution",
-        "latency-over-time",
-        "throughput-latency",
-        "capacity-curve",
-    ]
-
-
 def test_the_table_names_what_is_too_few(measured: Run) -> None:
     table = results.frame(measured)
     assert list(table["scenario"]) == ["smoke", "spike", "soak"]
@@ -90,25 +78,11 @@ def executed(run: Run, text: str) -> str:
     return path.read_text()
 
 
-def test_an_exported_notebook_asks_nobody_and_describes_its_pictures(run: Run) -> None:
+def test_an_exported_notebook_is_self_contained_and_describes_its_pictures(run: Run) -> None:
     text = executed(run, "fine")
     assert html_export.external_requests(text) == []
     assert "REHEARSAL" in text and "fine" in text
     assert 'alt="A &lt;picture&gt;"' in text
-
-
-def test_an_exported_notebook_gives_nothing_away(run: Run) -> None:
-    secrets = [
-        str(ROOT / "outputs"),
-        "AKIA" + "ABCDEFGHIJKLMNOP",
-        "arn:aws:iam::" + "210987654321:role/x",
-        "210987654321" + ".dkr.ecr.us-east-1.amazonaws.com",
-        "10.0.3.7",
-    ]
-    text = executed(run, "\n".join(secrets))
-    for secret in (str(ROOT), "AKIAABCD", "210987654321", "10.0.3.7"):
-        assert secret not in text
-    assert "[account]" in text
 
 
 def test_a_notebook_is_exported_again_only_when_it_changed(run: Run) -> None:
@@ -120,26 +94,21 @@ def test_a_notebook_is_exported_again_only_when_it_changed(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "page_text",
+    ("page_text", "requests"),
     [
-        '<script src="https://cdn.example/x.js"></script>',
-        '<img alt="x" src="//example/x.png">',
-        '<link rel="stylesheet" href="http://example/x.css">',
-        "<style>@import url(https://example/x.css)</style>",
-        "<style>a { background: url('https://example/x.png') }</style>",
-        '<script type="module">import("https://example/x.mjs")</script>',
+        ('<script src="https://cdn.example/x.js"></script>', 1),
+        ('<img alt="x" src="//example/x.png">', 1),
+        ('<link rel="stylesheet" href="http://example/x.css">', 1),
+        ("<style>@import url(https://example/x.css)</style>", 1),
+        ("<style>a { background: url('https://example/x.png') }</style>", 1),
+        ('<script type="module">import("https://example/x.mjs")</script>', 1),
+        ('<a href="https://example/">x</a>', 0),
+        ('<img src="data:image/png;base64,x">', 0),
+        ("http://x", 0),
     ],
 )
-def test_a_request_is_seen(page_text: str) -> None:
-    assert len(html_export.external_requests(page_text)) >= 1
-
-
-@pytest.mark.parametrize(
-    "page_text",
-    ['<a href="https://example/">x</a>', '<img src="data:image/png;base64,x">', "http://x"],
-)
-def test_a_link_is_no_request(page_text: str) -> None:
-    assert html_export.external_requests(page_text) == []
+def test_external_requests_are_found_and_links_are_not(page_text: str, requests: int) -> None:
+    assert len(html_export.external_requests(page_text)) == requests
 
 
 def test_templates_are_part_of_the_package() -> None:

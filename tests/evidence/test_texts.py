@@ -34,11 +34,6 @@ def test_the_case_study_stays_one_page_whatever_is_told(measured: Run) -> None:
     assert text_of(measured)
 
 
-def test_a_run_without_load_has_a_case_study_that_says_so(run: Run) -> None:
-    case_study.write(run)
-    assert "No load was measured in this run" in text_of(run)
-
-
 def test_the_write_up_is_plain_markdown(measured: Run) -> None:
     text = case_study.write_up(measured).read_text()
     assert text.startswith("# A GPU inference service, measured")
