@@ -9,7 +9,7 @@ from helpers.cloud.meter import CostReport
 from helpers.load.records import LoadReport, ScenarioReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings
-from helpers.telemetry.report import Telemetry
+from helpers.telemetry.records import Telemetry
 
 # key in the profile → title, unit, and whether the target is a lower limit
 KPIS = {

@@ -15,7 +15,7 @@ from helpers.evidence.kpis import KPIS, Verdicts, format_figure
 from helpers.load.records import Capacity, LoadReport, PhaseReport
 from helpers.run import Record, Run
 from helpers.scenario import Settings
-from helpers.telemetry.report import Telemetry
+from helpers.telemetry.records import Telemetry
 
 PROFILE, MANIFEST, LOAD = "profile.yaml", "manifest.json", LoadReport.path()
 PHASE_UNITS = {

@@ -17,8 +17,9 @@ from helpers import style
 from helpers.evidence import kpis
 from helpers.load.records import Capacity, LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
-from helpers.telemetry import marks, series
-from helpers.telemetry.report import Telemetry
+from helpers.telemetry import series
+from helpers.telemetry.annotations import run_annotations
+from helpers.telemetry.records import Telemetry
 
 # MLCommons' inference rules, Server scenario: ResNet50-v1.5 on ImageNet, P99 within 15 ms
 MLPERF_RESNET50_P99_MS = 15.0
@@ -242,7 +243,7 @@ def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
     stop = scenario.phases[-1].end_s
     style.mark_event(axes, stop, "Stop")
     started = pd.Timestamp(scenario.started).to_pydatetime()
-    for mark in marks.of_run(run, started, started + timedelta(seconds=stop)):
+    for mark in run_annotations(run, started, started + timedelta(seconds=stop)):
         if mark.kind not in DRAWN_AS_SPANS:
             style.mark_event(axes, (mark.at - started).total_seconds(), mark.text, row=2)
     errors = _errors(scenario)
@@ -319,12 +320,12 @@ def _draw_series(axes: Axes, samples: pd.DataFrame, start: pd.Timestamp) -> None
 
 
 def _draw_load(axes: Axes, run: Run, start: pd.Timestamp, *, named: bool) -> None:
-    for span in series.spans(run):
+    for span in series.load_periods(run):
         low, high = ((at - start).total_seconds() for at in (span.start, span.end))
         axes.axvspan(low, high, color=style.SKY, alpha=0.12, linewidth=0)
         style.mark_event(axes, low, f"Start {span.scenario}" if named else "")
         style.mark_event(axes, high, "Stop" if named else "", row=1)
-    for mark in marks.of_run(run):
+    for mark in run_annotations(run):
         if mark.kind not in DRAWN_AS_SPANS:
             at = (mark.at - start).total_seconds()
             style.mark_event(axes, at, mark.text if named else "", row=2)

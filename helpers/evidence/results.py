@@ -11,7 +11,7 @@ from helpers.load.records import Capacity, LoadReport, PhaseReport, ScenarioRepo
 from helpers.profile import LABEL
 from helpers.run import Run, drawing_code
 from helpers.scenario import Settings
-from helpers.telemetry.report import Telemetry
+from helpers.telemetry.records import Telemetry
 
 
 class PromiseResult(Settings):

@@ -13,7 +13,7 @@ from helpers.promises import Status
 from helpers.run import Run
 from helpers.serving.endpoint import Endpoint
 from helpers.serving.reports import Models
-from helpers.telemetry.report import Telemetry
+from helpers.telemetry.records import Telemetry
 
 PROBLEM = (
     "Most GPU inference demos stop once the server answers. A team needs to know more: how slow "

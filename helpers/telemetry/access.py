@@ -1,7 +1,6 @@
-"""The way to Prometheus and Grafana: local in a rehearsal, through the cluster's API on AWS.
+"""Access to Prometheus and Grafana: local in a rehearsal, through the cluster's API on AWS.
 
-Ports are forwarded for queries alone; a load never goes through a forwarded port, which would
-measure the forwarding.
+Forwarded ports are for queries only. A load never uses one: it would measure the forwarding.
 """
 
 import base64
@@ -20,17 +19,15 @@ from helpers.cluster import client as clusters
 from helpers.cluster import contract
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem, Unavailable
-from helpers.processes import answers
 from helpers.run import Run
 from helpers.serving.endpoint import Endpoint
 from helpers.telemetry import prometheus
 from helpers.telemetry.grafana import Grafana
-from helpers.telemetry.server import Server
+from helpers.telemetry.prometheus_api import Prometheus
 
-NO_GRAFANA = "a rehearsal has no Grafana: its pictures are drawn from the same dashboards"
-OPERATED = "prometheus-operated"  # the service that the operator makes for every Prometheus
+PROMETHEUS_SERVICE = "prometheus-operated"  # the operator creates it for every Prometheus
 GRAFANA_LABEL = "app.kubernetes.io/name=grafana"
-ADMIN_LABELS = ("admin-user", "admin-password")
+ADMIN_KEYS = ("admin-user", "admin-password")
 TOKEN_SECRET, TOKEN_KEY = "gpu-e2e-grafana-token", "token"
 SERVICE_ACCOUNT = "gpu-e2e"
 TOKEN_LIFETIME_S = 24 * 3600
@@ -39,94 +36,97 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Access:
-    """Whom a run can ask.
+    """What a run can query.
 
     Attributes:
-        server: Prometheus; None where this machine has none.
+        prometheus: Prometheus; None if this machine has none.
         grafana: Grafana; None in a rehearsal.
         cluster: The cluster; None in a rehearsal.
         account: The AWS account of the run's Auto Scaling group; None in a rehearsal.
     """
 
-    server: Server | None
+    prometheus: Prometheus | None
     grafana: Grafana | None = None
     cluster: Cluster | None = field(default=None, repr=False)
     account: Account | None = None
 
 
-def where_possible(run: Run, endpoint: Endpoint) -> Access:
-    """As `of`; nobody, and one printed sentence, on a machine that cannot have Prometheus.
-
-    Raises:
-        Problem: Something does not start, or the cluster lacks it.
-    """
-    try:
-        return of(run, endpoint)
-    except Unavailable as reason:
-        print(f"No series of server and machine: {reason}")
-        return Access(None)
-
-
-def of(run: Run, endpoint: Endpoint) -> Access:
-    """Open the way to everybody who can be asked.
+def connect(run: Run, endpoint: Endpoint) -> Access:
+    """Start or find everything that can be queried.
 
     Args:
         run: The run.
-        endpoint: Its Triton, which a local Prometheus is pointed at.
+        endpoint: Its Triton, which a local Prometheus scrapes.
 
     Raises:
         Unavailable: This machine has no Prometheus, or no kubectl.
-        Problem: Something does not start, or the cluster lacks it.
+        Problem: A process does not start, or the cluster lacks a service.
     """
     if run.profile.target != "aws":
         return Access(prometheus.serve(run, endpoint))
     account = Account(run.profile.region)
     cluster = clusters.connect(run, account)
     namespace = contract.load().namespaces.monitoring
-    server = Server(forward(run, cluster, namespace, OPERATED, 9090, "/-/ready"))
-    name = _service(cluster, namespace, GRAFANA_LABEL)
-    url = forward(run, cluster, namespace, name, 80, "/api/health")
-    return Access(server, Grafana(url, token(cluster, namespace, url)), cluster, account)
+    server = Prometheus(forward_port(run, cluster, namespace, PROMETHEUS_SERVICE, 9090, "/-/ready"))
+    service = _grafana_service(cluster, namespace)
+    url = forward_port(run, cluster, namespace, service, 80, "/api/health")
+    return Access(server, Grafana(url, grafana_token(cluster, namespace, url)), cluster, account)
 
 
-def forward(run: Run, cluster: Cluster, namespace: str, service: str, port: int, path: str) -> str:
-    """A port of this machine that leads to a service of the cluster; returns its base URL.
+def connect_optional(run: Run, endpoint: Endpoint) -> Access:
+    """As `connect`; on a machine without Prometheus, print why and give access to nothing.
+
+    Raises:
+        Problem: A process does not start, or the cluster lacks a service.
+    """
+    try:
+        return connect(run, endpoint)
+    except Unavailable as reason:
+        print(f"No series of server and machine: {reason}")
+        return Access(None)
+
+
+def forward_port(
+    run: Run, cluster: Cluster, namespace: str, service: str, port: int, ready_path: str
+) -> str:
+    """Forward a port of this machine to a service of the cluster; returns its base URL.
 
     Args:
-        run: The run, whose services hold the process.
+        run: The run, which owns the process.
         cluster: The cluster.
         namespace: Of the service.
         service: Its name.
         port: Its port.
-        path: Answers well once the way is open.
+        ready_path: Answers successfully once the port is forwarded.
 
     Raises:
         Unavailable: There is no kubectl.
-        Problem: The way does not open; the sentence quotes kubectl's log.
+        Problem: The port cannot be forwarded; the message quotes kubectl's log.
     """
-    name = f"way-to-{service}"
+    name = f"port-forward-{service}"
     if running := processes.find(run, name):
         return f"http://127.0.0.1:{running.ports['http']}"
     local = processes.free_port()
     url = f"http://127.0.0.1:{local}"
-    place = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
+    kubeconfig = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
     command: list[str | Path] = [
-        programs.need("kubectl"), *place,
+        programs.need("kubectl"), *kubeconfig,
         f"--context={cluster.context}", f"--namespace={namespace}",
         "port-forward", "--address=127.0.0.1", f"service/{service}", f"{local}:{port}",
     ]  # fmt: skip
     processes.start(
-        run, name, command, ports={"http": local}, ready=lambda: answers(url + path),
+        run, name, command, ports={"http": local},
+        ready=lambda: processes.answers(url + ready_path),
         timeout_s=TIMEOUT_S, program="kubectl port-forward",
     )  # fmt: skip
     return url
 
 
-def token(cluster: Cluster, namespace: str, url: str) -> str:
-    """The token of Grafana's service account, from the cluster's secret.
+def grafana_token(cluster: Cluster, namespace: str, url: str) -> str:
+    """The token of Grafana's service account, from a secret in the cluster.
 
-    Where there is none yet, the account is made with the admin's password, which stays in its own
-    secret, and the token is kept for the next time.
+    Without such a secret, the account is created with the admin's password, which stays in its own
+    secret, and the token is stored for the next time.
 
     Args:
         cluster: The cluster.
@@ -134,85 +134,80 @@ def token(cluster: Cluster, namespace: str, url: str) -> str:
         url: Grafana's address.
 
     Raises:
-        Problem: The cluster refuses, or there is neither token nor admin.
+        Problem: The cluster refuses, or there is neither a token nor an admin.
     """
-    if known := _secret(cluster, namespace, TOKEN_SECRET):
-        return known[TOKEN_KEY]
-    made = _new_token(url, _admin(cluster, namespace))
-    body = client.V1Secret(
-        metadata=client.V1ObjectMeta(name=TOKEN_SECRET, labels={"app.kubernetes.io/part-of":
-                                                                SERVICE_ACCOUNT}),
-        string_data={TOKEN_KEY: made},
-    )  # fmt: skip
     with clusters.asking(f"The secret {TOKEN_SECRET}", namespace=namespace):
-        cluster.core.create_namespaced_secret(namespace, body)
-    return made
+        try:
+            stored = cluster.core.read_namespaced_secret(TOKEN_SECRET, namespace)
+            return _decoded((stored.data or {})[TOKEN_KEY])
+        except ApiException as error:
+            if error.status != 404:
+                raise
+    token = _new_token(url, _admin_login(cluster, namespace))
+    labels = {"app.kubernetes.io/part-of": SERVICE_ACCOUNT}
+    secret = client.V1Secret(
+        metadata=client.V1ObjectMeta(name=TOKEN_SECRET, labels=labels),
+        string_data={TOKEN_KEY: token},
+    )
+    with clusters.asking(f"The secret {TOKEN_SECRET}", namespace=namespace):
+        cluster.core.create_namespaced_secret(namespace, secret)
+    return token
 
 
-def _admin(cluster: Cluster, namespace: str) -> tuple[str, str]:
+def _admin_login(cluster: Cluster, namespace: str) -> tuple[str, str]:
     """The admin's name and password, from the secret that Grafana's pod reads."""
     with clusters.asking("Grafana's secrets", namespace=namespace):
-        found = cluster.core.list_namespaced_secret(namespace).items
-    for one in found:
-        data = one.data or {}
-        if all(key in data for key in ADMIN_LABELS):
-            user, password = (_plain(data[key]) for key in ADMIN_LABELS)
-            return user, password
+        stored = cluster.core.list_namespaced_secret(namespace).items
+    for secret in stored:
+        data = secret.data or {}
+        if all(key in data for key in ADMIN_KEYS):
+            return _decoded(data[ADMIN_KEYS[0]]), _decoded(data[ADMIN_KEYS[1]])
     raise Problem(
-        f"Namespace {namespace} has no secret with Grafana's admin ({', '.join(ADMIN_LABELS)}).",
-        "Install the release of the monitoring stack again (stage 04).",
+        f"Namespace {namespace} has no secret with Grafana's admin ({', '.join(ADMIN_KEYS)}).",
+        "Install the release of the monitoring stack again (stage 02).",
     )
 
 
 def _new_token(url: str, admin: tuple[str, str]) -> str:
-    """Make a service account with the role Editor, and a token of it that ends after a day."""
+    """Create a service account with the role Editor, and a token that expires after a day."""
     name = f"{SERVICE_ACCOUNT}-{secrets.token_hex(4)}"
-    with requests.Session() as session:
-        session.trust_env = False
-        session.auth = admin
-        made = _post(session, f"{url}/api/serviceaccounts", {"name": name, "role": "Editor"})
-        path = f"{url}/api/serviceaccounts/{made['id']}/tokens"
-        return str(_post(session, path, {"name": name, "secondsToLive": TOKEN_LIFETIME_S})["key"])
 
+    def post(session: requests.Session, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        response = session.post(url + path, json=body, timeout=TIMEOUT_S)
+        response.raise_for_status()
+        answer: dict[str, Any] = response.json()
+        return answer
 
-def _post(session: requests.Session, url: str, body: dict[str, Any]) -> dict[str, Any]:
     try:
-        answer = session.post(url, json=body, timeout=TIMEOUT_S)
-        answer.raise_for_status()
-        made: dict[str, Any] = answer.json()
+        with requests.Session() as session:
+            session.trust_env = False
+            session.auth = admin
+            account = post(session, "/api/serviceaccounts", {"name": name, "role": "Editor"})
+            path = f"/api/serviceaccounts/{account['id']}/tokens"
+            token = post(session, path, {"name": name, "secondsToLive": TOKEN_LIFETIME_S})
+            return str(token["key"])
     except (requests.RequestException, ValueError) as error:
         status = getattr(getattr(error, "response", None), "status_code", "no answer")
         raise Problem(
-            f"Grafana's admin cannot make a service account (HTTP {status}).",
-            "Compare the admin's secret with what Grafana was started with; a changed secret "
-            "needs a restart of its pod.",
-        ) from None  # the error may quote the request
-    return made
+            f"Grafana's admin cannot create a service account (HTTP {status}).",
+            "Compare the admin's secret with the one that Grafana was started with; after a change "
+            "of the secret its pod must be restarted.",
+        ) from None  # the error could quote the request
 
 
-def _secret(cluster: Cluster, namespace: str, name: str) -> dict[str, str]:
-    """A secret's values; empty where there is no such secret."""
-    with clusters.asking(f"The secret {name}", namespace=namespace):
-        try:
-            found = cluster.core.read_namespaced_secret(name, namespace)
-        except ApiException as error:
-            if error.status == 404:
-                return {}
-            raise
-    return {key: _plain(value) for key, value in (found.data or {}).items()}
-
-
-def _service(cluster: Cluster, namespace: str, label: str) -> str:
+def _grafana_service(cluster: Cluster, namespace: str) -> str:
     with clusters.asking("The list of services", namespace=namespace):
-        found = cluster.core.list_namespaced_service(namespace, label_selector=label).items
-    if not found:
+        services = cluster.core.list_namespaced_service(
+            namespace, label_selector=GRAFANA_LABEL
+        ).items
+    if not services:
         raise Problem(
-            f"Namespace {namespace} has no service with the label {label}.",
-            "Install the release of the monitoring stack again (stage 04).",
+            f"Namespace {namespace} has no service with the label {GRAFANA_LABEL}.",
+            "Install the release of the monitoring stack again (stage 02).",
         )
-    service: Any = found[0]
+    service: Any = services[0]
     return str(service.metadata.name)
 
 
-def _plain(encoded: str | bytes) -> str:
+def _decoded(encoded: str | bytes) -> str:
     return base64.b64decode(encoded).decode()

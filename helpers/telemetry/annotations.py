@@ -1,53 +1,89 @@
-"""The run's events as annotations in Grafana."""
+"""The run's events as annotations on a time axis: which are shown, and with which text."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from helpers.run import Run
-from helpers.telemetry import marks
-from helpers.telemetry.grafana import Annotation, Grafana
-from helpers.telemetry.marks import Mark
 
-TAG = "gpu-e2e"
+# kind → text; events of stages and services are left out
+NAMES = {
+    "load-start": "Load Test Start",
+    "load-stop": "Load Test Stop",
+    "phase-start": "phase",
+    "scale-up": "scale-up",
+    "scale-down": "scale-down",
+    "node-added": "node added",
+    "node-removed": "node removed",
+    "spot-interruption": "spot interruption notice",
+    "pod-restart": "pod restarted",
+    "throttling": "GPU throttled",
+    "error-burst": "errors",
+    "alert": "alert",
+}
+REGIONS = {"load-start": "load-stop", "phase-start": "phase-stop"}
+SOURCES = {"load-start": "load engine", "load-stop": "load engine", "phase-start": "load engine"}
+SUBJECTS = ("scenario", "phase", "subject")
 
 
-def run_tag(run: Run) -> str:
-    """The tag that the run's annotations are found by."""
-    return f"run:{run.run_id}"
+@dataclass(frozen=True)
+class Annotation:
+    """An event on a time axis.
 
-
-def of_run(run: Run) -> list[Annotation]:
-    """The run's events as annotations: what has a length is a region."""
-    return [_annotation(run, one) for one in marks.of_run(run)]
-
-
-def publish(run: Run, grafana: Grafana) -> int:
-    """Make the annotations that Grafana does not have yet; returns how many were made.
-
-    It may be called again and again: an event is annotated once, and a region that was a line
-    because it had not ended is made anew.
-
-    Raises:
-        Problem: Grafana refuses, or cannot be reached.
+    Attributes:
+        kind: Kind of the event.
+        at: When, UTC.
+        until: When it ended; None for a single moment, or if it has not ended.
+        text: Text for readers.
+        source: Who observed it.
     """
-    known = grafana.annotations([TAG, run_tag(run)])
-    made = 0
-    for one in of_run(run):
-        same = [found for found in known if one.is_as(found)]
-        if any(_ends_alike(one, found) for found in same):
-            continue
-        for found in same:
-            grafana.delete_annotation(int(found["id"]))
-        grafana.annotate(one)
-        made += 1
-    return made
+
+    kind: str
+    at: datetime
+    until: datetime | None
+    text: str
+    source: str
 
 
-def _annotation(run: Run, mark: Mark) -> Annotation:
-    tags = (TAG, run_tag(run), mark.kind, *([f"source:{mark.source}"] if mark.source else []))
-    return Annotation(mark.at, mark.text, tags, mark.until)
+def run_annotations(
+    run: Run, start: datetime | None = None, end: datetime | None = None
+) -> list[Annotation]:
+    """The annotations of a run, oldest first.
+
+    Args:
+        run: The run.
+        start: Leave out what ended earlier; None leaves out nothing.
+        end: Leave out what began later.
+    """
+    events = run.events()
+    annotations = [
+        Annotation(
+            kind=event["kind"],
+            at=datetime.fromisoformat(event["at"]),
+            until=_end(event, events[number + 1 :]),
+            text=f"{NAMES[event['kind']]} {' · '.join(_subject(event))}".strip(),
+            source=str(event.get("source") or SOURCES.get(event["kind"], "")),
+        )
+        for number, event in enumerate(events)
+        if event["kind"] in NAMES
+    ]
+    return [
+        annotation
+        for annotation in sorted(annotations, key=lambda annotation: annotation.at)
+        if (end is None or annotation.at <= end)
+        and (start is None or (annotation.until or annotation.at) >= start)
+    ]
 
 
-def _ends_alike(one: Annotation, found: dict[str, Any]) -> bool:
-    """Grafana gives a line the same end as its begin."""
-    wanted = one.body.get("timeEnd", one.body["time"])
-    return bool((found.get("timeEnd") or found["time"]) == wanted)
+def _end(event: dict[str, Any], later: list[dict[str, Any]]) -> datetime | None:
+    if until := event.get("until"):
+        return datetime.fromisoformat(until)
+    stop = REGIONS.get(event["kind"], "")
+    for other in later:
+        if other["kind"] == stop and _subject(other) == _subject(event):
+            return datetime.fromisoformat(other["at"])
+    return None
+
+
+def _subject(event: dict[str, Any]) -> list[str]:
+    return [str(event[key]) for key in SUBJECTS if event.get(key)]

@@ -1,10 +1,9 @@
-"""Every query there is, once: dashboards, pictures, tables and records take it from here."""
+"""The catalogue of series: every PromQL query, defined once for dashboards, tables and records."""
 
 from dataclasses import dataclass
 
 VARIABLES = ("model", "namespace", "pod")
-EVERYTHING = ".*"  # matches a label that is absent, too: a rehearsal has neither namespace nor pod
-GRAFANA_WINDOW = "$__rate_interval"
+MATCH_ALL = ".*"  # also matches an absent label: a rehearsal has neither namespace nor pod
 SELECTED = ",".join(f'{name}=~"${name}"' for name in VARIABLES)
 ON_GPU = ",".join(f'{name}=~"${name}"' for name in VARIABLES if name != "model")
 
@@ -12,23 +11,23 @@ NO_TRITON = "Triton was not scraped, or served no model"
 NO_ANSWERS = "Triton answered no request"
 NO_SAMPLER = "the sampler was not scraped"
 NO_GPU = "no NVIDIA GPU was sampled"
-NO_PRICES = "no prices are known: they come with the plan of stage 01"
+NO_PRICES = "no prices are known; the plan of stage 01 provides them"
 NO_RULES = "Prometheus has not evaluated the rules yet"
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series: a PromQL query, and how people read its answer.
+    """A PromQL query, with what a reader needs to understand its result.
 
     Attributes:
-        name: Its name in tables and records.
-        title: What people read.
+        name: Name in tables and records.
+        title: Title for readers.
         unit: Unit of the values.
-        promql: The query; `WINDOW` stands for how far a rate or a mean looks back, and
-            `$model`, `$namespace`, `$pod` for what a dashboard's reader selects.
-        label: The label that tells its lines apart; empty where there is one line.
-        absence: What it means that there is no value.
-        about: What it says and where it ends, one or two sentences.
+        promql: The query. `WINDOW` is a placeholder for the range of a rate or mean; `$model`,
+            `$namespace` and `$pod` are the dashboard's variables.
+        label: The label that distinguishes its lines; empty for a single line.
+        absence: The likely reason when there is no value.
+        about: What it measures and its limits, in one or two sentences.
     """
 
     name: str
@@ -40,28 +39,20 @@ class Series:
     about: str
 
     def query(self, window_s: float) -> str:
-        """The query for a window of so many seconds, with everything selected."""
-        return filled(self.promql.replace("WINDOW", duration(window_s)))
+        """The query with a window of this many seconds; the variables select everything."""
+        query = self.promql.replace("WINDOW", duration(window_s))
+        for variable in VARIABLES:
+            query = query.replace(f"${variable}", MATCH_ALL)
+        return query
 
     @property
-    def grafana(self) -> str:
-        """The query as a dashboard holds it."""
-        return self.promql.replace("WINDOW", GRAFANA_WINDOW)
-
-
-def filled(promql: str) -> str:
-    """A query with everything selected in each of a dashboard's variables.
-
-    >>> filled('up{pod=~"$pod"}')
-    'up{pod=~".*"}'
-    """
-    for name in VARIABLES:
-        promql = promql.replace(f"${name}", EVERYTHING)
-    return promql
+    def grafana_query(self) -> str:
+        """The query as it appears in a Grafana dashboard."""
+        return self.promql.replace("WINDOW", "$__rate_interval")
 
 
 def duration(length_s: float) -> str:
-    """A duration as Prometheus reads it.
+    """A duration in Prometheus syntax.
 
     >>> duration(5.0), duration(0.5)
     ('5s', '500ms')
@@ -70,21 +61,21 @@ def duration(length_s: float) -> str:
 
 
 def _triton(name: str, by: str = "model") -> str:
-    """Increase of one of Triton's counters per second."""
+    """Increase per second of one of Triton's counters."""
     return f"sum by ({by}) (rate(nv_inference_{name}{{{SELECTED}}}[WINDOW]))"
 
 
 def _per_request_ms(*durations: str) -> str:
-    """Mean milliseconds per request: all time that passed over all requests that it passed for.
+    """Mean milliseconds per request: total time divided by total requests.
 
-    Not the mean of each counter's own ratio, which counts an idle model as a fast one.
+    A mean of per-model ratios would count an idle model as a fast one.
     """
-    total = " + ".join(_triton(f"{one}_duration_us") for one in durations)
+    total = " + ".join(_triton(f"{name}_duration_us") for name in durations)
     return f"({total}) / 1000 / ({_triton('request_success')} > 0)"
 
 
 def _quantile(quantile: float, part: str = "request") -> str:
-    """Quantiles of several pods cannot be averaged: the slowest pod's."""
+    """The quantile of the slowest pod: quantiles of several pods cannot be averaged."""
     selected = f'{SELECTED},quantile="{quantile:g}"'
     return f"max by (model) (nv_inference_{part}_summary_us{{{selected}}}) / 1000"
 
@@ -94,40 +85,40 @@ def _gpu(metric: str, how: str = "avg", inner: str = "avg") -> str:
 
 
 _SUMMARY = (
-    "Of the requests that Triton answered in the last minute, over its own summary; the time on "
-    "the network is not in it, and a burst stays in it for a minute."
+    "From Triton's own summary of the requests answered in the last minute. Network time is not "
+    "included, and a burst stays visible for a minute."
 )
-_OF_PARTS = "Mean over the requests answered: time passed, divided by requests."
+_MEAN = "Mean over the answered requests: total time divided by number of requests."
 
 REQUESTS = Series(
     "requests", "Requests answered", "1/s", _triton("request_success"), "model", NO_TRITON,
-    "Good answers per second, from Triton's counter.",
+    "Successful answers per second, from Triton's counter.",
 )  # fmt: skip
 FAILURES = Series(
     "failures", "Requests failed", "1/s", _triton("request_failure"), "model", NO_TRITON,
-    "Failures per second that Triton counted. A request refused at a full queue is not among "
-    "them: the client's own error rate is the truth.",
+    "Failures per second, from Triton's counter. Requests rejected because the queue is full are "
+    "not counted; the client's error rate includes them.",
 )  # fmt: skip
 ERROR_SHARE = Series(
     "error_share", "Share of requests that failed", "%",
     f"100 * {_triton('request_failure')} / (({_triton('request_success')} + "
     f"{_triton('request_failure')}) > 0)",
     "model", NO_ANSWERS,
-    "Of what Triton counted; refusals at a full queue are not among its failures.",
+    "From Triton's counters, which do not include requests rejected because the queue is full.",
 )  # fmt: skip
 INFERENCES = Series(
     "inferences", "Images inferred", "images/s", _triton("count"), "model", NO_TRITON,
-    "Images per second; a request may carry several.",
+    "Images per second; a request can contain several.",
 )  # fmt: skip
 BATCH_SIZE = Series(
     "batch_size", "Images per execution", "images",
     f"{_triton('count')} / ({_triton('exec_count')} > 0)", "model", NO_ANSWERS,
-    "How many images the dynamic batcher put into one execution, in the mean.",
+    "Mean number of images that the dynamic batcher puts into one execution.",
 )  # fmt: skip
 PENDING = Series(
     "pending", "Requests waiting in Triton", "requests",
     f"sum by (model) (nv_inference_pending_request_count{{{SELECTED}}})", "model", NO_TRITON,
-    "Depth of the queue when it was scraped.",
+    "Queue length at the time of the scrape.",
 )  # fmt: skip
 
 P50, P95, P99 = (
@@ -147,12 +138,12 @@ INFER_P95 = Series(
 )  # fmt: skip
 QUEUE = Series(
     "queue_time", "Time in the queue, per request", "ms", _per_request_ms("queue"), "model",
-    NO_ANSWERS, _OF_PARTS,
+    NO_ANSWERS, _MEAN,
 )  # fmt: skip
 COMPUTE = Series(
     "compute_time", "Compute time (input, inference, output), per request", "ms",
     _per_request_ms("compute_input", "compute_infer", "compute_output"), "model", NO_ANSWERS,
-    _OF_PARTS,
+    _MEAN,
 )  # fmt: skip
 HAND_OVER = Series(
     "hand_over", "Hand-over in Triton, per request", "ms",
@@ -161,32 +152,32 @@ HAND_OVER = Series(
                                                                             "output"))
     + f") / 1000 / ({_triton('request_success')} > 0)",
     "model", NO_ANSWERS,
-    "Triton's whole time less queue and compute: taking the request over and giving the answer "
-    "back. What the network takes beyond that only the client sees; stage 05 tells it.",
+    "Triton's total time minus queue and compute: receiving the request and returning the "
+    "answer. Network time beyond that is visible only to the client (stage 05).",
 )  # fmt: skip
 NETWORK = Series(
     "network", "Network: round trip of a scrape of Triton", "ms",
     'max by (job) (scrape_duration_seconds{job=~".*triton.*",namespace=~"$namespace",'
     'pod=~"$pod"}) * 1000',
     "job", NO_TRITON,
-    "How long Prometheus waited for Triton's metrics: connection, request and answer. The way "
-    "of a client through the load balancer is longer; stage 05 tells it.",
+    "How long Prometheus waited for Triton's metrics: connection, request and answer. Clients "
+    "behind the load balancer have a longer path (stage 05).",
 )  # fmt: skip
 
-GPU = Series(
+GPU_UTILISATION = Series(
     "gpu_utilisation", "GPU utilisation", "%", _gpu("DCGM_FI_DEV_GPU_UTIL"), "gpu", NO_GPU,
-    "Share of the time in which any kernel ran; a GPU at 100 % may still have room.",
+    "Share of time in which any kernel ran; a GPU at 100 % may still have capacity.",
 )  # fmt: skip
 GPU_MEMORY = Series(
     "gpu_memory", "GPU memory used", "MiB",
     f"sum by (gpu) (DCGM_FI_DEV_FB_USED{{{ON_GPU}}})", "gpu", NO_GPU,
-    "Framebuffer in use: models, their workspaces, CUDA itself.",
+    "Framebuffer in use by models, their workspaces and CUDA itself.",
 )  # fmt: skip
 GPU_MEMORY_SHARE = Series(
     "gpu_memory_share", "Share of the GPU's memory used", "%",
     f"100 * sum by (gpu) (DCGM_FI_DEV_FB_USED{{{ON_GPU}}}) / sum by (gpu) "
     f"(DCGM_FI_DEV_FB_USED{{{ON_GPU}}} + DCGM_FI_DEV_FB_FREE{{{ON_GPU}}})", "gpu", NO_GPU,
-    "Used over used and free; above the limit a further model will not load.",
+    "Used memory over used plus free; above the limit another model will not load.",
 )  # fmt: skip
 GPU_POWER = Series(
     "gpu_power", "GPU power", "W", _gpu("DCGM_FI_DEV_POWER_USAGE"), "gpu", NO_GPU,
@@ -194,7 +185,7 @@ GPU_POWER = Series(
 )  # fmt: skip
 GPU_TEMPERATURE = Series(
     "gpu_temperature", "GPU temperature", "°C", _gpu("DCGM_FI_DEV_GPU_TEMP", "max", "max"), "gpu",
-    NO_GPU, "Of the die. Above the limit the clocks will soon be lowered.",
+    NO_GPU, "Die temperature. Above the limit the GPU will soon lower its clocks.",
 )  # fmt: skip
 GPU_CLOCK = Series(
     "gpu_clock", "SM clock", "MHz", _gpu("DCGM_FI_DEV_SM_CLOCK"), "gpu", NO_GPU,
@@ -204,87 +195,87 @@ THROTTLING = Series(
     "gpu_throttling", "Throttling: clock events", "events",
     "sum by (clock_event) (DCGM_EXP_CLOCK_EVENTS_COUNT"
     f'{{{ON_GPU},clock_event=~"hw_.*|sw_thermal|power_cap"}})', "clock_event", NO_GPU,
-    "How often within DCGM's window the clocks were held down, by reason; on a machine without "
-    "DCGM, 1 while the reason holds.",
+    "How often the clocks were reduced within DCGM's window, by reason; on a machine without "
+    "DCGM, 1 while the reason applies.",
 )  # fmt: skip
 XID = Series(
     "gpu_xid", "Last XID error", "",
     f"max by (gpu) (DCGM_FI_DEV_XID_ERRORS{{{ON_GPU}}})", "gpu", NO_GPU,
-    "Number of the driver's last XID error; 0 where there was none. It stays until the driver "
-    "is loaded again.",
+    "Number of the driver's last XID error; 0 if there was none. It stays until the driver is "
+    "reloaded.",
 )  # fmt: skip
 PER_GPU = Series(
-    "requests_per_gpu", "Requests per second for each per cent of the GPU", "1/s/%",
+    "requests_per_gpu", "Requests per second per percent of GPU utilisation", "1/s/%",
     f"{_triton('request_success', 'namespace, pod')} / on (namespace, pod) "
     f"(avg by (namespace, pod) (avg_over_time(DCGM_FI_DEV_GPU_UTIL{{{ON_GPU}}}[WINDOW])) > 0)",
     "pod", NO_GPU,
-    "Load and utilisation of the same pod at the same time: what a per cent of the GPU yields.",
+    "Request rate divided by GPU utilisation, for the same pod at the same time.",
 )  # fmt: skip
 
 BURN = Series(
     "burn", "Burn per hour", "US$/h", "gpu_e2e:burn_usd_per_hour", "", NO_PRICES,
-    "What an hour costs as things stand: the stack's fixed parts and each GPU node, at the "
-    "plan's prices. An estimate; the bill comes a day later.",
+    "Current cost per hour: the stack's fixed parts and each GPU node, at the plan's prices. An "
+    "estimate; the bill is available a day later.",
 )  # fmt: skip
 SPENT = Series(
     "spent", "Spent so far", "US$", "gpu_e2e:spent_usd", "", NO_PRICES,
-    "The burn, added up over the last day for as long as Prometheus watched.",
+    "The burn rate, summed over the last day for as long as Prometheus was running.",
 )  # fmt: skip
 GPU_HOURS = Series(
     "gpu_hours", "GPU hours", "h", "gpu_e2e:gpu_hours", "", NO_RULES,
-    "Hours of GPU nodes in the last day, each node counted for as long as it was there.",
+    "GPU node hours in the last day; each node counts for as long as it existed.",
 )  # fmt: skip
 GPU_NODES = Series(
     "gpu_nodes", "GPU nodes", "nodes", "gpu_e2e:gpu_nodes:count", "", NO_RULES,
-    "Nodes that offer a GPU; each of them is billed, used or not.",
+    "Nodes with a GPU; each is billed whether it is used or not.",
 )  # fmt: skip
 PER_1000 = Series(
     "usd_per_1000", "Cost of 1,000 inferences", "US$",
     f"1000 * scalar(gpu_e2e:burn_usd_per_hour) / 3600 / ({_triton('count')} > 0)", "model",
     NO_PRICES,
-    "Burn over images per second, as if the model had the stack to itself.",
+    "Burn rate divided by images per second, as if this model were the only one.",
 )  # fmt: skip
 HOURS_LEFT = Series(
-    "hours_left", "Time until the stack's timer ends it", "h",
+    "hours_left", "Time until the stack's timer expires", "h",
     "(gpu_e2e:expires_timestamp_seconds - time()) / 3600", "",
-    "the stack's timer is not known: it comes with stage 01",
-    "After that a schedule inside AWS scales the GPU nodes to zero.",
+    "the expiry of the stack's timer is not known; stage 01 sets it",
+    "When it expires, a schedule in AWS scales the GPU nodes to zero.",
 )  # fmt: skip
 
 CPU = Series(
     "cpu_utilisation", "CPU utilisation of this machine", "%",
     '100 * (1 - sum(rate(node_cpu_seconds_total{mode=~"idle|iowait"}[WINDOW]))'
     " / sum(rate(node_cpu_seconds_total[WINDOW])))", "", NO_SAMPLER,
-    "All cores of all machines that are watched.",
+    "Mean over all cores of all monitored machines.",
 )  # fmt: skip
 MEMORY = Series(
     "memory_used", "Memory used", "GiB",
     "sum(node_memory_MemTotal_bytes - node_memory_MemAvailable_bytes) / 1024 ^ 3", "", NO_SAMPLER,
-    "What programs hold and the system could not give to others.",
+    "Memory in use that the system cannot give to other programs.",
 )  # fmt: skip
 CPU_BY_ROLE = Series(
-    "cpu_by_role", "CPU used, by part", "cores",
+    "cpu_by_role", "CPU used, by component", "cores",
     "sum by (role) (rate(gpu_e2e_process_cpu_seconds_total[WINDOW]))", "role", NO_SAMPLER,
-    "Server, load client, Prometheus and sampler share a rehearsal's machine; this tells them "
-    "apart.",
+    "Server, load client, Prometheus and sampler run on the same machine in a rehearsal; this "
+    "shows the share of each.",
 )  # fmt: skip
 UP = Series(
-    "up", "Targets that answer", "",
+    "up", "Targets that are up", "",
     'min by (job) (up{job=~".*triton.*|.*dcgm.*|sampler"})', "job", NO_TRITON,
-    "1 while Prometheus reaches every target of the job.",
+    "1 while Prometheus can scrape every target of the job.",
 )  # fmt: skip
 ALERTS = Series(
-    "alerts", "Alerts that fire", "alerts", 'count(ALERTS{alertstate="firing"}) or vector(0)', "",
-    NO_RULES, "Each has a runbook line of its own.",
+    "alerts", "Firing alerts", "alerts", 'count(ALERTS{alertstate="firing"}) or vector(0)', "",
+    NO_RULES, "Every alert has a runbook line.",
 )  # fmt: skip
 
-CATALOGUE = (
-    REQUESTS, FAILURES, QUEUE, COMPUTE, BATCH_SIZE, PENDING, CPU, MEMORY, CPU_BY_ROLE, GPU,
-    GPU_MEMORY,
+LOAD_SERIES = (
+    REQUESTS, FAILURES, QUEUE, COMPUTE, BATCH_SIZE, PENDING, CPU, MEMORY, CPU_BY_ROLE,
+    GPU_UTILISATION, GPU_MEMORY,
 )  # fmt: skip
-"""What is read back for every load test."""
-EVERY = (
-    *CATALOGUE, ERROR_SHARE, INFERENCES, P50, P95, P99, QUEUE_P95, INFER_P95, HAND_OVER, NETWORK,
+"""The series in the record of every load test."""
+ALL_SERIES = (
+    *LOAD_SERIES, ERROR_SHARE, INFERENCES, P50, P95, P99, QUEUE_P95, INFER_P95, HAND_OVER, NETWORK,
     GPU_MEMORY_SHARE, GPU_POWER, GPU_TEMPERATURE, GPU_CLOCK, THROTTLING, XID, PER_GPU, BURN, SPENT,
     GPU_HOURS, GPU_NODES, PER_1000, HOURS_LEFT, UP, ALERTS,
 )  # fmt: skip

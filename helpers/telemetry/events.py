@@ -1,11 +1,11 @@
-"""What happened during a load, from those who saw it, into the run's event log.
+"""What happened during a load: events from every source, added to the run's log.
 
-Every event has its source. Who is asked twice tells nothing twice: an event is known by kind,
-time, source and subject.
+Every event has a source. An event is identified by kind, time, source and subject, so that
+gathering twice adds nothing twice.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,12 +13,22 @@ from typing import Any
 import pandas as pd
 
 from helpers.cloud.account import Account, asking
+from helpers.cloud.stack import Stack
+from helpers.cluster import client as clusters
+from helpers.cluster import contract
+from helpers.cluster.client import Cluster
+from helpers.errors import Problem
 from helpers.run import Run
-from helpers.telemetry.answers import Window
-from helpers.telemetry.server import Server
+from helpers.telemetry.access import Access
+from helpers.telemetry.prometheus_api import Prometheus
+from helpers.telemetry.records import EventSource, EventSources
+from helpers.telemetry.series import NO_PROMETHEUS, Window
 
+STAGE = "05"
+NO_CLUSTER = "a rehearsal has no cluster"
+NO_GROUP = "a rehearsal has no Auto Scaling group that does anything"
 LONGEST_TEXT = 200
-ERRORS_SHARE, FEWEST_ERRORS = 0.05, 3  # of a second's requests, so that one failure is no burst
+ERROR_SHARE, FEWEST_ERRORS = 0.05, 3  # of one second's requests: one failure is not a burst
 # Kubernetes' reasons (kubelet, node controller, autoscalers, AWS's termination handler) → kind
 REASONS = {
     "BackOff": "pod-restart",
@@ -37,16 +47,16 @@ _SPOT = re.compile(r"spot (instance )?interruption|rebalance recommendation", re
 
 
 @dataclass(frozen=True)
-class Happening:
-    """One event that somebody saw.
+class ObservedEvent:
+    """An event that one of the sources observed.
 
     Attributes:
         kind: As in the run's event log.
         at: When, UTC.
-        source: Who saw it.
+        source: Who observed it.
         subject: What it happened to.
-        text: What was said; may be empty.
-        until: When it was over; None where it has no length.
+        text: The source's message; may be empty.
+        until: When it ended; None for a single moment.
     """
 
     kind: str
@@ -57,79 +67,169 @@ class Happening:
     until: datetime | None = None
 
     @property
-    def facts(self) -> dict[str, str]:
-        """As the event log holds it."""
-        facts = {"at": _iso(self.at), "source": self.source, "subject": self.subject,
-                 "text": self.text[:LONGEST_TEXT]}  # fmt: skip
-        return facts | ({"until": _iso(self.until)} if self.until else {})
+    def details(self) -> dict[str, str]:
+        """As stored in the event log."""
+        details = {"at": _iso(self.at), "source": self.source, "subject": self.subject,
+                   "text": self.text[:LONGEST_TEXT]}  # fmt: skip
+        return details | ({"until": _iso(self.until)} if self.until else {})
 
 
-def log(run: Run, stage: str, happenings: Iterable[Happening]) -> int:
-    """Put events into the run's log, those that are not in it yet; returns how many.
+def gather(run: Run, window: Window, access: Access) -> EventSources:
+    """Query every source for events during the load, add them to the run's log, and record it.
+
+    A source that cannot be queried is recorded with the reason; the others are queried anyway.
 
     Args:
         run: The run.
-        stage: The stage that asked.
-        happenings: What was seen; each keeps the time it happened at.
+        window: The time of the load.
+        access: What the run can query.
+    """
+    server, cluster, account = access.prometheus, access.cluster, access.account
+    stack = run.find(Stack)
+    group = stack.gpu_asg_name if stack else ""
+    sources: list[tuple[str, str, Callable[[], Iterable[ObservedEvent]]]] = [
+        ("load engine", "", lambda: _load_errors(run)),
+    ]
+    if server is None:
+        sources += [(name, NO_PROMETHEUS, tuple) for name in ("Prometheus alerts", "GPU clocks")]
+    else:
+        sources.append(("Prometheus alerts", "", lambda: alert_events(server, window)))
+        sources.append(("GPU clocks", "", lambda: throttling_events(server, window)))
+    if cluster is None:
+        sources.append(("Kubernetes", NO_CLUSTER, tuple))
+    else:
+        sources.append(("Kubernetes", "", lambda: _cluster_events(cluster, window.start)))
+    if account is None or not group:
+        sources.append(("Auto Scaling group", NO_GROUP, tuple))
+    else:
+        sources.append(
+            ("Auto Scaling group", "", lambda: scaling_events(account, group, window.start))
+        )
+    gathered = EventSources(sources=tuple(_query(run, *source) for source in sources))
+    run.save(gathered)
+    return gathered
+
+
+def frame(gathered: EventSources) -> pd.DataFrame:
+    """One row per source."""
+    return pd.DataFrame(
+        {
+            "Source": source.name,
+            "New events": "–" if source.absent else source.added,
+            "Not queried because": source.absent,
+        }
+        for source in gathered.sources
+    )
+
+
+def add_to_log(run: Run, stage: str, events: Iterable[ObservedEvent]) -> int:
+    """Add the events that are not in the run's log yet; returns how many were added.
+
+    Args:
+        run: The run.
+        stage: The stage that gathered them.
+        events: The events; each keeps the time at which it happened.
     """
     known = {_key(event) for event in run.events()}
-    fresh = {
-        _key({"kind": one.kind, **one.facts}): one
-        for one in sorted(happenings, key=lambda one: one.at)
-    }
-    added = [one for key, one in fresh.items() if key not in known]
-    for one in added:
-        run.event(one.kind, stage, **one.facts)
-    return len(added)
+    added = 0
+    for event in sorted(events, key=lambda event: event.at):
+        key = _key({"kind": event.kind, **event.details})
+        if key not in known:
+            known.add(key)
+            run.event(event.kind, stage, **event.details)
+            added += 1
+    return added
 
 
-def of_alerts(server: Server, window: Window) -> Iterator[Happening]:
+def _query(
+    run: Run, name: str, absence: str, query: Callable[[], Iterable[ObservedEvent]]
+) -> EventSource:
+    if absence:
+        return EventSource(name=name, added=0, absent=absence)
+    try:
+        return EventSource(name=name, added=add_to_log(run, STAGE, list(query())), absent="")
+    except Problem as problem:
+        return EventSource(name=name, added=0, absent=problem.what)
+
+
+# ── sources ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def alert_events(server: Prometheus, window: Window) -> Iterator[ObservedEvent]:
     """Each time an alert fired, from Prometheus.
 
     Raises:
         Problem: Prometheus does not answer.
     """
-    fired = server.query_range(
-        'ALERTS{alertstate="firing"}', window.start, window.end, window.step_s
-    )
-    labels = [name for name in ("alertname", "model", "pod", "gpu", "job") if name in fired]
-    for names, start, end in _stretches(fired, labels, window.step_s):
-        subject = " ".join(name for name in names if name)
-        yield Happening("alert", start, "Prometheus", subject, "fired", end)
+    query = 'ALERTS{alertstate="firing"}'
+    labels = ("alertname", "model", "pod", "gpu", "job")
+    for values, start, end in _stretches(server, query, window, labels):
+        subject = " ".join(value for value in values if value)
+        yield ObservedEvent("alert", start, "Prometheus", subject, "fired", end)
 
 
-def of_throttling(server: Server, window: Window) -> Iterator[Happening]:
-    """Each time a GPU's clocks were held down, by reason, from DCGM or NVML.
+def throttling_events(server: Prometheus, window: Window) -> Iterator[ObservedEvent]:
+    """Each time a GPU's clocks were reduced, by reason, from DCGM or NVML.
 
     Raises:
         Problem: Prometheus does not answer.
     """
-    reasons = 'clock_event=~"hw_.*|sw_thermal|power_cap"'
-    held = server.query_range(
-        f"sum by (gpu, clock_event) (DCGM_EXP_CLOCK_EVENTS_COUNT{{{reasons}}}) > 0",
-        window.start, window.end, window.step_s,
-    )  # fmt: skip
-    labels = [name for name in ("gpu", "clock_event") if name in held]
-    for names, start, end in _stretches(held, labels, window.step_s):
-        yield Happening("throttling", start, "DCGM", f"GPU {' '.join(names)}", "", end)
+    query = (
+        "sum by (gpu, clock_event) (DCGM_EXP_CLOCK_EVENTS_COUNT"
+        '{clock_event=~"hw_.*|sw_thermal|power_cap"}) > 0'
+    )
+    for values, start, end in _stretches(server, query, window, ("gpu", "clock_event")):
+        yield ObservedEvent("throttling", start, "DCGM", f"GPU {' '.join(values)}", "", end)
 
 
-def of_errors(started: datetime, scenario: str, requests: pd.DataFrame) -> Iterator[Happening]:
-    """Bursts of errors: neighbouring seconds of which a good part of the requests failed.
+def _stretches(
+    server: Prometheus, query: str, window: Window, labels: Iterable[str]
+) -> Iterator[tuple[tuple[str, ...], datetime, datetime]]:
+    """Label values, start and end of each stretch of samples without a gap."""
+    step_s = window.step_s
+    samples = server.query_range(query, window.start, window.end, step_s).dropna(subset=["value"])
+    names = [name for name in labels if name in samples]
+    if samples.empty or not names:
+        return
+    samples[names] = samples[names].fillna("")
+    for values, rows in samples.groupby(names, sort=False):
+        times = rows["time"].sort_values()
+        gaps = times.diff().dt.total_seconds().gt(1.5 * step_s).cumsum()
+        for _, stretch in times.groupby(gaps):
+            key = values if isinstance(values, tuple) else (values,)
+            start, end = stretch.iloc[0].to_pydatetime(), stretch.iloc[-1].to_pydatetime()
+            yield tuple(map(str, key)), start, end
+
+
+def _load_errors(run: Run) -> Iterator[ObservedEvent]:
+    """Error bursts of every scenario whose requests are stored."""
+    started = {event["scenario"]: event["at"] for event in run.events("load-start")}
+    for scenario, at in started.items():
+        try:
+            requests = run.load_table(f"requests-{scenario}", ["intended_s", "outcome"])
+        except Problem:
+            continue
+        yield from error_events(datetime.fromisoformat(at), scenario, requests)
+
+
+def error_events(
+    started: datetime, scenario: str, requests: pd.DataFrame
+) -> Iterator[ObservedEvent]:
+    """Error bursts: consecutive seconds in which a relevant share of the requests failed.
 
     Args:
         started: The scenario's second 0, UTC.
         scenario: Its name.
-        requests: Its table; `intended_s` and `outcome` are read.
+        requests: Its table, with the columns `intended_s` and `outcome`.
     """
     if requests.empty:
         return
     seconds = (requests["intended_s"] // 1).astype(int)
     failed = requests["outcome"].ne("ok").groupby(seconds).agg(["sum", "mean"])
-    bad = failed[failed["sum"].ge(FEWEST_ERRORS) & failed["mean"].ge(ERRORS_SHARE)]
+    bad = failed[failed["sum"].ge(FEWEST_ERRORS) & failed["mean"].ge(ERROR_SHARE)]
     for _, burst in bad.groupby((bad.index.to_series().diff() != 1).cumsum()):
         first, last = int(burst.index[0]), int(burst.index[-1])
-        yield Happening(
+        yield ObservedEvent(
             "error-burst",
             started + timedelta(seconds=first),
             "load engine",
@@ -139,92 +239,85 @@ def of_errors(started: datetime, scenario: str, requests: pd.DataFrame) -> Itera
         )
 
 
-def of_kubernetes(found: Iterable[Any], since: datetime) -> Iterator[Happening]:
-    """What the cluster's own events tell of pods, nodes and scaling.
+def _cluster_events(cluster: Cluster, since: datetime) -> Iterator[ObservedEvent]:
+    with clusters.asking("The cluster's events"):
+        events = cluster.core.list_event_for_all_namespaces().items
+        pods = cluster.core.list_namespaced_pod(contract.load().namespaces.triton).items
+    yield from kubernetes_events(events, since)
+    yield from restart_events(pods, since)
+
+
+def kubernetes_events(events: Iterable[Any], since: datetime) -> Iterator[ObservedEvent]:
+    """The cluster's own events about pods, nodes and scaling.
 
     Args:
-        found: Event objects of the kubernetes client (`CoreV1Event`).
-        since: Leave out what happened earlier.
+        events: Event objects of the kubernetes client (`CoreV1Event`).
+        since: Ignore earlier events.
     """
-    for one in found:
-        at = one.event_time or one.last_timestamp or one.first_timestamp
-        kind = _kind(one.reason or "", one.message or "")
+    for event in events:
+        at = event.event_time or event.last_timestamp or event.first_timestamp
+        kind = _kubernetes_kind(event.reason or "", event.message or "")
         if kind and at and at >= since:
-            subject = f"{one.involved_object.kind} {one.involved_object.name}"
-            yield Happening(kind, at.astimezone(UTC), "Kubernetes", subject, one.message or "")
+            subject = f"{event.involved_object.kind} {event.involved_object.name}"
+            message = event.message or ""
+            yield ObservedEvent(kind, at.astimezone(UTC), "Kubernetes", subject, message)
 
 
-def of_pods(found: Iterable[Any], since: datetime) -> Iterator[Happening]:
-    """Containers that ended and were started again; a crash leaves no event of its own.
+def restart_events(pods: Iterable[Any], since: datetime) -> Iterator[ObservedEvent]:
+    """Containers that ended and were restarted; a crash leaves no event of its own.
 
     Args:
-        found: Pods of the kubernetes client (`V1Pod`).
-        since: Leave out what happened earlier.
+        pods: Pods of the kubernetes client (`V1Pod`).
+        since: Ignore earlier restarts.
     """
-    for pod in found:
-        for one in pod.status.container_statuses or ():
-            ended = one.last_state.terminated if one.restart_count and one.last_state else None
+    for pod in pods:
+        for status in pod.status.container_statuses or ():
+            last = status.last_state if status.restart_count else None
+            ended = last.terminated if last else None
             if ended and ended.finished_at and ended.finished_at >= since:
-                said = f"{one.name} ended ({ended.reason}, exit status {ended.exit_code})"
+                text = f"{status.name} ended ({ended.reason}, exit status {ended.exit_code})"
                 at = ended.finished_at.astimezone(UTC)
-                yield Happening("pod-restart", at, "Kubernetes", f"Pod {pod.metadata.name}", said)
+                subject = f"Pod {pod.metadata.name}"
+                yield ObservedEvent("pod-restart", at, "Kubernetes", subject, text)
 
 
-def of_asg(account: Account, group: str, since: datetime) -> Iterator[Happening]:
-    """What the Auto Scaling group of the GPU nodes did.
+def scaling_events(account: Account, group: str, since: datetime) -> Iterator[ObservedEvent]:
+    """The activities of the GPU nodes' Auto Scaling group.
 
     Args:
-        account: Whom to ask.
-        group: The group's name.
-        since: Leave out what happened earlier.
+        account: The AWS account.
+        group: Name of the group.
+        since: Ignore earlier activities.
 
     Raises:
         Problem: AWS refuses or cannot be reached.
     """
     with asking(f"the activities of {group}"):
-        client = account.client("autoscaling")
-        pages = client.get_paginator("describe_scaling_activities")
-        found = [one for page in pages.paginate(AutoScalingGroupName=group)
-                 for one in page["Activities"]]  # fmt: skip
-    for one in found:
-        if one["StartTime"] >= since:
-            at, said = one["StartTime"].astimezone(UTC), one.get("Description", "")
-            yield Happening(_activity(one), at, "Auto Scaling group", group, said)
+        pages = account.client("autoscaling").get_paginator("describe_scaling_activities")
+        activities = [activity for page in pages.paginate(AutoScalingGroupName=group)
+                      for activity in page["Activities"]]  # fmt: skip
+    for activity in activities:
+        if activity["StartTime"] < since:
+            continue
+        description = activity.get("Description", "")
+        if _SPOT.search(activity.get("Cause", "")):
+            kind = "spot-interruption"
+        else:
+            kind = "node-added" if description.startswith("Launching") else "node-removed"
+        at = activity["StartTime"].astimezone(UTC)
+        yield ObservedEvent(kind, at, "Auto Scaling group", group, description)
 
 
-def _kind(reason: str, message: str) -> str:
-    """A run's kind of event for a reason of Kubernetes; empty where it is none."""
+def _kubernetes_kind(reason: str, message: str) -> str:
+    """The kind of a Kubernetes event in the run's log; empty if it is ignored."""
     if reason in ("ScalingReplicaSet", "SuccessfulRescale"):
         match = _RESCALED.search(message)
         if match is None:
             return ""
         return "scale-down" if match[2] == "down" or "below target" in message else "scale-up"
-    if reason == "Killing":  # also said of a pod that is deleted
+    if reason == "Killing":  # also the reason for a deleted pod
         return "pod-restart" if "will be restarted" in message else ""
     return REASONS.get(reason, "")
-
-
-def _activity(one: dict[str, Any]) -> str:
-    if _SPOT.search(one.get("Cause", "")):
-        return "spot-interruption"
-    launched = one.get("Description", "").startswith("Launching")
-    return "node-added" if launched else "node-removed"
-
-
-def _stretches(
-    found: pd.DataFrame, labels: list[str], step_s: float
-) -> Iterator[tuple[tuple[str, ...], datetime, datetime]]:
-    """The labels, begin and end of each stretch of samples without a gap."""
-    found = found.dropna(subset=["value"])
-    if found.empty:
-        return
-    named = found.assign(**{name: found[name].fillna("") for name in labels})
-    for names, rows in named.groupby(labels, sort=False):
-        times = rows["time"].sort_values()
-        gaps = times.diff().dt.total_seconds().gt(1.5 * step_s).cumsum()
-        for _, stretch in times.groupby(gaps):
-            told = tuple(map(str, names if isinstance(names, tuple) else (names,)))
-            yield told, stretch.iloc[0].to_pydatetime(), stretch.iloc[-1].to_pydatetime()
 
 
 def _key(event: dict[str, Any]) -> tuple[str, ...]:

@@ -1,87 +1,51 @@
-"""Grafana's HTTP API, as far as a run needs it.
+"""Grafana: the run's events as annotations and its dashboards as snapshots.
 
-Requests and answers are those of Grafana's published description (public/openapi3.json of
-grafana/grafana). The token is in no text this module makes: not in `repr`, not in an error.
+Requests follow Grafana's published API (public/openapi3.json of grafana/grafana). The token does
+not appear in any text of this module, neither in `repr` nor in an error.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 import requests
 
-from helpers.errors import Problem, Unavailable
+from helpers.errors import Problem
+from helpers.promises import Status, Tick, claim, tick
+from helpers.run import Run
+from helpers.telemetry.annotations import Annotation, run_annotations
+from helpers.telemetry.records import PublishedAnnotations, Snapshots
 
+PROMISE = "04.annotations"
+NO_GRAFANA = "a rehearsal has no Grafana: its pictures are drawn from the same dashboards"
+TAG = "gpu-e2e"
+SNAPSHOT_DAYS = 30
 TRIES = 4
 RETRIED = (429, 500, 502, 503, 504)
 LONGEST_PAUSE_S = 30.0
 LONGEST_QUOTE = 200
 MOST_ANNOTATIONS = 1000
-PNG = b"\x89PNG\r\n\x1a\n"
-_REFUSED = {
-    401: ("does not accept the token", "Make a new one: delete the secret and run stage 04 again."),
-    403: ("denies the token {what}", "Give its service account the role Editor."),
-    404: (
-        "does not know {what}",
-        "Check the address, and that stage 04 has brought the dashboards.",
-    ),
+NEXT_STEP = {
+    401: "Its token is not valid: delete its secret and run stage 04 again.",
+    403: "Give its service account the role Editor.",
+    404: "Check the address, and that stage 04 has installed the dashboards.",
 }
 
 
 @dataclass(frozen=True)
-class Health:
-    """What Grafana says of itself.
-
-    Attributes:
-        version: Its version.
-        database: `ok` where its database answers.
-    """
-
-    version: str
-    database: str
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """A mark on Grafana's time axes.
-
-    Attributes:
-        start: When, UTC.
-        text: What people read.
-        tags: What it is found by.
-        end: When it was over; None makes a line instead of a region.
-    """
-
-    start: datetime
-    text: str
-    tags: tuple[str, ...]
-    end: datetime | None = None
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """As Grafana takes it: times in milliseconds since 1970."""
-        body = {"time": _ms(self.start), "text": self.text, "tags": list(self.tags)}
-        return body | ({"timeEnd": _ms(self.end)} if self.end else {})
-
-    def is_as(self, found: dict[str, Any]) -> bool:
-        """Whether Grafana has it already."""
-        mine = self.body
-        same = all(found.get(key) == mine[key] for key in ("time", "text"))
-        return same and set(found.get("tags") or ()) == set(self.tags)
-
-
-@dataclass(frozen=True)
 class Grafana:
-    """A Grafana that can be asked.
+    """A Grafana server.
+
+    Every method raises `Problem` if the server cannot be reached or refuses the request.
 
     Attributes:
-        url: Base URL, without a slash at its end.
+        url: Base URL, without a trailing slash.
         token: A service account's token.
-        timeout_s: How long an answer may take, seconds.
-        pause_s: Pause before the second try, seconds; it doubles.
+        timeout_s: Longest time to wait for an answer, seconds.
+        pause_s: Pause before the second try, seconds; it doubles with every try.
     """
 
     url: str
@@ -89,185 +53,192 @@ class Grafana:
     timeout_s: float = 30.0
     pause_s: float = 1.0
 
-    def health(self) -> Health:
-        """Whether it is well, and its version.
-
-        Raises:
-            Problem: It cannot be reached, or its database does not answer.
-        """
-        said = self._json("GET", "/api/health", "its health")
-        found = Health(str(said.get("version", "")), str(said.get("database", "")))
-        if found.database != "ok":
+    def version(self) -> str:
+        """The server's version, if its database answers."""
+        health = self._json("GET", "/api/health")
+        if health.get("database") != "ok":
             raise Problem(
-                f"Grafana at {self.url} is not well: its database says '{found.database}'.",
-                "Look at the pod's log, or restart it.",
+                f"Grafana at {self.url} is not healthy: its database reports "
+                f"'{health.get('database')}'.",
+                "Read the pod's log, or restart it.",
             )
-        return found
-
-    def annotate(self, annotation: Annotation) -> int:
-        """Make an annotation of the organisation, which every dashboard with its tag shows.
-
-        Returns:
-            Its number.
-
-        Raises:
-            Problem: Grafana refuses, or cannot be reached.
-        """
-        made = self._json("POST", "/api/annotations", "annotations", annotation.body)
-        return int(made["id"])
+        return str(health.get("version", ""))
 
     def annotations(self, tags: Sequence[str]) -> list[dict[str, Any]]:
-        """The annotations that have all these tags, as Grafana gives them.
-
-        Raises:
-            Problem: Grafana refuses, or cannot be reached.
-        """
-        asked = {"tags": list(tags), "matchAny": "false", "type": "annotation",
+        """The annotations that have all these tags, as Grafana returns them."""
+        query = {"tags": list(tags), "matchAny": "false", "type": "annotation",
                  "limit": MOST_ANNOTATIONS}  # fmt: skip
-        found: list[dict[str, Any]] = self._json(
-            "GET", "/api/annotations", "annotations", asked=asked
-        )
-        return found
+        stored: list[dict[str, Any]] = self._json("GET", "/api/annotations", query=query)
+        return stored
+
+    def annotate(self, body: dict[str, Any]) -> int:
+        """Create an annotation that every dashboard with its tag shows; returns its number."""
+        return int(self._json("POST", "/api/annotations", body)["id"])
 
     def delete_annotation(self, number: int) -> None:
-        """Delete an annotation; one that is gone already is no error.
+        """Delete an annotation; one that does not exist is not an error."""
+        self._request("DELETE", f"/api/annotations/{number}", accepted=(404,))
 
-        Raises:
-            Problem: Grafana refuses, or cannot be reached.
-        """
-        self._ask("DELETE", f"/api/annotations/{number}", "annotations", fine=(404,))
-
-    def snapshot(self, content: dict[str, Any], name: str, expires_s: int) -> str:
-        """Keep a dashboard with the data inside it.
+    def create_snapshot(self, dashboard: dict[str, Any], name: str, expires_s: int) -> str:
+        """Store a dashboard with its data; returns its address.
 
         Args:
-            content: The dashboard, its panels with their data (`snapshotData`).
-            name: What it is called.
-            expires_s: After so long Grafana deletes it, seconds; 0 means never.
-
-        Returns:
-            Where it is seen.
-
-        Raises:
-            Problem: Grafana refuses, or cannot be reached.
+            dashboard: The dashboard; its panels contain their data (`snapshotData`).
+            name: Name of the snapshot.
+            expires_s: Grafana deletes it after this time, seconds; 0 means never.
         """
-        body = {"dashboard": content, "name": name, "expires": expires_s, "external": False}
-        return str(self._json("POST", "/api/snapshots", "snapshots", body)["url"])
+        body = {"dashboard": dashboard, "name": name, "expires": expires_s, "external": False}
+        return str(self._json("POST", "/api/snapshots", body)["url"])
 
-    def render(self, uid: str, start: datetime, end: datetime, size: tuple[int, int]) -> bytes:
-        """Grafana's own picture of a dashboard, as PNG.
-
-        Args:
-            uid: The dashboard.
-            start: Begin, UTC.
-            end: End, UTC.
-            size: Width and height, pixels.
-
-        Raises:
-            Unavailable: This Grafana has no image renderer.
-            Problem: Grafana refuses, cannot be reached, or what it gives is no picture.
-        """
-        settings = self._json("GET", "/api/frontend/settings", "its settings")
-        if not settings.get("rendererAvailable"):
-            raise Unavailable(
-                f"Grafana at {self.url} has no image renderer.",
-                "The pictures that matplotlib draws from the same dashboards are complete.",
-            )
-        asked = {"from": _ms(start), "to": _ms(end), "width": size[0], "height": size[1],
-                 "tz": "UTC", "theme": "light", "kiosk": "true"}  # fmt: skip
-        answer = self._ask("GET", f"/render/d/{quote(uid, safe='')}", f"the dashboard {uid}",
-                           asked=asked)  # fmt: skip
-        if not answer.content.startswith(PNG):
-            raise Problem(f"What Grafana drew of {uid} is no picture.", "Look at its log.")
-        return answer.content
-
-    def _json(self, method: str, path: str, what: str, body: Any = None, asked: Any = None) -> Any:
-        answer = self._ask(method, path, what, body, asked)
+    def _json(self, method: str, path: str, body: Any = None, query: Any = None) -> Any:
+        response = self._request(method, path, body, query)
         try:
-            return answer.json()
+            return response.json()
         except ValueError as error:
             raise Problem(
-                f"What answers at {self.url} is not Grafana (HTTP {answer.status_code}, no JSON).",
+                f"The server at {self.url} is not Grafana (HTTP {response.status_code}, no JSON).",
                 "Check the address.",
             ) from error
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,
-        what: str,
         body: Any = None,
-        asked: Any = None,
-        fine: Sequence[int] = (),
+        query: Any = None,
+        accepted: Sequence[int] = (),
     ) -> requests.Response:
         pause = self.pause_s
         for left in reversed(range(TRIES)):
             try:
-                answer = self._once(method, path, body, asked)
+                with requests.Session() as session:
+                    # a proxy cannot reach this machine's loopback; .netrc would replace the token
+                    session.trust_env = False
+                    response = session.request(
+                        method, self.url + path, json=body, params=query, timeout=self.timeout_s,
+                        headers={"Authorization": f"Bearer {self.token}"},
+                        allow_redirects=False,  # the login page is not an answer
+                    )  # fmt: skip
             except requests.RequestException as error:
                 if not left:
-                    raise self._unreached(error) from None  # its text may quote the request
+                    slow = isinstance(error, requests.Timeout)
+                    what = f"does not answer within {self.timeout_s:g} s"
+                    raise Problem(
+                        f"Grafana at {self.url} {what if slow else 'cannot be reached'}.",
+                        "Run notebook 04 again, or check that its pod is Ready.",
+                    ) from None  # the error could quote the request
             else:
-                if answer.status_code < 300 or answer.status_code in fine:
-                    return answer
-                if answer.status_code not in RETRIED or not left:
-                    raise self._refusal(answer, what)
-                pause = max(pause, _asked_pause(answer))
+                if response.status_code < 300 or response.status_code in accepted:
+                    return response
+                if response.status_code not in RETRIED or not left:
+                    raise self._refusal(response, f"{method} {path}")
+                wanted = response.headers.get("Retry-After", "")
+                pause = max(pause, float(wanted) if wanted.isdigit() else 0.0)
             time.sleep(min(pause, LONGEST_PAUSE_S))
             pause *= 2
         raise AssertionError("the last try returns or raises")
 
-    def _once(self, method: str, path: str, body: Any, asked: Any) -> requests.Response:
-        with requests.Session() as session:
-            # a proxy is no way to this machine's own loopback; a .netrc would win over the token
-            session.trust_env = False
-            return session.request(
-                method, f"{self.url}{path}", json=body, params=asked, timeout=self.timeout_s,
-                headers={"Authorization": f"Bearer {self.token}", "Accept": "application/json"},
-                allow_redirects=False,  # the login page is no answer
-            )  # fmt: skip
-
-    def _unreached(self, error: requests.RequestException) -> Problem:
-        if isinstance(error, requests.Timeout):
-            return Problem(
-                f"Grafana at {self.url} did not answer within {self.timeout_s:g} s, {TRIES} times.",
-                "Look whether its pod is Ready, and repeat the step.",
-            )
-        return Problem(
-            f"Grafana at {self.url} cannot be reached.",
-            "Run notebook 04 again (it opens the way to it), or check the address.",
-        )
-
-    def _refusal(self, answer: requests.Response, what: str) -> Problem:
-        status = answer.status_code
-        if status in _REFUSED:
-            did, step = _REFUSED[status]
-            return Problem(f"Grafana at {self.url} {did.format(what=what)} (HTTP {status}).", step)
-        if 300 <= status < 400:
-            return Problem(
-                f"Grafana at {self.url} sends the request elsewhere (HTTP {status}).",
-                "Use its own address and scheme.",
-            )
-        return Problem(
-            f"Grafana at {self.url} refuses {what} (HTTP {status}): {self._said(answer)}.",
-            "Repeat the step; if it stays, look at Grafana's log.",
-        )
-
-    def _said(self, answer: requests.Response) -> str:
+    def _refusal(self, response: requests.Response, request: str) -> Problem:
         try:
-            said = str(answer.json().get("message", ""))
+            message = str(response.json().get("message", ""))
         except (ValueError, AttributeError):
-            said = answer.reason or ""
-        said = said.replace(self.token, "<token>") if self.token else said
-        return said[:LONGEST_QUOTE].rstrip(".") or "no reason given"
+            message = response.reason or ""
+        message = message.replace(self.token, "<token>") if self.token else message
+        message = message[:LONGEST_QUOTE].rstrip(".") or "no reason given"
+        return Problem(
+            f"Grafana at {self.url} refuses {request} (HTTP {response.status_code}): {message}.",
+            NEXT_STEP.get(response.status_code, "Retry the step; then read Grafana's log."),
+        )
 
 
-def _asked_pause(answer: requests.Response) -> float:
-    """How long the server asks to wait, seconds."""
-    asked = answer.headers.get("Retry-After", "")
-    return float(asked) if asked.isdigit() else 0.0
+# ── the run in Grafana ──────────────────────────────────────────────────────────────────────────
 
 
-def _ms(moment: datetime) -> int:
-    """Milliseconds since 1970, as Grafana counts time."""
+def publish_annotations(run: Run, grafana: Grafana | None) -> Tick:
+    """Publish the run's events as annotations, read them back, and record the promise.
+
+    Args:
+        run: The run.
+        grafana: Grafana; without one the promise is NOT REHEARSED.
+
+    Raises:
+        Problem: Grafana refuses, or cannot be reached.
+    """
+    if grafana is None:
+        note = f"{NO_GRAFANA}; {len(run_annotations(run))} events are shown in them"
+        return tick(run, PROMISE, Status.NOT_REHEARSED, note=note)
+    add_annotations(run, grafana)
+    stored = grafana.annotations([TAG, _run_tag(run)])
+    published = PublishedAnnotations(grafana=grafana.version(), annotations=len(stored))
+    run.save(published)
+    if not run.events("load-start"):
+        note = "there was no load yet; stage 05 publishes it"
+        return tick(run, PROMISE, Status.NOT_REHEARSED, note=note)
+    kinds = {tag for annotation in stored for tag in annotation["tags"]}
+    holds = len(stored) >= len(run_annotations(run)) and "load-start" in kinds
+    note = f"{len(stored)} annotations read back from Grafana {published.grafana}"
+    return claim(run, PROMISE, holds=holds, evidence=published.path(), note=note)
+
+
+def add_annotations(run: Run, grafana: Grafana) -> int:
+    """Create the annotations that Grafana does not have yet; returns how many were created.
+
+    It can be called repeatedly: an annotation whose end has become known is created again.
+
+    Raises:
+        Problem: Grafana refuses, or cannot be reached.
+    """
+    stored = grafana.annotations([TAG, _run_tag(run)])
+    created = 0
+    for annotation in run_annotations(run):
+        body = _annotation_body(run, annotation)
+        same = [other for other in stored if _is_same(body, other)]
+        # Grafana sets the end of a single moment to its start
+        ends = {other.get("timeEnd") or other["time"] for other in same}
+        if body.get("timeEnd", body["time"]) in ends:
+            continue
+        for other in same:
+            grafana.delete_annotation(int(other["id"]))
+        grafana.annotate(body)
+        created += 1
+    return created
+
+
+def publish_snapshots(run: Run, snapshots: Snapshots, grafana: Grafana | None) -> Snapshots:
+    """Store the run's snapshots in Grafana too, if there is one.
+
+    Raises:
+        Problem: Grafana refuses, or cannot be reached.
+    """
+    if grafana is None:
+        return snapshots
+    boards = []
+    for board in snapshots.boards:
+        content = json.loads((run.folder / board.grafana).read_text())
+        name = f"{run.run_id} {board.name}"
+        url = grafana.create_snapshot(content, name, SNAPSHOT_DAYS * 24 * 3600)
+        boards.append(board.model_copy(update={"url": url}))
+    published = snapshots.model_copy(update={"boards": tuple(boards)})
+    run.save(published)
+    return published
+
+
+def _run_tag(run: Run) -> str:
+    return f"run:{run.run_id}"
+
+
+def _annotation_body(run: Run, annotation: Annotation) -> dict[str, Any]:
+    source = [f"source:{annotation.source}"] if annotation.source else []
+    tags = [TAG, _run_tag(run), annotation.kind, *source]
+    body = {"time": _milliseconds(annotation.at), "text": annotation.text, "tags": tags}
+    return body | ({"timeEnd": _milliseconds(annotation.until)} if annotation.until else {})
+
+
+def _is_same(body: dict[str, Any], stored: dict[str, Any]) -> bool:
+    same = all(stored.get(key) == body[key] for key in ("time", "text"))
+    return same and set(stored.get("tags") or ()) == set(body["tags"])
+
+
+def _milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970."""
     return round(moment.timestamp() * 1000)

@@ -1,12 +1,33 @@
-"""The cluster's monitoring: whether operator and DCGM exporter run, or were rendered."""
+"""Monitoring in the cluster: operator, DCGM exporter, and the chart with dashboards and rules."""
 
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import sh
+import yaml
+
+from helpers import programs
+from helpers.cluster import contract
+from helpers.cluster.client import Cluster
 from helpers.cluster.records import Releases
+from helpers.errors import Problem
+from helpers.paths import ROOT
 from helpers.promises import Status, Tick, claim, tick
 from helpers.run import Run
+from helpers.telemetry import dashboards, rules
 from helpers.telemetry.access import Access
+from helpers.telemetry.records import ChartCheck, Targets
 
-# promise → release of k8s/releases.yaml, and a query that only its running can answer
-WITNESSES = {
+CHART = ROOT / "k8s" / "charts" / "observability"
+RELEASE = "observability"
+VALUES = "prometheus/chart-values.yaml"
+CONFIG_MAP_BYTES = 1_048_576  # Kubernetes' limit for one ConfigMap
+TIMEOUT_S, WAIT = 180, "2m"
+LONGEST_QUOTE = 600
+# promise → release in k8s/releases.yaml, and a query that only a running component answers
+COMPONENTS = {
     "04.operator": ("kube-prometheus-stack", 'up{job=~".*operator.*"} == 1'),
     "04.dcgm": ("dcgm-exporter", "DCGM_FI_DEV_GPU_UTIL"),
 }
@@ -14,30 +35,126 @@ STATUS = {"STATIC": Status.STATIC, "FAILED": Status.FAILED}
 NOT_RENDERED = "a rehearsal has no cluster, and stage 02 of this run has not rendered the chart"
 
 
-def look(run: Run, access: Access) -> dict[str, Tick]:
-    """Tick operator and DCGM exporter: seen through Prometheus on AWS, rendered in a rehearsal.
+def check_components(run: Run, access: Access) -> dict[str, Tick]:
+    """Record whether operator and DCGM exporter run (AWS), or were rendered (rehearsal).
 
     Args:
         run: The run.
-        access: Whom it can ask.
+        access: What the run can query.
 
     Raises:
         Problem: Prometheus does not answer.
     """
-    return {promise: _look(run, access, promise) for promise in WITNESSES}
+    ticks = {}
+    for promise, (release, query) in COMPONENTS.items():
+        releases = run.find(Releases)
+        rendered = releases.named(release) if releases else None
+        if access.cluster is not None and access.prometheus is not None:
+            count = len(access.prometheus.query(query))
+            ticks[promise] = claim(
+                run, promise, holds=count > 0, evidence=Targets.path(),
+                note=f"{count} series answer '{query}'",
+            )  # fmt: skip
+        elif releases is None or rendered is None:
+            ticks[promise] = tick(run, promise, Status.NOT_REHEARSED, note=NOT_RENDERED)
+        else:
+            status = STATUS.get(rendered.label, Status.NOT_REHEARSED)
+            ticks[promise] = tick(
+                run, promise, status, evidence=releases.path(), note=rendered.note
+            )
+    return ticks
 
 
-def _look(run: Run, access: Access, promise: str) -> Tick:
-    release, query = WITNESSES[promise]
-    if access.cluster is not None and access.server is not None:
-        seen = len(access.server.query(query))
-        return claim(
-            run, promise, holds=seen > 0, evidence="records/04/targets.json",
-            note=f"{seen} series answer '{query}'",
+def install_chart(run: Run, cluster: Cluster | None) -> ChartCheck:
+    """Render the chart, compare it with the repository, and install it if there is a cluster.
+
+    Raises:
+        Unavailable: There is no helm on this machine.
+        Problem: The chart does not render, or the cluster refuses it.
+    """
+    objects = render_chart(run)
+    maps = {name: text for raw in objects if raw["kind"] == "ConfigMap"
+            for name, text in raw["data"].items()}  # fmt: skip
+    check = ChartCheck(
+        helm=next(programs.version(p) for p in programs.PROGRAMS if p.name == "helm"),
+        dashboards=len(maps),
+        rules=sum(raw["kind"] == "PrometheusRule" for raw in objects),
+        largest_bytes=max((len(text.encode()) for text in maps.values()), default=0),
+        faults=tuple(_differences(run, objects, maps)),
+    )
+    run.save(check)
+    if cluster is not None:
+        kubeconfig = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
+        _helm(
+            run, "upgrade", "--install", *kubeconfig, f"--kube-context={cluster.context}",
+            "--wait", f"--timeout={WAIT}",
         )  # fmt: skip
-    releases = run.find(Releases)
-    found = releases.named(release) if releases else None
-    if releases is None or found is None:
-        return tick(run, promise, Status.NOT_REHEARSED, note=NOT_RENDERED)
-    status = STATUS.get(found.label, Status.NOT_REHEARSED)
-    return tick(run, promise, status, evidence=releases.path(), note=found.note)
+    return check
+
+
+def render_chart(run: Run) -> list[dict[str, Any]]:
+    """The chart's objects for a run.
+
+    Raises:
+        Unavailable: There is no helm on this machine.
+        Problem: The chart does not render.
+    """
+    return [raw for raw in yaml.safe_load_all(_helm(run, "template")) if raw]
+
+
+def frame(check: ChartCheck) -> pd.DataFrame:
+    """What the chart contains, as a table."""
+    facts = {
+        "Dashboards (ConfigMaps for Grafana's sidecar)": str(check.dashboards),
+        "Rules (PrometheusRule objects)": str(check.rules),
+        "Largest ConfigMap": f"{check.largest_bytes / 1024:.0f} KiB of 1,024",
+        "Faults": "; ".join(check.faults) or "none",
+    }
+    return pd.DataFrame({"What": list(facts), "Value": list(facts.values())})
+
+
+def chart_values(run: Run) -> dict[str, Any]:
+    """The chart's values for a run."""
+    return {"facts": rules.run_facts(run)}
+
+
+def _differences(run: Run, objects: list[dict[str, Any]], maps: dict[str, str]) -> list[str]:
+    """One sentence for each difference between the rendered chart and the repository."""
+    groups = {json.dumps(raw["spec"]["groups"], sort_keys=True) for raw in objects
+              if raw["kind"] == "PrometheusRule"}  # fmt: skip
+    wanted = {path.stem: yaml.safe_load(path.read_text()) for path in rules.FOLDER.glob("*.yaml")}
+    wanted["facts"] = rules.run_facts(run)
+    differences = [
+        f"rules '{name}' are rendered differently"
+        for name, content in wanted.items()
+        if json.dumps(content["groups"], sort_keys=True) not in groups
+    ]
+    for path in sorted(dashboards.FOLDER.glob("*.json")):
+        text = maps.get(f"gpu-e2e-{path.name}", "{}")
+        if json.loads(text) != json.loads(path.read_text()):
+            differences.append(f"dashboard '{path.stem}' is rendered differently")
+        if len(text.encode()) > CONFIG_MAP_BYTES:
+            differences.append(f"dashboard '{path.stem}' is too large for a ConfigMap")
+    return differences
+
+
+def _helm(run: Run, *command: str) -> str:
+    """Run a helm command on the chart with the run's values."""
+    values: Path = run.write(VALUES, yaml.safe_dump(chart_values(run), sort_keys=False))
+    namespace = contract.load().namespaces.monitoring
+    arguments = [
+        *command, RELEASE, str(CHART), f"--namespace={namespace}", f"--values={values}",
+    ]  # fmt: skip
+    try:
+        return str(sh.Command(str(programs.need("helm")))(*arguments, _timeout=TIMEOUT_S))
+    except sh.ErrorReturnCode as error:
+        lines = error.stderr.decode(errors="replace").strip().splitlines()
+        # helm also logs that it followed the chart's links
+        text = " ".join(line for line in lines if not line.startswith("level=INFO"))
+        message = text.removeprefix("Error: ")[-LONGEST_QUOTE:]
+        raise Problem(
+            f"helm {command[0]} of the chart {RELEASE} failed: {message}.",
+            "Correct the values, or retry the step if the cluster was not reached.",
+        ) from error
+    except sh.TimeoutException as error:
+        raise Problem(f"helm {command[0]} of {RELEASE} took longer than {TIMEOUT_S} s.") from error

@@ -1,53 +1,78 @@
-"""A real Prometheus for a run: started with the sampler and pointed at Triton."""
+"""A real Prometheus on this machine: started with the sampler and pointed at Triton."""
 
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
+import yaml
 
 from helpers import processes, programs
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.serving.endpoint import Endpoint
-from helpers.telemetry import instance
-from helpers.telemetry.instance import PROMETHEUS, SAMPLER, TARGETS_TIMEOUT_S, TRITON, Place
-from helpers.telemetry.report import Targets
-from helpers.telemetry.server import Server
+from helpers.telemetry import rules
+from helpers.telemetry.catalogue import duration
+from helpers.telemetry.prometheus_api import Prometheus
+from helpers.telemetry.records import Targets
+
+PROMETHEUS, SAMPLER, TRITON = "prometheus", "sampler", "triton"
+SAMPLER_MODULE = "helpers.telemetry.sampler"
+START_TIMEOUT_S = 30.0
+TARGETS_TIMEOUT_S = 30.0  # Prometheus applies changed targets only every 5 s
+RETENTION = "1d"  # longer than a session can last
 
 
-def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S) -> Server:
+@dataclass(frozen=True)
+class ScrapeJob:
+    """What a Prometheus scrapes under one job name.
+
+    Attributes:
+        url: Address of the metrics.
+        labels: Labels that are added to its series.
+    """
+
+    url: str
+    labels: Mapping[str, str]
+
+
+def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S) -> Prometheus:
     """Start the run's Prometheus and sampler, or find them running, and point them at Triton.
 
-    A Prometheus that runs already follows to a Triton that moved; it is not restarted. The record
-    `Targets` is saved also where a target is not up.
+    A running Prometheus follows a Triton that moved without a restart. The record `Targets` is
+    saved even if a target is not up.
 
     Args:
-        run: The run they belong to; data goes to its folder `prometheus/`.
+        run: The run; the data is stored in its folder `prometheus/`.
         endpoint: The Triton to scrape.
-        timeout_s: How long targets may take to be up, seconds.
+        timeout_s: How long to wait until the targets are up, seconds.
 
     Raises:
-        Unavailable: There is no Prometheus here.
-        Problem: Something does not start, or a target is not up.
+        Unavailable: There is no Prometheus on this machine.
+        Problem: A process does not start, or a target is not up.
     """
-    program = programs.need(PROMETHEUS)
-    place = Place(PROMETHEUS, run.profile.telemetry.prometheus_port)
-    wanted = {SAMPLER: instance.sample(run), TRITON: endpoint.metrics}
-    instance.point(run, place, {job: (url, {}) for job, url in wanted.items()})
-    server = instance.launch(run, place, program)
-    errors = instance.await_targets(server, wanted, timeout_s)
-    _save(run, server, {job: not error for job, error in errors.items()})
+    programs.need(PROMETHEUS)
+    jobs = {SAMPLER: ScrapeJob(start_sampler(run), {}), TRITON: ScrapeJob(endpoint.metrics, {})}
+    server = start(run, PROMETHEUS, jobs, port=run.profile.telemetry.prometheus_port)
+    errors = wait_for_targets(server, jobs, timeout_s)
+    _save_targets(run, server, {job: not error for job, error in errors.items()})
     for job, error in errors.items():
         if error:
             raise Problem(
-                f"Prometheus cannot scrape {job} at {wanted[job]} "
+                f"Prometheus cannot scrape {job} at {jobs[job].url} "
                 f"(tried for {timeout_s:g} s): {error}.",
-                f"Check that {job} runs: its log is services/{job}.log of the run.",
+                f"Check that {job} is running; its log is services/{job}.log in the run's folder.",
             )
     return server
 
 
-def targets(run: Run, server: Server | None = None) -> Targets:
-    """What is scraped: asked anew where a Prometheus is running, else as it was saved.
+def targets(run: Run, server: Prometheus | None = None) -> Targets:
+    """What is scraped: the current state if a Prometheus is running, otherwise the saved record.
 
     Args:
         run: The run.
@@ -60,56 +85,174 @@ def targets(run: Run, server: Server | None = None) -> Targets:
         service = processes.find(run, PROMETHEUS)
         if service is None:
             return run.load(Targets)
-        server = Server(instance.address(service))
+        server = Prometheus(f"http://127.0.0.1:{service.ports['http']}")
     up: dict[str, bool] = {}
-    for one in server.targets():  # of a job with several targets, all must be up
-        up[one.job] = up.get(one.job, True) and one.health == "up"
-    return _save(run, server, up)
+    for target in server.targets():  # all targets of a job must be up
+        up[target.job] = up.get(target.job, True) and target.health == "up"
+    return _save_targets(run, server, up)
 
 
-def frame(found: Targets) -> pd.DataFrame:
-    """What is scraped, for people."""
+def frame(record: Targets) -> pd.DataFrame:
+    """What is scraped, as a table."""
     facts = {
-        "Prometheus": found.prometheus,
-        "Scraped every": f"{found.scrape_interval_s:g} s",
-        "Kept for": found.retention,
-        "Series": f"{found.series:,}",
-        **{f"Target {job}": "up" if is_up else "DOWN" for job, is_up in found.up.items()},
-        "GPU": found.gpu,
+        "Prometheus": record.prometheus,
+        "Scrape interval": f"{record.scrape_interval_s:g} s",
+        "Retention": record.retention,
+        "Series": f"{record.series:,}",
+        **{f"Target {job}": "up" if is_up else "DOWN" for job, is_up in record.up.items()},
+        "GPU": record.gpu,
     }
-    return pd.DataFrame({"What": list(facts), "Found": list(facts.values())})
+    return pd.DataFrame({"What": list(facts), "Value": list(facts.values())})
 
 
-def gpu_absent(server: Server, at: datetime | None = None) -> str:
-    """Why no GPU is sampled; empty where one is.
+def gpu_absence(server: Prometheus, at: datetime | None = None) -> str:
+    """Why no GPU is sampled; empty if one is.
 
     Args:
-        server: The Prometheus to ask.
-        at: The moment to ask about; None means now.
+        server: The Prometheus.
+        at: The moment; None means now.
 
     Raises:
-        Problem: Prometheus cannot be reached.
+        Problem: Prometheus does not answer.
     """
-    found = server.query("gpu_e2e_gpu_info", at)
-    if found.empty:
+    info = server.query("gpu_e2e_gpu_info", at)
+    if info.empty:
         return "no sampler reports on GPUs"
-    return "" if found["state"].eq("present").any() else str(found["detail"].iloc[-1])
+    return "" if info["state"].eq("present").any() else str(info["detail"].iloc[-1])
 
 
-def _save(run: Run, server: Server, up: dict[str, bool]) -> Targets:
+def start_sampler(run: Run) -> str:
+    """Start the run's sampler, or find it running; returns the URL of its metrics.
+
+    Raises:
+        Problem: It does not start.
+    """
+
+    def command(port: int) -> list[str | Path]:
+        return [sys.executable, "-m", SAMPLER_MODULE, "--port", str(port), "--mark", run.mark]
+
+    return f"{_start(run, SAMPLER, command, '/metrics')}/metrics"
+
+
+def start(
+    run: Run,
+    service: str,
+    jobs: Mapping[str, ScrapeJob],
+    *,
+    port: int = 0,
+    dropped: str = "",
+    expires: float | None = None,
+) -> Prometheus:
+    """Start a Prometheus with the rules and the run's facts, or find it running.
+
+    A running one picks up changed jobs within seconds.
+
+    Args:
+        run: The run.
+        service: Name of the service, and of its folder in the run.
+        jobs: Job name → what is scraped.
+        port: Where it listens; 0 chooses a free port.
+        dropped: Series that it drops, as a regular expression of `job;name`.
+        expires: Timer's expiry if there is no stack, seconds since 1970.
+
+    Raises:
+        Unavailable: There is no Prometheus on this machine.
+        Problem: It does not start; the message quotes its log.
+    """
+    groups = [_target_group(name, job) for name, job in jobs.items()]
+    discovered = run.write(f"{service}/targets.json", json.dumps(groups, indent=2) + "\n")
+
+    def command(port: int) -> list[str | Path]:
+        facts = run.write(f"{service}/facts.yaml", yaml.safe_dump(rules.run_facts(run, expires)))
+        every = duration(run.profile.telemetry.scrape_interval_s)
+        drop = {"source_labels": ["job", "__name__"], "regex": dropped, "action": "drop"}
+        scrape = {
+            "job_name": "run",
+            "honor_labels": True,
+            "file_sd_configs": [{"files": [str(discovered.resolve())]}],
+            "metric_relabel_configs": [drop] if dropped else [],
+        }
+        configuration = {
+            "global": dict.fromkeys(
+                ("scrape_interval", "scrape_timeout", "evaluation_interval"), every
+            ),
+            "rule_files": [str(rules.FOLDER / "*.yaml"), str(facts.resolve())],
+            "scrape_configs": [scrape],
+        }
+        file = run.write(f"{service}/prometheus.yml", yaml.safe_dump(configuration))
+        return [
+            programs.need(PROMETHEUS),
+            f"--config.file={file}",
+            f"--storage.tsdb.path={run.folder / service / 'data'}",
+            f"--storage.tsdb.retention.time={RETENTION}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            # the default of 5 s would be added to the 5 s of file discovery
+            "--scrape.discovery-reload-interval=500ms",
+        ]
+
+    return Prometheus(_start(run, service, command, "/-/ready", port))
+
+
+def wait_for_targets(
+    server: Prometheus, jobs: Mapping[str, ScrapeJob], timeout_s: float
+) -> dict[str, str]:
+    """Wait until all targets are up; returns job → error, empty for a target that is up."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        known = {target.url: target for target in server.targets()}
+        errors = dict.fromkeys(jobs, "it has not been scraped yet")
+        for name, job in jobs.items():
+            if job.url in known and known[job.url].health != "unknown":
+                errors[name] = known[job.url].error
+        if not any(errors.values()) or time.monotonic() > deadline:
+            return errors
+        time.sleep(0.1)
+
+
+def _start(
+    run: Run,
+    service: str,
+    command: Callable[[int], list[str | Path]],
+    ready_path: str,
+    port: int = 0,
+) -> str:
+    """Start a service, or find it running; returns its base URL."""
+    if running := processes.find(run, service):
+        return f"http://127.0.0.1:{running.ports['http']}"
+    port = processes.free_port(port)
+    url = f"http://127.0.0.1:{port}"
+    processes.start(
+        run,
+        service,
+        command(port),
+        ports={"http": port},
+        ready=lambda: processes.answers(url + ready_path),
+        timeout_s=START_TIMEOUT_S,
+        program=SAMPLER_MODULE if service == SAMPLER else PROMETHEUS,
+    )
+    return url
+
+
+def _target_group(name: str, job: ScrapeJob) -> dict[str, object]:
+    parts = urlsplit(job.url)
+    # a fixed instance name: a Triton that restarts on another port continues its series
+    labels = {"job": name, "instance": name, **job.labels}
+    labels |= {"__scheme__": parts.scheme, "__metrics_path__": parts.path or "/metrics"}
+    return {"targets": [parts.netloc], "labels": labels}
+
+
+def _save_targets(run: Run, server: Prometheus, up: dict[str, bool]) -> Targets:
+    if absence := gpu_absence(server):
+        gpu = f"none: {absence}"
+    else:
+        gpu = str(server.query('gpu_e2e_gpu_info{state="present"}')["detail"].iloc[-1])
     record = Targets(
         prometheus=server.version(),
         up=up,
         scrape_interval_s=run.profile.telemetry.scrape_interval_s,
-        gpu=_gpu(server),
+        gpu=gpu,
         retention=server.retention(),
         series=server.series_count(),
     )
     run.save(record)
     return record
-
-
-def _gpu(server: Server) -> str:
-    if absent := gpu_absent(server):
-        return f"none: {absent}"
-    return str(server.query('gpu_e2e_gpu_info{state="present"}')["detail"].iloc[-1])

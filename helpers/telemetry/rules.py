@@ -1,125 +1,160 @@
-"""The rules: those of `k8s/rules`, and a run's own facts that they compare with."""
+"""Recording rules and alerts: those of `k8s/rules`, a run's own facts, and promtool's verdict."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import sh
 import yaml
 
+from helpers import programs
 from helpers.cloud import costs
 from helpers.cloud.stack import Stack
 from helpers.errors import Problem
+from helpers.paths import ROOT
 from helpers.run import Run
 from helpers.scenario import Kpis
-from helpers.telemetry.places import RULES
+from helpers.telemetry.records import RuleChecks
 
-LIMITS = RULES / "limits.yaml"
-TARGET, PRICE, EXPIRES = (
-    "gpu_e2e:target",
-    "gpu_e2e:price_usd_per_hour",
-    ("gpu_e2e:expires_timestamp_seconds"),
-)
+FOLDER = ROOT / "k8s" / "rules"
+LIMITS = FOLDER / "limits.yaml"
+TARGET, PRICE = "gpu_e2e:target", "gpu_e2e:price_usd_per_hour"
+EXPIRES = "gpu_e2e:expires_timestamp_seconds"
+PROMTOOL, PROMTOOL_TIMEOUT_S = "promtool", 120
+LONGEST_QUOTE = 1500
 _NUMBER = re.compile(r"vector\(([0-9.]+)\)")
 
 
 def limits() -> dict[str, float]:
-    """The limits that no KPI holds, by name, as `k8s/rules/limits.yaml` states them.
+    """The limits that are not KPIs, by name, from `k8s/rules/limits.yaml`.
 
     Raises:
-        Problem: A rule of that file is no plain number.
+        Problem: A rule in that file is not a plain number.
     """
-    found = {}
-    for rule in _read(LIMITS.read_text())["groups"][0]["rules"]:
+    numbers = {}
+    for rule in _rules([LIMITS]):
         number = _NUMBER.fullmatch(rule["expr"].strip())
         if number is None:
-            raise Problem(f"The limit '{rule['labels']['of']}' is no plain number: {rule['expr']}.")
-        found[rule["labels"]["of"]] = float(number[1])
-    return found
+            raise Problem(
+                f"The limit '{rule['labels']['of']}' is not a plain number: {rule['expr']}."
+            )
+        numbers[rule["labels"]["of"]] = float(number[1])
+    return numbers
 
 
-def facts(
-    kpis: Kpis, *, stack: Mapping[str, float], gpu_node: float | None, expires: float | None
-) -> dict[str, Any]:
-    """A run's own facts as recording rules: targets, prices, and when the timer ends it.
-
-    Args:
-        kpis: The targets of the run's profile.
-        stack: Fixed part → US dollars an hour, such as `{"control plane": 0.1}`.
-        gpu_node: US dollars an hour of one GPU node; None where no price is known.
-        expires: When the stack's timer scales the GPU nodes to zero, seconds since 1970; None
-            where there is no timer.
-
-    Returns:
-        A rule file's content. Where no price is known there is no such series: cost panels are
-        then empty rather than zero.
-    """
-    targets = kpis.model_dump(exclude={"scenario"})
-    rules = [_constant(TARGET, value, kpi=name) for name, value in targets.items()]
-    rules += [_constant(PRICE, usd, item=name, per="stack") for name, usd in stack.items()]
-    if gpu_node is not None:
-        rules.append(_constant(PRICE, gpu_node, item="GPU node", per="gpu-node"))
-    if expires is not None:
-        rules.append(_constant(EXPIRES, expires))
-    return {"groups": [{"name": "gpu-e2e-facts", "rules": rules}]}
+# ── a run's own facts ───────────────────────────────────────────────────────────────────────────
 
 
-def of_run(run: Run, expires: float | None = None) -> dict[str, Any]:
-    """The facts of a run: its targets, its plan's prices, its stack's timer.
+def run_facts(run: Run, expires: float | None = None) -> dict[str, Any]:
+    """The facts of a run as a rule file: its targets, its plan's prices, its stack's timer.
 
     Args:
         run: The run.
-        expires: Stands for the timer where there is no stack, seconds since 1970.
+        expires: The timer's expiry if there is no stack, seconds since 1970.
     """
     stack = run.find(Stack)
     if stack and stack.dead_man_expires:
         expires = datetime.fromisoformat(stack.dead_man_expires).timestamp()
     fixed, gpu_node = costs.hourly_rates(run)
-    return facts(
-        run.profile.kpis,
-        stack=fixed,
-        gpu_node=gpu_node,
-        expires=expires,
+    return facts(run.profile.kpis, fixed=fixed, gpu_node=gpu_node, expires=expires)
+
+
+def facts(
+    kpis: Kpis, *, fixed: Mapping[str, float], gpu_node: float | None, expires: float | None
+) -> dict[str, Any]:
+    """Targets, prices and the timer's expiry as recording rules.
+
+    Args:
+        kpis: The targets of the run's profile.
+        fixed: Fixed part of the stack → US dollars per hour, such as `{"control plane": 0.1}`.
+        gpu_node: US dollars per hour of one GPU node; None if no price is known.
+        expires: When the stack's timer scales the GPU nodes to zero, seconds since 1970; None
+            without a timer.
+
+    Returns:
+        The content of a rule file. An unknown price gives no series, so that cost panels stay
+        empty instead of showing zero.
+    """
+    constants: list[tuple[str, float, dict[str, str]]] = [
+        *((TARGET, value, {"kpi": name})
+          for name, value in kpis.model_dump(exclude={"scenario"}).items()),
+        *((PRICE, usd, {"item": name, "per": "stack"}) for name, usd in fixed.items()),
+    ]  # fmt: skip
+    if gpu_node is not None:
+        constants.append((PRICE, gpu_node, {"item": "GPU node", "per": "gpu-node"}))
+    rules = [
+        {"record": record, "expr": f"vector({value:.10g})", "labels": labels}
+        for record, value, labels in constants
+    ]
+    if expires is not None:
+        rules.append({"record": EXPIRES, "expr": f"vector({expires:.13g})"})
+    return {"groups": [{"name": "gpu-e2e-facts", "rules": rules}]}
+
+
+# ── promtool ────────────────────────────────────────────────────────────────────────────────────
+
+
+def check(run: Run) -> RuleChecks:
+    """Check every rule file and run every unit test with promtool, and record the result.
+
+    Raises:
+        Unavailable: There is no promtool on this machine.
+    """
+    checks = check_folder(FOLDER)
+    run.save(checks)
+    return checks
+
+
+def check_folder(folder: Path) -> RuleChecks:
+    """Check a folder of rules, with the unit tests in its subfolder `tests`.
+
+    Raises:
+        Unavailable: There is no promtool on this machine.
+    """
+    program = programs.need(PROMTOOL)
+    files = sorted(folder.glob("*.yaml"))
+    tests = [path for path in sorted(folder.glob("tests/*.yaml")) if "tests:" in path.read_text()]
+    alerts = sum("alert" in rule for rule in _rules(files))
+    return RuleChecks(
+        promtool=next(programs.version(p) for p in programs.PROGRAMS if p.name == PROMTOOL),
+        recording=sum(1 for _ in _rules(files)) - alerts,
+        alerts=alerts,
+        tests=tuple(path.name for path in tests),
+        failures=(
+            *_promtool(program, "check", "rules", *map(str, files)),
+            *(error for path in tests for error in _promtool(program, "test", "rules", str(path))),
+        ),
     )
 
 
-def chart_values(run: Run) -> dict[str, Any]:
-    """Values of the chart `k8s/charts/observability` for a run."""
-    return {"facts": of_run(run)}
-
-
-def runbook() -> dict[str, dict[str, str]]:
-    """Alert → its severity, summary and runbook line."""
-    return {
-        rule["alert"]: {
-            "severity": rule["labels"]["severity"],
-            "summary": rule["annotations"]["summary"],
-            "runbook": rule["annotations"]["runbook"],
+def alert_table() -> pd.DataFrame:
+    """Every alert with its severity and runbook line."""
+    return pd.DataFrame(
+        {
+            "Alert": rule["alert"],
+            "Severity": rule["labels"]["severity"],
+            "First step": rule["annotations"]["runbook"],
         }
-        for path in sorted(RULES.glob("*.yaml"))
-        for group in _read(path.read_text())["groups"]
-        for rule in group["rules"]
+        for rule in _rules(sorted(FOLDER.glob("*.yaml")))
         if "alert" in rule
-    }
-
-
-def kinds(files: Iterable[Path]) -> Counter[str]:
-    """How many rules of each kind (`record`, `alert`) rule files hold."""
-    return Counter(
-        "alert" if "alert" in rule else "record"
-        for path in files
-        for group in _read(path.read_text())["groups"]
-        for rule in group["rules"]
     )
 
 
-def _constant(record: str, value: float, **labels: str) -> dict[str, Any]:
-    return {"record": record, "expr": f"vector({value:.10g})", "labels": labels} if labels else {
-        "record": record, "expr": f"vector({value:.13g})"
-    }  # fmt: skip
+def _promtool(program: Path, *arguments: str) -> list[str]:
+    """Promtool's error message, or an empty list if it succeeds."""
+    done = sh.Command(str(program))(
+        *arguments, _err_to_out=True, _ok_code=[0, 1], _timeout=PROMTOOL_TIMEOUT_S,
+        _return_cmd=True,
+    )  # fmt: skip
+    message = str(done).strip().replace(str(FOLDER), "k8s/rules")
+    return [message[:LONGEST_QUOTE]] if done.exit_code else []
 
 
-def _read(text: str) -> Any:
-    return yaml.safe_load(text)
+def _rules(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """Every rule of these files."""
+    for path in files:
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            yield from group["rules"]

@@ -1,53 +1,81 @@
 """Exposes this machine to Prometheus: host, the run's processes, and NVIDIA GPUs.
 
-Host metrics bear the names of the node exporter and GPU metrics those of the DCGM exporter, so
-one query serves a laptop and a cluster. Values are read when they are scraped, so that counters
-and the scrape's time stamp belong together.
+Host metrics have the names of the node exporter and GPU metrics those of the DCGM exporter, so
+that the same queries work on a laptop and in a cluster. Values are read at the time of a scrape.
+The sampler is a process of its own and must start fast: it imports little.
 
     python -m helpers.telemetry.sampler --port 9100 --mark MARK
 """
 
 import argparse
+import contextlib
+import importlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
 
 import psutil
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from helpers.telemetry import gpu
-from helpers.telemetry.process_usage import Processes
-
 ADDRESS = "127.0.0.1"
-GUEST = ("guest", "guest_nice")  # Linux counts them within user and nice already
+GUEST = ("guest", "guest_nice")  # Linux includes them in user and nice
+MARK = "GPU_E2E_RUN"  # as in helpers.processes, which imports more than a sampler needs
+PROGRAMS = ("tritonserver", "prometheus")
+MODULES = {"helpers.load": "client", "helpers.telemetry.sampler": "sampler"}
+RESCAN_S = 3.0
+MIB = 2**20
+GPU_LABELS = ("gpu", "modelName")
+
+GAUGES: tuple[tuple[str, str, Callable[[Any, Any], float]], ...] = (
+    ("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %).",
+     lambda nvml, device: nvml.nvmlDeviceGetUtilizationRates(device).gpu),
+    ("DCGM_FI_DEV_FB_USED", "Framebuffer memory used (in MiB), with what the driver reserves.",
+     lambda nvml, device: nvml.nvmlDeviceGetMemoryInfo(device).used / MIB),
+    ("DCGM_FI_DEV_FB_FREE", "Framebuffer memory free (in MiB).",
+     lambda nvml, device: nvml.nvmlDeviceGetMemoryInfo(device).free / MIB),
+    ("DCGM_FI_DEV_POWER_USAGE", "Power draw (in W).",
+     lambda nvml, device: nvml.nvmlDeviceGetPowerUsage(device) / 1000),
+    ("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C).",
+     lambda nvml, device: nvml.nvmlDeviceGetTemperature(device, nvml.NVML_TEMPERATURE_GPU)),
+    ("DCGM_FI_DEV_SM_CLOCK", "SM clock frequency (in MHz).",
+     lambda nvml, device: nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM)),
+)  # fmt: skip
+
+# NVML's bit for a reduced clock → the DCGM exporter's name of the reason
+CLOCK_EVENTS = {
+    "nvmlClocksEventReasonSwPowerCap": "power_cap",
+    "nvmlClocksThrottleReasonHwSlowdown": "hw_slowdown",
+    "nvmlClocksEventReasonSwThermalSlowdown": "sw_thermal",
+    "nvmlClocksThrottleReasonHwThermalSlowdown": "hw_thermal",
+    "nvmlClocksThrottleReasonHwPowerBrakeSlowdown": "hw_power_brake",
+}
 
 
 class Sampler(Collector):
-    """Reads everything once per scrape.
+    """Reads all values once per scrape.
 
     Args:
-        mark: What the run's processes carry.
+        mark: The mark of the run's processes.
     """
 
     def __init__(self, mark: str) -> None:
-        self._processes = Processes(mark)
-        self._gpus = gpu.find()
+        self._usage = ProcessUsage(mark)
+        self._gpus = find_gpus()
         self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
-        """All metric families, as prometheus_client asks for them."""
-        with self._lock:  # two readers may come at once
-            self._processes.look()
-            return [
-                *host(),
-                *by_role(self._processes),
-                gpu_info(self._gpus),
-                *self._gpus.families(),
-            ]
+        """All metric families, as prometheus_client expects them."""
+        with self._lock:  # two scrapes may arrive at the same time
+            self._usage.update()
+            return [*_host_families(), *self._usage.families(), *self._gpus.families()]
 
 
-def host() -> Iterator[Metric]:
+def _host_families() -> Iterator[Metric]:
     """CPU seconds by core and mode, and memory of this machine."""
     cpu = CounterMetricFamily(
         "node_cpu_seconds", "Seconds the CPUs spent in each mode.", labels=["cpu", "mode"]
@@ -60,45 +88,186 @@ def host() -> Iterator[Metric]:
     memory = psutil.virtual_memory()
     yield GaugeMetricFamily("node_memory_MemTotal_bytes", "Memory installed.", memory.total)
     yield GaugeMetricFamily(
-        "node_memory_MemAvailable_bytes", "Memory that programs can still have.", memory.available
+        "node_memory_MemAvailable_bytes", "Memory available to programs.", memory.available
     )
 
 
-def by_role(processes: Processes) -> Iterator[Metric]:
-    """CPU seconds and memory of the run's processes, by the part they play."""
-    cpu = CounterMetricFamily(
-        "gpu_e2e_process_cpu_seconds", "CPU seconds of the run's processes.", labels=["role"]
-    )
-    memory = GaugeMetricFamily(
-        "gpu_e2e_process_resident_memory_bytes",
-        "Resident memory of the run's processes; pages they share count for each.",
-        labels=["role"],
-    )
-    for role, seconds in processes.cpu_s.items():
-        cpu.add_metric([role], seconds)
-        memory.add_metric([role], processes.memory[role])
-    yield from (cpu, memory)
+# ── processes ───────────────────────────────────────────────────────────────────────────────────
 
 
-def gpu_info(gpus: gpu.Gpus) -> Metric:
-    """Whether this machine has a GPU; `detail` is its name, or why there is none."""
-    info = GaugeMetricFamily(
-        "gpu_e2e_gpu_info", "Whether NVML finds a GPU, and which.", labels=["state", "detail"]
-    )
-    info.add_metric(["absent", gpus.absent] if gpus.absent else ["present", gpus.name], 1)
-    return info
+class ProcessUsage:
+    """CPU and memory of the run's processes, by role.
+
+    Reading the environment of every process is expensive, so the list of processes is renewed only
+    every `RESCAN_S` seconds; a process with a shorter life can be missed. CPU seconds never fall:
+    those of an ended process stay counted.
+
+    Args:
+        mark: The mark of the run's processes.
+
+    Attributes:
+        cpu_s: Role → CPU seconds used so far.
+        memory: Role → resident bytes now; shared pages count for each process.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self.cpu_s: dict[str, float] = {}
+        self.memory: dict[str, int] = {}
+        self._mark = mark
+        self._scanned = float("-inf")
+        self._roles: dict[psutil.Process, str] = {}
+        self._used: dict[psutil.Process, float] = {}
+
+    def update(self) -> None:
+        """Bring `cpu_s` and `memory` up to date."""
+        if time.monotonic() - self._scanned >= RESCAN_S:
+            self._scanned = time.monotonic()
+            self._roles = process_roles(self._mark)
+            self._used = {p: used for p, used in self._used.items() if p in self._roles}
+        self.memory = dict.fromkeys(self.cpu_s, 0)
+        for process, role in self._roles.items():
+            with contextlib.suppress(psutil.Error):  # it may have ended since the last scan
+                self._add(process, role)
+
+    def _add(self, process: psutil.Process, role: str) -> None:
+        with process.oneshot():
+            times, memory = process.cpu_times(), process.memory_info().rss
+        used = times.user + times.system
+        # add differences: a sum with varying rounding can fall by a tiny amount, which Prometheus
+        # takes for a restart of the counter
+        added = max(0.0, used - self._used.get(process, 0.0))
+        self.cpu_s[role] = self.cpu_s.get(role, 0.0) + added
+        self._used[process] = used
+        self.memory[role] = self.memory.get(role, 0) + memory
+
+    def families(self) -> Iterator[Metric]:
+        """CPU seconds and resident memory by role."""
+        cpu = CounterMetricFamily(
+            "gpu_e2e_process_cpu_seconds", "CPU seconds of the run's processes.", labels=["role"]
+        )
+        memory = GaugeMetricFamily(
+            "gpu_e2e_process_resident_memory_bytes",
+            "Resident memory of the run's processes; shared pages count for each.",
+            labels=["role"],
+        )
+        for role, seconds in self.cpu_s.items():
+            cpu.add_metric([role], seconds)
+            memory.add_metric([role], self.memory[role])
+        yield from (cpu, memory)
+
+
+def process_roles(mark: str) -> dict[psutil.Process, str]:
+    """The living processes of a run that have a role; children have the role of their parent."""
+    marked: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARK) == mark:
+                marked[process.pid] = process
+    roles = {}
+    for process in marked.values():
+        ancestor: psutil.Process | None = process
+        with contextlib.suppress(psutil.Error):
+            while ancestor is not None:
+                if role := command_role(ancestor.cmdline()):
+                    roles[process] = role
+                    break
+                ancestor = marked.get(ancestor.ppid())
+    return roles
+
+
+def command_role(command: list[str]) -> str:
+    """The role of a command in a run; empty if it has none.
+
+    >>> command_role(["/opt/tritonserver", "--http-port=8000"])
+    'tritonserver'
+    >>> command_role(["python", "-m", "helpers.load.worker"])
+    'client'
+    """
+    if not command:
+        return ""
+    if (name := PurePath(command[0]).name) in PROGRAMS:
+        return name
+    if "-m" not in command[:-1]:
+        return ""
+    module = command[command.index("-m") + 1]
+    roles = (role for root, role in MODULES.items() if f"{module}.".startswith(f"{root}."))
+    return next(roles, "")
+
+
+# ── GPUs, under the names and units of the DCGM exporter ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """The GPUs of this machine, or why there are none.
+
+    Attributes:
+        nvml: The module `pynvml`; None if it does not work.
+        devices: Handle and name of each GPU.
+        absence: Why there is no GPU; empty if there is one.
+    """
+
+    nvml: Any
+    devices: tuple[tuple[Any, str], ...]
+    absence: str
+
+    def families(self) -> Iterator[GaugeMetricFamily]:
+        """Whether there is a GPU, and one family for each gauge that at least one GPU has."""
+        info = GaugeMetricFamily(
+            "gpu_e2e_gpu_info", "Whether NVML finds a GPU, and which.", labels=["state", "detail"]
+        )
+        names = ", ".join(dict.fromkeys(name for _, name in self.devices))
+        info.add_metric(["absent", self.absence] if self.absence else ["present", names], 1)
+        yield info
+        for metric, text, read in GAUGES:
+            family = GaugeMetricFamily(metric, text, labels=GPU_LABELS)
+            for index, (device, name) in enumerate(self.devices):
+                # a laptop's GPU may lack a sensor: then there is no value, not a zero
+                with contextlib.suppress(self.nvml.NVMLError):
+                    family.add_metric((str(index), name), read(self.nvml, device))
+            if family.samples:
+                yield family
+        events = GaugeMetricFamily(
+            "DCGM_EXP_CLOCK_EVENTS_COUNT",
+            "Clock events now (1 while the reason applies); the DCGM exporter counts them in a "
+            "window.",
+            labels=(*GPU_LABELS, "clock_event"),
+        )
+        for index, (device, name) in enumerate(self.devices):
+            with contextlib.suppress(self.nvml.NVMLError):
+                reasons = self.nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
+                for bit, word in CLOCK_EVENTS.items():
+                    applies = bool(reasons & getattr(self.nvml, bit))
+                    events.add_metric((str(index), name, word), float(applies))
+        if events.samples:
+            yield events
+
+
+def find_gpus() -> Gpus:
+    """The GPUs that NVML finds on this machine; without any, `absence` says why."""
+    try:
+        nvml: Any = importlib.import_module("pynvml")
+    except ImportError:
+        return Gpus(None, (), "nvidia-ml-py is not installed")
+    try:
+        nvml.nvmlInit()
+        handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
+        devices = tuple((handle, str(nvml.nvmlDeviceGetName(handle))) for handle in handles)
+    except nvml.NVMLError as error:
+        return Gpus(None, (), f"no NVIDIA GPU on this machine ({error})")
+    return Gpus(nvml, devices, "" if devices else "no NVIDIA GPU on this machine (NVML finds none)")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve /metrics on 127.0.0.1 until ended."""
+    """Serve /metrics on 127.0.0.1 until terminated."""
     parser = argparse.ArgumentParser(prog="helpers.telemetry.sampler", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--mark", required=True)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     registry = CollectorRegistry()
-    registry.register(Sampler(asked.mark))
-    _, thread = start_http_server(asked.port, addr=ADDRESS, registry=registry)
-    print(f"sampling on http://{ADDRESS}:{asked.port}/metrics", flush=True)
+    registry.register(Sampler(options.mark))
+    _, thread = start_http_server(options.port, addr=ADDRESS, registry=registry)
+    print(f"sampling on http://{ADDRESS}:{options.port}/metrics", flush=True)
     thread.join()
 
 

@@ -1,5 +1,10 @@
-"""The series that charts and figures are drawn from: which there are, and those of a load test."""
+"""The time series of a run: read from Prometheus once, for figures, dashboards and records.
 
+Table `metrics` (parquet and CSV), one row per sample: `time` (UTC), `series` (name in the
+catalogue), `label` (distinguishes the lines of a series; may be empty), `value` (float).
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -7,23 +12,56 @@ import pandas as pd
 
 from helpers.errors import Problem
 from helpers.run import Run
-from helpers.telemetry.catalogue import CATALOGUE, CPU, GPU, NO_GPU, Series
-from helpers.telemetry.prometheus import gpu_absent
-from helpers.telemetry.report import SeriesFacts, Telemetry
-from helpers.telemetry.server import Server
+from helpers.telemetry.catalogue import (
+    ALL_SERIES,
+    CPU,
+    GPU_UTILISATION,
+    LOAD_SERIES,
+    NO_GPU,
+    Series,
+)
+from helpers.telemetry.prometheus import gpu_absence
+from helpers.telemetry.prometheus_api import Prometheus
+from helpers.telemetry.records import SeriesFacts, Telemetry
 
 TABLE = "metrics"
 COLUMNS = ["time", "series", "label", "value"]
 MARGIN = timedelta(seconds=5)
-SCRAPES_IN_WINDOW = 5  # a rate needs two; the rest forgives scrapes that come late
-MOST_STEPS = 10_000  # Prometheus refuses more than 11,000
-FINISHED = "finished"  # the outcome of a load that nothing interrupted
+SCRAPES_IN_WINDOW = 5  # a rate needs two; the others allow for late scrapes
+MOST_POINTS = 3600  # per line: every scrape of an hour
+FINISHED = "finished"  # the outcome of a load that was not interrupted
 NO_PROMETHEUS = "there is no Prometheus on this machine"
 
 
 @dataclass(frozen=True)
-class Span:
-    """A time under load, from the first request of a scenario to its last answer."""
+class Window:
+    """A period of time that is read from Prometheus.
+
+    Attributes:
+        start: Start, UTC.
+        end: End, UTC.
+        interval_s: Seconds between two scrapes.
+    """
+
+    start: datetime
+    end: datetime
+    interval_s: float
+
+    @property
+    def step_s(self) -> float:
+        """Seconds between two points: one scrape, or more in a long window."""
+        seconds = (self.end - self.start).total_seconds()
+        return max(self.interval_s, seconds / MOST_POINTS)
+
+    @property
+    def range_s(self) -> float:
+        """How far rates and means look back, so that no scrape between two points is lost."""
+        return max(self.step_s + self.interval_s, SCRAPES_IN_WINDOW * self.interval_s)
+
+
+@dataclass(frozen=True)
+class LoadPeriod:
+    """A period under load, from the first request of a scenario to its last answer."""
 
     scenario: str
     start: datetime
@@ -35,31 +73,64 @@ class Span:
         return (self.end - self.start).total_seconds()
 
 
-def collect(run: Run, server: Server | None) -> Telemetry:
-    """Read every series back over the window of the load, and utilisation under load alone.
+def read(server: Prometheus, window: Window, wanted: Sequence[Series] = ALL_SERIES) -> pd.DataFrame:
+    """The values of series over a window, in the columns of the table `metrics`.
 
-    Saves the table `metrics` and the record `Telemetry`.
+    Raises:
+        Problem: Prometheus does not answer, or rejects a query.
+    """
+    tables = []
+    for series in wanted:
+        query = series.query(window.range_s)
+        values = server.query_range(query, window.start, window.end, window.step_s)
+        values["series"] = series.name
+        values["label"] = values[series.label].fillna("") if series.label in values else ""
+        tables.append(values.dropna(subset=["value"])[COLUMNS])
+    return pd.concat(tables, ignore_index=True)
+
+
+def collect(run: Run, server: Prometheus | None) -> Telemetry:
+    """Read every series over the window of the load, and utilisation under load alone.
+
+    Saves the table `metrics` (every series) and the record `Telemetry` (those of the load).
 
     Args:
-        run: The run whose load it is.
-        server: The Prometheus that watched; None where there was none, and every series is absent.
+        run: The run.
+        server: Its Prometheus; None if there was none: every series is then absent.
 
     Raises:
         Problem: The run has no finished load, or Prometheus does not answer.
     """
-    loads = spans(run)
-    start, end = window(run)
+    window, periods = load_window(run), load_periods(run)
     if server is None:
-        return _nothing(run, start, end)
-    no_gpu = gpu_absent(server, end)
-    tables = {one.name: _read(run, server, one, start, end) for one in CATALOGUE}
-    run.save_table(TABLE, pd.concat(tables.values(), ignore_index=True))
-    gpu_mean = _mean_under_load(server, GPU, loads)
+        table = pd.DataFrame(columns=COLUMNS)
+        no_gpu, cpu_mean, gpu_mean = NO_PROMETHEUS, None, None
+    else:
+        table = read(server, window)
+        no_gpu = gpu_absence(server, window.end)
+        cpu_mean = _mean_under_load(server, CPU, periods)
+        gpu_mean = _mean_under_load(server, GPU_UTILISATION, periods)
+    run.save_table(TABLE, table)
+    samples = table["series"].value_counts()
+    facts = []
+    for series in LOAD_SERIES:
+        count = int(samples.get(series.name, 0))
+        known = no_gpu if series.absence == NO_GPU or server is None else ""
+        facts.append(
+            SeriesFacts(
+                name=series.name,
+                title=series.title,
+                unit=series.unit,
+                query=series.query(window.range_s),
+                samples=count,
+                absent="" if count else known or series.absence,
+            )
+        )
     telemetry = Telemetry(
-        start=_iso(start),
-        end=_iso(end),
-        series=tuple(_facts(run, one, len(tables[one.name]), no_gpu) for one in CATALOGUE),
-        cpu_utilisation_pct=_mean_under_load(server, CPU, loads),
+        start=_iso(window.start),
+        end=_iso(window.end),
+        series=tuple(facts),
+        cpu_utilisation_pct=cpu_mean,
         gpu_utilisation_pct=gpu_mean,
         gpu_absent="" if gpu_mean is not None else no_gpu or NO_GPU,
     )
@@ -67,119 +138,87 @@ def collect(run: Run, server: Server | None) -> Telemetry:
     return telemetry
 
 
-def _nothing(run: Run, start: datetime, end: datetime) -> Telemetry:
-    """Nobody watched: every series is absent, and says so."""
-    run.save_table(TABLE, pd.DataFrame(columns=COLUMNS))
-    telemetry = Telemetry(
-        start=_iso(start),
-        end=_iso(end),
-        series=tuple(_facts(run, one, 0, NO_PROMETHEUS) for one in CATALOGUE),
-        cpu_utilisation_pct=None,
-        gpu_utilisation_pct=None,
-        gpu_absent=NO_PROMETHEUS,
-    )
-    run.save(telemetry)
-    return telemetry
-
-
-def window(run: Run) -> tuple[datetime, datetime]:
-    """Begin and end of the time that the run's loads fill, with a margin on both sides.
+def load_window(run: Run) -> Window:
+    """The time of all loads of a run, with a margin on both sides.
 
     Raises:
-        Problem: No scenario was fired to its end.
+        Problem: The run has no finished load.
     """
-    loads = spans(run)
-    start = min(one.start for one in loads) - MARGIN
-    # what lies in the future would show the last values as if they went on
-    return start, min(max(one.end for one in loads) + MARGIN, datetime.now(UTC))
+    periods = load_periods(run)
+    start = min(period.start for period in periods) - MARGIN
+    # beyond now, Prometheus would continue the last values
+    end = min(max(period.end for period in periods) + MARGIN, datetime.now(UTC))
+    return Window(start, end, run.profile.telemetry.scrape_interval_s)
 
 
-def spans(run: Run) -> list[Span]:
-    """When the run was under load: the last finished firing of each scenario, oldest first.
+def load_periods(run: Run) -> list[LoadPeriod]:
+    """When the run was under load: the last finished load of each scenario, oldest first.
 
     Raises:
-        Problem: No scenario was fired to its end.
+        Problem: The run has no finished load.
     """
-    begun: dict[str, datetime] = {}
-    finished: dict[str, Span] = {}
+    started: dict[str, datetime] = {}
+    finished: dict[str, LoadPeriod] = {}
     for event in run.events():
         if event["kind"] == "load-start":
-            begun[event["scenario"]] = datetime.fromisoformat(event["at"])
-        elif event["kind"] == "load-stop" and event["scenario"] in begun:
-            start = begun.pop(event["scenario"])
+            started[event["scenario"]] = datetime.fromisoformat(event["at"])
+        elif event["kind"] == "load-stop" and event["scenario"] in started:
+            start = started.pop(event["scenario"])
             if event.get("outcome", FINISHED) == FINISHED:
                 end = datetime.fromisoformat(event["at"])
-                finished[event["scenario"]] = Span(event["scenario"], start, end)
+                finished[event["scenario"]] = LoadPeriod(event["scenario"], start, end)
     if not finished:
         raise Problem(f"Run {run.run_id} has no finished load.", "Run the load of stage 05 first.")
-    return sorted(finished.values(), key=lambda span: span.start)
+    return sorted(finished.values(), key=lambda period: period.start)
 
 
 def frame(telemetry: Telemetry) -> pd.DataFrame:
-    """What was read back, for people."""
-    means = {CPU.name: telemetry.cpu_utilisation_pct, GPU.name: telemetry.gpu_utilisation_pct}
+    """What was read, as a table."""
+    means = {
+        CPU.name: telemetry.cpu_utilisation_pct,
+        GPU_UTILISATION.name: telemetry.gpu_utilisation_pct,
+    }
     shown = {name: f"{mean:.1f}" for name, mean in means.items() if mean is not None}
     return pd.DataFrame(
         {
-            "Series": [one.title for one in telemetry.series],
-            "Unit": [one.unit for one in telemetry.series],
-            "Samples": [one.samples for one in telemetry.series],
-            "Mean under load": [shown.get(one.name, "") for one in telemetry.series],
-            "Absent because": [one.absent for one in telemetry.series],
+            "Series": facts.title,
+            "Unit": facts.unit,
+            "Samples": facts.samples,
+            "Mean under load": shown.get(facts.name, ""),
+            "Absent because": facts.absent,
         }
+        for facts in telemetry.series
     )
 
 
 def catalogue_frame(scrape_interval_s: float = 1.0) -> pd.DataFrame:
-    """Every series there is, for people.
+    """The series of a load test, as a table.
 
     Args:
         scrape_interval_s: Seconds between two scrapes; rates look back over several.
     """
     return pd.DataFrame(
         {
-            "Series": [one.title for one in CATALOGUE],
-            "Unit": [one.unit for one in CATALOGUE],
-            "One line for each": [one.label for one in CATALOGUE],
-            "PromQL": [one.query(_window_s(scrape_interval_s)) for one in CATALOGUE],
-            "If absent": [one.absence for one in CATALOGUE],
+            "Series": series.title,
+            "Unit": series.unit,
+            "One line for each": series.label,
+            "PromQL": series.query(SCRAPES_IN_WINDOW * scrape_interval_s),
+            "If absent": series.absence,
         }
+        for series in LOAD_SERIES
     )
 
 
-def _window_s(scrape_interval_s: float) -> float:
-    return SCRAPES_IN_WINDOW * scrape_interval_s
-
-
-def _read(run: Run, server: Server, one: Series, start: datetime, end: datetime) -> pd.DataFrame:
-    interval = run.profile.telemetry.scrape_interval_s
-    step = max(interval, (end - start).total_seconds() / MOST_STEPS)
-    found = server.query_range(one.query(_window_s(interval)), start, end, step)
-    found["series"] = one.name
-    found["label"] = found.get(one.label, "")
-    return found[COLUMNS]
-
-
-def _facts(run: Run, one: Series, samples: int, no_gpu: str) -> SeriesFacts:
-    known = no_gpu if one.absence == NO_GPU or no_gpu == NO_PROMETHEUS else ""
-    return SeriesFacts(
-        name=one.name,
-        title=one.title,
-        unit=one.unit,
-        query=one.query(_window_s(run.profile.telemetry.scrape_interval_s)),
-        samples=samples,
-        absent="" if samples else known or one.absence,
-    )
-
-
-def _mean_under_load(server: Server, one: Series, loads: list[Span]) -> float | None:
-    """Mean over all times under load; a window as long as each leaves the gaps out exactly."""
+def _mean_under_load(
+    server: Prometheus, series: Series, periods: Sequence[LoadPeriod]
+) -> float | None:
+    """Mean over all periods under load; a range as long as each period excludes the pauses."""
     weighted, seconds = 0.0, 0.0
-    for span in loads:
-        found = server.query(one.query(span.seconds), span.end)
-        if not found.empty:
-            weighted += float(found["value"].mean()) * span.seconds
-            seconds += span.seconds
+    for period in periods:
+        values = server.query(series.query(period.seconds), period.end)["value"].dropna()
+        if not values.empty:
+            weighted += float(values.mean()) * period.seconds
+            seconds += period.seconds
     return weighted / seconds if seconds else None
 
 

@@ -1,208 +1,210 @@
-"""Dashboards with their data inside, as they stood at the end of a load.
+"""Dashboards with their data: pictures, self-contained pages, and bodies for Grafana.
 
-Each is kept three times from the same values: as a page that opens without anything else (the
-picture, its values as JSON and a table), as the body that Grafana's snapshot API takes, and as
-pictures. The raw values of all of them are one table, `dashboards` (parquet, CSV and JSON).
+All of them are made from the same values: those of the table `metrics`, which the stage read from
+Prometheus once. The values of all dashboards are one table, `dashboards` (parquet, CSV and JSON).
 """
 
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from helpers import style
 from helpers.profile import LABEL
 from helpers.run import Run
-from helpers.telemetry import dashboards, marks, pictures, proof, series
-from helpers.telemetry.answers import Answers, Window
-from helpers.telemetry.board import Panel
-from helpers.telemetry.marks import Mark
-from helpers.telemetry.report import BoardSnapshot, Snapshots
-from helpers.telemetry.server import Server
+from helpers.telemetry import dashboards, series
+from helpers.telemetry.annotations import Annotation, run_annotations
+from helpers.telemetry.catalogue import Series
+from helpers.telemetry.dashboards import Dashboard, Panel
+from helpers.telemetry.records import DashboardSnapshot, Snapshots, Telemetry
+from helpers.telemetry.series import NO_PROMETHEUS, Window
 
 FOLDER = "snapshots"
 TABLE = "dashboards"
 TEMPLATES = Path(__file__).parent / "templates"
-NO_DATA = {"type": "datasource", "uid": "grafana"}
+NO_DATA_SOURCE = {"type": "datasource", "uid": "grafana"}
+WIDTH_IN, FIGURE_IN, GRAPH_IN = 13.0, 0.9, 2.6
+COLUMNS = 4  # large figures in a row; a graph spans two of them
+MOST_LINES, MOST_NAMED = 6, 24  # lines of a graph, events in the key; further ones are counted
+GOOD, BAD = "#00694d", "#a83500"
 
 
-def window_of(run: Run) -> Window:
-    """The time of the run's load, with a margin on both sides.
+@dataclass(frozen=True)
+class DashboardData:
+    """A dashboard with its values.
 
-    Raises:
-        Problem: The run has no finished load.
+    Attributes:
+        board: The dashboard.
+        window: The time shown.
+        values: As in the table `metrics`.
+        note: A warning about the data, such as that it was not measured; may be empty.
     """
-    start, end = series.window(run)
-    return Window(start, end, run.profile.telemetry.scrape_interval_s)
+
+    board: Dashboard
+    window: Window
+    values: pd.DataFrame
+    note: str = ""
+
+    def lines(self, panel: Panel) -> list[tuple[Series, str, pd.DataFrame]]:
+        """Series, name and values of each line of a panel."""
+        return [
+            (shown, panel.line_name(shown, str(label)), rows)
+            for shown in panel.series
+            for label, rows in self.values[self.values["series"] == shown.name].groupby("label")
+        ]
+
+    def count(self) -> int:
+        """How many values its panels show."""
+        return sum(len(rows) for panel in self.board.panels for *_, rows in self.lines(panel))
+
+    def absent(self) -> dict[str, str]:
+        """Panel and query without a value → the likely reason."""
+        known = set(self.values["series"])
+        return {
+            f"{panel.title} ({chr(ord('A') + number)})": shown.absence
+            for panel in self.board.panels
+            for number, shown in enumerate(panel.series)
+            if shown.name not in known
+        }
 
 
-def take_where_possible(run: Run, server: Server | None, gpu_absent: str) -> Snapshots:
-    """As `take`, over the time of the load; where nobody watched, a record that says so.
+def take(run: Run, telemetry: Telemetry) -> Snapshots:
+    """Store every dashboard with the values of the load, and record it.
 
     Args:
-        run: The run.
-        server: The Prometheus that watched; None where there was none.
-        gpu_absent: Why no GPU was sampled; empty where one was.
-
-    Raises:
-        Problem: The run has no finished load, or Prometheus does not answer.
+        run: The run, with the table `metrics`.
+        telemetry: What was read; it says the window, and why there is no GPU.
     """
-    window = window_of(run)
-    if server is None:
-        start, end = window.start.isoformat(), window.end.isoformat()
-        nothing = Snapshots(start=start, end=end, boards=(), events=0, absent=series.NO_PROMETHEUS)
+    if telemetry.gpu_absent == NO_PROMETHEUS:
+        nothing = Snapshots(
+            start=telemetry.start, end=telemetry.end, boards=(), events=0, absent=NO_PROMETHEUS
+        )
         run.save(nothing)
         return nothing
-    return take(run, server, window, note=f"No GPU: {gpu_absent}" if gpu_absent else "")
-
-
-def take(run: Run, server: Server, window: Window, *, note: str = "") -> Snapshots:
-    """Ask every dashboard over a time, and keep it as pages, pictures, bodies and a table.
-
-    Args:
-        run: The run.
-        server: The Prometheus that watched.
-        window: The time.
-        note: What a reader must know of the data.
-
-    Raises:
-        Problem: Prometheus does not answer.
-    """
-    shown = marks.of_run(run, window.start, window.end)
-    texts = dashboards.build(run.profile.kpis)
-    found = proof.every(run, server, window, note=note)
-    kept = [_keep(run, name, one, texts[name], shown) for name, one in found.items()]
-    _table(run, found)
-    taken = Snapshots(
-        start=window.start.isoformat(timespec="seconds"),
-        end=window.end.isoformat(timespec="seconds"),
-        boards=tuple(kept),
-        events=len(shown),
+    start, end = (datetime.fromisoformat(text) for text in (telemetry.start, telemetry.end))
+    window = Window(start, end, run.profile.telemetry.scrape_interval_s)
+    note = f"No GPU: {telemetry.gpu_absent}" if telemetry.gpu_absent else ""
+    values = run.load_table(series.TABLE)
+    annotations = run_annotations(run, start, end)
+    stored, tables = [], []
+    for board in dashboards.build(run.profile.kpis):
+        data = DashboardData(board, window, values, note)
+        alt = draw(run, data, annotations, folder=FOLDER)
+        body = json.dumps(grafana_body(run, data, annotations), ensure_ascii=False)
+        place = f"{FOLDER}/{board.name}"
+        run.write(f"{place}.grafana.json", body + "\n")
+        run.write(f"{place}.html", _page(run, data, annotations, alt))
+        tables.append(_values_table(data))
+        stored.append(
+            DashboardSnapshot(
+                name=board.name,
+                values=data.count(),
+                page=f"{place}.html",
+                grafana=f"{place}.grafana.json",
+                picture=f"{place}.png",
+            )
+        )
+    table = pd.concat(tables, ignore_index=True)
+    run.save_table(TABLE, table)
+    lines = table.to_json(orient="records", lines=True, date_format="iso", date_unit="ms")
+    run.write(f"tables/{TABLE}.jsonl", lines)
+    record = Snapshots(
+        start=start.isoformat(timespec="seconds"),
+        end=end.isoformat(timespec="seconds"),
+        boards=tuple(stored),
+        events=len(annotations),
     )
-    run.save(taken)
-    return taken
+    run.save(record)
+    return record
 
 
-def frame(taken: Snapshots) -> pd.DataFrame:
-    """One row a dashboard, for people."""
+def frame(record: Snapshots) -> pd.DataFrame:
+    """One row per dashboard."""
     return pd.DataFrame(
-        {"Dashboard": one.name, "Values": one.values, "Page": one.page, "For Grafana": one.grafana}
-        for one in taken.boards
+        {
+            "Dashboard": board.name,
+            "Values": board.values,
+            "Page": board.page,
+            "For Grafana": board.grafana,
+        }
+        for board in record.boards
     )
 
 
-def of_file(run: Run, one: BoardSnapshot) -> dict[str, Any]:
-    """A dashboard with its data inside, as it was kept."""
-    content: dict[str, Any] = json.loads((run.folder / one.grafana).read_text())
-    return content
+def _values_table(data: DashboardData) -> pd.DataFrame:
+    tables = [
+        rows.assign(dashboard=data.board.name, panel=panel.title, line=name, unit=panel.unit)
+        for panel in data.board.panels
+        for _, name, rows in data.lines(panel)
+    ]
+    columns = ["time", "dashboard", "panel", "line", "unit", "value"]
+    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def body(run: Run, answers: Answers, text: str, shown: Sequence[Mark]) -> dict[str, Any]:
-    """A dashboard with its data inside, as Grafana's snapshot API takes it.
+# ── pages and bodies ────────────────────────────────────────────────────────────────────────────
 
-    Args:
-        run: The run.
-        answers: The values.
-        text: The dashboard's JSON.
-        shown: The events on its time axes.
-    """
-    content: dict[str, Any] = json.loads(text)
-    panels = {one.id: one for one in answers.board.panels}
-    for panel in content["panels"]:
-        panel["targets"] = []
-        panel["datasource"] = NO_DATA
-        panel["snapshotData"] = _frames(answers, panels[panel["id"]])
+
+def grafana_body(
+    run: Run, data: DashboardData, annotations: Sequence[Annotation]
+) -> dict[str, Any]:
+    """A dashboard with its data, as Grafana's snapshot API accepts it."""
+    content: dict[str, Any] = json.loads(dashboards.grafana_json(data.board))
+    for raw, panel in zip(content["panels"], data.board.panels, strict=True):
+        raw["targets"], raw["datasource"] = [], NO_DATA_SOURCE
+        raw["snapshotData"] = [
+            {
+                "refId": chr(ord("A") + panel.series.index(shown)),
+                "fields": [
+                    {"name": "Time", "type": "time", "config": {}, "values": _milliseconds(rows)},
+                    {
+                        "name": "Value",
+                        "type": "number",
+                        "config": {"displayNameFromDS": name},
+                        "values": rows["value"].tolist(),
+                    },
+                ],
+            }
+            for shown, name, rows in data.lines(panel)
+        ]
     content["templating"] = {"list": []}
-    content["annotations"] = {"list": [_annotations(shown)]}
-    start, end = answers.window.start, answers.window.end
-    content["time"] = {"from": start.isoformat(), "to": end.isoformat()}
+    content["annotations"] = {
+        "list": [
+            {
+                "name": "Events of the run",
+                "datasource": {"type": "grafana", "uid": "-- Grafana --"},
+                "enable": True,
+                "iconColor": "purple",
+                "snapshotData": [
+                    {
+                        "time": round(event.at.timestamp() * 1000),
+                        "timeEnd": round((event.until or event.at).timestamp() * 1000),
+                        "isRegion": event.until is not None,
+                        "text": event.text,
+                        "tags": [event.kind, *([event.source] if event.source else [])],
+                    }
+                    for event in annotations
+                ],
+            }
+        ]
+    }
+    window = data.window
+    content["time"] = {"from": window.start.isoformat(), "to": window.end.isoformat()}
     content["refresh"] = ""
     content["title"] = f"{content['title']} · {run.run_id}"
-    content["description"] = f"{LABEL[run.profile.target]} {answers.note}".strip()
+    content["description"] = f"{LABEL[run.profile.target]} {data.note}".strip()
     return content
 
 
-def _keep(run: Run, name: str, answers: Answers, text: str, shown: Sequence[Mark]) -> BoardSnapshot:
-    alt = pictures.draw(run, name, answers, shown, place=FOLDER)
-    grafana = json.dumps(body(run, answers, text, shown), ensure_ascii=False)
-    run.write(f"{FOLDER}/{name}.grafana.json", grafana + "\n")
-    run.write(f"{FOLDER}/{name}.html", _page(run, name, answers, shown, alt))
-    return BoardSnapshot(
-        name=name,
-        values=len(answers.table),
-        page=f"{FOLDER}/{name}.html",
-        grafana=f"{FOLDER}/{name}.grafana.json",
-        picture=f"{FOLDER}/{name}.png",
-    )
-
-
-def _table(run: Run, found: dict[str, Answers]) -> None:
-    """Every value of every dashboard as one table: parquet, CSV and JSON (one record a line)."""
-    tables = []
-    for name, answers in found.items():
-        panels = {one.id: one for one in answers.board.panels}
-        table = answers.table.assign(dashboard=name)
-        table["unit"] = table["panel"].map({number: one.unit for number, one in panels.items()})
-        table["panel"] = table["panel"].map({number: one.title for number, one in panels.items()})
-        tables.append(table)
-    whole = pd.concat(tables, ignore_index=True)
-    whole = whole[["time", "dashboard", "panel", "line", "unit", "value"]]
-    for column in ("dashboard", "panel", "line", "unit"):
-        whole[column] = whole[column].astype("category")
-    run.save_table(TABLE, whole)
-    lines = whole.to_json(orient="records", lines=True, date_format="iso", date_unit="ms")
-    run.write(f"tables/{TABLE}.jsonl", lines)
-
-
-def _frames(answers: Answers, panel: Panel) -> list[dict[str, Any]]:
-    """A panel's values as Grafana's data frames, one for each line."""
-    rows = answers.of(panel)
-    return [
-        {
-            "refId": str(query),
-            "fields": [
-                {"name": "Time", "type": "time", "config": {}, "values": _milliseconds(line)},
-                {
-                    "name": "Value",
-                    "type": "number",
-                    "config": {"displayNameFromDS": str(name)},
-                    "values": line["value"].tolist(),
-                },
-            ],
-        }
-        for (query, name), line in rows.groupby(["query", "line"], observed=True)
-    ]
-
-
-def _milliseconds(line: pd.DataFrame) -> list[int]:
-    times: list[int] = line["time"].dt.as_unit("ms").astype("int64").tolist()
-    return times
-
-
-def _annotations(shown: Sequence[Mark]) -> dict[str, Any]:
-    """The events as Grafana keeps them inside a snapshot."""
-    return {
-        "name": "Events of the run",
-        "datasource": {"type": "grafana", "uid": "-- Grafana --"},
-        "enable": True,
-        "iconColor": "purple",
-        "snapshotData": [
-            {
-                "time": round(one.at.timestamp() * 1000),
-                "timeEnd": round((one.until or one.at).timestamp() * 1000),
-                "isRegion": one.until is not None,
-                "text": one.text,
-                "tags": [one.kind, *([one.source] if one.source else [])],
-            }
-            for one in shown
-        ],
-    }
-
-
-def _page(run: Run, name: str, answers: Answers, shown: Sequence[Mark], alt: str) -> str:
+def _page(run: Run, data: DashboardData, annotations: Sequence[Annotation], alt: str) -> str:
+    """A self-contained page: picture, events, statistics of each line, and the values as JSON."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -210,35 +212,165 @@ def _page(run: Run, name: str, answers: Answers, shown: Sequence[Mark], alt: str
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    picture = (run.folder / FOLDER / f"{name}.png").read_bytes()
+    panels, values = [], {}
+    for panel in data.board.panels:
+        lines = [(name, rows["value"], _milliseconds(rows)) for _, name, rows in data.lines(panel)]
+        statistics = [
+            (name, *(format_value(value, panel) for value in (
+                line.min(), line.mean(), line.max(), line.iloc[-1])))
+            for name, line, _ in lines
+        ]  # fmt: skip
+        panels.append((panel, statistics))
+        values[panel.title] = {name: [times, line.tolist()] for name, line, times in lines}
+    picture = (run.folder / FOLDER / f"{data.board.name}.png").read_bytes()
     return environment.get_template("snapshot.html.j2").render(
         run=run,
         label=LABEL[run.profile.target],
-        answers=answers,
-        marks=shown,
+        data=data,
+        annotations=annotations,
         alt=alt,
         picture=base64.b64encode(picture).decode(),
-        panels=[(panel, _figures(panel, answers.of(panel))) for panel in answers.board.panels],
-        data=_data(answers),
+        panels=panels,
+        # as JSON that can stand inside a script element
+        values=json.dumps(values, ensure_ascii=False).replace("<", "\\u003c"),
     )
 
 
-def _figures(panel: Panel, rows: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Name, fewest, mean, most and last of each line of a panel."""
-    return [
-        (str(name), *(pictures.number(one, panel) for one in (
-            line.min(), line.mean(), line.max(), line.iloc[-1])))
-        for name, line in rows.groupby("line", observed=True)["value"]
-    ]  # fmt: skip
+def _milliseconds(rows: pd.DataFrame) -> list[int]:
+    times: list[int] = rows["time"].dt.as_unit("ms").astype("int64").tolist()
+    return times
 
 
-def _data(answers: Answers) -> str:
-    """Every value as JSON that may stand inside a page."""
-    panels = {
-        panel.title: {
-            str(name): [_milliseconds(line), line["value"].tolist()]
-            for name, line in answers.of(panel).groupby("line", observed=True)
-        }
-        for panel in answers.board.panels
-    }
-    return json.dumps(panels, ensure_ascii=False).replace("<", "\\u003c")
+# ── pictures ────────────────────────────────────────────────────────────────────────────────────
+
+
+def draw(
+    run: Run, data: DashboardData, annotations: Sequence[Annotation] = (), *, folder: str
+) -> str:
+    """Draw a dashboard as PNG and SVG, and show it in a notebook; returns its description.
+
+    Args:
+        run: The run.
+        data: The dashboard with its values.
+        annotations: Events, drawn as lines in every graph.
+        folder: The folder of the run for the files.
+    """
+    figures = [panel for panel in data.board.panels if panel.is_figure]
+    graphs = [panel for panel in data.board.panels if not panel.is_figure]
+    figure_rows, graph_rows = -(-len(figures) // COLUMNS), -(-len(graphs) // 2)
+    heights = [FIGURE_IN] * figure_rows + [GRAPH_IN] * graph_rows
+    with style.theme():
+        figure = style.canvas(WIDTH_IN, sum(heights) + 1.2)
+        figure.set_layout_engine("constrained")
+        grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
+        for number, panel in enumerate(figures):
+            row, column = divmod(number, COLUMNS)
+            _draw_figure(figure.add_subplot(grid[row, column]), panel, data)
+        for number, panel in enumerate(graphs):
+            row, column = divmod(number, 2)
+            cells = grid[figure_rows + row, 2 * column : 2 * column + 2]
+            _draw_graph(figure.add_subplot(cells), panel, data, annotations)
+        figure.suptitle(data.board.title, x=0.01, ha="left", fontweight="bold", fontsize=13)
+        _footnote(figure, data, annotations)
+        alt = describe(data)
+        style.finish(run, figure, data.board.name, alt, place=folder)
+    return alt
+
+
+def describe(data: DashboardData) -> str:
+    """A dashboard in words: the last values of each panel."""
+    texts = []
+    for panel in data.board.panels:
+        last = [format_value(rows["value"].iloc[-1], panel) for *_, rows in data.lines(panel)]
+        texts.append(f"{panel.title}: {', '.join(last) or 'no value'}")
+    note = f" {data.note}." if data.note else ""
+    return f"{data.board.title}.{note} Last values: {'; '.join(texts)}."
+
+
+def format_value(value: float, panel: Panel) -> str:
+    """A value with the panel's decimal places and unit."""
+    size = abs(value)
+    decimals = panel.decimals
+    if decimals is None:
+        decimals = 0 if size >= 100 else 3 if 0 < size < 1 else 1
+    return f"{value:,.{decimals}f} {panel.unit}".strip()
+
+
+def _draw_figure(axes: Axes, panel: Panel, data: DashboardData) -> None:
+    """The last value in large digits; of several lines the worst one."""
+    axes.set_axis_off()
+    axes.set_title(panel.title, fontsize=9)
+    text, colour, size = "no value", style.GREY, 13
+    if last := [float(rows["value"].iloc[-1]) for *_, rows in data.lines(panel)]:
+        limit = panel.limit
+        value = min(last) if limit and limit.at_least else max(last)
+        text, colour, size = format_value(value, panel), style.BLACK, 18
+        if limit:
+            colour = BAD if limit.is_broken_by(value) else GOOD
+    axes.text(0, 0.3, text, fontsize=size, fontweight="bold", color=colour)
+
+
+def _draw_graph(
+    axes: Axes, panel: Panel, data: DashboardData, annotations: Sequence[Annotation]
+) -> None:
+    axes.set_title(panel.title, fontsize=9.5)
+    axes.set_ylabel(panel.unit, fontsize=8)
+    axes.set_xlim(style.date_number(data.window.start), style.date_number(data.window.end))
+    style.use_time_scale(axes.xaxis)
+    axes.tick_params(labelsize=8)
+    for number, event in enumerate(annotations, 1):
+        text = str(number) if number <= MOST_NAMED else ""
+        at = max(event.at, data.window.start)
+        style.mark_event(axes, style.date_number(at), text, row=(number - 1) % 3)
+    lines = data.lines(panel)
+    if not lines:
+        reasons = dict.fromkeys(shown.absence for shown in panel.series)
+        axes.set_yticks([])
+        axes.text(
+            0.5, 0.5, f"absent: {'; '.join(reasons)}", ha="center", va="center", fontsize=8,
+            color=style.GREY, transform=axes.transAxes, wrap=True,
+        )  # fmt: skip
+        return
+    for (_, name, rows), colour in zip(lines[:MOST_LINES], style.LINES, strict=False):
+        mean, most, last = (format_value(value, panel) for value in (
+            rows["value"].mean(), rows["value"].max(), rows["value"].iloc[-1]))  # fmt: skip
+        label = f"{name}: mean {mean}, max {most}, last {last}"
+        times = rows["time"].dt.tz_convert(None)
+        gaps = times.diff().dt.total_seconds().gt(2.5 * data.window.step_s).cumsum()
+        for _, piece in rows.assign(time=times).groupby(gaps):  # no line where nothing was scraped
+            marker = "." if len(piece) == 1 else ""
+            axes.plot(
+                piece["time"].to_numpy(), piece["value"].to_numpy(), marker=marker,
+                color=colour, linewidth=1.3, label=label,
+            )  # fmt: skip
+            label = "_"  # only the first piece is in the legend
+    if len(lines) > MOST_LINES:
+        axes.plot([], [], " ", label=f"and {len(lines) - MOST_LINES} more")
+    low = min(rows["value"].min() for *_, rows in lines)
+    if panel.from_zero and low >= 0:
+        axes.set_ylim(bottom=0)
+    if panel.limit:
+        axes.axhline(panel.limit.value, color=style.VERMILION, linewidth=1, linestyle=(0, (5, 3)))
+        axes.annotate(
+            f"limit {panel.limit.value:g}", (1.0, panel.limit.value),
+            xycoords=("axes fraction", "data"), xytext=(-3, 2), textcoords="offset points",
+            ha="right", va="bottom", fontsize=7, color=style.VERMILION,
+        )  # fmt: skip
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0, -0.16), fontsize=7.5, frameon=False, borderpad=0,
+        borderaxespad=0, labelspacing=0.15, handlelength=1.4,
+    )  # fmt: skip
+
+
+def _footnote(figure: Figure, data: DashboardData, annotations: Sequence[Annotation]) -> None:
+    """How often was scraped, and the key of the numbered events."""
+    window = data.window
+    text = f"Scraped every {window.interval_s:g} s, a point every {window.step_s:.3g} s, UTC."
+    if len(annotations) > MOST_NAMED:
+        text += f" {len(annotations)} events, {len(annotations) - MOST_NAMED} without a number."
+    lines = [f"{text} {data.note}".strip()]
+    lines += [
+        f"{number}  {event.at:%H:%M:%S}  {event.text}"
+        for number, event in enumerate(annotations[:MOST_NAMED], 1)
+    ]
+    style.footnote(figure, "\n".join(lines), style.VERMILION if data.note else style.GREY)

@@ -15,7 +15,7 @@ from helpers.load.records import (
     Step,
 )
 from helpers.run import Run
-from helpers.telemetry.report import SeriesFacts, Telemetry
+from helpers.telemetry.records import SeriesFacts, Telemetry
 
 LENGTH_S = 20.0
 

@@ -1,4 +1,4 @@
-"""Six hours of a soak that nobody has to wait for: samples as blocks of a real Prometheus."""
+"""Six hours of a soak without waiting: samples as blocks of a real Prometheus."""
 
 import subprocess
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from pathlib import Path
 from helpers import processes, programs
 from helpers.processes import answers
 from helpers.run import Run
-from helpers.telemetry.answers import Window
-from helpers.telemetry.server import Server
+from helpers.telemetry.prometheus_api import Prometheus
+from helpers.telemetry.series import Window
 
 HOURS, INTERVAL_S = 6, 1
 START = datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -46,7 +46,7 @@ class History:
         samples: How many samples it holds.
     """
 
-    server: Server
+    server: Prometheus
     window: Window
     samples: int
 
@@ -83,7 +83,7 @@ def lines() -> Iterator[str]:
         yield f"{name} NaN {span.stop}\n"
 
 
-def _start(run: Run, folder: Path) -> Server:
+def _start(run: Run, folder: Path) -> Prometheus:
     port = processes.free_port()
     url = f"http://127.0.0.1:{port}"
     (folder / "empty.yml").write_text("{}\n")
@@ -97,4 +97,4 @@ def _start(run: Run, folder: Path) -> Server:
         ready=lambda: answers(f"{url}/-/ready"),
         timeout_s=60,
     )  # fmt: skip
-    return Server(url)
+    return Prometheus(url)

@@ -14,7 +14,7 @@ from helpers import processes, programs
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.telemetry import prometheus
-from helpers.telemetry.report import Targets
+from helpers.telemetry.records import Targets
 
 from .imitation import Watched, endpoint_on, imitate
 
@@ -25,10 +25,10 @@ def test_serve_is_quick_and_both_targets_are_up(watched: Watched) -> None:
     assert targets.up == {"sampler": True, "triton": True}
     assert targets.all_up
     assert watched.took_s < 15  # 6 s when the machine is idle
-    found = prometheus.frame(targets).set_index("What")["Found"]
+    found = prometheus.frame(targets).set_index("What")["Value"]
     assert found["Target triton"] == "up"
-    assert found["Scraped every"] == "0.5 s"
-    assert found["Kept for"] == targets.retention == "1d"
+    assert found["Scrape interval"] == "0.5 s"
+    assert found["Retention"] == targets.retention == "1d"
     assert found["Series"] == str(targets.series) and targets.series > 50
     assert targets.prometheus == found["Prometheus"] != ""
 
@@ -58,7 +58,7 @@ def test_a_target_that_is_down_is_named(watched: Watched) -> None:
     saved = watched.run.load(Targets)
     assert saved.up == {"sampler": True, "triton": False}
     assert not saved.all_up
-    assert prometheus.frame(saved).set_index("What").loc["Target triton", "Found"] == "DOWN"
+    assert prometheus.frame(saved).set_index("What").loc["Target triton", "Value"] == "DOWN"
 
 
 def test_a_killed_prometheus_starts_again_with_its_data(watched: Watched) -> None:

@@ -13,9 +13,8 @@ from helpers.cloud import costs
 from helpers.errors import Problem, Unavailable
 from helpers.profile import Profile
 from helpers.run import Run
-from helpers.telemetry import provision, rule_tests, rules
-from helpers.telemetry.places import RULES
-from helpers.telemetry.report import Rules
+from helpers.telemetry import monitoring, rules
+from helpers.telemetry.records import RuleChecks
 
 WRONG = (
     "avg(delta(nv_inference_queue_duration_us[30s])"
@@ -24,11 +23,11 @@ WRONG = (
 
 
 def test_promtool_passes_every_rule_and_every_unit_test(run: Run) -> None:
-    judged = rule_tests.check(run)
+    judged = rules.check(run)
     assert judged.failures == ()
     assert judged.tests == ("alerts.yaml", "kpis.yaml", "queue_time.yaml")
-    assert judged.alerts == len(rules.runbook()) == 9
-    assert run.load(Rules) == judged
+    assert judged.alerts == len(rules.alert_table()) == 9
+    assert run.load(RuleChecks) == judged
     assert "unit tests pass promtool 2." in judged.summary
 
 
@@ -46,32 +45,31 @@ def test_promtool_passes_every_rule_and_every_unit_test(run: Run) -> None:
 def test_a_wrong_rule_is_found(
     tmp_path: Path, file: str, right: str, wrong: str, test: str, said: str
 ) -> None:
-    folder = Path(shutil.copytree(RULES, tmp_path / "rules"))
+    folder = Path(shutil.copytree(rules.FOLDER, tmp_path / "rules"))
     for path in folder.glob("tests/*.yaml"):  # the others would only take time
         if path.name not in (test, "facts.yaml"):
             path.unlink()
     text = (folder / file).read_text()
     assert right in text
     (folder / file).write_text(text.replace(right, wrong))
-    judged = rule_tests.judged(folder)
+    judged = rules.check_folder(folder)
     assert any(said in one for one in judged.failures)
-    assert "refuses" in judged.summary
+    assert "rejects" in judged.summary
 
 
 def test_every_alert_says_what_to_do_and_is_tried_both_ways() -> None:
-    cases = (RULES / "tests" / "alerts.yaml").read_text()
-    for name, one in rules.runbook().items():
-        assert len(one["runbook"]) > 40 and one["summary"] and one["severity"]
+    cases = (rules.FOLDER / "tests" / "alerts.yaml").read_text()
+    for name, severity, runbook in rules.alert_table().itertuples(index=False):
+        assert len(runbook) > 40 and severity
         outcome = rf'alertname="{name}",alertstate="firing"}}\', eval_time: \w+, exp_samples: \[(.)'
         assert set(re.findall(outcome, cases)) == {"{", "]"}
-    assert set(rule_tests.frame()["Alert"]) == set(rules.runbook())
 
 
 def test_without_promtool_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "TOOLS", Path("/nowhere"))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(Unavailable, match="no promtool on this machine"):
-        rule_tests.judged()
+        rules.check_folder(rules.FOLDER)
 
 
 # ── a run's facts ─────────────────────────────────────────────────────────────────────────────
@@ -83,14 +81,14 @@ def records(content: dict[str, Any]) -> dict[tuple[str, ...], str]:
 
 
 def test_facts_are_targets_prices_and_the_timer(run: Run) -> None:
-    found = records(rules.of_run(run, expires=1_795_435_200.0))
+    found = records(rules.run_facts(run, expires=1_795_435_200.0))
     assert found["gpu_e2e:target", "p95_ms"] == f"vector({run.profile.kpis.p95_ms:g})"
     assert found["gpu_e2e:expires_timestamp_seconds",] == "vector(1795435200)"
 
 
 def test_the_prices_are_those_of_the_cost_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costs, "hourly_rates", lambda _run: ({"NAT gateway": 0.1}, 0.21))
-    found = records(rules.of_run(run))
+    found = records(rules.run_facts(run))
     prices = {key[1:]: value for key, value in found.items() if key[0] == rules.PRICE}
     assert prices == {
         ("NAT gateway", "stack"): "vector(0.1)",
@@ -101,7 +99,7 @@ def test_the_prices_are_those_of_the_cost_model(run: Run, monkeypatch: pytest.Mo
 
 def test_without_prices_there_is_no_price_series() -> None:
     kpis = Profile.load_named("aws").kpis
-    found = records(rules.facts(kpis, stack={}, gpu_node=None, expires=None))
+    found = records(rules.facts(kpis, fixed={}, gpu_node=None, expires=None))
     assert {key[0] for key in found} == {rules.TARGET}
 
 
@@ -111,7 +109,7 @@ def test_a_limit_that_is_no_number_is_refused(
     path = tmp_path / "limits.yaml"
     path.write_text(rules.LIMITS.read_text().replace("vector(85)", "time()"))
     monkeypatch.setattr(rules, "LIMITS", path)
-    with pytest.raises(Problem, match=r"limit 'gpu_temperature_celsius' is no plain number"):
+    with pytest.raises(Problem, match=r"limit 'gpu_temperature_celsius' is not a plain number"):
         rules.limits()
 
 
@@ -119,11 +117,11 @@ def test_a_limit_that_is_no_number_is_refused(
 
 
 def test_the_chart_brings_the_same_files_into_the_cluster(run: Run) -> None:
-    found = provision.render(run)
+    found = monitoring.install_chart(run, None)
     assert found.faults == ()
     assert (found.dashboards, found.rules) == (5, 5)
-    assert 0 < found.largest_bytes < provision.CONFIG_MAP_BYTES
-    objects = provision.rendered(run)
+    assert 0 < found.largest_bytes < monitoring.CONFIG_MAP_BYTES
+    objects = monitoring.render_chart(run)
     for one in objects:
         assert one["metadata"]["namespace"] == "monitoring"
         if one["kind"] == "ConfigMap":
@@ -132,16 +130,20 @@ def test_the_chart_brings_the_same_files_into_the_cluster(run: Run) -> None:
 
 def test_a_rule_that_the_chart_lacks_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     objects = [
-        one for one in provision.rendered(run) if not one["metadata"]["name"].endswith("alerts")
+        one
+        for one in monitoring.render_chart(run)
+        if not one["metadata"]["name"].endswith("alerts")
     ]
-    monkeypatch.setattr(provision, "rendered", lambda _: objects)
-    assert provision.render(run).faults == ("rules 'alerts' are rendered otherwise",)
+    monkeypatch.setattr(monitoring, "render_chart", lambda _: objects)
+    assert monitoring.install_chart(run, None).faults == (
+        "rules 'alerts' are rendered differently",
+    )
 
 
 @pytest.mark.parametrize("values", ["fact: {}", "facts: {groups: [{name: x}]}", "labels: {a: 1}"])
 def test_wrong_values_are_refused_by_the_charts_schema(
     run: Run, monkeypatch: pytest.MonkeyPatch, values: str
 ) -> None:
-    monkeypatch.setattr(rules, "chart_values", lambda _: yaml.safe_load(values))
+    monkeypatch.setattr(monitoring, "chart_values", lambda _: yaml.safe_load(values))
     with pytest.raises(Problem, match=r"helm template .* failed: .*values"):
-        provision.rendered(run)
+        monitoring.render_chart(run)

@@ -17,11 +17,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from helpers import processes
-from helpers.telemetry import gpu, process_usage
-from helpers.telemetry.process_usage import Processes, role_of
-from helpers.telemetry.sampler import Sampler
+from helpers.telemetry import sampler
+from helpers.telemetry.sampler import ProcessUsage, Sampler, command_role
 
-BURN = "import time\nend = time.monotonic() + 1\nwhile time.monotonic() < end: pass\n"
+BURN = "import time\nwhile time.process_time() < 0.5: pass\n"
 READY = "print('ready', flush=True)\n"
 WAIT = "import time; time.sleep(60)\n"
 
@@ -107,7 +106,7 @@ def test_host_figures_are_those_of_the_system() -> None:
 
 
 def test_the_mark_is_the_one_that_services_put_on_a_process() -> None:
-    assert process_usage.MARK == processes.MARK
+    assert sampler.MARK == processes.MARK
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def test_the_mark_is_the_one_that_services_put_on_a_process() -> None:
     ],
 )
 def test_a_command_has_a_role(command: list[str], role: str) -> None:
-    assert role_of(command) == role
+    assert command_role(command) == role
 
 
 def test_a_marked_process_is_exposed_under_its_role(marked: Marked) -> None:
@@ -139,7 +138,7 @@ def test_a_child_counts_for_the_nearest_ancestor_with_a_role(marked: Marked) -> 
     code = "import subprocess; subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)\n"
     server = marked.tritonserver(code + WAIT)
     deadline = time.monotonic() + 10
-    while len(found := process_usage.roles(marked.run_id)) < 2 and time.monotonic() < deadline:
+    while len(found := sampler.process_roles(marked.run_id)) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     (child,) = psutil.Process(server.pid).children()
     assert {one.pid: role for one, role in found.items()} == {
@@ -151,23 +150,23 @@ def test_a_child_counts_for_the_nearest_ancestor_with_a_role(marked: Marked) -> 
 def test_cpu_time_is_what_was_used_and_never_falls(
     marked: Marked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "RESCAN_S", 0.0)
-    followed = Processes(marked.run_id)
+    monkeypatch.setattr(sampler, "RESCAN_S", 0.0)
+    followed = ProcessUsage(marked.run_id)
     first = marked.client(BURN + READY + WAIT)
     assert first.stdout is not None and first.stdout.readline() == "ready\n"
     times = psutil.Process(first.pid).cpu_times()
-    followed.look()
-    followed.look()  # what was counted is not counted twice
+    followed.update()
+    followed.update()  # what was counted is not counted twice
     used = followed.cpu_s["client"]
     assert used == pytest.approx(times.user + times.system, abs=0.1)
     assert used > 0.3
     first.kill()
     first.wait()
-    followed.look()
+    followed.update()
     assert followed.cpu_s == {"client": used}
     assert followed.memory == {"client": 0}
     marked.client(WAIT)
-    followed.look()
+    followed.update()
     assert used < followed.cpu_s["client"] < used + 1
 
 
@@ -186,11 +185,11 @@ def test_a_counter_does_not_fall_by_rounding(monkeypatch: pytest.MonkeyPatch) ->
             return SimpleNamespace(rss=1)
 
     one, other = Busy(), Busy()
-    monkeypatch.setattr(processes, "roles", lambda _: {one: "client", other: "client"})
-    followed, seen = Processes("mark"), [0.0]
+    monkeypatch.setattr(sampler, "process_roles", lambda _: {one: "client", other: "client"})
+    followed, seen = ProcessUsage("mark"), [0.0]
     for step in range(1000):
         one.used, other.used = step // 7 * 0.1, step // 11 * 0.07
-        followed.look()
+        followed.update()
         seen.append(followed.cpu_s["client"])
     assert seen == sorted(seen)
     assert seen[-1] == pytest.approx(one.used + other.used)
@@ -282,15 +281,15 @@ def test_gpus_bear_the_names_and_units_of_dcgm(nvml: FakeNvml) -> None:
         "DCGM_FI_DEV_GPU_TEMP": {first: 55, second: 55},
         "DCGM_FI_DEV_SM_CLOCK": {first: 1590, second: 1590},
         "DCGM_EXP_CLOCK_EVENTS_COUNT": {
-            (word, *first): float(word == "power_cap") for word in gpu.CLOCK_EVENTS.values()
+            (word, *first): float(word == "power_cap") for word in sampler.CLOCK_EVENTS.values()
         },
     }
     assert found["gpu_e2e_gpu_info"] == {("Tesla T4", "present"): 1}
 
 
 def test_the_units_said_are_those_that_dcgm_documents(nvml: FakeNvml) -> None:
-    said = {family.name: family.documentation for family in gpu.find().families()}
-    assert said.keys() == {*DOCUMENTED, "DCGM_EXP_CLOCK_EVENTS_COUNT"}
+    said = {family.name: family.documentation for family in sampler.find_gpus().families()}
+    assert said.keys() == {*DOCUMENTED, "DCGM_EXP_CLOCK_EVENTS_COUNT", "gpu_e2e_gpu_info"}
     assert all(said[name].startswith(text.rstrip(".")) for name, text in DOCUMENTED.items())
 
 
@@ -314,9 +313,12 @@ def test_a_missing_driver_is_said(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatc
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
     monkeypatch.setattr(nvml, "nvmlInit", refuse)
-    assert gpu.find().absent == "no NVIDIA GPU on this machine (NVML Shared Library Not Found)"
+    assert (
+        sampler.find_gpus().absence
+        == "no NVIDIA GPU on this machine (NVML Shared Library Not Found)"
+    )
 
 
 def test_a_missing_binding_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert gpu.find() == gpu.Gpus(None, (), "nvidia-ml-py is not installed")
+    assert sampler.find_gpus() == sampler.Gpus(None, (), "nvidia-ml-py is not installed")

@@ -12,8 +12,8 @@ import pytest
 from helpers.errors import Problem
 from helpers.run import Run, append_line
 from helpers.telemetry import catalogue, series
-from helpers.telemetry.report import Telemetry
-from helpers.telemetry.server import Server
+from helpers.telemetry.prometheus_api import Prometheus
+from helpers.telemetry.records import Telemetry
 
 from .imitation import GPU_BUSY, GPU_IDLE, TRUTH, Watched
 
@@ -125,7 +125,7 @@ def test_parts_of_the_run_use_cpu_and_memory_is_plausible(watched: Watched, fire
 
 def test_an_absent_series_says_why(watched: Watched, fired: Fired) -> None:
     facts = {one.name: one for one in fired.telemetry.series}
-    assert list(facts) == [one.name for one in catalogue.CATALOGUE]
+    assert list(facts) == [one.name for one in catalogue.LOAD_SERIES]
     assert watched.run.load(Telemetry) == fired.telemetry
     assert facts["gpu_memory"].samples == 0
     assert facts["gpu_memory"].absent.startswith("no NVIDIA GPU on this machine (")
@@ -149,7 +149,7 @@ def test_without_a_finished_load_there_is_nothing_to_collect(run: Run) -> None:
     run.event("load-stop", stage="05", scenario="soak")
     run.event("load-stop", stage="05", scenario="smoke", outcome="interrupted")
     with pytest.raises(Problem, match=r"no finished load\. Run the load of stage 05 first"):
-        series.collect(run, Server("http://127.0.0.1:9"))
+        series.collect(run, Prometheus("http://127.0.0.1:9"))
 
 
 def test_a_load_that_prometheus_did_not_see_is_absent_and_said(watched: Watched, run: Run) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,22 +15,12 @@ from kubernetes import client
 from helpers.cloud.account import Account
 from helpers.evidence import html_export
 from helpers.run import Run
-from helpers.telemetry import (
-    answers,
-    events,
-    gathering,
-    marks,
-    pictures,
-    proof,
-    scale,
-    series,
-    showing,
-    snapshots,
-)
+from helpers.telemetry import events, grafana, series, snapshots
 from helpers.telemetry.access import Access
-from helpers.telemetry.events import Happening
+from helpers.telemetry.annotations import run_annotations
+from helpers.telemetry.events import ObservedEvent
 from helpers.telemetry.grafana import Grafana
-from helpers.telemetry.report import EventSources, Scale, Snapshots
+from helpers.telemetry.records import EventSources, Snapshots, Telemetry
 
 from . import history
 from .grafana_server import TOKEN, serving
@@ -57,13 +47,18 @@ def soaked(past: History, new_run: Callable[[str], Run]) -> Run:
     requests.loc[requests["intended_s"].between(60, 62, inclusive="left"), "outcome"] = "timeout"
     requests.loc[[5, 2000], "outcome"] = "refused"  # one failure is no burst
     run.save_table("requests-soak", requests)
-    gathering.gather(run, past.window, Access(past.server))
+    events.gather(run, past.window, Access(past.server))
     return run
 
 
 @pytest.fixture(scope="module")
-def taken(past: History, soaked: Run) -> Snapshots:
-    return snapshots.take(soaked, past.server, past.window, note="A test.")
+def telemetry(past: History, soaked: Run) -> Telemetry:
+    return series.collect(soaked, past.server)
+
+
+@pytest.fixture(scope="module")
+def taken(soaked: Run, telemetry: Telemetry) -> Snapshots:
+    return snapshots.take(soaked, telemetry)
 
 
 # ── six hours ─────────────────────────────────────────────────────────────────────────────────
@@ -76,11 +71,11 @@ def test_the_past_is_six_hours_at_a_second(past: History) -> None:
 
 
 def test_every_series_of_six_hours_fits_in_memory_and_keeps_its_rate(
-    past: History, soaked: Run
+    soaked: Run, telemetry: Telemetry
 ) -> None:
-    telemetry = series.collect(soaked, past.server)
     table = soaked.load_table(series.TABLE)
-    assert 50_000 < len(table) < 120_000  # eight lines of at most 10,000 points, and the margin
+    lines = table.groupby(["series", "label"]).size()
+    assert lines.max() == pytest.approx(series.MOST_POINTS, abs=3)
     assert table.memory_usage(deep=True).sum() < 30 * MIB
     rates = table[table["label"].eq("m")].groupby("series")["value"].median()
     assert rates["requests"] == pytest.approx(100)
@@ -88,21 +83,11 @@ def test_every_series_of_six_hours_fits_in_memory_and_keeps_its_rate(
     assert telemetry.gpu_utilisation_pct == pytest.approx(70)
 
 
-def test_dashboards_of_six_hours_have_as_many_points_as_a_picture_can_show(
-    past: History, soaked: Run
-) -> None:
-    for found in proof.every(soaked, past.server, past.window).values():
-        lines = found.table.groupby(["panel", "query", "line"], observed=True).size()
-        assert (lines <= answers.MOST_POINTS + 1).all()
-        assert found.table.memory_usage(deep=True).sum() < 2 * MIB
-
-
-def test_what_is_not_there_says_why(past: History, soaked: Run) -> None:
-    found = proof.every(soaked, past.server, past.window)
-    assert found["cost"].unanswered()["Burn per hour (A)"].startswith("no prices are known")
-    pictures.draw(soaked, "cost", found["cost"], place="x")
-    assert "absent: no prices are known" in (soaked.folder / "x" / "cost.svg").read_text()
-    assert "Burn per hour: no value" in (soaked.folder / "x" / "cost.txt").read_text()
+def test_what_is_absent_says_why(soaked: Run, taken: Snapshots) -> None:
+    page = (soaked.folder / "snapshots" / "cost.html").read_text()
+    assert "Absent: no prices are known" in page
+    assert "absent: no prices are known" in (soaked.folder / "snapshots/cost.svg").read_text()
+    assert "Burn per hour: no value" in (soaked.folder / "snapshots/cost.txt").read_text()
 
 
 # ── snapshots ─────────────────────────────────────────────────────────────────────────────────
@@ -114,7 +99,7 @@ def test_a_snapshot_page_opens_without_anything_else(soaked: Run, taken: Snapsho
     for one in taken.boards:
         page = (soaked.folder / one.page).read_text()
         assert html_export.external_requests(page) == []
-        assert "A test." in page and "REHEARSAL" in page and "data:image/png;base64," in page
+        assert "REHEARSAL" in page and "data:image/png;base64," in page
 
 
 def test_the_values_stand_inside_the_page_and_inside_grafanas_snapshot(
@@ -141,21 +126,19 @@ def test_the_raw_values_are_a_table_in_three_formats(soaked: Run, taken: Snapsho
     assert len(lines) == len(table) and json.loads(lines[0])["time"].startswith("2026-11-23T")
 
 
-def test_grafana_takes_the_snapshots_and_the_events(
-    soaked: Run, past: History, taken: Snapshots
-) -> None:
+def test_grafana_takes_the_snapshots_and_the_events(soaked: Run, taken: Snapshots) -> None:
     with serving() as server:
-        grafana = Grafana(server.url, TOKEN)
-        kept = showing.keep(soaked, taken, grafana)
+        client = Grafana(server.url, TOKEN)
+        kept = grafana.publish_snapshots(soaked, taken, client)
         assert {one.url for one in kept.boards} == {
             f"{server.url}/dashboard/snapshot/{key}" for key in server.snapshots
         }
         assert "5 in Grafana" in kept.summary
-        tick = showing.show(soaked, Access(past.server, grafana))
+        tick = grafana.publish_annotations(soaked, client)
         assert str(tick.status) == "REHEARSED"
         kinds = {tag for one in server.annotations.values() for tag in one["tags"]}
         assert {"load-start", "load-stop", "alert", "throttling", "error-burst"} <= kinds
-    run_again = showing.show(soaked, Access(past.server))
+    run_again = grafana.publish_annotations(soaked, None)
     assert str(run_again.status) == "NOT REHEARSED" and "no Grafana" in run_again.note
 
 
@@ -165,9 +148,8 @@ def test_without_prometheus_the_snapshot_says_so(
     run = new_run("")
     for kind in ("load-start", "load-stop"):
         run.event(kind, "05", scenario="soak")
-    nothing = snapshots.take_where_possible(run, None, "")
+    nothing = snapshots.take(run, series.collect(run, None))
     assert nothing.absent == series.NO_PROMETHEUS and not nothing.has_data
-    assert scale.measure_where_possible(run, None, snapshots.window_of(run)).empty
 
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────
@@ -192,18 +174,18 @@ def test_alerts_throttling_and_errors_become_events_with_their_source(soaked: Ru
 
 def test_who_is_asked_again_tells_nothing_twice(past: History, soaked: Run) -> None:
     before = len(soaked.events())
-    sources = gathering.gather(soaked, past.window, Access(past.server))
+    sources = events.gather(soaked, past.window, Access(past.server))
     assert len(soaked.events()) == before
     assert soaked.load(EventSources) == sources
     absent = {one.name: one.absent for one in sources.sources if one.absent}
     assert absent == {
-        "Kubernetes": gathering.NO_CLUSTER, "Auto Scaling group": gathering.NO_GROUP,
+        "Kubernetes": events.NO_CLUSTER, "Auto Scaling group": events.NO_GROUP,
     }  # fmt: skip
-    assert list(gathering.frame(sources)["New events"]) == [0, 0, 0, "–", "–"]
+    assert list(events.frame(sources)["New events"]) == [0, 0, 0, "–", "–"]
 
 
 def test_events_are_lines_in_every_picture(soaked: Run, past: History, taken: Snapshots) -> None:
-    shown = marks.of_run(soaked, past.window.start, past.window.end)
+    shown = run_annotations(soaked, past.window.start, past.window.end)
     assert taken.events == len(shown) == 7
     assert [one.kind for one in shown][:2] == ["load-start", "phase-start"]
     for one in taken.boards:
@@ -250,14 +232,14 @@ def kubernetes_event(reason: str, message: str, kind: str = "Pod", age_s: float 
     ],
 )
 def test_kubernetes_events_are_told_in_the_runs_words(reason: str, message: str, kind: str) -> None:
-    found = list(events.of_kubernetes([kubernetes_event(reason, message)], START))
+    found = list(events.kubernetes_events([kubernetes_event(reason, message)], START))
     assert [one.kind for one in found] == ([kind] if kind else [])
     assert all(one.source == "Kubernetes" and one.at == START for one in found)
 
 
 def test_kubernetes_events_of_before_the_load_are_left_out() -> None:
     old = kubernetes_event("BackOff", "Back-off", age_s=60)
-    assert list(events.of_kubernetes([old], START)) == []
+    assert list(events.kubernetes_events([old], START)) == []
 
 
 def test_a_crash_that_left_no_event_is_seen_in_the_pods_status() -> None:
@@ -268,10 +250,10 @@ def test_a_crash_that_left_no_event_is_seen_in_the_pods_status() -> None:
     }  # fmt: skip
     raw = {"metadata": {"name": "triton-0"}, "status": {"containerStatuses": [status]}}
     pod = as_read(raw, "V1Pod")
-    (found,) = events.of_pods([pod], START)
+    (found,) = events.restart_events([pod], START)
     assert (found.kind, found.subject) == ("pod-restart", "Pod triton-0")
     assert "OOMKilled, exit status 137" in found.text
-    assert list(events.of_pods([pod], END)) == []
+    assert list(events.restart_events([pod], END)) == []
 
 
 def test_activities_of_the_group_are_nodes_and_spot_notices() -> None:
@@ -293,7 +275,7 @@ def test_activities_of_the_group_are_nodes_and_spot_notices() -> None:
     with Stubber(asked) as stub:
         stub.add_response("describe_scaling_activities", {"Activities": [*activities, old]})
         account = cast(Account, SimpleNamespace(client=lambda _: asked))
-        found = list(events.of_asg(account, "gpu", START))
+        found = list(events.scaling_events(account, "gpu", START))
     assert [one.kind for one in found] == ["node-added", "spot-interruption", "node-removed"]
     assert {one.source for one in found} == {"Auto Scaling group"}
 
@@ -302,27 +284,14 @@ def test_a_witness_that_does_not_answer_does_not_silence_the_others(
     soaked: Run, past: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = type(past.server)("http://127.0.0.1:9")
-    sources = gathering.gather(soaked, past.window, Access(gone))
+    sources = events.gather(soaked, past.window, Access(gone))
     absent = {one.name: one.absent for one in sources.sources}
     assert absent["load engine"] == ""
     assert "cannot be reached" in absent["Prometheus alerts"]
 
 
 def test_an_event_keeps_the_time_it_happened_at(run: Run) -> None:
-    happened = Happening("scale-up", START, "Kubernetes", "Deployment triton")
-    assert events.log(run, "05", [happened, happened]) == 1
+    happened = ObservedEvent("scale-up", START, "Kubernetes", "Deployment triton")
+    assert events.add_to_log(run, "05", [happened, happened]) == 1
     (event,) = run.events("scale-up")
     assert event["at"] == "2026-11-23T06:00:00.000Z" and event["stage"] == "05"
-
-
-# ── what watching costs ───────────────────────────────────────────────────────────────────────
-
-
-def test_what_watching_costs_is_measured(new_run: Callable[[str], Run], past: History) -> None:
-    run = new_run("")
-    found = scale.measure(run, past.server, past.window)
-    assert run.load(Scale) == found
-    assert found.retention == "100y"
-    shown = scale.frame(found).set_index("What")["Found"]
-    assert shown["Sampler's CPU"] == "not sampled"  # nobody sampled that past
-    assert datetime.now(UTC) > past.window.end

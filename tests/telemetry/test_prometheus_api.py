@@ -1,4 +1,4 @@
-"""Whatever answers in Prometheus's place, the sentence says what is wrong and what to do."""
+"""Answers become tables; whatever answers instead of Prometheus becomes one clear sentence."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from helpers import processes
 from helpers.errors import Problem
-from helpers.telemetry.server import Server
+from helpers.telemetry.prometheus_api import Prometheus
 from tests.listening import listening
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -66,7 +66,7 @@ def test_a_matrix_becomes_a_table(stub: Stub) -> None:
             {"metric": {"role": "b"}, "values": [[1.5, "NaN"]]},
         ],
     )
-    found = Server(stub.url).query_range("x", NOON, NOON, 0.5)
+    found = Prometheus(stub.url).query_range("x", NOON, NOON, 0.5)
     assert found["value"].tolist()[:2] == [1.0, 2.0]
     assert found["value"].isna().tolist() == [False, False, True]
     assert found["model"].tolist()[:2] == ["a", "a"] and pd.isna(found["model"][2])
@@ -78,9 +78,9 @@ def test_a_matrix_becomes_a_table(stub: Stub) -> None:
 
 def test_a_scalar_and_nothing_are_tables_too(stub: Stub) -> None:
     stub.says("scalar", [1.0, "42"])
-    assert Server(stub.url).query("42")["value"].tolist() == [42.0]
+    assert Prometheus(stub.url).query("42")["value"].tolist() == [42.0]
     stub.says("vector", [])
-    empty = Server(stub.url).query("nothing", NOON)
+    empty = Prometheus(stub.url).query("nothing", NOON)
     assert empty.empty and {"time", "value"} <= set(empty.columns)
     assert stub.asked[-1][1]["time"] == [str(NOON.timestamp())]
 
@@ -89,14 +89,14 @@ def test_a_proxy_is_not_asked_for_this_machine(stub: Stub, monkeypatch: pytest.M
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{processes.free_port()}")
     monkeypatch.setenv("NO_PROXY", "")
     stub.says("vector", [])
-    assert Server(stub.url).query("up").empty
+    assert Prometheus(stub.url).query("up").empty
 
 
 def refuses_query(stub: Stub) -> str:
     stub.status = 400
     error = {"status": "error", "errorType": "bad_data", "error": "parse error " + "x" * 999}
     stub.body = json.dumps(error).encode()
-    return r"Prometheus refuses 'up': bad_data: parse error x{100,300}\. Correct the query"
+    return r"Prometheus rejects 'up': bad_data: parse error x{100,300}\. Correct the query"
 
 
 def is_something_else(stub: Stub) -> str:
@@ -111,7 +111,7 @@ def is_other_json(stub: Stub) -> str:
 
 def gives_text(stub: Stub) -> str:
     stub.says("string", [1.0, "text"])
-    return "gives a string, not numbers"
+    return "returns a string, not numbers"
 
 
 def is_slow(stub: Stub) -> str:
@@ -125,10 +125,10 @@ def is_slow(stub: Stub) -> str:
 def test_a_bad_answer_is_one_sentence(stub: Stub, prepare: Callable[[Stub], str]) -> None:
     sentence = prepare(stub)
     with pytest.raises(Problem, match=sentence):
-        Server(stub.url, timeout_s=0.5).query("up")
+        Prometheus(stub.url, timeout_s=0.5).query("up")
 
 
 def test_no_answer_is_one_sentence() -> None:
     url = f"http://127.0.0.1:{processes.free_port()}"
     with pytest.raises(Problem, match=f"Prometheus at {url} cannot be reached"):
-        Server(url).targets()
+        Prometheus(url).targets()

@@ -1,0 +1,145 @@
+"""The HTTP API of a Prometheus server: PromQL answers as tables, and its targets."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import requests
+
+from helpers.errors import Problem
+
+LONGEST_QUOTE = 300
+DEFAULT_RETENTION = "15d"  # Prometheus's own default
+
+
+@dataclass(frozen=True)
+class ScrapeTarget:
+    """An address that Prometheus scrapes.
+
+    Attributes:
+        job: Its scrape job.
+        url: The scraped URL.
+        health: `up`, `down`, or `unknown` before the first scrape.
+        error: Why the last scrape failed; empty if it succeeded.
+    """
+
+    job: str
+    url: str
+    health: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A Prometheus server that answers PromQL.
+
+    Every method raises `Problem` if the server cannot be reached, is too slow, or rejects the
+    request.
+
+    Attributes:
+        url: Base URL, without a trailing slash.
+        timeout_s: Longest time to wait for an answer, seconds.
+    """
+
+    url: str
+    timeout_s: float = 30.0
+
+    def query(self, promql: str, at: datetime | None = None) -> pd.DataFrame:
+        """The values at one moment.
+
+        Args:
+            promql: The query.
+            at: The moment; None means now. Naive times are UTC.
+
+        Returns:
+            One row per value: `time` (UTC), one column per label, `value` (float).
+        """
+        moment = {} if at is None else {"time": _seconds(at)}
+        return _table(self._get("query", query=promql, **moment))
+
+    def query_range(self, promql: str, start: datetime, end: datetime, step: float) -> pd.DataFrame:
+        """The values from `start` to `end`, every `step` seconds; Prometheus allows 11,000 steps.
+
+        Returns:
+            As `query`; a label that a series does not have is NaN in its rows.
+        """
+        window = {"start": _seconds(start), "end": _seconds(end), "step": step}
+        return _table(self._get("query_range", query=promql, **window))
+
+    def targets(self) -> list[ScrapeTarget]:
+        """What is scraped now."""
+        return [
+            ScrapeTarget(raw["labels"]["job"], raw["scrapeUrl"], raw["health"], raw["lastError"])
+            for raw in self._get("targets", state="active")["activeTargets"]
+        ]
+
+    def version(self) -> str:
+        """The server's version."""
+        return str(self._get("status/buildinfo")["version"])
+
+    def series_count(self) -> int:
+        """How many series it holds in memory."""
+        return int(self._get("status/tsdb")["headStats"]["numSeries"])
+
+    def retention(self) -> str:
+        """How long it keeps samples, such as `15d`."""
+        flag = str(self._get("status/flags")["storage.tsdb.retention.time"])
+        return DEFAULT_RETENTION if flag in ("", "0s") else flag
+
+    def _get(self, path: str, **parameters: str | float) -> Any:
+        try:
+            with requests.Session() as session:
+                # a proxy cannot reach this machine's loopback
+                session.trust_env = "//127.0.0.1" not in self.url
+                response = session.get(
+                    f"{self.url}/api/v1/{path}", params=parameters, timeout=self.timeout_s
+                )
+        except requests.Timeout as error:
+            raise Problem(
+                f"Prometheus at {self.url} did not answer within {self.timeout_s:g} s.",
+                "Query a shorter window or a longer step, or retry when the machine is idle.",
+            ) from error
+        except requests.RequestException as error:
+            raise Problem(
+                f"Prometheus at {self.url} cannot be reached.",
+                "Run notebook 04 again (it starts what is not running), or check the address.",
+            ) from error
+        try:
+            body = response.json()
+            status = body["status"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise Problem(
+                f"The server at {self.url} is not Prometheus (HTTP {response.status_code}).",
+                "Check the address.",
+            ) from error
+        if status != "success":
+            message = f"{body.get('errorType')}: {body.get('error')}"[:LONGEST_QUOTE]
+            query = parameters.get("query", path)
+            raise Problem(f"Prometheus rejects '{query}': {message}.", "Correct the query.")
+        return body["data"]
+
+
+def _seconds(moment: datetime) -> float:
+    """Seconds since 1970; naive times are UTC."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _table(data: dict[str, Any]) -> pd.DataFrame:
+    match data["resultType"]:
+        case "matrix":
+            series = [(raw["metric"], raw.get("values", [])) for raw in data["result"]]
+        case "vector":
+            series = [(raw["metric"], [raw["value"]]) for raw in data["result"] if "value" in raw]
+        case "scalar":
+            series = [({}, [data["result"]])]
+        case other:
+            raise Problem(f"The query returns a {other}, not numbers.", "Correct the query.")
+    frames = []
+    for labels, values in series or [({}, [])]:
+        times = [round(moment * 1000) for moment, _ in values]
+        columns: dict[str, Any] = {"time": pd.to_datetime(times, unit="ms", utc=True)}
+        columns |= {label: labels[label] for label in sorted(labels)}
+        columns["value"] = pd.Series([float(value) for _, value in values], dtype=float)
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,139 @@
+"""What a run can query, what it says about the cluster's monitoring, and Grafana's token."""
+
+import base64
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pandas as pd
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from helpers import programs
+from helpers.cluster.client import Cluster
+from helpers.cluster.records import Releases
+from helpers.errors import Problem, Unavailable
+from helpers.run import Run
+from helpers.serving.endpoint import Endpoint
+from helpers.telemetry import access, monitoring
+from helpers.telemetry.access import Access
+
+from .grafana_server import TOKEN, GrafanaServer, serving
+from .imitation import Watched, endpoint_on
+
+
+def releases(label: str, note: str) -> Releases:
+    one = {"chart": "x 1", "namespace": "monitoring", "digest": "", "label": label, "note": note}
+    names = ("kube-prometheus-stack", "dcgm-exporter")
+    return Releases.model_validate({"releases": [{"name": name, **one} for name in names]})
+
+
+@pytest.mark.parametrize(
+    ("label", "status"),
+    [("STATIC", "STATIC"), ("NOT CHECKED", "NOT REHEARSED"), ("FAILED", "FAILED")],
+)
+def test_a_rehearsal_says_what_stage_02_saw_of_the_charts(
+    run: Run, label: str, status: str
+) -> None:
+    run.save(releases(label, "a note"))
+    found = monitoring.check_components(run, Access(None))
+    assert {str(tick.status) for tick in found.values()} == {status}
+    assert {tick.note for tick in found.values()} == {"a note"}
+
+
+def test_without_stage_02_it_is_not_rehearsed(run: Run) -> None:
+    found = monitoring.check_components(run, Access(None))
+    assert set(found) == {"04.operator", "04.dcgm"}
+    assert all(str(tick.status) == "NOT REHEARSED" for tick in found.values())
+
+
+@pytest.mark.parametrize(("rows", "status"), [(2, "VERIFIED"), (0, "FAILED")])
+def test_a_cluster_is_believed_by_what_its_prometheus_answers(
+    new_run: Callable[[str], Run], rows: int, status: str
+) -> None:
+    run = new_run("target=aws")
+    run.write("records/04/targets.json", "{}")
+    server = SimpleNamespace(query=lambda _: pd.DataFrame({"value": [1.0] * rows}))
+    seen = Access(cast(Any, server), cluster=cast(Any, SimpleNamespace()))
+    assert {str(tick.status) for tick in monitoring.check_components(run, seen).values()} == {
+        status
+    }
+
+
+def test_a_rehearsal_asks_its_own_prometheus_and_no_grafana(watched: Watched) -> None:
+    found = access.connect(watched.run, watched.imitation.endpoint)
+    assert found == Access(watched.server)
+
+
+def test_without_prometheus_the_load_goes_on_and_stage_04_does_not(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(programs, "TOOLS", run.folder)
+    monkeypatch.setenv("PATH", "")
+    nobody: Endpoint = endpoint_on(1)
+    with pytest.raises(Unavailable, match="no prometheus on this machine"):
+        access.connect(run, nobody)
+    assert access.connect_optional(run, nobody) == Access(None)
+    assert "No series of server and machine: There is no prometheus" in capsys.readouterr().out
+
+
+class Secrets:
+    """The cluster's secrets, as the official client gives them."""
+
+    def __init__(self, **stored: dict[str, str]) -> None:
+        self.stored = stored
+
+    def read_namespaced_secret(self, name: str, namespace: str) -> Any:
+        if name not in self.stored:
+            raise ApiException(status=404, reason="Not Found")
+        return SimpleNamespace(data=self.stored[name])
+
+    def list_namespaced_secret(self, namespace: str) -> Any:
+        return SimpleNamespace(items=[SimpleNamespace(data=one) for one in self.stored.values()])
+
+    def create_namespaced_secret(self, namespace: str, body: Any) -> None:
+        self.stored[body.metadata.name] = {
+            key: base64.b64encode(value.encode()).decode()
+            for key, value in body.string_data.items()
+        }
+
+
+def cluster_of(stored: Secrets) -> Cluster:
+    return cast(Cluster, SimpleNamespace(core=stored))
+
+
+def encoded(**values: str) -> dict[str, str]:
+    return {key.replace("_", "-"): base64.b64encode(one.encode()).decode()
+            for key, one in values.items()}  # fmt: skip
+
+
+@pytest.fixture
+def server() -> Iterator[GrafanaServer]:
+    with serving() as server:
+        yield server
+
+
+def test_the_token_comes_from_the_clusters_secret(server: GrafanaServer) -> None:
+    stored = Secrets(**{access.TOKEN_SECRET: encoded(token=TOKEN)})
+    assert access.grafana_token(cluster_of(stored), "monitoring", server.url) == TOKEN
+    assert server.requests == []
+
+
+def test_where_there_is_none_it_is_made_once_and_kept(server: GrafanaServer) -> None:
+    server.admin = base64.b64encode(b"admin:pass").decode()
+    stored = Secrets(grafana=encoded(admin_user="admin", admin_password="pass"))
+    for _ in range(2):
+        assert access.grafana_token(cluster_of(stored), "monitoring", server.url) == TOKEN
+    assert len(server.requests) == 2  # account and token, at the first time
+
+
+def test_a_wrong_admin_is_one_sentence_without_the_password(server: GrafanaServer) -> None:
+    stored = Secrets(grafana=encoded(admin_user="admin", admin_password="s3cret-word"))
+    with pytest.raises(Problem, match=r"cannot create a service account \(HTTP 401\)") as caught:
+        access.grafana_token(cluster_of(stored), "monitoring", server.url)
+    assert "s3cret-word" not in str(caught.value) and caught.value.__suppress_context__
+
+
+def test_without_any_secret_the_sentence_names_it() -> None:
+    with pytest.raises(Problem, match=r"no secret with Grafana's admin"):
+        access.grafana_token(cluster_of(Secrets()), "monitoring", "http://127.0.0.1:9")

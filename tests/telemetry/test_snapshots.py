@@ -1,0 +1,127 @@
+"""A dashboard's picture shows units, limits, events, and what is absent."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from helpers.profile import Profile
+from helpers.run import Run
+from helpers.telemetry import catalogue, dashboards, snapshots
+from helpers.telemetry.annotations import Annotation, run_annotations
+from helpers.telemetry.catalogue import Series
+from helpers.telemetry.dashboards import Panel
+from helpers.telemetry.series import COLUMNS, Window
+from helpers.telemetry.snapshots import DashboardData
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+WINDOW = Window(NOON, NOON + timedelta(seconds=60), 1.0)
+BOARDS = {board.name: board for board in dashboards.build(Profile.load_named("quick").kpis)}
+
+
+def data(
+    lines: dict[str, list[float | None]],
+    note: str = "",
+    name: str = "latency",
+    series: Series = catalogue.P50,
+) -> DashboardData:
+    """A dashboard with lines of one series, one value a second; None for a missing scrape."""
+    rows = [
+        (NOON + timedelta(seconds=second), series.name, label, value)
+        for label, values in lines.items()
+        for second, value in enumerate(values)
+        if value is not None
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table["time"] = pd.to_datetime(table["time"], utc=True)
+    return DashboardData(BOARDS[name], WINDOW, table, note)
+
+
+def svg(run: Run, shown: DashboardData, annotations: tuple[Annotation, ...] = ()) -> str:
+    snapshots.draw(run, shown, annotations, folder="x")
+    return (run.folder / "x" / f"{shown.board.name}.svg").read_text()
+
+
+def texts(picture: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)<", picture)
+
+
+def test_a_picture_has_units_limits_legend_and_note(run: Run) -> None:
+    shown = texts(svg(run, data({"m": [1.0, 2.0, 6.0]}, "Made up")))
+    assert "ms" in shown
+    assert f"limit {run.profile.kpis.p50_ms:g}" in shown
+    assert "m: mean 3.0 ms, max 6.0 ms, last 6.0 ms" in shown
+    assert any("Scraped every 1 s" in text and text.endswith("Made up") for text in shown)
+    assert "REHEARSAL" in shown
+    assert shown.count("absent: Triton answered no request") >= 5
+    alt = (run.folder / "x" / "latency.txt").read_text()
+    assert "P50 latency in Triton: 6.0 ms" in alt and "P95 latency in Triton: no value" in alt
+
+
+def test_a_line_breaks_where_nothing_was_scraped(run: Run) -> None:
+    lines = []
+    for missing in (1.0, None):
+        picture = svg(run, data({"m": [1.0] * 10 + [missing] * 20 + [1.0] * 10}))
+        paths = re.findall(r'<path d="([^"]*)" clip-path[^>]*stroke: #0072b2', picture)
+        lines.append(sum(path.count("M") for path in paths))
+    assert lines == [1, 2]
+
+
+def test_events_are_numbered_lines_with_a_key(run: Run) -> None:
+    end = NOON + timedelta(seconds=50)
+    events = (
+        Annotation("load-start", NOON, end, "Load Test Start soak", "load engine"),
+        Annotation("alert", NOON + timedelta(seconds=20), None, "alert GpuHot", "Prometheus"),
+    )
+    shown = texts(svg(run, data({"m": [1.0, 2.0]}), events))
+    assert "1  12:00:00  Load Test Start soak" in shown and "2  12:00:20  alert GpuHot" in shown
+    assert shown.count("1") >= len(BOARDS["latency"].panels)  # the number is on every panel
+
+
+def test_more_lines_or_events_than_fit_are_counted(run: Run) -> None:
+    many = tuple(
+        Annotation("alert", NOON + timedelta(seconds=n), None, f"alert {n}", "") for n in range(30)
+    )
+    lines: dict[str, list[float | None]] = {f"m{n}": [1.0, 2.0] for n in range(9)}
+    shown = texts(svg(run, data(lines), many))
+    assert "and 3 more" in shown
+    assert any("30 events, 6 without a number" in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("value", "series", "decimals", "text"),
+    [(1234.5, catalogue.REQUESTS, None, "1,234 1/s"), (0.1234, catalogue.P50, None, "0.123 ms"),
+     (5, catalogue.UP, 0, "5"), (12.34, catalogue.BURN, 2, "12.34 US$/h"),
+     (0.0, catalogue.CPU, None, "0.0 %")],
+)  # fmt: skip
+def test_values_have_the_decimals_that_can_be_read(
+    value: float, series: Series, decimals: int | None, text: str
+) -> None:
+    assert snapshots.format_value(value, Panel((series,), "x", decimals=decimals)) == text
+
+
+@pytest.mark.parametrize(("value", "colour"), [(1000.0, snapshots.BAD), (1.0, snapshots.GOOD)])
+def test_a_large_figure_is_the_worst_line_in_the_colour_of_its_limit(
+    run: Run, value: float, colour: str
+) -> None:
+    shown = data({"a": [value], "b": [0.5]}, name="overview", series=catalogue.P95)
+    pattern = rf'<text style="[^"]*fill: {colour}[^"]*"[^>]*>{value:,.1f} ms<'
+    assert re.search(pattern, svg(run, shown))
+
+
+def test_annotations_of_a_run_have_their_end_and_their_source(run: Run) -> None:
+    run.event("load-start", "05", scenario="soak", at="2026-11-23T12:00:00.000Z")
+    run.event("load-start", "05", scenario="spike", at="2026-11-23T12:01:00.000Z")
+    run.event("load-stop", "05", scenario="soak", at="2026-11-23T12:02:00.000Z")
+    run.event("service-started", service="x")
+    run.event("scale-up", "05", source="Kubernetes", subject="Deployment triton",
+              at="2026-11-23T11:59:00.000Z")  # fmt: skip
+    by_text = {event.text: event for event in run_annotations(run)}
+    assert list(by_text) == ["scale-up Deployment triton", "Load Test Start soak",
+                             "Load Test Start spike", "Load Test Stop soak"]  # fmt: skip
+    assert by_text["Load Test Start soak"].until == NOON + timedelta(minutes=2)
+    assert by_text["Load Test Start spike"].until is None  # it was killed
+    assert by_text["scale-up Deployment triton"].source == "Kubernetes"
+    late = run_annotations(run, NOON + timedelta(seconds=90))
+    assert {event.text for event in late} == {"Load Test Start soak", "Load Test Stop soak"}
