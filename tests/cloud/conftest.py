@@ -10,9 +10,9 @@ from helpers.cloud import terraform
 from helpers.cloud.terraform import Workspace
 from helpers.errors import Unavailable
 from helpers.profile import Profile
-from helpers.rehearsal import emulator
-from helpers.rehearsal.emulator import Emulator
 from helpers.run import Run
+from tests import emulated
+from tests.emulated import Emulator
 
 SMALL = Path(__file__).parent / "small"
 MakeWorkspace = Callable[..., Workspace]
@@ -20,7 +20,7 @@ MakeWorkspace = Callable[..., Workspace]
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with emulator.serving(tmp_path_factory.mktemp("aws")) as aws:
+    with emulated.serving(tmp_path_factory.mktemp("aws")) as aws:
         yield aws
 
 

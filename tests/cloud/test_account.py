@@ -12,8 +12,8 @@ from botocore.exceptions import (
 
 from helpers.cloud.account import Account, asking, identity, masked
 from helpers.errors import Problem, Unavailable
-from helpers.rehearsal import double
-from helpers.rehearsal.double import Fault
+from tests import emulated
+from tests.emulated import Fault
 
 # one of each protocol
 EASY = {"ec2": "describe_vpcs", "eks": "list_clusters", "s3": "list_buckets"}
@@ -33,7 +33,7 @@ def ask(account: Account, service: str) -> None:
     ],
 )
 def test_a_refusal_is_one_sentence_with_the_next_step(kind: str, says: str, next_step: str) -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         aws.faults.add(Fault.model_validate({"kind": kind}))
         for service in EASY:
             with pytest.raises(Problem) as caught:
@@ -43,9 +43,9 @@ def test_a_refusal_is_one_sentence_with_the_next_step(kind: str, says: str, next
 
 
 def test_a_passing_throttle_is_sat_out() -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         aws.faults.add(Fault(kind="throttled", times=3))
-        assert identity(aws.account).account_id == double.ACCOUNT_ID
+        assert identity(aws.account).account_id == emulated.ACCOUNT_ID
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_happens_before_aws_is_asked_is_a_sentence_too(
 
 def test_what_the_emulator_does_not_know_is_unavailable_not_wrong() -> None:
     with (
-        double.installed() as aws,
+        emulated.installed() as aws,
         pytest.raises(Unavailable, match="emulator cannot answer for"),
         asking("the account's plan"),
     ):
@@ -75,17 +75,17 @@ def test_what_the_emulator_does_not_know_is_unavailable_not_wrong() -> None:
 
 
 def test_a_quota_error_names_the_readiness_report() -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         aws.faults.add(Fault(kind="error", code="VcpuLimitExceeded", message="You have 0 vCPUs"))
         with pytest.raises(Problem, match=r"quota .* 0 vCPUs.*00-setup"):
             ask(aws.account, "ec2")
 
 
 def test_an_identity_is_shown_without_the_accounts_number() -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         who = identity(aws.account)
-    assert who.account_id == double.ACCOUNT_ID
-    assert double.ACCOUNT_ID not in who.shown + who.masked_id
+    assert who.account_id == emulated.ACCOUNT_ID
+    assert emulated.ACCOUNT_ID not in who.shown + who.masked_id
     assert who.masked_id.endswith("9012")
 
 

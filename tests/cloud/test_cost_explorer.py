@@ -11,23 +11,23 @@ from helpers.cloud.cost_explorer import Reconciliation
 from helpers.cloud.meter import CostReport
 from helpers.cloud.resource_kinds import Caller
 from helpers.errors import Problem
-from helpers.rehearsal import double
-from helpers.rehearsal.double import CostLine, Double
 from helpers.run import Run
+from tests import emulated
+from tests.emulated import CostLine, Emulated
 
 from .seeds import Seeds
 from .test_costs import EKS, NOON, happens, lived, planned
 
 
 @pytest.fixture
-def aws() -> Iterator[Double]:
-    with double.installed() as made:
+def aws() -> Iterator[Emulated]:
+    with emulated.installed() as made:
         yield made
 
 
-def bill(aws: Double, **usd: float) -> None:
+def bill(aws: Emulated, **usd: float) -> None:
     lines = {"eks": EKS, "tax": "Tax", "queue": "Amazon Simple Queue Service"}
-    aws.world.costs.lines = [
+    aws.costs.lines = [
         CostLine(
             day=NOON.date(), service=lines[name], usage_type="x", usd=value, tagged=name != "tax"
         )
@@ -35,7 +35,7 @@ def bill(aws: Double, **usd: float) -> None:
     ]
 
 
-def reconciled(run: Run, aws: Double) -> Reconciliation:
+def reconciled(run: Run, aws: Emulated) -> Reconciliation:
     lived(run)
     meter.report(run)
     made = cost_explorer.reconcile(run, aws.account)
@@ -43,8 +43,8 @@ def reconciled(run: Run, aws: Double) -> Reconciliation:
     return made
 
 
-def test_a_complete_bill_is_held_against_the_prediction(run: Run, aws: Double) -> None:
-    aws.world.costs.active_tags = ["project"]
+def test_a_complete_bill_is_held_against_the_prediction(run: Run, aws: Emulated) -> None:
+    aws.costs.active_tags = ["project"]
     bill(aws, eks=0.30, queue=0.5)
     made = reconciled(run, aws)
     rows = {one.service: one for one in made.rows}
@@ -66,13 +66,13 @@ def test_a_complete_bill_is_held_against_the_prediction(run: Run, aws: Double) -
     ],
 )
 def test_a_bill_that_is_not_there_yet_is_said(
-    coverage: str, says: str, run: Run, aws: Double
+    coverage: str, says: str, run: Run, aws: Emulated
 ) -> None:
     bill(aws, eks=0.30, queue=0.5)
     if coverage == "late":
         early = CostLine(day=NOON.date() - timedelta(days=1), service=EKS, usage_type="x", usd=1.0)
-        aws.world.costs.lines = [early, *aws.world.costs.lines]
-    aws.world.costs.coverage = coverage  # type: ignore[assignment]
+        aws.costs.lines = [early, *aws.costs.lines]
+    aws.costs.coverage = coverage  # type: ignore[assignment]
     made = reconciled(run, aws)
     expected = "empty" if coverage == "late" else coverage  # nothing of the run's only day
     assert made.coverage == expected
@@ -81,7 +81,7 @@ def test_a_bill_that_is_not_there_yet_is_said(
     assert made.predicted_usd > 0
 
 
-def test_the_last_day_may_be_missing(run: Run, aws: Double) -> None:
+def test_the_last_day_may_be_missing(run: Run, aws: Emulated) -> None:
     planned(run)
     happens(run, 0, "stack-apply-start")
     happens(run, 30, "stack-destroy-stop", outcome="finished")
@@ -91,7 +91,7 @@ def test_the_last_day_may_be_missing(run: Run, aws: Double) -> None:
     assert made and made.coverage == "late" and "last day" in made.summary
 
 
-def test_without_an_active_tag_the_whole_account_is_counted(run: Run, aws: Double) -> None:
+def test_without_an_active_tag_the_whole_account_is_counted(run: Run, aws: Emulated) -> None:
     bill(aws, eks=1.30, queue=9.0, tax=0.2)
     made = reconciled(run, aws)
     rows = {one.service: one for one in made.rows}
@@ -101,12 +101,12 @@ def test_without_an_active_tag_the_whole_account_is_counted(run: Run, aws: Doubl
     assert "Amazon Simple Queue Service" not in rows  # somebody else's
 
 
-def test_a_run_without_costs_has_nothing_to_reconcile(run: Run, aws: Double) -> None:
+def test_a_run_without_costs_has_nothing_to_reconcile(run: Run, aws: Emulated) -> None:
     meter.report(run)
     assert cost_explorer.frame(cost_explorer.reconcile(run, aws.account)).empty
 
 
-def test_the_audit_is_written_from_the_records(run: Run, aws: Double, tmp_path: Path) -> None:
+def test_the_audit_is_written_from_the_records(run: Run, aws: Emulated, tmp_path: Path) -> None:
     made = reconciled(run, aws)
     elsewhere = tmp_path / "docs.md"
     text = cost_explorer.write_audit(run, elsewhere).read_text()
@@ -124,7 +124,7 @@ def test_an_audit_needs_a_cost_report(run: Run) -> None:
         cost_explorer.write_audit(run)
 
 
-def test_a_load_balancer_of_this_run_is_removed_and_counted(run: Run, aws: Double) -> None:
+def test_a_load_balancer_of_this_run_is_removed_and_counted(run: Run, aws: Emulated) -> None:
     own = Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
     for kind in ("load balancer", "target group"):
         own.make(kind)
@@ -135,7 +135,7 @@ def test_a_load_balancer_of_this_run_is_removed_and_counted(run: Run, aws: Doubl
     assert again.summary == "there was no load balancer"
 
 
-def test_a_controller_is_given_time(run: Run, aws: Double) -> None:
+def test_a_controller_is_given_time(run: Run, aws: Emulated) -> None:
     own = Seeds(Caller.identify(aws.account), {"elbv2.k8s.aws/cluster": "gpu-e2e"}, "k8s")
     arn = own.make("load balancer")
 
@@ -146,7 +146,7 @@ def test_a_controller_is_given_time(run: Run, aws: Double) -> None:
     assert (gone.seen, gone.by_controller, gone.swept) == (1, 1, 0)
 
 
-def test_a_load_balancer_without_the_tag_is_not_touched(run: Run, aws: Double) -> None:
+def test_a_load_balancer_without_the_tag_is_not_touched(run: Run, aws: Emulated) -> None:
     own = Seeds(Caller.identify(aws.account), {"elbv2.k8s.aws/cluster": "gpu-e2e"}, "k8s")
     arn = own.make("load balancer")
     with pytest.raises(Problem, match="aws elbv2 delete-load-balancer"):

@@ -8,9 +8,9 @@ import pytest
 from helpers.cloud import guardrails
 from helpers.cloud.stack import Stack
 from helpers.errors import Problem
-from helpers.rehearsal import double
-from helpers.rehearsal.double import Double
 from helpers.run import Run
+from tests import emulated
+from tests.emulated import Emulated
 
 TARGET = "arn:aws:scheduler:::aws-sdk:autoscaling:updateAutoScalingGroup"
 WORDS = dict.fromkeys(
@@ -23,7 +23,7 @@ WORDS = dict.fromkeys(
 
 
 @pytest.fixture
-def aws(run: Run) -> Iterator[Double]:
+def aws(run: Run) -> Iterator[Emulated]:
     """An account in which a run's switch fires in an hour."""
     run.save(
         Stack.model_validate(
@@ -36,12 +36,12 @@ def aws(run: Run) -> Iterator[Double]:
             }
         )
     )  # fmt: skip
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         arm(aws, datetime.now(UTC) + timedelta(hours=1))
         yield aws
 
 
-def arm(aws: Double, fires: datetime) -> None:
+def arm(aws: Emulated, fires: datetime) -> None:
     client = aws.account.client("scheduler")
     client.create_schedule_group(Name="gpu-e2e")
     client.create_schedule(
@@ -55,20 +55,20 @@ def arm(aws: Double, fires: datetime) -> None:
     )
 
 
-def stored(aws: Double) -> dict[str, object]:
+def stored(aws: Emulated) -> dict[str, object]:
     found: dict[str, object] = aws.account.client("scheduler").get_schedule(
         GroupName="gpu-e2e", Name="gpu-e2e-dead-man"
     )
     return found
 
 
-def test_it_is_read_with_its_hour_and_its_target(run: Run, aws: Double) -> None:
+def test_it_is_read_with_its_hour_and_its_target(run: Run, aws: Emulated) -> None:
     switch = guardrails.read_dead_man(run, aws.account)
     assert switch.armed and switch.target == TARGET and "fires at" in switch.summary
     assert run.load(guardrails.DeadMan) == switch
 
 
-def test_renewing_moves_its_hour_and_nothing_else(run: Run, aws: Double) -> None:
+def test_renewing_moves_its_hour_and_nothing_else(run: Run, aws: Emulated) -> None:
     before = stored(aws)
     switch = guardrails.renew_dead_man(run, aws.account, hours=3.5)
     late = switch.fires - (datetime.now(UTC) + timedelta(hours=3.5))
@@ -82,20 +82,20 @@ def test_renewing_moves_its_hour_and_nothing_else(run: Run, aws: Double) -> None
     assert event["expires"] == switch.expires
 
 
-def test_without_hours_it_takes_those_of_the_profile(run: Run, aws: Double) -> None:
+def test_without_hours_it_takes_those_of_the_profile(run: Run, aws: Emulated) -> None:
     switch = guardrails.renew_dead_man(run, aws.account)
     wanted = datetime.now(UTC) + timedelta(hours=run.profile.infrastructure.ttl_hours)
     assert abs(switch.fires - wanted) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("hours", [0, -1, 24.5])
-def test_it_cannot_be_set_aside_for_days(run: Run, aws: Double, hours: float) -> None:
+def test_it_cannot_be_set_aside_for_days(run: Run, aws: Emulated, hours: float) -> None:
     with pytest.raises(Problem, match="at most 24"):
         guardrails.renew_dead_man(run, aws.account, hours)
 
 
 def test_one_that_has_fired_is_armed_again_and_says_what_it_did(
-    run: Run, aws: Double, capsys: pytest.CaptureFixture[str]
+    run: Run, aws: Emulated, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = aws.account.client("scheduler")
     client.delete_schedule(GroupName="gpu-e2e", Name="gpu-e2e-dead-man")
@@ -106,7 +106,7 @@ def test_one_that_has_fired_is_armed_again_and_says_what_it_did(
     assert "stays at zero until 01 runs again" in capsys.readouterr().out
 
 
-def test_one_that_is_gone_is_a_sentence(run: Run, aws: Double) -> None:
+def test_one_that_is_gone_is_a_sentence(run: Run, aws: Emulated) -> None:
     aws.account.client("scheduler").delete_schedule(GroupName="gpu-e2e", Name="gpu-e2e-dead-man")
     with pytest.raises(Problem, match=r"is gone.*Run 01 again"):
         guardrails.renew_dead_man(run, aws.account)

@@ -9,9 +9,9 @@ from helpers.cloud.leftovers import Leftover, Marks, Scan
 from helpers.cloud.resource_kinds import Caller
 from helpers.errors import Problem
 from helpers.profile import Profile
-from helpers.rehearsal import double
-from helpers.rehearsal.double import Fault
 from helpers.run import Run
+from tests import emulated
+from tests.emulated import Fault
 
 from .seeds import Seeds, eks_cluster, role, subnet
 
@@ -21,7 +21,7 @@ def matching(seen: Scan, kind: str, identity: str) -> list[Leftover]:
 
 
 def test_the_name_alone_gives_away_what_nobody_tagged(run: Run) -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         caller = Caller.identify(aws.account)
         Seeds(caller, {}, "gpu-e2e").make("log group")
         found = leftovers.scan(run, aws.account, only=["log group"], caller=caller).found
@@ -30,7 +30,7 @@ def test_the_name_alone_gives_away_what_nobody_tagged(run: Run) -> None:
 
 
 def test_the_network_gives_away_what_has_neither_tag_nor_name(run: Run) -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         caller = Caller.identify(aws.account)
         nobody = Seeds(caller, {}, "nobody")
         identity = subnet(nobody)
@@ -48,7 +48,7 @@ def test_the_network_gives_away_what_has_neither_tag_nor_name(run: Run) -> None:
 
 def test_what_has_ended_is_no_leftover(run: Run) -> None:
     kinds_that_linger = ["instance", "NAT gateway", "KMS key", "spot request"]
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         caller = Caller.identify(aws.account)
         own = Seeds(caller, {"run": run.run_id}, "plain")
         ids = {kind: own.make(kind) for kind in kinds_that_linger}
@@ -63,7 +63,7 @@ def test_what_has_ended_is_no_leftover(run: Run) -> None:
 
 
 def test_a_list_of_several_pages_is_read_to_its_end(run: Run) -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         caller = Caller.identify(aws.account)
         own = Seeds(caller, {"run": run.run_id}, "plain")
         ids = {role(own) for _ in range(3)}
@@ -78,7 +78,7 @@ def test_a_list_of_several_pages_is_read_to_its_end(run: Run) -> None:
 
 
 def test_tags_that_may_not_be_read_make_the_kind_not_scanned(run: Run) -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         caller = Caller.identify(aws.account)
         role(Seeds(caller, {}, "nobody"))
         aws.faults.add(Fault(kind="denied", service="iam", operation="ListRoleTags"))
@@ -89,7 +89,7 @@ def test_tags_that_may_not_be_read_make_the_kind_not_scanned(run: Run) -> None:
 
 def test_throttling_is_waited_out_and_given_up_in_the_end(run: Run) -> None:
     waited: list[float] = []
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         caller = Caller.identify(aws.account, waited.append)
         Seeds(caller, {"run": run.run_id}, "plain").make("log group")
         aws.faults.add(Fault(kind="throttled", service="logs", times=10))
@@ -101,7 +101,7 @@ def test_throttling_is_waited_out_and_given_up_in_the_end(run: Run) -> None:
 
 
 def test_expired_credentials_are_one_sentence(run: Run) -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         caller = Caller.identify(aws.account)
         aws.faults.add(Fault(kind="expired"))
         with pytest.raises(Problem, match="credentials have expired"):
@@ -111,7 +111,7 @@ def test_expired_credentials_are_one_sentence(run: Run) -> None:
 
 
 def test_what_goes_while_it_is_looked_at_is_no_leftover(run: Run) -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         caller = Caller.identify(aws.account)
         eks_cluster(Seeds(caller, {"run": run.run_id}, "plain"))
         gone = Fault(
@@ -127,7 +127,7 @@ def test_what_is_meant_to_stay_is_told_apart(tmp_path: Path) -> None:
     bucket = "gpu-e2e-1-123456789012"
     profile = Profile.load_named("quick", f"infrastructure.state_bucket={bucket}")
     made = Run.create(profile, tmp_path)
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         caller = Caller.identify(aws.account)
         Seeds(caller, {}, "gpu-e2e").make("S3 bucket")
         Seeds(caller, {"project": "gpu-e2e", "keep": "bootstrap"}, "gpu-e2e").make("role")

@@ -11,9 +11,9 @@ from helpers.cloud.leftovers import Leftover, Scan
 from helpers.cloud.resource_kinds import Caller, Kind, ListCall, kind_named, kinds, list_items
 from helpers.cloud.sweep import Sweep
 from helpers.profile import Profile
-from helpers.rehearsal import double
-from helpers.rehearsal.double import Double, Fault
 from helpers.run import Run
+from tests import emulated
+from tests.emulated import Emulated, Fault
 
 from .seeds import SEEDERS, Seeds
 
@@ -22,13 +22,13 @@ TOKENS = {"NextToken", "nextToken", "NextMarker", "Marker", "NextPageToken"}
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[Double]:
-    with double.installed() as made:
+def aws() -> Iterator[Emulated]:
+    with emulated.installed() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def caller(aws: Double) -> Caller:
+def caller(aws: Emulated) -> Caller:
     return Caller.identify(aws.account)
 
 
@@ -115,7 +115,7 @@ def test_the_table_names_the_command_of_each_leftover(seen: Scan) -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_a_kind_that_may_not_be_listed_is_not_scanned(
-    kind: str, run: Run, aws: Double, caller: Caller, planted: dict[str, dict[str, str]]
+    kind: str, run: Run, aws: Emulated, caller: Caller, planted: dict[str, dict[str, str]]
 ) -> None:
     one = next(each for each in kinds() if each.kind == kind)
     operation = caller.client(one.service, "us-east-1").meta.method_to_api_mapping[one.list.call]

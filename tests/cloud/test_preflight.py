@@ -12,9 +12,9 @@ from helpers.cloud.plan import Estimate, PlanFacts, PlannedResource
 from helpers.cloud.preflight import CHECKS, Readiness, ReadinessVerdict
 from helpers.errors import Problem
 from helpers.profile import Profile
-from helpers.rehearsal import double
-from helpers.rehearsal.double import Double, Fault
 from helpers.run import Run
+from tests import emulated
+from tests.emulated import Emulated, Fault
 
 GPU = ("g4dn.xlarge",)
 
@@ -27,14 +27,14 @@ def answers(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulated]:
     """An account that is asked as AWS would be; the address is nobody's."""
     answers(monkeypatch, "198.51.100.7")
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         yield aws
 
 
-def ask(run: Run, aws: Double, *names: str) -> Readiness:
+def ask(run: Run, aws: Emulated, *names: str) -> Readiness:
     """The report of some checks alone."""
     return preflight.examine(run, aws.account, GPU, names)
 
@@ -50,7 +50,7 @@ def changed(run: Run, settings: str) -> Run:
     return Run.create(profile, run.folder.parent / "changed")
 
 
-def test_a_good_account_is_green_and_every_finding_has_a_command(run: Run, aws: Double) -> None:
+def test_a_good_account_is_green_and_every_finding_has_a_command(run: Run, aws: Emulated) -> None:
     report = preflight.examine(run, aws.account, GPU)
     assert not report.blocking
     assert all(found.command for found in report.findings)
@@ -62,13 +62,13 @@ def test_a_good_account_is_green_and_every_finding_has_a_command(run: Run, aws: 
     assert len(preflight.frame(report)) == len(report.findings)
 
 
-def test_the_accounts_number_and_the_callers_address_are_not_shown(run: Run, aws: Double) -> None:
+def test_the_accounts_number_and_the_callers_address_are_not_shown(run: Run, aws: Emulated) -> None:
     text = ask(run, aws, "caller").model_dump_json()
-    assert double.ACCOUNT_ID not in text and "198.51.100.7" not in text
+    assert emulated.ACCOUNT_ID not in text and "198.51.100.7" not in text
     assert "198.51.100.x" in text
 
 
-def test_a_spot_quota_of_zero_blocks_and_gives_the_exact_request(run: Run, aws: Double) -> None:
+def test_a_spot_quota_of_zero_blocks_and_gives_the_exact_request(run: Run, aws: Emulated) -> None:
     aws.world.quotas["L-3819A6DF"] = 0
     verdict, found, command = one(ask(run, aws, "quota"), "quota-spot-gpu")
     assert (verdict, found) == (ReadinessVerdict.BLOCKS, "0; the stack needs up to 8")
@@ -78,7 +78,7 @@ def test_a_spot_quota_of_zero_blocks_and_gives_the_exact_request(run: Run, aws: 
     )
 
 
-def test_a_quota_that_was_asked_for_is_not_asked_for_again(run: Run, aws: Double) -> None:
+def test_a_quota_that_was_asked_for_is_not_asked_for_again(run: Run, aws: Emulated) -> None:
     aws.world.quotas["L-3819A6DF"] = 0
     aws.account.client("service-quotas").request_service_quota_increase(
         ServiceCode="ec2", QuotaCode="L-3819A6DF", DesiredValue=8
@@ -88,12 +88,12 @@ def test_a_quota_that_was_asked_for_is_not_asked_for_again(run: Run, aws: Double
     assert "request-service-quota-increase" not in command
 
 
-def test_what_the_stack_does_not_need_may_be_zero(run: Run, aws: Double) -> None:
+def test_what_the_stack_does_not_need_may_be_zero(run: Run, aws: Emulated) -> None:
     aws.world.quotas["L-DB2E81BA"] = 0
     assert one(ask(run, aws, "quota"), "quota-on-demand-gpu")[0] == ReadinessVerdict.OK
 
 
-def test_a_missing_spot_role_blocks_and_others_warn(run: Run, aws: Double) -> None:
+def test_a_missing_spot_role_blocks_and_others_warn(run: Run, aws: Emulated) -> None:
     aws.world.service_linked_roles = ["eks"]
     report = ask(run, aws, "roles")
     verdict, _, command = one(report, "role-spot")
@@ -103,13 +103,13 @@ def test_a_missing_spot_role_blocks_and_others_warn(run: Run, aws: Double) -> No
     assert one(report, "role-eks")[0] == ReadinessVerdict.OK
 
 
-def test_a_spot_price_above_the_cap_blocks(run: Run, aws: Double) -> None:
+def test_a_spot_price_above_the_cap_blocks(run: Run, aws: Emulated) -> None:
     aws.world.spot.usd = {"g4dn.xlarge": 0.45}
     verdict, found, _ = one(ask(run, aws, "spot"), "spot")
     assert verdict == ReadinessVerdict.BLOCKS and "us-east-1a $0.4" in found and "week" in found
 
 
-def test_a_week_of_spot_prices_is_kept_by_zone(run: Run, aws: Double) -> None:
+def test_a_week_of_spot_prices_is_kept_by_zone(run: Run, aws: Emulated) -> None:
     assert one(ask(run, aws, "spot"), "spot")[0] == ReadinessVerdict.OK
     history = run.load(prices.SpotHistory)
     assert history.days == pytest.approx(7) and not history.emulated
@@ -119,7 +119,7 @@ def test_a_week_of_spot_prices_is_kept_by_zone(run: Run, aws: Double) -> None:
 
 
 def test_a_version_out_of_standard_support_blocks_and_names_a_better_one(
-    run: Run, aws: Double
+    run: Run, aws: Emulated
 ) -> None:
     old = run.profile.infrastructure.model_copy(update={"kubernetes_version": "1.30"})
     older = Run(run.folder, run.profile.model_copy(update={"infrastructure": old}))
@@ -128,11 +128,11 @@ def test_a_version_out_of_standard_support_blocks_and_names_a_better_one(
     assert "-p infrastructure.kubernetes_version=1." in command
 
 
-def test_a_cluster_of_another_run_blocks_and_is_named(run: Run, aws: Double) -> None:
+def test_a_cluster_of_another_run_blocks_and_is_named(run: Run, aws: Emulated) -> None:
     (subnet, *_) = aws.account.client("ec2").describe_subnets()["Subnets"]
     aws.account.client("eks").create_cluster(
         name="gpu-e2e",
-        roleArn=f"arn:aws:iam::{double.ACCOUNT_ID}:role/x",
+        roleArn=f"arn:aws:iam::{emulated.ACCOUNT_ID}:role/x",
         tags={"run": "earlier"},
         resourcesVpcConfig={"subnetIds": [subnet["SubnetId"]]},
     )
@@ -141,7 +141,7 @@ def test_a_cluster_of_another_run_blocks_and_is_named(run: Run, aws: Double) -> 
     assert "of run earlier" in found
 
 
-def test_nobody_told_is_a_warning(run: Run, aws: Double) -> None:
+def test_nobody_told_is_a_warning(run: Run, aws: Emulated) -> None:
     assert one(ask(run, aws, "alerts"), "alerts")[0] == ReadinessVerdict.WARN
     told = changed(run, "infrastructure.alert_email=nancy@example.org")
     report = ask(told, aws, "alerts")
@@ -149,7 +149,7 @@ def test_nobody_told_is_a_warning(run: Run, aws: Double) -> None:
     assert "nancy@example.org" not in report.model_dump_json()
 
 
-def test_a_state_bucket_that_is_missing_blocks(run: Run, aws: Double) -> None:
+def test_a_state_bucket_that_is_missing_blocks(run: Run, aws: Emulated) -> None:
     chosen = run.profile.infrastructure.model_copy(update={"state_bucket": "no-such-bucket-here"})
     there = Run(run.folder, run.profile.model_copy(update={"infrastructure": chosen}))
     verdict, found, command = one(ask(there, aws, "state"), "state")
@@ -157,7 +157,7 @@ def test_a_state_bucket_that_is_missing_blocks(run: Run, aws: Double) -> None:
     assert command == "aws s3 mb s3://no-such-bucket-here --region us-east-1"
 
 
-def test_expired_credentials_are_the_only_finding(run: Run, aws: Double) -> None:
+def test_expired_credentials_are_the_only_finding(run: Run, aws: Emulated) -> None:
     aws.faults.add(Fault(kind="expired"))
     report = preflight.examine(run, aws.account, GPU)
     (found,) = report.findings
@@ -165,7 +165,7 @@ def test_expired_credentials_are_the_only_finding(run: Run, aws: Double) -> None
     assert found.command == "aws sso login"
 
 
-def test_a_check_that_is_denied_does_not_hide_the_others(run: Run, aws: Double) -> None:
+def test_a_check_that_is_denied_does_not_hide_the_others(run: Run, aws: Emulated) -> None:
     aws.faults.add(Fault(kind="denied", service="service-quotas"))
     report = ask(run, aws, "quota", "version")
     verdict, found, command = one(report, "quota")
@@ -174,7 +174,7 @@ def test_a_check_that_is_denied_does_not_hide_the_others(run: Run, aws: Double) 
     assert one(report, "version")[0] == ReadinessVerdict.OK
 
 
-def test_throttling_is_a_finding_with_patience_as_its_remedy(run: Run, aws: Double) -> None:
+def test_throttling_is_a_finding_with_patience_as_its_remedy(run: Run, aws: Emulated) -> None:
     aws.faults.add(Fault(kind="throttled", service="eks"))
     verdict, found, command = one(ask(run, aws, "version"), "version")
     assert verdict == ReadinessVerdict.BLOCKS and "throttles" in found
@@ -182,7 +182,7 @@ def test_throttling_is_a_finding_with_patience_as_its_remedy(run: Run, aws: Doub
 
 
 def test_the_address_is_asked_once_and_again_only_by_stage_00(
-    run: Run, aws: Double, monkeypatch: pytest.MonkeyPatch
+    run: Run, aws: Emulated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert api_cidr(run, aws.account) == "198.51.100.7/32"
     answers(monkeypatch, "198.51.100.8")
@@ -217,7 +217,7 @@ def test_nothing_is_created_before_the_report_is_written(run: Run) -> None:
         admit(run, plan_of())
 
 
-def test_nothing_is_created_before_the_report_is_green(run: Run, aws: Double) -> None:
+def test_nothing_is_created_before_the_report_is_green(run: Run, aws: Emulated) -> None:
     aws.world.quotas["L-3819A6DF"] = 0
     ask(run, aws, "quota")
     with pytest.raises(

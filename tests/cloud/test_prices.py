@@ -10,8 +10,8 @@ from helpers.cloud import prices
 from helpers.cloud.account import Account
 from helpers.cloud.prices import TABLES, Price, SpotHistory, SpotPoint
 from helpers.errors import Problem
-from helpers.rehearsal import double
 from helpers.run import Run
+from tests import emulated
 
 EVERY_RUN_NEEDS = ("eks.standard", "eks.extended", "nat.hour", "nat.gb", "ipv4.hour", "alb.hour",
                    "alb.lcu", "gp3.gb", "ecr.gb", "s3.gb", "transfer.out.gb", "cloudwatch.alarm",
@@ -102,8 +102,8 @@ def test_two_offers_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_api_that_refuses_leaves_the_table(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    with double.installed() as aws:
-        aws.faults.add(double.Fault(kind="denied", service="pricing"))
+    with emulated.installed() as aws:
+        aws.faults.add(emulated.Fault(kind="denied", service="pricing"))
         made = prices.record_prices(run, aws.account)
     assert made.instance("g4dn.xlarge").origin == "list price"
     assert "come from the table" in capsys.readouterr().out
@@ -135,7 +135,7 @@ def test_the_mean_weighs_each_price_by_how_long_it_held() -> None:
 
 
 def test_without_types_nothing_is_asked() -> None:
-    with double.installed() as aws:
+    with emulated.installed() as aws:
         assert prices.query_spot_history(aws.account, ()).points == () and not aws.calls
 
 

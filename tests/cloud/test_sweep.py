@@ -8,9 +8,9 @@ from helpers.cloud import leftovers, sweep
 from helpers.cloud.leftovers import Leftover
 from helpers.cloud.resource_kinds import Caller
 from helpers.cloud.sweep import Sweep
-from helpers.rehearsal import double
-from helpers.rehearsal.double import Double, Fault
 from helpers.run import Run
+from tests import emulated
+from tests.emulated import Emulated, Fault
 
 from .seeds import Seeds
 
@@ -18,13 +18,13 @@ KINDS = ["VPC", "subnet", "security group", "internet gateway", "route table", "
 
 
 @pytest.fixture
-def aws() -> Iterator[Double]:
-    with double.installed() as made:
+def aws() -> Iterator[Emulated]:
+    with emulated.installed() as made:
         yield made
 
 
 @pytest.fixture
-def own(aws: Double, run: Run) -> Seeds:
+def own(aws: Emulated, run: Run) -> Seeds:
     return Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
 
 
@@ -90,7 +90,7 @@ def test_an_image_alone_is_removed_alone(run: Run, own: Seeds) -> None:
 
 
 def test_a_policy_that_a_foreign_role_uses_is_not_taken_from_it(
-    run: Run, own: Seeds, aws: Double
+    run: Run, own: Seeds, aws: Emulated
 ) -> None:
     arn = own.make("policy")
     iam = own.client("iam")
@@ -102,7 +102,7 @@ def test_a_policy_that_a_foreign_role_uses_is_not_taken_from_it(
     assert "DetachRolePolicy" not in {one.action for one in aws.calls}
 
 
-def test_what_holds_something_else_is_tried_again(run: Run, own: Seeds, aws: Double) -> None:
+def test_what_holds_something_else_is_tried_again(run: Run, own: Seeds, aws: Emulated) -> None:
     own.make("volume")
     busy = Fault(kind="error", service="ec2", operation="DeleteVolume", times=2, code="VolumeInUse")
     aws.faults.add(busy)
@@ -110,7 +110,7 @@ def test_what_holds_something_else_is_tried_again(run: Run, own: Seeds, aws: Dou
     assert made.summary == "1 removed"
 
 
-def test_a_missing_permission_is_not_tried_again(run: Run, own: Seeds, aws: Double) -> None:
+def test_a_missing_permission_is_not_tried_again(run: Run, own: Seeds, aws: Emulated) -> None:
     own.make("volume")
     what = found(run, own, "volume")
     aws.faults.add(Fault(kind="denied", service="ec2", operation="DeleteVolume"))
@@ -119,7 +119,7 @@ def test_a_missing_permission_is_not_tried_again(run: Run, own: Seeds, aws: Doub
     assert sum(one.action == "DeleteVolume" for one in aws.calls) == 1
 
 
-def test_it_gives_up_when_nothing_moves(run: Run, own: Seeds, aws: Double) -> None:
+def test_it_gives_up_when_nothing_moves(run: Run, own: Seeds, aws: Emulated) -> None:
     own.make("volume")
     what = found(run, own, "volume")
     aws.faults.add(Fault(kind="error", service="ec2", operation="DeleteVolume", code="VolumeInUse"))

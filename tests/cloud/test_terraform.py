@@ -18,8 +18,7 @@ from helpers.cloud.stack import Stack
 from helpers.cloud.terraform import Workspace
 from helpers.cloud.terraform_process import BACKUP, RECORD, STATE
 from helpers.errors import Problem
-from helpers.rehearsal.double import Fault
-from helpers.rehearsal.emulator import Emulator
+from tests.emulated import Emulator, Fault
 
 from .conftest import MakeWorkspace
 

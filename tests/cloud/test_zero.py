@@ -11,31 +11,31 @@ from helpers.cloud.resource_kinds import Caller
 from helpers.cloud.zero import Zero
 from helpers.errors import Problem
 from helpers.profile import Profile
-from helpers.rehearsal import double
-from helpers.rehearsal.double import Double, Fault
 from helpers.run import Run
+from tests import emulated
+from tests.emulated import Emulated, Fault
 
 from .seeds import Seeds
 
 
 @pytest.fixture(scope="module")
-def account() -> Iterator[Double]:
-    with double.installed() as made:
+def account() -> Iterator[Emulated]:
+    with emulated.installed() as made:
         yield made
 
 
 @pytest.fixture
-def aws(account: Double) -> Iterator[Double]:
+def aws(account: Emulated) -> Iterator[Emulated]:
     yield account
     account.faults.clear()
 
 
-def certify(run: Run, aws: Double, **options: object) -> Zero:
+def certify(run: Run, aws: Emulated, **options: object) -> Zero:
     return zero.certify(run, aws.account, sleep=lambda _: None, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def issued(account: Double, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Zero]:
+def issued(account: Emulated, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Zero]:
     run = Run.create(Profile.load_named("quick"), tmp_path_factory.mktemp("outputs"))
     return run, certify(run, account)
 
@@ -101,18 +101,18 @@ def test_what_is_no_certificate_is_one_sentence(tmp_path: Path) -> None:
             zero.verify(tmp_path / name)
 
 
-def test_a_state_that_is_not_empty_refuses_it(run: Run, aws: Double) -> None:
+def test_a_state_that_is_not_empty_refuses_it(run: Run, aws: Emulated) -> None:
     made = certify(run, aws, state=["aws_vpc.this"])
     assert made.refused == ("Terraform's state still holds 1 resources, aws_vpc.this among them.",)
 
 
-def test_a_doubt_refuses_it_though_every_look_is_clean(run: Run, aws: Double) -> None:
+def test_a_doubt_refuses_it_though_every_look_is_clean(run: Run, aws: Emulated) -> None:
     made = certify(run, aws, doubt="The emulator has ended.")
     assert not made.issued and made.refused == ("The emulator has ended.",)
     assert all(one.is_clean for one in made.passes)
 
 
-def test_a_kind_that_may_not_be_listed_refuses_it_at_once(run: Run, aws: Double) -> None:
+def test_a_kind_that_may_not_be_listed_refuses_it_at_once(run: Run, aws: Emulated) -> None:
     aws.faults.add(Fault(kind="denied", service="kms", operation="ListKeys"))
     made = certify(run, aws)
     assert made.looks == 1 and not made.issued
@@ -121,7 +121,7 @@ def test_a_kind_that_may_not_be_listed_refuses_it_at_once(run: Run, aws: Double)
         zero.verify(run.folder / Zero.path())
 
 
-def test_what_goes_meanwhile_is_waited_for(run: Run, aws: Double) -> None:
+def test_what_goes_meanwhile_is_waited_for(run: Run, aws: Emulated) -> None:
     own = Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
     name = own.make("log group")
     waited: list[float] = []
@@ -136,7 +136,7 @@ def test_what_goes_meanwhile_is_waited_for(run: Run, aws: Double) -> None:
     assert [one.is_clean for one in made.passes] == [True, True]
 
 
-def test_what_stays_refuses_it_and_is_named(run: Run, aws: Double) -> None:
+def test_what_stays_refuses_it_and_is_named(run: Run, aws: Emulated) -> None:
     own = Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
     name = own.make("log group")
     try:
@@ -147,7 +147,7 @@ def test_what_stays_refuses_it_and_is_named(run: Run, aws: Double) -> None:
     assert [one.id for one in made.last.left] == [name]
 
 
-def test_what_comes_back_between_two_looks_refuses_it(run: Run, aws: Double) -> None:
+def test_what_comes_back_between_two_looks_refuses_it(run: Run, aws: Emulated) -> None:
     """EKS re-creates its log group after a destroy (terraform-aws-eks#920)."""
     own = Seeds(Caller.identify(aws.account), {}, "gpu-e2e")
 

@@ -10,8 +10,8 @@ from helpers.cloud.stack import Stack
 from helpers.cluster import client
 from helpers.cluster.client import Cluster
 from helpers.profile import Profile
-from helpers.rehearsal import double
 from helpers.run import Run
+from tests import emulated
 
 from . import api_server, scenes
 from .api_server import Server
@@ -41,7 +41,7 @@ def cluster(server: Server, account: Account, tmp_path: Path) -> Cluster:
 @pytest.fixture
 def aws() -> Iterator[Account]:
     """An emulated account, empty."""
-    with double.installed() as found:
+    with emulated.installed() as found:
         yield found.account
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import programs
 from helpers.cloud.account import Account
-from helpers.rehearsal import emulator
+from tests import emulated
 from tests.infra.terraform import BOOTSTRAP, EXAMPLE, INFRA, TRUSTED, Terraform
 
 
@@ -37,7 +37,7 @@ def bootstrap(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Terraf
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An empty emulated account."""
-    with emulator.serving(tmp_path_factory.mktemp("emulator")) as aws:
+    with emulated.serving(tmp_path_factory.mktemp("emulator")) as aws:
         yield aws.account
 
 

@@ -5,24 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from helpers.rehearsal import double, emulator
+from tests import emulated
 
 
 @pytest.fixture
-def aws() -> Iterator[double.Double]:
+def aws() -> Iterator[emulated.Emulated]:
     """An empty account in this process."""
-    with double.installed() as installed:
+    with emulated.installed() as installed:
         yield installed
 
 
 @pytest.fixture(scope="session")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[emulator.Emulator]:
-    with emulator.serving(Path(tmp_path_factory.mktemp("aws"))) as running:
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[emulated.Emulator]:
+    with emulated.serving(Path(tmp_path_factory.mktemp("aws"))) as running:
         yield running
 
 
 @pytest.fixture
-def server(_server: emulator.Emulator) -> emulator.Emulator:
+def server(_server: emulated.Emulator) -> emulated.Emulator:
     """An empty account behind a server."""
     _server.reset()
     return _server

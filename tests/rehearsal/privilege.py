@@ -15,7 +15,7 @@ from helpers import programs
 from helpers.cloud.account import Account
 from helpers.cloud.terraform import find_provider
 from helpers.paths import ROOT
-from helpers.rehearsal.double.recording import Line
+from tests.emulated import Line
 
 BOOTSTRAP = ROOT / "infra" / "bootstrap"
 TRUSTED = "arn:aws:iam::123456789012:user/admin"

@@ -9,11 +9,11 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from helpers.rehearsal.double import gate, table, wire
 from moto.core.utils import get_service_model
 
-from helpers.rehearsal import double
-from helpers.rehearsal.double import gate, table, wire
-from helpers.rehearsal.emulator import Emulator
+from tests import emulated
+from tests.emulated import Emulator
 
 from .conformance import complaints
 from .examples import EXAMPLES, POLICY
@@ -37,7 +37,7 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("service", sorted(EXAMPLES))
 def test_every_answer_fits_the_model_and_every_addition_is_tried(
-    service: str, aws: double.Double, wrong: list[str]
+    service: str, aws: emulated.Emulated, wrong: list[str]
 ) -> None:
     EXAMPLES[service](aws.account)
     assert wrong == []
@@ -66,7 +66,7 @@ FLAWS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("flaw", sorted(FLAWS))
 def test_the_check_of_answers_sees(
-    flaw: str, aws: double.Double, wrong: list[str], monkeypatch: pytest.MonkeyPatch
+    flaw: str, aws: emulated.Emulated, wrong: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result, complaint = FLAWS[flaw]
     monkeypatch.setattr(table, "find", lambda service, operation: lambda call: result)
@@ -119,12 +119,12 @@ def test_a_request_of_no_known_operation_is_refused_too(server: Emulator) -> Non
         assert (answer.status_code, answer.json()["__type"]) == (501, "NotEmulated")
 
 
-def test_who_pays_for_a_bucket_that_there_is_not_is_an_error(aws: double.Double) -> None:
+def test_who_pays_for_a_bucket_that_there_is_not_is_an_error(aws: emulated.Emulated) -> None:
     with pytest.raises(ClientError, match="NoSuchBucket"):
         aws.account.client("s3").get_bucket_request_payment(Bucket="nobody-has-this")
 
 
-def test_a_policy_that_a_role_has_is_not_deleted(aws: double.Double) -> None:
+def test_a_policy_that_a_role_has_is_not_deleted(aws: emulated.Emulated) -> None:
     iam = aws.account.client("iam")
     iam.create_role(RoleName="gpu-e2e-node", AssumeRolePolicyDocument="{}")
     arn = iam.create_policy(PolicyName="gpu-e2e-own", PolicyDocument=POLICY)["Policy"]["Arn"]

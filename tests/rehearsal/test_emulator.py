@@ -14,15 +14,16 @@ import requests
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from helpers.rehearsal.double import mended
 
 from helpers import processes
 from helpers.errors import Problem
 from helpers.paths import ROOT
 from helpers.profile import Profile
-from helpers.rehearsal import double, emulator
-from helpers.rehearsal.double import mended
-from helpers.rehearsal.emulator import Emulator
+from helpers.rehearsal import emulator
 from helpers.run import Run
+from tests import emulated
+from tests.emulated import Emulator
 
 from .examples import ACCOUNT_ID
 
@@ -86,7 +87,7 @@ def other_moto(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_another_moto_than_the_known_one_is_refused() -> None:
     with (
         pytest.raises(Problem, match=r"moto 5\.3\.0 is installed.*insides of 5\.2\.5.*make setup"),
-        double.installed(),
+        emulated.installed(),
     ):
         pass
 
@@ -124,7 +125,7 @@ def test_other_programs_go_where_the_account_sends_them(server: Emulator) -> Non
         text=True,
     )
     assert said.returncode == 0, said.stderr
-    assert said.stdout.strip() == double.World().caller
+    assert said.stdout.strip() == emulated.World().caller
 
 
 def test_roles_can_be_assumed_and_are_then_the_caller(server: Emulator) -> None:

@@ -10,8 +10,7 @@ from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account, asking
 from helpers.errors import Problem
-from helpers.rehearsal.double import CostLine, Double, Fault
-from helpers.rehearsal.emulator import Emulator
+from tests.emulated import CostLine, Emulated, Emulator, Fault
 
 from .examples import GROUP, QUOTA, spot_group
 
@@ -32,7 +31,7 @@ SAID = {
 
 @pytest.mark.parametrize("protocol", ASK)
 @pytest.mark.parametrize("kind", SAID)
-def test_a_fault_is_understood_as_what_it_is(aws: Double, kind: Any, protocol: str) -> None:
+def test_a_fault_is_understood_as_what_it_is(aws: Emulated, kind: Any, protocol: str) -> None:
     aws.faults.add(Fault(kind=kind))
     with pytest.raises(Problem, match=SAID[kind]), asking("the account"):
         ASK[protocol](aws.account)
@@ -40,13 +39,13 @@ def test_a_fault_is_understood_as_what_it_is(aws: Double, kind: Any, protocol: s
     assert ASK[protocol](aws.account)["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
-def test_a_throttled_request_that_is_tried_again_goes_through(aws: Double) -> None:
+def test_a_throttled_request_that_is_tried_again_goes_through(aws: Emulated) -> None:
     aws.faults.add(Fault(kind="throttled", times=2))
     assert aws.account.client("eks").list_clusters()["ResponseMetadata"]["RetryAttempts"] == 2
     assert list(aws.faults) == []
 
 
-def test_a_fault_concerns_what_it_names_and_nothing_else(aws: Double) -> None:
+def test_a_fault_concerns_what_it_names_and_nothing_else(aws: Emulated) -> None:
     aws.faults.add(Fault(kind="denied", service="ec2", operation="Describe*"))
     ec2 = aws.account.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
@@ -55,7 +54,7 @@ def test_a_fault_concerns_what_it_names_and_nothing_else(aws: Double) -> None:
     aws.account.client("eks").list_clusters()
 
 
-def test_any_other_error_can_be_made_up(aws: Double) -> None:
+def test_any_other_error_can_be_made_up(aws: Emulated) -> None:
     code, message = "VcpuLimitExceeded", "You have requested more vCPU capacity"
     aws.faults.add(Fault(kind="error", service="ec2", operation="Run*", code=code, message=message))
     with pytest.raises(ClientError) as refused:
@@ -85,7 +84,7 @@ def test_a_slow_request_is_held_and_then_carried_out(server: Emulator) -> None:
     assert time.monotonic() - begun >= 1.0
 
 
-def test_a_quota_of_0_is_told_and_a_request_for_more_stays_pending(aws: Double) -> None:
+def test_a_quota_of_0_is_told_and_a_request_for_more_stays_pending(aws: Emulated) -> None:
     quotas = aws.account.client("service-quotas")
     assert quotas.get_service_quota(**QUOTA)["Quota"]["Value"] == 16
     aws.world.quotas["L-3819A6DF"] = 0
@@ -97,7 +96,7 @@ def test_a_quota_of_0_is_told_and_a_request_for_more_stays_pending(aws: Double) 
         quotas.request_service_quota_increase(**QUOTA, DesiredValue=8)
 
 
-def test_an_account_may_lack_the_spot_role(aws: Double) -> None:
+def test_an_account_may_lack_the_spot_role(aws: Emulated) -> None:
     aws.world.service_linked_roles = ["eks"]
     iam = aws.account.client("iam")
     with pytest.raises(ClientError, match="NoSuchEntity"):
@@ -109,7 +108,7 @@ def test_an_account_may_lack_the_spot_role(aws: Double) -> None:
         iam.create_service_linked_role(AWSServiceName="spot.amazonaws.com")
 
 
-def test_a_spot_group_gets_what_the_market_sells_below_its_cap(aws: Double) -> None:
+def test_a_spot_group_gets_what_the_market_sells_below_its_cap(aws: Emulated) -> None:
     spot_group(aws.account)
     scaling, ec2 = aws.account.client("autoscaling"), aws.account.client("ec2")
     member = scaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]["Instances"][0]
@@ -127,7 +126,7 @@ def test_a_spot_group_gets_what_the_market_sells_below_its_cap(aws: Double) -> N
     [("0.10", True, "SpotMaxPriceTooLow"), ("0.30", False, "InsufficientInstanceCapacity")],
 )
 def test_a_spot_group_without_offer_stays_empty_says_why_and_recovers(
-    aws: Double, cap: str, available: bool, reason: str
+    aws: Emulated, cap: str, available: bool, reason: str
 ) -> None:
     aws.world.spot.available = available
     spot_group(aws.account, cap)
@@ -141,7 +140,7 @@ def test_a_spot_group_without_offer_stays_empty_says_why_and_recovers(
     assert len(scaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]["Instances"]) == 1
 
 
-def test_instances_that_go_are_told_of(aws: Double) -> None:
+def test_instances_that_go_are_told_of(aws: Emulated) -> None:
     spot_group(aws.account, desired=2)
     scaling = aws.account.client("autoscaling")
     scaling.set_desired_capacity(AutoScalingGroupName=GROUP, DesiredCapacity=0)
@@ -152,7 +151,7 @@ def test_instances_that_go_are_told_of(aws: Double) -> None:
     assert sorted(told) == ["Launching a new EC2 instance"] * 2 + ["Terminating EC2 instance"] * 2
 
 
-def test_spot_prices_of_a_week_are_told_by_zone_newest_first(aws: Double) -> None:
+def test_spot_prices_of_a_week_are_told_by_zone_newest_first(aws: Emulated) -> None:
     ec2, now = aws.account.client("ec2"), datetime.now(UTC)
     asked = {"InstanceTypes": ["g4dn.xlarge"], "ProductDescriptions": ["Linux/UNIX"]}
     week = ec2.describe_spot_price_history(**asked, StartTime=now - timedelta(days=7))
@@ -166,7 +165,7 @@ def test_spot_prices_of_a_week_are_told_by_zone_newest_first(aws: Double) -> Non
     assert all(0.2104 <= float(one["SpotPrice"]) <= 0.2104 * 1.15 for one in history)
 
 
-def test_long_histories_come_in_pages(aws: Double) -> None:
+def test_long_histories_come_in_pages(aws: Emulated) -> None:
     pages = aws.account.client("ec2").get_paginator("describe_spot_price_history")
     asked = {"InstanceTypes": ["g4dn.xlarge"], "StartTime": datetime.now(UTC) - timedelta(days=7)}
     rows = [row for page in pages.paginate(**asked) for row in page["SpotPriceHistory"]]
@@ -213,22 +212,22 @@ def totals(results: list[dict[str, Any]]) -> list[float]:
     ],
 )
 def test_cost_explorer_may_know_all_nothing_or_a_part(
-    aws: Double, coverage: Any, expected: list[float]
+    aws: Emulated, coverage: Any, expected: list[float]
 ) -> None:
-    aws.world.costs.lines, aws.world.costs.coverage = LINES, coverage
+    aws.costs.lines, aws.costs.coverage = LINES, coverage
     results = billed(aws.account)
     assert totals(results) == expected
     assert {one["Estimated"] for one in results} == {coverage != "complete"}
 
 
-def test_cost_explorer_may_never_have_been_switched_on(aws: Double) -> None:
-    aws.world.costs.coverage = "disabled"
+def test_cost_explorer_may_never_have_been_switched_on(aws: Emulated) -> None:
+    aws.costs.coverage = "disabled"
     with pytest.raises(ClientError, match="User not enabled for cost explorer access"):
         billed(aws.account)
 
 
-def test_costs_are_told_apart_by_service(aws: Double) -> None:
-    aws.world.costs.lines = LINES
+def test_costs_are_told_apart_by_service(aws: Emulated) -> None:
+    aws.costs.lines = LINES
     first = billed(aws.account, GroupBy=[{"Type": "DIMENSION", "Key": "SERVICE"}])[0]
     amounts = {one["Keys"][0]: one["Metrics"]["UnblendedCost"]["Amount"] for one in first["Groups"]}
     assert amounts == {GPU: "0.84", CLUSTER: "0.4", "Tax": "0.3"}
@@ -238,16 +237,16 @@ def test_costs_are_told_apart_by_service(aws: Double) -> None:
     assert totals(billed(aws.account, Filter=others)) == [0.7, 0]
 
 
-def test_costs_carry_a_tag_only_once_it_is_active(aws: Double) -> None:
-    aws.world.costs.lines = LINES
+def test_costs_carry_a_tag_only_once_it_is_active(aws: Emulated) -> None:
+    aws.costs.lines = LINES
     ours = {"Tags": {"Key": "project", "Values": ["gpu-e2e"]}}
     assert totals(billed(aws.account, Filter=ours)) == [0, 0]
-    aws.world.costs.active_tags = ["project"]
+    aws.costs.active_tags = ["project"]
     assert totals(billed(aws.account, Filter=ours)) == [1.24, 0.2]
 
 
-def test_months_are_cut_where_they_end(aws: Double) -> None:
-    aws.world.costs.lines = LINES
+def test_months_are_cut_where_they_end(aws: Emulated) -> None:
+    aws.costs.lines = LINES
     asked = {"TimePeriod": {"Start": "2026-10-15", "End": "2026-12-02"}}
     results = aws.account.client("ce").get_cost_and_usage(
         **asked, Granularity="MONTHLY", Metrics=["UnblendedCost"]

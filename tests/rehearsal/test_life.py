@@ -27,9 +27,9 @@ from helpers.cloud.zero import Zero
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.rehearsal import emulator
-from helpers.rehearsal.double import Fault
-from helpers.rehearsal.double.recording import Line
 from helpers.run import Run
+from tests import emulated
+from tests.emulated import Fault, Line
 
 from . import privilege
 
@@ -89,7 +89,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
         processes.down(run)
 
 
-def _made(run: Run, aws: emulator.Emulator) -> Life:
+def _made(run: Run, aws: emulated.Emulator) -> Life:
     account = aws.account
     ready = preflight.examine(run, account, GPU_TYPES)
     workspace = Workspace.for_run(run, account)
@@ -105,7 +105,7 @@ def _made(run: Run, aws: emulator.Emulator) -> Life:
     return Life(ready, planned, applied, unchanged, seen, changed)
 
 
-def _changed(run: Run, aws: emulator.Emulator) -> Replan:
+def _changed(run: Run, aws: emulated.Emulator) -> Replan:
     cheaper = Profile.load_named("quick", "infrastructure.gpu.max_price_usd=0.25")
     workspace = Workspace.for_run(Run(run.folder, cheaper), aws.account)
     workspace.init()
@@ -114,7 +114,7 @@ def _changed(run: Run, aws: emulator.Emulator) -> Replan:
     return workspace.replan()
 
 
-def _end(run: Run, aws: emulator.Emulator, lived: Life) -> None:
+def _end(run: Run, aws: emulated.Emulator, lived: Life) -> None:
     """Kill a destroy in the middle, destroy again, and look for what is left."""
     workspace = Workspace.for_run(run, aws.account)
     aws.fault(Fault(kind="slow", service="eks", operation="DeleteNodegroup", delay_s=5, times=1))
@@ -131,7 +131,7 @@ def _end(run: Run, aws: emulator.Emulator, lived: Life) -> None:
     lived.certificate = zero.certify(run, aws.account, state=lived.left, sleep=lambda _: None)
 
 
-def _kill(workspace: Workspace, aws: emulator.Emulator) -> None:
+def _kill(workspace: Workspace, aws: emulated.Emulator) -> None:
     while BEGUN not in {one.action for one in aws.calls()}:
         time.sleep(0.2)
     os.kill(json.loads((workspace.folder / "process.json").read_text())["pid"], signal.SIGKILL)

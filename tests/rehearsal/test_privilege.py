@@ -4,10 +4,10 @@ The replay itself, of all that a life of the stack asks for, stands in `test_lif
 """
 
 import pytest
+from helpers.rehearsal.double.wire import IAM_CALLS, SIGNED_AS
 from moto.core.utils import get_service_model
 
-from helpers.rehearsal.double.recording import Line
-from helpers.rehearsal.double.wire import IAM_CALLS, SIGNED_AS
+from tests.emulated import Line
 
 from . import privilege
 

@@ -18,12 +18,12 @@ from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
-from helpers.rehearsal import emulator
-from helpers.rehearsal.emulator import Emulator
 from helpers.run import Run
 from helpers.serving import builders, ecr, image
 from helpers.serving.builders import Builder
 from helpers.serving.image import Published
+from tests import emulated
+from tests.emulated import Emulator
 
 NAME = "gpu-e2e/triton"
 STATUSES = (
@@ -68,7 +68,7 @@ if arguments[0] == "push":
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with emulator.serving(tmp_path_factory.mktemp("aws")) as aws:
+    with emulated.serving(tmp_path_factory.mktemp("aws")) as aws:
         yield aws
 
 

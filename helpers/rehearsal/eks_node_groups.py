@@ -1,13 +1,14 @@
 """EKS: node groups, and the Auto Scaling group and launch template that EKS makes for each."""
 
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from helpers.rehearsal.double.call import Call, Operations, Refusal
-from helpers.rehearsal.double.eks_access import cluster_of, put
-from helpers.rehearsal.double.ssm import image
+from moto.eks.responses import EKSResponse
+
+from helpers.rehearsal.eks_access import cluster_of, put
+from helpers.rehearsal.moto_extension import Call, Operations, Refusal, add
+from helpers.rehearsal.ssm import image
 
 VARIANTS = {"AL2023_x86_64_NVIDIA": "nvidia", "AL2023_x86_64_STANDARD": "standard"}
 DEFAULT_AMI = "AL2023_x86_64_STANDARD"
@@ -51,35 +52,6 @@ def delete_nodegroup(call: Call) -> dict[str, Any]:
     return {"nodegroup": call.backend("eks").delete_nodegroup(group.cluster_name, _called(call))}
 
 
-def update_nodegroup_config(call: Call) -> dict[str, Any]:
-    """Other sizes, labels or taints."""
-    group, given = _group(call), call.params
-    group.scaling_config |= given.get("scalingConfig", {})
-    group.update_config |= given.get("updateConfig", {})
-    labels = given.get("labels", {})
-    group.labels |= labels.get("addOrUpdateLabels", {})
-    for label in labels.get("removeLabels", []):
-        group.labels.pop(label, None)
-    taints = given.get("taints", {})
-    dropped = [one["key"] for one in _changed(taints)]
-    group.taints = [one for one in group.taints if one["key"] not in dropped]
-    group.taints += taints.get("addOrUpdateTaints", [])
-    scaled = call.backend("autoscaling").autoscaling_groups[_name(group)]
-    scaled.min_size, scaled.max_size = (group.scaling_config[key] for key in ("minSize", "maxSize"))
-    scaled.set_desired_capacity(group.scaling_config["desiredSize"])
-    return update("ConfigUpdate")
-
-
-def update_nodegroup_version(call: Call) -> dict[str, Any]:
-    """Another version of Kubernetes, of the image or of the launch template, at once."""
-    group, given = _group(call), call.params
-    group.version = given.get("version", group.version)
-    group.release_version = given.get("releaseVersion", group.release_version)
-    if group.launch_template:
-        group.launch_template |= given.get("launchTemplate", {})
-    return update("VersionUpdate")
-
-
 def update(kind: str) -> dict[str, Any]:
     """An update that has succeeded."""
     return {
@@ -94,10 +66,6 @@ def update(kind: str) -> dict[str, Any]:
     }
 
 
-def _changed(taints: Mapping[str, Any]) -> Iterable[Mapping[str, str]]:
-    return [*taints.get("addOrUpdateTaints", []), *taints.get("removeTaints", [])]
-
-
 def _called(call: Call) -> str:
     name: str = call.params["nodegroupName"]
     return name
@@ -107,7 +75,7 @@ def _group(call: Call) -> Any:
     found = cluster_of(call).nodegroups.get(_called(call))
     if found is None:
         message = f"No node group found for name: {_called(call)}."
-        raise Refusal("ResourceNotFoundException", message, 404)
+        raise Refusal("ResourceNotFoundException", message)
     return found
 
 
@@ -179,6 +147,9 @@ def _marks(group: Any) -> dict[str, str]:
 OPERATIONS: Operations = {
     "CreateNodegroup": create_nodegroup,
     "DeleteNodegroup": delete_nodegroup,
-    "UpdateNodegroupConfig": update_nodegroup_config,
-    "UpdateNodegroupVersion": update_nodegroup_version,
 }
+
+
+def install() -> None:
+    """Add the operations to moto."""
+    add(EKSResponse, OPERATIONS)

@@ -5,21 +5,14 @@ from typing import Any
 from uuid import uuid4
 
 from moto.autoscaling.models import FakeAutoScalingGroup
+from moto.autoscaling.responses import AutoScalingResponse
 
-from helpers.rehearsal.double.call import Call, Operations
-from helpers.rehearsal.double.world import ACCOUNT_ID, Spot
-
-_MARKET = "spot_market"
-
-
-def meet_market(call: Call) -> None:
-    """Moto answers; what it launches then meets this world's prices."""
-    setattr(call.backend("autoscaling"), _MARKET, call.world.spot)
+from helpers.rehearsal.moto_extension import ACCOUNT_ID, Call, Operations, add
+from helpers.rehearsal.world import WORLD, Spot
 
 
 def try_again(call: Call) -> None:
     """A group that is short of instances tries again, as AWS does all the time."""
-    meet_market(call)
     for group in call.backend("autoscaling").autoscaling_groups.values():
         if len(group.active_instances()) < (group.desired_capacity or 0):
             group.set_desired_capacity(group.desired_capacity)
@@ -47,8 +40,7 @@ def launch(group: Any, count: int, tags: dict[str, str]) -> None:
     if not _all_spot(policy):
         _launch_and_log(group, count, tags)
         return
-    market: Spot = getattr(group.autoscaling_backend, _MARKET, Spot())
-    kind, reason = _choose(policy, market)
+    kind, reason = _choose(policy, WORLD.spot)
     if reason:
         _log(group, f"Launching a new EC2 instance.  Status Reason: {reason}", "Failed", reason)
         return
@@ -67,13 +59,6 @@ def set_capacity(group: Any, capacity: int | None) -> None:
     _set_capacity(group, capacity)
     for gone in sorted(before - {state.instance_id for state in group.instance_states}):
         _log(group, f"Terminating EC2 instance: {gone}", "Successful")
-
-
-def mend() -> None:
-    """Put the mended methods into moto's class."""
-    mended: Any = FakeAutoScalingGroup
-    mended.replace_autoscaling_group_instances = launch
-    mended.set_desired_capacity = set_capacity
 
 
 def _launch_and_log(group: Any, count: int, tags: dict[str, str]) -> list[Any]:
@@ -152,9 +137,14 @@ def _log(group: Any, description: str, status: str, message: str = "") -> None:
 
 
 OPERATIONS: Operations = {
-    "CreateAutoScalingGroup": meet_market,
-    "UpdateAutoScalingGroup": meet_market,
-    "SetDesiredCapacity": meet_market,
     "DescribeAutoScalingGroups": try_again,
     "DescribeScalingActivities": describe_scaling_activities,
 }
+
+
+def install() -> None:
+    """Add the operations to moto."""
+    group: Any = FakeAutoScalingGroup
+    group.replace_autoscaling_group_instances = launch
+    group.set_desired_capacity = set_capacity
+    add(AutoScalingResponse, OPERATIONS)

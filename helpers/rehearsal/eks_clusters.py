@@ -2,13 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import Any
 
-from helpers.rehearsal.double import eks_access
-from helpers.rehearsal.double.call import Call, Operations, Refusal
-from helpers.rehearsal.double.eks_nodes import update
-from helpers.rehearsal.double.eks_versions import DEFAULT_VERSION, PLATFORM, VERSIONS
+from moto.eks import urls
+from moto.eks.responses import EKSResponse
 
+from helpers.rehearsal import eks_access
+from helpers.rehearsal.eks_node_groups import update
+from helpers.rehearsal.moto_extension import Call, Operations, Refusal, add
+from helpers.rehearsal.world import DEFAULT_VERSION, VERSIONS, WORLD
+
+PLATFORM = "eks.20"
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 
 
@@ -34,8 +39,8 @@ def create_cluster(call: Call) -> dict[str, Any]:
     )
     _fill_in(call, cluster)
     if cluster.access_config["bootstrapClusterCreatorAdminPermissions"]:
-        eks_access.put(call, cluster, call.world.caller, "STANDARD")
-        eks_access.make_admin(cluster, call.world.caller)
+        eks_access.put(call, cluster, WORLD.caller, "STANDARD")
+        eks_access.make_admin(cluster, WORLD.caller)
     return {"cluster": cluster}
 
 
@@ -95,7 +100,7 @@ def delete_cluster(call: Call) -> dict[str, Any]:
     """EKS removes its security group with the cluster."""
     cluster = eks_access.cluster_of(call)
     if cluster.nodegroups:
-        raise Refusal("ResourceInUseException", "Cluster has nodegroups attached", 409)
+        raise Refusal("ResourceInUseException", "Cluster has nodegroups attached")
     gone = call.backend("eks").delete_cluster(cluster.name)
     group = gone.resources_vpc_config["clusterSecurityGroupId"]
     call.backend("ec2").delete_security_group(group_id=group)
@@ -113,12 +118,6 @@ def update_cluster_config(call: Call) -> dict[str, Any]:
     return update("EndpointAccessUpdate")
 
 
-def update_cluster_version(call: Call) -> dict[str, Any]:
-    """The control plane's next version, at once."""
-    eks_access.cluster_of(call).version = call.params["version"]
-    return update("VersionUpdate")
-
-
 def describe_update(call: Call) -> dict[str, Any]:
     """Every update has succeeded by the time that somebody asks."""
     eks_access.cluster_of(call)
@@ -127,23 +126,50 @@ def describe_update(call: Call) -> dict[str, Any]:
     return found
 
 
-def list_nothing(key: str) -> Any:
-    """An operation that lists what the double never holds."""
+def describe_cluster_versions(call: Call) -> dict[str, Any]:
+    """The versions there are, newest first, and how long each is supported."""
+    given = call.params
+    wanted = given.get("clusterVersions") or VERSIONS
+    rows = [_version(name) for name in reversed(VERSIONS) if name in wanted]
+    if given.get("defaultOnly"):
+        rows = [row for row in rows if row["defaultVersion"]]
+    if status := given.get("versionStatus"):
+        rows = [row for row in rows if row["versionStatus"] == status]
+    return {"clusterVersions": rows}
 
-    def operation(call: Call) -> dict[str, Any]:
-        eks_access.cluster_of(call)
-        return {key: []}
 
-    return operation
+def _version(name: str) -> dict[str, Any]:
+    release, standard, extended = VERSIONS[name]
+    supported = datetime.now(UTC).date() < standard
+    return {
+        "clusterVersion": name,
+        "clusterType": "eks",
+        "defaultPlatformVersion": PLATFORM,
+        "defaultVersion": name == DEFAULT_VERSION,
+        "releaseDate": _midnight(release),
+        "endOfStandardSupportDate": _midnight(standard),
+        "endOfExtendedSupportDate": _midnight(extended),
+        "status": "standard-support" if supported else "extended-support",
+        "versionStatus": "STANDARD_SUPPORT" if supported else "EXTENDED_SUPPORT",
+        "kubernetesPatchVersion": f"{name}.0",
+    }
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 OPERATIONS: Operations = {
     "CreateCluster": create_cluster,
     "DeleteCluster": delete_cluster,
     "UpdateClusterConfig": update_cluster_config,
-    "UpdateClusterVersion": update_cluster_version,
     "DescribeUpdate": describe_update,
-    "ListAddons": list_nothing("addons"),
-    "ListPodIdentityAssociations": list_nothing("associations"),
-    "ListIdentityProviderConfigs": list_nothing("identityProviderConfigs"),
+    "DescribeClusterVersions": describe_cluster_versions,
 }
+
+
+def install() -> None:
+    """Add the operations to moto."""
+    # moto routes a few paths of the API; its dispatch knows all of them from botocore's model
+    urls.url_paths["{0}/(?P<rest>.+)$"] = urls.response.dispatch
+    add(EKSResponse, OPERATIONS)

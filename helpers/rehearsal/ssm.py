@@ -6,8 +6,10 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from helpers.rehearsal.double.call import Call, Operations
-from helpers.rehearsal.double.eks_versions import VERSIONS
+from moto.ssm.responses import SimpleSystemManagerResponse
+
+from helpers.rehearsal.moto_extension import Call, add
+from helpers.rehearsal.world import VERSIONS
 
 # docs.aws.amazon.com/eks/latest/userguide/retrieve-ami-id.html
 _PATH = re.compile(
@@ -59,4 +61,9 @@ def _parameter(call: Call, name: str) -> dict[str, Any] | None:
     }
 
 
-OPERATIONS: Operations = {"GetParameter": get_parameter, "GetParameters": get_parameters}
+def install() -> None:
+    """Add the operations to moto."""
+    add(
+        SimpleSystemManagerResponse,
+        {"GetParameter": get_parameter, "GetParameters": get_parameters},
+    )

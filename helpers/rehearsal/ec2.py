@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from helpers.rehearsal.double.call import Call, Operations
+from moto.ec2.models.instances import Instance
+from moto.ec2.models.launch_templates import LaunchTemplate
+from moto.ec2.models.nat_gateways import NatGatewayBackend
+from moto.ec2.responses import EC2Response
+
+from helpers.rehearsal.moto_extension import Call, Operations, add
+from helpers.rehearsal.world import WORLD
 
 STEP = timedelta(hours=4)
 KEPT = timedelta(days=90)  # AWS keeps so much
@@ -62,7 +68,7 @@ def _offerings(call: Call, filters: dict[str, list[str]]) -> list[tuple[str, str
     return [
         (one["InstanceType"], one["Location"])
         for one in offered
-        if one["InstanceType"] in call.world.spot.usd and (not zones or one["Location"] in zones)
+        if one["InstanceType"] in WORLD.spot.usd and (not zones or one["Location"] in zones)
     ]
 
 
@@ -70,7 +76,7 @@ def _row(call: Call, kind: str, zone: str, moment: datetime, product: str) -> di
     return {
         "InstanceType": kind,
         "ProductDescription": product,
-        "SpotPrice": f"{call.world.spot.usd[kind] * _factor(zone, moment):.6f}",
+        "SpotPrice": f"{WORLD.spot.usd[kind] * _factor(zone, moment):.6f}",
         "AvailabilityZone": zone,
         "Timestamp": moment,
     }
@@ -84,3 +90,45 @@ def _factor(zone: str, moment: datetime) -> float:
 
 
 OPERATIONS: Operations = {"DescribeSpotPriceHistory": describe_spot_price_history}
+
+
+_create_version = LaunchTemplate.create_version
+_terminate = Instance.terminate
+_delete_nat_gateway = NatGatewayBackend.delete_nat_gateway
+
+
+def create_version(template: Any, data: dict[str, Any], description: str) -> Any:
+    """Moto copies the template's own tags into its data, which Terraform sees as a change."""
+    specifications = data.get("TagSpecifications") or []
+    kept = [tags for tags in specifications if tags.get("ResourceType") != "launch-template"]
+    others = {key: value for key, value in data.items() if key != "TagSpecifications"}
+    return _create_version(
+        template, others | ({"TagSpecifications": kept} if kept else {}), description
+    )
+
+
+def terminate(instance: Any) -> Any:
+    """The interface made with an instance is removed with it (DeleteOnTermination)."""
+    state = _terminate(instance)
+    for interface in instance.nics.values():
+        if interface.description == "Primary network interface":
+            instance.ec2_backend.enis.pop(interface.id, None)
+    return state
+
+
+def delete_nat_gateway(backend: Any, nat_gateway_id: str) -> Any:
+    """A NAT gateway's interface is removed with it."""
+    gateway = _delete_nat_gateway(backend, nat_gateway_id)
+    backend.enis.pop(gateway._eni.id, None)
+    return gateway
+
+
+def install() -> None:
+    """Add the operations to moto, and correct what stays behind or looks changed."""
+    for owner, method in (
+        (LaunchTemplate, create_version),
+        (Instance, terminate),
+        (NatGatewayBackend, delete_nat_gateway),
+    ):
+        setattr(owner, method.__name__, method)
+    add(EC2Response, OPERATIONS)

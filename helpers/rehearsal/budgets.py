@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
-from helpers.rehearsal.double.call import Call, Operations, Refusal
+from moto.budgets.responses import BudgetsResponse
+
+from helpers.rehearsal.moto_extension import Call, Operations, Refusal, add
 
 GLOBAL = "aws"
 # What tells one notification of a budget from another.
@@ -21,13 +23,6 @@ def create_budget(call: Call) -> dict[str, Any]:
     return {}
 
 
-def update_budget(call: Call) -> dict[str, Any]:
-    """Another limit, type or period under the same name."""
-    new = _as_sent(call.params["NewBudget"])
-    _budget(call, new["BudgetName"]).budget |= new
-    return {}
-
-
 def describe_subscribers(call: Call) -> dict[str, Any]:
     """Who is told when a notification's threshold is passed."""
     wanted = _identity(call.params["Notification"])
@@ -35,19 +30,6 @@ def describe_subscribers(call: Call) -> dict[str, Any]:
         if _identity(one.details) == wanted:
             return {"Subscribers": one.subscribers}
     raise Refusal("NotFoundException", "The notification does not exist.")
-
-
-def tag_resource(call: Call) -> dict[str, Any]:
-    """Tags of a budget."""
-    _tags(call).update({tag["Key"]: tag["Value"] for tag in call.params["ResourceTags"]})
-    return {}
-
-
-def untag_resource(call: Call) -> dict[str, Any]:
-    """Tags are taken away."""
-    for key in call.params["ResourceTagKeys"]:
-        _tags(call).pop(key, None)
-    return {}
 
 
 def list_tags_for_resource(call: Call) -> dict[str, Any]:
@@ -83,9 +65,11 @@ def _tags(call: Call) -> dict[str, str]:
 
 OPERATIONS: Operations = {
     "CreateBudget": create_budget,
-    "UpdateBudget": update_budget,
     "DescribeSubscribersForNotification": describe_subscribers,
-    "TagResource": tag_resource,
-    "UntagResource": untag_resource,
     "ListTagsForResource": list_tags_for_resource,
 }
+
+
+def install() -> None:
+    """Add the operations to moto."""
+    add(BudgetsResponse, OPERATIONS)

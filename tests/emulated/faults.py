@@ -6,9 +6,11 @@ from fnmatch import fnmatchcase
 from threading import Lock
 from typing import Literal
 
-from helpers.rehearsal.double.wire import Answer, Asked, family, refuse
-from helpers.rehearsal.double.world import Settings
+from moto.core.utils import get_service_model
 
+from helpers.scenario import Settings
+
+Refused = tuple[str, str, int]  # error code, message, HTTP status
 Kind = Literal["expired", "denied", "throttled", "error", "slow"]
 # Code and HTTP status by kind and family of services. Sources: the pages "Common errors" of the
 # services' API references, and "Error codes for the Amazon EC2 API".
@@ -56,21 +58,25 @@ class Fault(Settings):
     message: str = ""
     status: int = 400
 
-    def concerns(self, asked: Asked) -> bool:
-        """Whether this request has the fault."""
-        return fnmatchcase(asked.service, self.service) and fnmatchcase(
-            asked.operation, self.operation
-        )
+    def concerns(self, service: str, operation: str) -> bool:
+        """Whether a request has the fault."""
+        return fnmatchcase(service, self.service) and fnmatchcase(operation, self.operation)
 
-    def strike(self, asked: Asked) -> Answer | None:
+    def strike(self, service: str, prefix: str, operation: str) -> Refused | None:
         """What the service answers; None when it goes on after a delay."""
         if self.kind == "slow":
             time.sleep(self.delay_s)
             return None
         if self.kind == "error":
-            return refuse(asked, self.code, self.message, self.status)
-        code, status = _CODES[self.kind, family(asked.service)]
-        return refuse(asked, code, self.message or _words(self.kind, asked), status)
+            return self.code, self.message, self.status
+        code, status = _CODES[self.kind, family(service)]
+        return code, self.message or _words(self.kind, f"{prefix}:{operation}"), status
+
+
+def family(service: str) -> str:
+    """How a service writes its errors: `json`, `ec2`, `query` or `rest-xml`."""
+    protocol = str(get_service_model(service).protocol)
+    return "json" if "json" in protocol or "cbor" in protocol else protocol
 
 
 class Faults:
@@ -93,15 +99,15 @@ class Faults:
     def __iter__(self) -> Iterator[Fault]:
         return iter(list(self._on))
 
-    def strike(self, asked: Asked) -> Answer | None:
+    def strike(self, service: str, prefix: str, operation: str) -> Refused | None:
         """What the first fault that concerns a request answers; None where none does."""
-        fault = self._take(asked)
-        return fault.strike(asked) if fault else None
+        fault = self._take(service, operation)
+        return fault.strike(service, prefix, operation) if fault else None
 
-    def _take(self, asked: Asked) -> Fault | None:
+    def _take(self, service: str, operation: str) -> Fault | None:
         with self._lock:
             for number, fault in enumerate(self._on):
-                if not fault.concerns(asked):
+                if not fault.concerns(service, operation):
                     continue
                 if fault.times == 1:
                     del self._on[number]
@@ -111,7 +117,7 @@ class Faults:
         return None
 
 
-def _words(kind: str, asked: Asked) -> str:
+def _words(kind: str, action: str) -> str:
     if kind == "denied":
-        return f"You are not authorized to perform: {asked.prefix}:{asked.operation}"
+        return f"You are not authorized to perform: {action}"
     return _SAYS[kind]

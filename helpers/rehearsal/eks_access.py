@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from helpers.rehearsal.double.call import Call, Operations, Refusal
-from helpers.rehearsal.double.world import ACCOUNT_ID
+from moto.eks.responses import EKSResponse
+
+from helpers.rehearsal.moto_extension import ACCOUNT_ID, Call, Operations, Refusal, add
 
 ADMIN = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
 
@@ -21,7 +22,7 @@ def cluster_of(call: Call) -> Any:
     found = call.backend("eks").clusters.get(name)
     if found is None:
         message = f"No cluster found for name: {name}."
-        raise Refusal("ResourceNotFoundException", message, 404)
+        raise Refusal("ResourceNotFoundException", message)
     return found
 
 
@@ -58,7 +59,7 @@ def create_access_entry(call: Call) -> dict[str, Any]:
     cluster, principal = cluster_of(call), call.params["principalArn"]
     if principal in cluster.access_entries:
         message = "The specified access entry resource is already in use on this cluster."
-        raise Refusal("ResourceInUseException", message, 409)
+        raise Refusal("ResourceInUseException", message)
     kind = call.params.get("type", "STANDARD")
     return {"accessEntry": put(call, cluster, principal, kind)}
 
@@ -68,43 +69,10 @@ def describe_access_entry(call: Call) -> dict[str, Any]:
     return {"accessEntry": _entry(call)}
 
 
-def list_access_entries(call: Call) -> dict[str, Any]:
-    """The principals that have an entry."""
-    return {"accessEntries": list(cluster_of(call).access_entries)}
-
-
-def update_access_entry(call: Call) -> dict[str, Any]:
-    """Other groups or another user name."""
-    entry = _entry(call)
-    entry |= {
-        key: call.params[key] for key in ("kubernetesGroups", "username") & call.params.keys()
-    }
-    return {"accessEntry": entry}
-
-
 def delete_access_entry(call: Call) -> dict[str, Any]:
     """The principal is out."""
     cluster, principal = cluster_of(call), _entry(call)["principalArn"]
     del cluster.access_entries[principal], cluster.access_policies[principal]
-    return {}
-
-
-def associate_access_policy(call: Call) -> dict[str, Any]:
-    """A policy for a principal, in the whole cluster or in namespaces."""
-    cluster, names = cluster_of(call), _names(_entry(call))
-    given = call.params["policyArn"], call.params["accessScope"]
-    policy = _associate(cluster, names["principalArn"], *given)
-    return {**names, "associatedAccessPolicy": policy}
-
-
-def list_associated_access_policies(call: Call) -> dict[str, Any]:
-    """The policies of a principal."""
-    return {**_names(_entry(call)), "associatedAccessPolicies": list(_policies(call).values())}
-
-
-def disassociate_access_policy(call: Call) -> dict[str, Any]:
-    """The policy no longer counts for the principal."""
-    _policies(call).pop(call.params["policyArn"], None)
     return {}
 
 
@@ -132,13 +100,7 @@ def _entry(call: Call) -> dict[str, Any]:
     found: dict[str, Any] | None = cluster_of(call).access_entries.get(principal)
     if found is None:
         message = f"The specified principalArn could not be found: {principal}."
-        raise Refusal("ResourceNotFoundException", message, 404)
-    return found
-
-
-def _policies(call: Call) -> dict[str, Any]:
-    principal = _entry(call)["principalArn"]
-    found: dict[str, Any] = cluster_of(call).access_policies[principal]
+        raise Refusal("ResourceNotFoundException", message)
     return found
 
 
@@ -149,16 +111,12 @@ def _associate(cluster: Any, principal: str, policy: str, scope: Any) -> dict[st
     return made
 
 
-def _names(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: entry[key] for key in ("clusterName", "principalArn")}
-
-
 def _tags(call: Call) -> dict[str, str]:
     wanted = call.params["resourceArn"]
     for arn, tags in _tagged(call):
         if arn == wanted:
             return tags
-    raise Refusal("NotFoundException", "Resource was not found", 404)
+    raise Refusal("NotFoundException", "Resource was not found")
 
 
 def _tagged(call: Call) -> Iterator[tuple[str, dict[str, str]]]:
@@ -173,13 +131,13 @@ def _tagged(call: Call) -> Iterator[tuple[str, dict[str, str]]]:
 OPERATIONS: Operations = {
     "CreateAccessEntry": create_access_entry,
     "DescribeAccessEntry": describe_access_entry,
-    "ListAccessEntries": list_access_entries,
-    "UpdateAccessEntry": update_access_entry,
     "DeleteAccessEntry": delete_access_entry,
-    "AssociateAccessPolicy": associate_access_policy,
-    "ListAssociatedAccessPolicies": list_associated_access_policies,
-    "DisassociateAccessPolicy": disassociate_access_policy,
     "TagResource": tag_resource,
     "UntagResource": untag_resource,
     "ListTagsForResource": list_tags_for_resource,
 }
+
+
+def install() -> None:
+    """Add the operations to moto."""
+    add(EKSResponse, OPERATIONS)

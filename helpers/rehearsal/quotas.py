@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from helpers.rehearsal.double.call import Call, Operations, Refusal
-from helpers.rehearsal.double.world import ACCOUNT_ID
+from moto.servicequotas.responses import ServiceQuotasResponse
+
+from helpers.rehearsal.moto_extension import ACCOUNT_ID, Call, Operations, Refusal, add
+from helpers.rehearsal.world import WORLD
 
 
 class Quota(NamedTuple):
@@ -47,18 +49,6 @@ def get_service_quota(call: Call) -> dict[str, Any]:
     return {"Quota": _quota(call, code, _applied(call, code))}
 
 
-def get_aws_default_service_quota(call: Call) -> dict[str, Any]:
-    """What a new account has."""
-    code = _code(call)
-    return {"Quota": _quota(call, code, QUOTAS[code].default)}
-
-
-def list_service_quotas(call: Call) -> dict[str, Any]:
-    """Every limit of a service that is known here."""
-    codes = [code for code, one in QUOTAS.items() if one.service == call.params["ServiceCode"]]
-    return {"Quotas": [_quota(call, code, _applied(call, code)) for code in codes]}
-
-
 def request_service_quota_increase(call: Call) -> dict[str, Any]:
     """A request, which stays pending: people decide it."""
     code = _code(call)
@@ -77,7 +67,7 @@ def request_service_quota_increase(call: Call) -> dict[str, Any]:
         "Status": "PENDING",
         "Created": datetime.now(UTC),
         "LastUpdated": datetime.now(UTC),
-        "Requester": f'{{"accountId":"{ACCOUNT_ID}","callerArn":"{call.world.caller}"}}',
+        "Requester": f'{{"accountId":"{ACCOUNT_ID}","callerArn":"{WORLD.caller}"}}',
         "QuotaArn": _arn(call, code),
         "GlobalQuota": False,
         "Unit": "None",
@@ -100,7 +90,7 @@ def _code(call: Call) -> str:
 
 
 def _applied(call: Call, code: str) -> float:
-    return call.world.quotas.get(code, QUOTAS[code].applied)
+    return WORLD.quotas.get(code, QUOTAS[code].applied)
 
 
 def _arn(call: Call, code: str) -> str:
@@ -131,8 +121,11 @@ def _requests(call: Call) -> list[dict[str, Any]]:
 
 OPERATIONS: Operations = {
     "GetServiceQuota": get_service_quota,
-    "GetAWSDefaultServiceQuota": get_aws_default_service_quota,
-    "ListServiceQuotas": list_service_quotas,
     "RequestServiceQuotaIncrease": request_service_quota_increase,
     "ListRequestedServiceQuotaChangeHistoryByQuota": list_requested_changes,
 }
+
+
+def install() -> None:
+    """Add the operations to moto."""
+    add(ServiceQuotasResponse, OPERATIONS)

@@ -3,12 +3,56 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
-from helpers.rehearsal.double.call import Call, Operations, Refusal
-from helpers.rehearsal.double.world import ACCOUNT_ID, CostLine
+from moto.ce.responses import CostExplorerResponse
+from pydantic import BaseModel, ConfigDict
+
+from helpers.rehearsal.moto_extension import ACCOUNT_ID, Call, Operations, Refusal, add
 
 NO_TAG = ""
+Coverage = Literal["complete", "empty", "late", "partial", "disabled"]
+
+
+class CostLine(BaseModel):
+    """What one day's use of something was billed.
+
+    Attributes:
+        day: The day, UTC.
+        service: As Cost Explorer names it, such as `Amazon Elastic Compute Cloud - Compute`.
+        usage_type: Such as `SpotUsage:g4dn.xlarge`.
+        usd: US dollars.
+        quantity: In the usage type's own unit, mostly hours.
+        tagged: Whether the line carries the project's tags.
+    """
+
+    day: date
+    service: str
+    usage_type: str
+    usd: float
+    quantity: float = 0.0
+    tagged: bool = True
+
+
+class Costs(BaseModel):
+    """What Cost Explorer knows.
+
+    `empty` has no line at all; `late` knows nothing of the last day; `partial` knows half of the
+    lines and marks them estimated; `disabled` was never switched on in this account.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    coverage: Coverage = "complete"
+    lines: list[CostLine] = []
+    active_tags: list[str] = []
+
+    def become(self, other: "Costs") -> None:
+        """Take over everything of other costs."""
+        for name in Costs.model_fields:
+            setattr(self, name, getattr(other, name))
+
+
+COSTS = Costs()
 
 
 def get_cost_and_usage(call: Call) -> dict[str, Any]:
@@ -18,7 +62,7 @@ def get_cost_and_usage(call: Call) -> dict[str, Any]:
         Refusal: Cost Explorer is not enabled, or the request is none that it takes.
     """
     given = call.params
-    if call.world.costs.coverage == "disabled":
+    if COSTS.coverage == "disabled":
         raise Refusal("AccessDeniedException", "User not enabled for cost explorer access")
     if given["Granularity"] == "HOURLY":
         message = "Hourly data must be enabled in the Cost Explorer's preferences."
@@ -38,7 +82,7 @@ def get_cost_and_usage(call: Call) -> dict[str, Any]:
 
 def list_cost_allocation_tags(call: Call) -> dict[str, Any]:
     """The tags that costs can be told apart by."""
-    active = call.world.costs.active_tags
+    active = COSTS.active_tags
     return {
         "CostAllocationTags": [
             {"TagKey": key, "Type": "UserDefined", "Status": "Active"} for key in active
@@ -48,7 +92,7 @@ def list_cost_allocation_tags(call: Call) -> dict[str, Any]:
 
 def update_cost_allocation_tags(call: Call) -> dict[str, Any]:
     """Tags switched on or off; AWS takes up to a day for it."""
-    costs = call.world.costs
+    costs = COSTS
     for one in call.params["CostAllocationTagsStatus"]:
         others = [key for key in costs.active_tags if key != one["TagKey"]]
         costs.active_tags = others + [one["TagKey"]] * (one["Status"] == "Active")
@@ -56,7 +100,7 @@ def update_cost_allocation_tags(call: Call) -> dict[str, Any]:
 
 
 def _known(call: Call) -> list[CostLine]:
-    costs = call.world.costs
+    costs = COSTS
     newest = max((one.day for one in costs.lines), default=date.min)
     match costs.coverage:
         case "empty":
@@ -115,7 +159,7 @@ def _dimension(call: Call, line: CostLine, key: str) -> str:
 
 def _tag(call: Call, line: CostLine, key: str) -> str:
     """Costs carry a tag only once that tag is active."""
-    return "gpu-e2e" if line.tagged and key in call.world.costs.active_tags else NO_TAG
+    return "gpu-e2e" if line.tagged and key in COSTS.active_tags else NO_TAG
 
 
 def _result(
@@ -133,7 +177,7 @@ def _result(
             for keys, members in sorted_into.items()
             if groups
         ],
-        "Estimated": call.world.costs.coverage != "complete",
+        "Estimated": COSTS.coverage != "complete",
     }
 
 
@@ -158,3 +202,5 @@ OPERATIONS: Operations = {
     "ListCostAllocationTags": list_cost_allocation_tags,
     "UpdateCostAllocationTagsStatus": update_cost_allocation_tags,
 }
+
+add(CostExplorerResponse, OPERATIONS)

@@ -1,0 +1,129 @@
+"""Moto's own classes with the operations added that it lacks, and corrected where AWS differs.
+
+Each service's module lists its additions as `OPERATIONS`: the operation's name in botocore's model
+and a function of the call. A function that returns None leaves the answer to moto.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import Any
+
+from moto.backends import get_backend
+from moto.core.exceptions import ServiceException
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.request import determine_request_protocol
+from moto.core.responses import ActionResult, BaseResponse
+from moto.core.utils import camelcase_to_underscores, get_service_model
+
+from helpers.errors import Problem
+
+MOTO = "5.2.5"  # the version whose internals are extended here
+ACCOUNT_ID = "123456789012"  # the example account of AWS's documentation
+NOT_EMULATED, NOT_IMPLEMENTED = "NotEmulated", 501  # SDKs retry 500, 502, 503 and 504
+# Read by moto when it first needs them: certificates are validated at once, AWS's policies exist.
+SETTINGS = {"MOTO_ACM_VALIDATION_WAIT": "0", "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+MODULES = (
+    "autoscaling", "budgets", "ec2", "eks_access", "eks_clusters", "eks_node_groups", "iam",
+    "quotas", "s3", "ssm",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an added operation.
+
+    Attributes:
+        params: The operation's input, with botocore's names.
+        region: The region of the request.
+        key: The caller's access key.
+    """
+
+    params: Mapping[str, Any]
+    region: str
+    key: str
+
+    def backend(self, service: str, region: str = "") -> Any:
+        """Moto's state of a service; global services have the region `aws`."""
+        return get_backend(service)[ACCOUNT_ID][region or self.region]  # type: ignore[call-overload]
+
+
+Operation = Callable[[Call], Any]
+Operations = Mapping[str, Operation]
+
+
+class Refusal(ServiceException):
+    """An operation refuses the call, as AWS would: `Refusal(code, message)`."""
+
+
+@functools.cache
+def install() -> None:
+    """Extend and correct moto, once in a process.
+
+    Raises:
+        Problem: The installed moto is another version than the one known here.
+    """
+    if (installed := metadata.version("moto")) != MOTO:
+        raise Problem(
+            f"moto {installed} is installed, but the AWS emulator extends the internals of {MOTO}.",
+            "Run 'make setup', which installs the pinned version.",
+        )
+    os.environ.update(SETTINGS)
+    for name in MODULES:
+        import_module(f"helpers.rehearsal.{name}").install()
+    call_action = BaseResponse.call_action
+
+    def call_or_refuse(response: BaseResponse) -> Any:
+        try:
+            return call_action(response)
+        except NotImplementedError:
+            return _not_emulated(response)
+
+    setattr(BaseResponse, "call_action", call_or_refuse)  # noqa: B010 (mypy refuses to assign)
+
+
+def add(responses: type[BaseResponse], operations: Operations) -> None:
+    """Add operations to one of moto's response classes."""
+    for name, operation in operations.items():
+        method = camelcase_to_underscores(name)
+        own = getattr(responses, method, None)
+        setattr(responses, method, _as_method(operation, own))
+
+
+def parameters(response: BaseResponse) -> dict[str, Any]:
+    """The input of the operation that a response answers, with botocore's names."""
+    request = response.normalized_request
+    model = get_service_model(response.boto3_service_name)
+    protocol = determine_request_protocol(model, request.content_type)
+    operation = model.operation_model(response._get_action())
+    parsed: dict[str, Any] = PROTOCOL_PARSERS[protocol](operation, map_type=dict).parse(
+        {
+            "method": request.method,
+            "values": request.values,
+            "headers": request.headers,
+            "body": request.data,
+            "url_path": request.path,
+            "url_params": response.uri_match,
+        }
+    )
+    return parsed
+
+
+def _as_method(operation: Operation, own: Any) -> Callable[[BaseResponse], Any]:
+    def method(response: BaseResponse) -> Any:
+        call = Call(parameters(response), response.region, response.access_key)
+        result = operation(call)
+        return own(response) if result is None else ActionResult(result)
+
+    return method
+
+
+def _not_emulated(response: BaseResponse) -> tuple[int, dict[str, Any], Any]:
+    """The refusal of an operation that neither moto nor this package answers."""
+    name = f"{response.boto3_service_name}:{response._get_action()}"
+    message = f"The AWS emulator of the rehearsal does not answer {name}; only AWS itself does."
+    refused = ActionResult(Refusal(NOT_EMULATED, message))
+    _, headers, body = response.serialized(refused)
+    return NOT_IMPLEMENTED, dict(headers), body

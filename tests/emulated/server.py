@@ -1,0 +1,149 @@
+"""The emulated account behind a server, with faults, a changeable world and a record of requests.
+
+python -m tests.emulated.server --port 5000
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from moto.core.base_backend import BackendDict
+from pydantic import TypeAdapter
+from werkzeug.wrappers import Request, Response
+
+from helpers import processes
+from helpers.cloud.account import Account
+from helpers.errors import Problem
+from helpers.rehearsal import emulator
+from helpers.rehearsal.server import HEALTH, HOST, Application, bind, prepare_environment, serve
+from helpers.rehearsal.world import WORLD, World
+from helpers.run import Run
+from tests.emulated.faults import Fault, Faults
+from tests.emulated.recording import Line, read, to_file, watched
+
+MODULE = "tests.emulated.server"
+CALLS = "GPU_E2E_TEST_CALLS"  # the file that requests are recorded in
+CONTROL = "/test-api/"
+_FAULTS = TypeAdapter(list[Fault])
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A running emulator, and the handles to change its account.
+
+    Attributes:
+        account: For boto3; its `environment` for every other program.
+        recorded: File of what was asked for, one line of JSON each.
+    """
+
+    account: Account
+    recorded: Path
+
+    def fault(self, *faults: Fault) -> None:
+        """Switch faults on."""
+        self._ask("POST", "faults", [fault.model_dump() for fault in faults])
+
+    def clear_faults(self) -> None:
+        """Switch every fault off."""
+        self._ask("DELETE", "faults")
+
+    def change(self, world: dict[str, Any]) -> None:
+        """Change members of the account's world."""
+        self._ask("PATCH", "world", world)
+
+    def reset(self) -> None:
+        """Begin an empty account, without faults."""
+        self._ask("POST", "reset")
+
+    def calls(self) -> list[Line]:
+        """What was asked for, oldest first."""
+        return read(self.recorded)
+
+    def _ask(self, method: str, what: str, body: Any = None) -> None:
+        url = f"{self.account.endpoint}{CONTROL}{what}"
+        with requests.Session() as session:
+            session.trust_env = False  # never through a proxy
+            session.request(method, url, json=body, timeout=10).raise_for_status()
+
+
+@contextmanager
+def serving(folder: Path, region: str = "us-east-1") -> Iterator[Emulator]:
+    """An emulator without a run, for the length of a `with`."""
+    port = processes.free_port()
+    recorded, log = folder / "aws-calls.jsonl", folder / "aws.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", MODULE, "--port", str(port)],
+            stdout=output,
+            stderr=output,
+            env=os.environ | {CALLS: str(recorded)},
+        )
+    try:
+        deadline = time.monotonic() + emulator.START_TIMEOUT_S
+        while not processes.answers(f"http://{HOST}:{port}{HEALTH}"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Problem("The AWS emulator does not start.", processes.log_tail(log))
+            time.sleep(0.05)
+        yield Emulator(Account(region, f"http://{HOST}:{port}"), recorded)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def of_run(run: Run, patch: pytest.MonkeyPatch) -> Emulator:
+    """The emulator of a run, as the run itself starts it, with the handles of this module."""
+    recorded = run.folder / "services" / "aws-calls.jsonl"
+    patch.setenv(CALLS, str(recorded))
+    patch.setattr(emulator, "MODULE", MODULE)
+    return Emulator(emulator.account(run), recorded)
+
+
+class Controlled(Application):
+    """The emulator's application, with an interface for tests beside that of AWS."""
+
+    def __init__(self, recorded: Path) -> None:
+        self._faults = Faults()
+        super().__init__()
+        for (owner, name), method in watched(to_file(recorded), self._faults).items():
+            setattr(owner, name, method)
+
+    def respond(self, request: Request) -> Response:
+        """Carry out what a test asks for, or answer as AWS."""
+        if not request.path.startswith(CONTROL):
+            return super().respond(request)
+        match (request.method, request.path.removeprefix(CONTROL)):
+            case ("POST", "faults"):
+                self._faults.add(*_FAULTS.validate_python(request.get_json()))
+            case ("DELETE", "faults"):
+                self._faults.clear()
+            case ("PATCH", "world"):
+                for name, value in request.get_json().items():
+                    setattr(WORLD, name, value)
+            case ("POST", "reset"):
+                BackendDict.reset()
+                self._faults.clear()
+                WORLD.become(World())
+            case _:
+                return Response(json.dumps({"error": "there is no such control"}), 404)
+        return Response("{}", content_type="application/json")
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until the process is asked to stop."""
+    port = int(arguments[arguments.index("--port") + 1])
+    prepare_environment(port)
+    serve(bind(Controlled(Path(os.environ[CALLS])), port), port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
