@@ -88,6 +88,10 @@ class Application:
 
     def _ask_moto(self, request: Request) -> Response:
         request.environ["wsgi.input"].seek(0)
+        host = self._moto.infer_service_region_host(request.environ, request.path)
+        if host and not self._moto.get_backend_for_host(host):
+            return _not_emulated(request)
+        request.environ["wsgi.input"].seek(0)
         try:
             response = Response.from_app(self._moto, request.environ, buffered=True)
         except Exception as error:
@@ -95,11 +99,7 @@ class Application:
             return _refusal("EmulatorFailure", f"The AWS emulator failed: {error!r}")
         html = b"<!doctype html>" in response.data[:20].lower()
         if response.status_code in (404, 405) and (html or not response.data):  # Flask: no route
-            return _refusal(
-                "NotEmulated",
-                f"The AWS emulator of the rehearsal does not answer {request.method} "
-                f"{request.path}; only AWS itself does.",
-            )
+            return _not_emulated(request)
         return response
 
 
@@ -168,6 +168,14 @@ def _presigned_scope(request: Request) -> str:
     if not credential or request.headers.get("Authorization"):
         return ""
     return f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
+
+
+def _not_emulated(request: Request) -> Response:
+    return _refusal(
+        "NotEmulated",
+        f"The AWS emulator of the rehearsal does not answer {request.method} {request.path}; "
+        "only AWS itself does.",
+    )
 
 
 def _refusal(code: str, message: str) -> Response:

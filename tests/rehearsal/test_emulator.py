@@ -14,15 +14,14 @@ import requests
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from helpers.rehearsal.double import mended
 
 from helpers import processes
 from helpers.errors import Problem
 from helpers.paths import ROOT
 from helpers.profile import Profile
-from helpers.rehearsal import emulator
+from helpers.rehearsal import emulator, moto_extension
+from helpers.rehearsal.world import World
 from helpers.run import Run
-from tests import emulated
 from tests.emulated import Emulator
 
 from .examples import ACCOUNT_ID
@@ -42,7 +41,6 @@ def test_a_run_has_one_account_that_ends_with_it(
     service = processes.find(run, emulator.NAME)
     assert service is not None
     assert _listens_on(service) == {"127.0.0.1"}
-    assert [one.action for one in emulator.of(run).calls()] == ["CreateBucket", "ListBuckets"]
     processes.down(run)
     assert not service.running
     assert capsys.readouterr().out == ""
@@ -78,22 +76,20 @@ def test_nothing_of_the_users_settings_reaches_the_emulator(
 @pytest.fixture
 def other_moto(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(metadata, "version", lambda name: "5.3.0")
-    mended.mend.cache_clear()
+    moto_extension.install.cache_clear()
     yield
-    mended.mend.cache_clear()
+    moto_extension.install.cache_clear()
 
 
 @pytest.mark.usefixtures("other_moto")
 def test_another_moto_than_the_known_one_is_refused() -> None:
-    with (
-        pytest.raises(Problem, match=r"moto 5\.3\.0 is installed.*insides of 5\.2\.5.*make setup"),
-        emulated.installed(),
-    ):
-        pass
+    says = r"moto 5\.3\.0 is installed.*internals of 5\.2\.5.*make setup"
+    with pytest.raises(Problem, match=says):
+        moto_extension.install()
 
 
 def test_the_known_moto_is_the_pinned_one() -> None:
-    assert f"moto=={mended.MOTO}" in (ROOT / "requirements.txt").read_text().split()
+    assert f"moto=={moto_extension.MOTO}" in (ROOT / "requirements.txt").read_text().split()
 
 
 def test_a_server_that_cannot_start_shows_its_log(
@@ -125,7 +121,7 @@ def test_other_programs_go_where_the_account_sends_them(server: Emulator) -> Non
         text=True,
     )
     assert said.returncode == 0, said.stderr
-    assert said.stdout.strip() == emulated.World().caller
+    assert said.stdout.strip() == World().caller
 
 
 def test_roles_can_be_assumed_and_are_then_the_caller(server: Emulator) -> None:

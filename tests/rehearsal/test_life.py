@@ -26,7 +26,6 @@ from helpers.cloud.terraform import Workspace
 from helpers.cloud.zero import Zero
 from helpers.errors import Problem
 from helpers.profile import Profile
-from helpers.rehearsal import emulator
 from helpers.run import Run
 from tests import emulated
 from tests.emulated import Fault, Line
@@ -76,10 +75,11 @@ class Life:
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+    patch = pytest.MonkeyPatch()
     folder = Path(tmp_path_factory.mktemp("life"))
     run = Run.create(Profile.load_named("quick"), folder / "outputs")
     try:
-        aws = emulator.of(run)
+        aws = emulated.of_run(run, patch)
         lived = _made(run, aws)
         _end(run, aws, lived)
         lived.calls = aws.calls()
@@ -87,6 +87,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
         yield lived
     finally:
         processes.down(run)
+        patch.undo()
 
 
 def _made(run: Run, aws: emulated.Emulator) -> Life:

@@ -4,10 +4,10 @@ The replay itself, of all that a life of the stack asks for, stands in `test_lif
 """
 
 import pytest
-from helpers.rehearsal.double.wire import IAM_CALLS, SIGNED_AS
 from moto.core.utils import get_service_model
 
 from tests.emulated import Line
+from tests.emulated.recording import IAM_NAMES
 
 from . import privilege
 
@@ -65,7 +65,7 @@ def test_a_reason_without_grant_or_need_is_seen() -> None:
 
 
 def test_the_table_of_names_holds_operations_that_there_are() -> None:
-    services = {call: SIGNED_AS.get(signed, signed) for signed, call in IAM_CALLS.items()}
+    services = {iam: botocore for botocore, iam in IAM_NAMES.items()}
     for operation in privilege.names():
         service, _, name = operation.partition(":")
         assert name in get_service_model(services.get(service, service)).operation_names
