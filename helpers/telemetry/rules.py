@@ -47,18 +47,24 @@ def limits() -> dict[str, float]:
 
 # ── a run's own facts ───────────────────────────────────────────────────────────────────────────
 
+SAMPLE_PRICES = {"control plane (sample price)": 0.1}, 0.2  # US$ an hour; one GPU node
+
 
 def run_facts(run: Run, expires: float | None = None) -> dict[str, Any]:
     """The facts of a run as a rule file: its targets, its plan's prices, its stack's timer.
 
     Args:
         run: The run.
-        expires: The timer's expiry if there is no stack, seconds since 1970.
+        expires: The timer's expiry if there is no stack, seconds since 1970; only the check of
+            the dashboards passes one, whose other sample values are not measured either.
     """
+    is_sample = expires is not None
     stack = run.find(Stack)
     if stack and stack.dead_man_expires:
         expires = datetime.fromisoformat(stack.dead_man_expires).timestamp()
     fixed, gpu_node = costs.hourly_rates(run)
+    if is_sample and not fixed:  # no plan: the cost panels get sample prices
+        fixed, gpu_node = SAMPLE_PRICES
     return facts(run.profile.kpis, fixed=fixed, gpu_node=gpu_node, expires=expires)
 
 
