@@ -15,7 +15,6 @@ from typing import Any
 import jinja2
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from helpers import style
 from helpers.profile import LABEL
@@ -32,6 +31,7 @@ TABLE = "dashboards"
 TEMPLATES = Path(__file__).parent / "templates"
 NO_DATA_SOURCE = {"type": "datasource", "uid": "grafana"}
 WIDTH_IN, FIGURE_IN, GRAPH_IN = 13.0, 0.9, 2.6
+HEAD_IN, FOOT_LINE_IN = 0.6, 0.14
 COLUMNS = 4  # large figures in a row; a graph spans two of them
 MOST_LINES, MOST_NAMED = 6, 24  # lines of a graph, events in the key; further ones are counted
 GOOD, BAD = "#00694d", "#a83500"
@@ -260,7 +260,8 @@ def draw(
     figure_rows, graph_rows = -(-len(figures) // COLUMNS), -(-len(graphs) // 2)
     heights = [FIGURE_IN] * figure_rows + [GRAPH_IN] * graph_rows
     with style.theme():
-        figure = style.canvas(WIDTH_IN, sum(heights) + 1.2)
+        key = _footnote(data, annotations)
+        figure = style.canvas(WIDTH_IN, sum(heights) + HEAD_IN + FOOT_LINE_IN * len(key))
         figure.set_layout_engine("constrained")
         grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
         for number, panel in enumerate(figures):
@@ -271,7 +272,8 @@ def draw(
             cells = grid[figure_rows + row, 2 * column : 2 * column + 2]
             _draw_graph(figure.add_subplot(cells), panel, data, annotations)
         figure.suptitle(data.board.title, x=0.01, ha="left", fontweight="bold", fontsize=13)
-        _footnote(figure, data, annotations)
+        colour = style.VERMILION if data.note else style.GREY
+        style.footnote(figure, "\n".join(key), colour)
         alt = describe(data)
         style.finish(run, figure, data.board.name, alt, place=folder)
     return alt
@@ -307,7 +309,8 @@ def _draw_figure(axes: Axes, panel: Panel, data: DashboardData) -> None:
         text, colour, size = format_value(value, panel), style.BLACK, 18
         if limit:
             colour = BAD if limit.is_broken_by(value) else GOOD
-    axes.text(0, 0.3, text, fontsize=size, fontweight="bold", color=colour)
+    figure = axes.text(0, 0.3, text, fontsize=size, fontweight="bold", color=colour)
+    figure.set_in_layout(False)
 
 
 def _draw_graph(
@@ -329,7 +332,7 @@ def _draw_graph(
         axes.text(
             0.5, 0.5, f"absent: {'; '.join(reasons)}", ha="center", va="center", fontsize=8,
             color=style.GREY, transform=axes.transAxes, wrap=True,
-        )  # fmt: skip
+        ).set_in_layout(False)  # fmt: skip
         return
     for (_, name, rows), colour in zip(lines[:MOST_LINES], style.LINES, strict=False):
         mean, most, last = (format_value(value, panel) for value in (
@@ -346,9 +349,6 @@ def _draw_graph(
             label = "_"  # only the first piece is in the legend
     if len(lines) > MOST_LINES:
         axes.plot([], [], " ", label=f"and {len(lines) - MOST_LINES} more")
-    low = min(rows["value"].min() for *_, rows in lines)
-    if panel.from_zero and low >= 0:
-        axes.set_ylim(bottom=0)
     if panel.limit:
         axes.axhline(panel.limit.value, color=style.VERMILION, linewidth=1, linestyle=(0, (5, 3)))
         axes.annotate(
@@ -356,21 +356,22 @@ def _draw_graph(
             xycoords=("axes fraction", "data"), xytext=(-3, 2), textcoords="offset points",
             ha="right", va="bottom", fontsize=7, color=style.VERMILION,
         )  # fmt: skip
+    if panel.from_zero and min(rows["value"].min() for *_, rows in lines) >= 0:
+        axes.set_ylim(bottom=0)
     axes.legend(
         loc="upper left", bbox_to_anchor=(0, -0.16), fontsize=7.5, frameon=False, borderpad=0,
         borderaxespad=0, labelspacing=0.15, handlelength=1.4,
     )  # fmt: skip
 
 
-def _footnote(figure: Figure, data: DashboardData, annotations: Sequence[Annotation]) -> None:
-    """How often was scraped, and the key of the numbered events."""
+def _footnote(data: DashboardData, annotations: Sequence[Annotation]) -> list[str]:
+    """The scrape interval, and the key of the numbered events, line by line."""
     window = data.window
     text = f"Scraped every {window.interval_s:g} s, a point every {window.step_s:.3g} s, UTC."
     if len(annotations) > MOST_NAMED:
         text += f" {len(annotations)} events, {len(annotations) - MOST_NAMED} without a number."
     lines = [f"{text} {data.note}".strip()]
-    lines += [
+    return lines + [
         f"{number}  {event.at:%H:%M:%S}  {event.text}"
         for number, event in enumerate(annotations[:MOST_NAMED], 1)
     ]
-    style.footnote(figure, "\n".join(lines), style.VERMILION if data.note else style.GREY)
