@@ -36,27 +36,17 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Access:
-    """What a run can query.
+    """What a run can query."""
 
-    Attributes:
-        prometheus: Prometheus; None if this machine has none.
-        grafana: Grafana; None in a rehearsal.
-        cluster: The cluster; None in a rehearsal.
-        account: The AWS account of the run's Auto Scaling group; None in a rehearsal.
-    """
-
-    prometheus: Prometheus | None
-    grafana: Grafana | None = None
-    cluster: Cluster | None = field(default=None, repr=False)
+    prometheus: Prometheus | None  # Prometheus; None if this machine has none
+    grafana: Grafana | None = None  # Grafana; None in a rehearsal
+    cluster: Cluster | None = field(default=None, repr=False)  # the cluster; None in a rehearsal
+    # the AWS account of the run's Auto Scaling group; None in a rehearsal
     account: Account | None = None
 
 
 def connect(run: Run, endpoint: Endpoint) -> Access:
     """Start or find everything that can be queried.
-
-    Args:
-        run: The run.
-        endpoint: Its Triton, which a local Prometheus scrapes.
 
     Raises:
         Unavailable: This machine has no Prometheus, or no kubectl.
@@ -127,11 +117,6 @@ def grafana_token(cluster: Cluster, namespace: str, url: str) -> str:
 
     Without such a secret, the account is created with the admin's password, which stays in its own
     secret, and the token is stored for the next time.
-
-    Args:
-        cluster: The cluster.
-        namespace: Of Grafana.
-        url: Grafana's address.
 
     Raises:
         Problem: The cluster refuses, or there is neither a token nor an admin.

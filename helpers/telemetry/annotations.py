@@ -28,21 +28,13 @@ SUBJECTS = ("scenario", "phase", "subject")
 
 @dataclass(frozen=True)
 class Annotation:
-    """An event on a time axis.
+    """An event on a time axis."""
 
-    Attributes:
-        kind: Kind of the event.
-        at: When, UTC.
-        until: When it ended; None for a single moment, or if it has not ended.
-        text: Text for readers.
-        source: Who observed it.
-    """
-
-    kind: str
-    at: datetime
-    until: datetime | None
-    text: str
-    source: str
+    kind: str  # kind of the event
+    at: datetime  # when, UTC
+    until: datetime | None  # when it ended; None for a single moment, or if it has not ended
+    text: str  # text for readers
+    source: str  # who observed it
 
 
 def run_annotations(

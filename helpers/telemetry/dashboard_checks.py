@@ -49,11 +49,6 @@ def check(run: Run, endpoint: Endpoint, access: Access) -> Dashboards:
 
     On AWS the cluster's own Prometheus is used, with no sample data.
 
-    Args:
-        run: The run.
-        endpoint: Its Triton.
-        access: What the run can query.
-
     Raises:
         Unavailable: There is no Prometheus on this machine.
         Problem: A process does not start or is not scraped, or a query is rejected.
@@ -70,13 +65,6 @@ def evaluate(
     run: Run, server: Prometheus, window: Window, *, note: str = "", requests: int = 0
 ) -> Dashboards:
     """Evaluate every query over a window, draw the dashboards, and record what was answered.
-
-    Args:
-        run: The run.
-        server: The Prometheus.
-        window: The window.
-        note: A warning about the data; may be empty.
-        requests: How many requests Triton answered in the window.
 
     Raises:
         Problem: Prometheus does not answer, or rejects a query.

@@ -37,14 +37,10 @@ GRAFANA_UNITS = {
 
 @dataclass(frozen=True)
 class Limit:
-    """The target or limit of a panel.
+    """The target or limit of a panel."""
 
-    Attributes:
-        value: In the panel's unit.
-        at_least: Whether values must be at least this high (False: values must stay below).
-    """
-
-    value: float
+    value: float  # in the panel's unit
+    # whether values must be at least this high (False: values must stay below)
     at_least: bool = False
 
     def is_broken_by(self, value: float) -> bool:
@@ -54,27 +50,17 @@ class Limit:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel; all its series have the same unit.
+    """One panel; all its series have the same unit."""
 
-    Attributes:
-        series: What it shows.
-        title: Title for readers.
-        legends: Prefix of each series' lines in the legend; may be empty.
-        limit: The target line; None if there is none.
-        is_figure: Whether it shows the last value as a large figure instead of lines over time.
-        decimals: Decimal places; None chooses them by the size of the value.
-        is_wide: Whether it spans the whole width.
-        from_zero: Whether the axis starts at zero.
-    """
-
-    series: tuple[Series, ...]
-    title: str
-    legends: tuple[str, ...] = ()
-    limit: Limit | None = None
+    series: tuple[Series, ...]  # what it shows
+    title: str  # title for readers
+    legends: tuple[str, ...] = ()  # prefix of each series' lines in the legend; may be empty
+    limit: Limit | None = None  # the target line; None if there is none
+    # whether it shows the last value as a large figure instead of lines over time
     is_figure: bool = False
-    decimals: int | None = None
-    is_wide: bool = False
-    from_zero: bool = True
+    decimals: int | None = None  # decimal places; None chooses them by the size of the value
+    is_wide: bool = False  # whether it spans the whole width
+    from_zero: bool = True  # whether the axis starts at zero
 
     @property
     def unit(self) -> str:
@@ -87,12 +73,7 @@ class Panel:
         return "\n\n".join(dict.fromkeys(series.about for series in self.series))
 
     def line_name(self, series: Series, label: str) -> str:
-        """What a line of a series is called in the legend.
-
-        Args:
-            series: One of the panel's series.
-            label: Value of its label, or Grafana's placeholder for it.
-        """
+        """What a line of a series is called in the legend."""
         prefix = "GPU" if series.label == "gpu" else ""  # a number alone would say nothing
         if self.legends:
             prefix = self.legends[self.series.index(series)]
@@ -101,27 +82,16 @@ class Panel:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One dashboard.
+    """One dashboard."""
 
-    Attributes:
-        name: Of its file.
-        title: Title for readers.
-        description: What it is for.
-        panels: In reading order.
-    """
-
-    name: str
-    title: str
-    description: str
-    panels: tuple[Panel, ...]
+    name: str  # of its file
+    title: str  # title for readers
+    description: str  # what it is for
+    panels: tuple[Panel, ...]  # in reading order
 
 
 def build(kpis: Kpis) -> tuple[Dashboard, ...]:
-    """All dashboards.
-
-    Args:
-        kpis: The targets that the panels show.
-    """
+    """All dashboards."""
     limits = rules.limits()
     p95, budget = Limit(kpis.p95_ms), Limit(kpis.cost_usd)
     errors, rate = Limit(kpis.error_rate_pct), Limit(kpis.throughput_rps, at_least=True)

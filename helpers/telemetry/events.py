@@ -48,23 +48,14 @@ _SPOT = re.compile(r"spot (instance )?interruption|rebalance recommendation", re
 
 @dataclass(frozen=True)
 class ObservedEvent:
-    """An event that one of the sources observed.
+    """An event that one of the sources observed."""
 
-    Attributes:
-        kind: As in the run's event log.
-        at: When, UTC.
-        source: Who observed it.
-        subject: What it happened to.
-        text: The source's message; may be empty.
-        until: When it ended; None for a single moment.
-    """
-
-    kind: str
-    at: datetime
-    source: str
-    subject: str = ""
-    text: str = ""
-    until: datetime | None = None
+    kind: str  # as in the run's event log
+    at: datetime  # when, UTC
+    source: str  # who observed it
+    subject: str = ""  # what it happened to
+    text: str = ""  # the source's message; may be empty
+    until: datetime | None = None  # when it ended; None for a single moment
 
     @property
     def details(self) -> dict[str, str]:
@@ -78,11 +69,6 @@ def gather(run: Run, window: Window, access: Access) -> EventSources:
     """Query every source for events during the load, add them to the run's log, and record it.
 
     A source that cannot be queried is recorded with the reason; the others are queried anyway.
-
-    Args:
-        run: The run.
-        window: The time of the load.
-        access: What the run can query.
     """
     server, cluster, account = access.prometheus, access.cluster, access.account
     stack = run.find(Stack)
@@ -123,13 +109,7 @@ def frame(gathered: EventSources) -> pd.DataFrame:
 
 
 def add_to_log(run: Run, stage: str, events: Iterable[ObservedEvent]) -> int:
-    """Add the events that are not in the run's log yet; returns how many were added.
-
-    Args:
-        run: The run.
-        stage: The stage that gathered them.
-        events: The events; each keeps the time at which it happened.
-    """
+    """Add the events that are not in the run's log yet; returns how many were added."""
     known = {_key(event) for event in run.events()}
     added = 0
     for event in sorted(events, key=lambda event: event.at):
@@ -248,12 +228,7 @@ def _cluster_events(cluster: Cluster, since: datetime) -> Iterator[ObservedEvent
 
 
 def kubernetes_events(events: Iterable[Any], since: datetime) -> Iterator[ObservedEvent]:
-    """The cluster's own events about pods, nodes and scaling.
-
-    Args:
-        events: Event objects of the kubernetes client (`CoreV1Event`).
-        since: Ignore earlier events.
-    """
+    """The cluster's own events about pods, nodes and scaling."""
     for event in events:
         at = event.event_time or event.last_timestamp or event.first_timestamp
         kind = _kubernetes_kind(event.reason or "", event.message or "")
@@ -264,12 +239,7 @@ def kubernetes_events(events: Iterable[Any], since: datetime) -> Iterator[Observ
 
 
 def restart_events(pods: Iterable[Any], since: datetime) -> Iterator[ObservedEvent]:
-    """Containers that ended and were restarted; a crash leaves no event of its own.
-
-    Args:
-        pods: Pods of the kubernetes client (`V1Pod`).
-        since: Ignore earlier restarts.
-    """
+    """Containers that ended and were restarted; a crash leaves no event of its own."""
     for pod in pods:
         for status in pod.status.container_statuses or ():
             last = status.last_state if status.restart_count else None
@@ -283,11 +253,6 @@ def restart_events(pods: Iterable[Any], since: datetime) -> Iterator[ObservedEve
 
 def scaling_events(account: Account, group: str, since: datetime) -> Iterator[ObservedEvent]:
     """The activities of the GPU nodes' Auto Scaling group.
-
-    Args:
-        account: The AWS account.
-        group: Name of the group.
-        since: Ignore earlier activities.
 
     Raises:
         Problem: AWS refuses or cannot be reached.

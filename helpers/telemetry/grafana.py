@@ -40,18 +40,12 @@ class Grafana:
     """A Grafana server.
 
     Every method raises `Problem` if the server cannot be reached or refuses the request.
-
-    Attributes:
-        url: Base URL, without a trailing slash.
-        token: A service account's token.
-        timeout_s: Longest time to wait for an answer, seconds.
-        pause_s: Pause before the second try, seconds; it doubles with every try.
     """
 
-    url: str
-    token: str = field(repr=False)
-    timeout_s: float = 30.0
-    pause_s: float = 1.0
+    url: str  # base URL, without a trailing slash
+    token: str = field(repr=False)  # A service account's token
+    timeout_s: float = 30.0  # longest time to wait for an answer, seconds
+    pause_s: float = 1.0  # pause before the second try, seconds; it doubles with every try
 
     def version(self) -> str:
         """The server's version, if its database answers."""
@@ -156,10 +150,6 @@ class Grafana:
 
 def publish_annotations(run: Run, grafana: Grafana | None) -> Tick:
     """Publish the run's events as annotations, read them back, and record the promise.
-
-    Args:
-        run: The run.
-        grafana: Grafana; without one the promise is NOT REHEARSED.
 
     Raises:
         Problem: Grafana refuses, or cannot be reached.

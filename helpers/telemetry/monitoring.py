@@ -38,10 +38,6 @@ NOT_RENDERED = "a rehearsal has no cluster, and stage 02 of this run has not ren
 def check_components(run: Run, access: Access) -> dict[str, Tick]:
     """Record whether operator and DCGM exporter run (AWS), or were rendered (rehearsal).
 
-    Args:
-        run: The run.
-        access: What the run can query.
-
     Raises:
         Problem: Prometheus does not answer.
     """

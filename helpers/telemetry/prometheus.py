@@ -30,15 +30,10 @@ RETENTION = "1d"  # longer than a session can last
 
 @dataclass(frozen=True)
 class ScrapeJob:
-    """What a Prometheus scrapes under one job name.
+    """What a Prometheus scrapes under one job name."""
 
-    Attributes:
-        url: Address of the metrics.
-        labels: Labels that are added to its series.
-    """
-
-    url: str
-    labels: Mapping[str, str]
+    url: str  # address of the metrics
+    labels: Mapping[str, str]  # labels that are added to its series
 
 
 def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S) -> Prometheus:
@@ -46,11 +41,6 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
 
     A running Prometheus follows a Triton that moved without a restart. The record `Targets` is
     saved even if a target is not up.
-
-    Args:
-        run: The run; the data is stored in its folder `prometheus/`.
-        endpoint: The Triton to scrape.
-        timeout_s: How long to wait until the targets are up, seconds.
 
     Raises:
         Unavailable: There is no Prometheus on this machine.
@@ -73,10 +63,6 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
 
 def targets(run: Run, server: Prometheus | None = None) -> Targets:
     """What is scraped: the current state if a Prometheus is running, otherwise the saved record.
-
-    Args:
-        run: The run.
-        server: The cluster's Prometheus; None means the run's own.
 
     Raises:
         Problem: The run never had a Prometheus, or it does not answer.
@@ -107,10 +93,6 @@ def frame(record: Targets) -> pd.DataFrame:
 
 def gpu_absence(server: Prometheus, at: datetime | None = None) -> str:
     """Why no GPU is sampled; empty if one is.
-
-    Args:
-        server: The Prometheus.
-        at: The moment; None means now.
 
     Raises:
         Problem: Prometheus does not answer.

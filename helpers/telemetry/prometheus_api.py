@@ -15,19 +15,12 @@ DEFAULT_RETENTION = "15d"  # Prometheus's own default
 
 @dataclass(frozen=True)
 class ScrapeTarget:
-    """An address that Prometheus scrapes.
+    """An address that Prometheus scrapes."""
 
-    Attributes:
-        job: Its scrape job.
-        url: The scraped URL.
-        health: `up`, `down`, or `unknown` before the first scrape.
-        error: Why the last scrape failed; empty if it succeeded.
-    """
-
-    job: str
-    url: str
-    health: str
-    error: str
+    job: str  # its scrape job
+    url: str  # the scraped URL
+    health: str  # `up`, `down`, or `unknown` before the first scrape
+    error: str  # why the last scrape failed; empty if it succeeded
 
 
 @dataclass(frozen=True)
@@ -36,21 +29,13 @@ class Prometheus:
 
     Every method raises `Problem` if the server cannot be reached, is too slow, or rejects the
     request.
-
-    Attributes:
-        url: Base URL, without a trailing slash.
-        timeout_s: Longest time to wait for an answer, seconds.
     """
 
-    url: str
-    timeout_s: float = 30.0
+    url: str  # base URL, without a trailing slash
+    timeout_s: float = 30.0  # longest time to wait for an answer, seconds
 
     def query(self, promql: str, at: datetime | None = None) -> pd.DataFrame:
         """The values at one moment.
-
-        Args:
-            promql: The query.
-            at: The moment; None means now. Naive times are UTC.
 
         Returns:
             One row per value: `time` (UTC), one column per label, `value` (float).

@@ -5,43 +5,25 @@ from helpers.scenario import Settings
 
 
 class SeriesFacts(Settings):
-    """One series of the catalogue, as read back from Prometheus.
+    """One series of the catalogue, as read back from Prometheus."""
 
-    Attributes:
-        name: The catalogue's name.
-        title: Title of the series.
-        unit: Unit of the values.
-        query: The PromQL query.
-        samples: Number of values Prometheus returned.
-        absent: Why there are no values; empty if there are some.
-    """
-
-    name: str
-    title: str
-    unit: str
-    query: str
-    samples: int
-    absent: str
+    name: str  # the catalogue's name
+    title: str  # title of the series
+    unit: str  # unit of the values
+    query: str  # the PromQL query
+    samples: int  # number of values Prometheus returned
+    absent: str  # why there are no values; empty if there are some
 
 
 class Targets(Record, stage="04", name="targets"):
-    """What Prometheus scrapes.
+    """What Prometheus scrapes."""
 
-    Attributes:
-        prometheus: Version of Prometheus.
-        up: Scrape job → whether the last scrape succeeded.
-        scrape_interval_s: Seconds between two scrapes.
-        gpu: Name of the sampled GPU, or why there is none.
-        retention: How long Prometheus keeps samples.
-        series: How many series it holds in memory.
-    """
-
-    prometheus: str
-    up: dict[str, bool]
-    scrape_interval_s: float
-    gpu: str
-    retention: str = ""
-    series: int = 0
+    prometheus: str  # version of Prometheus
+    up: dict[str, bool]  # scrape job → whether the last scrape succeeded
+    scrape_interval_s: float  # seconds between two scrapes
+    gpu: str  # name of the sampled GPU, or why there is none
+    retention: str = ""  # how long Prometheus keeps samples
+    series: int = 0  # how many series it holds in memory
 
     @property
     def all_up(self) -> bool:
@@ -56,41 +38,24 @@ class Targets(Record, stage="04", name="targets"):
 
 
 class DashboardFacts(Settings):
-    """How the queries of one dashboard were answered.
+    """How the queries of one dashboard were answered."""
 
-    Attributes:
-        name: Its name in `k8s/dashboards`.
-        title: Title of the series.
-        panels: Number of panels.
-        queries: Number of queries in these panels.
-        answered: Queries that returned at least one value.
-        values: Number of values returned.
-        absent: Panel and query without a value → the likely reason.
-    """
-
-    name: str
-    title: str
-    panels: int
-    queries: int
-    answered: int
-    values: int
-    absent: dict[str, str]
+    name: str  # its name in `k8s/dashboards`
+    title: str  # title of the dashboard
+    panels: int  # number of panels
+    queries: int  # number of queries in these panels
+    answered: int  # queries that returned at least one value
+    values: int  # number of values returned
+    absent: dict[str, str]  # panel and query without a value → the likely reason
 
 
 class Dashboards(Record, stage="04", name="dashboards"):
-    """The result of evaluating every dashboard query while Triton was under load.
+    """The result of evaluating every dashboard query while Triton was under load."""
 
-    Attributes:
-        prometheus: Version of Prometheus.
-        requests: Requests sent to Triton during the check.
-        note: A warning about the data; empty if all of it was measured.
-        boards: One entry per dashboard.
-    """
-
-    prometheus: str
-    requests: int
-    note: str
-    boards: tuple[DashboardFacts, ...]
+    prometheus: str  # version of Prometheus
+    requests: int  # requests sent to Triton during the check
+    note: str  # A warning about the data; empty if all of it was measured
+    boards: tuple[DashboardFacts, ...]  # one entry per dashboard
 
     @property
     def all_answered(self) -> bool:
@@ -112,21 +77,13 @@ class Dashboards(Record, stage="04", name="dashboards"):
 
 
 class RuleChecks(Record, stage="04", name="rules"):
-    """The result of checking the rules with promtool.
+    """The result of checking the rules with promtool."""
 
-    Attributes:
-        promtool: Version of promtool.
-        recording: Number of recording rules.
-        alerts: Number of alerts.
-        tests: Files with unit tests.
-        failures: Errors that promtool reported; empty if there are none.
-    """
-
-    promtool: str
-    recording: int
-    alerts: int
-    tests: tuple[str, ...]
-    failures: tuple[str, ...]
+    promtool: str  # version of promtool
+    recording: int  # number of recording rules
+    alerts: int  # number of alerts
+    tests: tuple[str, ...]  # files with unit tests
+    failures: tuple[str, ...]  # errors that promtool reported; empty if there are none
 
     @property
     def summary(self) -> str:
@@ -138,55 +95,33 @@ class RuleChecks(Record, stage="04", name="rules"):
 
 
 class ChartCheck(Record, stage="04", name="provision"):
-    """The rendered chart with dashboards and rules, compared with the files in the repository.
+    """The rendered chart with dashboards and rules, compared with the files in the repository."""
 
-    Attributes:
-        helm: Version of helm.
-        dashboards: ConfigMaps for Grafana's sidecar.
-        rules: PrometheusRule objects.
-        largest_bytes: Size of the largest dashboard.
-        faults: Differences from the repository; empty if there are none.
-    """
-
-    helm: str
-    dashboards: int
-    rules: int
-    largest_bytes: int
-    faults: tuple[str, ...]
+    helm: str  # version of helm
+    dashboards: int  # configMaps for Grafana's sidecar
+    rules: int  # PrometheusRule objects
+    largest_bytes: int  # size of the largest dashboard
+    faults: tuple[str, ...]  # differences from the repository; empty if there are none
 
 
 class Telemetry(Record, stage="05", name="telemetry"):
-    """The series read back after the load test, and mean utilisation under load.
+    """The series read back after the load test, and mean utilisation under load."""
 
-    Attributes:
-        start: Start of the window, UTC.
-        end: End of the window, UTC.
-        series: The series that belong to a load test.
-        cpu_utilisation_pct: Mean CPU utilisation of this machine under load; None if absent.
-        gpu_utilisation_pct: Mean GPU utilisation under load; None without a GPU.
-        gpu_absent: Why there is no GPU figure; empty if there is one.
-    """
-
-    start: str
-    end: str
-    series: tuple[SeriesFacts, ...]
+    start: str  # start of the window, UTC
+    end: str  # end of the window, UTC
+    series: tuple[SeriesFacts, ...]  # the series that belong to a load test
+    # mean CPU utilisation of this machine under load; None if absent
     cpu_utilisation_pct: float | None
-    gpu_utilisation_pct: float | None
-    gpu_absent: str
+    gpu_utilisation_pct: float | None  # mean GPU utilisation under load; None without a GPU
+    gpu_absent: str  # why there is no GPU figure; empty if there is one
 
 
 class EventSource(Settings):
-    """A source that was queried for events.
+    """A source that was queried for events."""
 
-    Attributes:
-        name: Name of the source.
-        added: Number of events that were new to the run's log.
-        absent: Why it was not queried or did not answer; empty if it answered.
-    """
-
-    name: str
-    added: int
-    absent: str
+    name: str  # name of the source
+    added: int  # number of events that were new to the run's log
+    absent: str  # why it was not queried or did not answer; empty if it answered
 
 
 class EventSources(Record, stage="05", name="events"):
@@ -204,41 +139,24 @@ class EventSources(Record, stage="05", name="events"):
 
 
 class DashboardSnapshot(Settings):
-    """The files that keep one dashboard with its data.
+    """The files that keep one dashboard with its data."""
 
-    Attributes:
-        name: Its name in `k8s/dashboards`.
-        values: Number of values.
-        page: The self-contained page, relative to the run's folder.
-        grafana: The body for Grafana's snapshot API (POST /api/snapshots).
-        picture: The PNG; an SVG is next to it.
-        url: Address of the snapshot in Grafana; empty without Grafana.
-    """
-
-    name: str
-    values: int
-    page: str
-    grafana: str
-    picture: str
-    url: str = ""
+    name: str  # its name in `k8s/dashboards`
+    values: int  # number of values
+    page: str  # the self-contained page, relative to the run's folder
+    grafana: str  # the body for Grafana's snapshot API (POST /api/snapshots)
+    picture: str  # the PNG; an SVG is next to it
+    url: str = ""  # address of the snapshot in Grafana; empty without Grafana
 
 
 class Snapshots(Record, stage="05", name="snapshots"):
-    """Every dashboard with its data at the end of the load.
+    """Every dashboard with its data at the end of the load."""
 
-    Attributes:
-        start: Start of the time shown, UTC.
-        end: End of the time shown, UTC.
-        boards: One entry per dashboard.
-        events: Number of events marked on the time axes.
-        absent: Why there are no snapshots; empty if there are some.
-    """
-
-    start: str
-    end: str
-    boards: tuple[DashboardSnapshot, ...]
-    events: int
-    absent: str = ""
+    start: str  # start of the time shown, UTC
+    end: str  # end of the time shown, UTC
+    boards: tuple[DashboardSnapshot, ...]  # one entry per dashboard
+    events: int  # number of events marked on the time axes
+    absent: str = ""  # why there are no snapshots; empty if there are some
 
     @property
     def has_data(self) -> bool:
@@ -258,12 +176,7 @@ class Snapshots(Record, stage="05", name="snapshots"):
 
 
 class PublishedAnnotations(Record, stage="05", name="annotations"):
-    """The run's events, read back from Grafana.
+    """The run's events, read back from Grafana."""
 
-    Attributes:
-        grafana: Version of Grafana.
-        annotations: Number of annotations it returned.
-    """
-
-    grafana: str
-    annotations: int
+    grafana: str  # version of Grafana
+    annotations: int  # number of annotations it returned

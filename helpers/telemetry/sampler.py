@@ -199,17 +199,11 @@ def command_role(command: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Gpus:
-    """The GPUs of this machine, or why there are none.
+    """The GPUs of this machine, or why there are none."""
 
-    Attributes:
-        nvml: The module `pynvml`; None if it does not work.
-        devices: Handle and name of each GPU.
-        absence: Why there is no GPU; empty if there is one.
-    """
-
-    nvml: Any
-    devices: tuple[tuple[Any, str], ...]
-    absence: str
+    nvml: Any  # the module `pynvml`; None if it does not work
+    devices: tuple[tuple[Any, str], ...]  # handle and name of each GPU
+    absence: str  # why there is no GPU; empty if there is one
 
     def families(self) -> Iterator[GaugeMetricFamily]:
         """Whether there is a GPU, and one family for each gauge that at least one GPU has."""

@@ -35,17 +35,11 @@ NO_PROMETHEUS = "there is no Prometheus on this machine"
 
 @dataclass(frozen=True)
 class Window:
-    """A period of time that is read from Prometheus.
+    """A period of time that is read from Prometheus."""
 
-    Attributes:
-        start: Start, UTC.
-        end: End, UTC.
-        interval_s: Seconds between two scrapes.
-    """
-
-    start: datetime
-    end: datetime
-    interval_s: float
+    start: datetime  # start, UTC
+    end: datetime  # end, UTC
+    interval_s: float  # seconds between two scrapes
 
     @property
     def step_s(self) -> float:
@@ -93,10 +87,6 @@ def collect(run: Run, server: Prometheus | None) -> Telemetry:
     """Read every series over the window of the load, and utilisation under load alone.
 
     Saves the table `metrics` (every series) and the record `Telemetry` (those of the load).
-
-    Args:
-        run: The run.
-        server: Its Prometheus; None if there was none: every series is then absent.
 
     Raises:
         Problem: The run has no finished load, or Prometheus does not answer.
@@ -192,11 +182,7 @@ def frame(telemetry: Telemetry) -> pd.DataFrame:
 
 
 def catalogue_frame(scrape_interval_s: float = 1.0) -> pd.DataFrame:
-    """The series of a load test, as a table.
-
-    Args:
-        scrape_interval_s: Seconds between two scrapes; rates look back over several.
-    """
+    """The series of a load test, as a table."""
     return pd.DataFrame(
         {
             "Series": series.title,

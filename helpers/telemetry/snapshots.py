@@ -39,19 +39,12 @@ GOOD, BAD = "#00694d", "#a83500"
 
 @dataclass(frozen=True)
 class DashboardData:
-    """A dashboard with its values.
+    """A dashboard with its values."""
 
-    Attributes:
-        board: The dashboard.
-        window: The time shown.
-        values: As in the table `metrics`.
-        note: A warning about the data, such as that it was not measured; may be empty.
-    """
-
-    board: Dashboard
-    window: Window
-    values: pd.DataFrame
-    note: str = ""
+    board: Dashboard  # the dashboard
+    window: Window  # the time shown
+    values: pd.DataFrame  # as in the table `metrics`
+    note: str = ""  # A warning about the data, such as that it was not measured; may be empty
 
     def lines(self, panel: Panel) -> list[tuple[Series, str, pd.DataFrame]]:
         """Series, name and values of each line of a panel."""
@@ -77,12 +70,7 @@ class DashboardData:
 
 
 def take(run: Run, telemetry: Telemetry) -> Snapshots:
-    """Store every dashboard with the values of the load, and record it.
-
-    Args:
-        run: The run, with the table `metrics`.
-        telemetry: What was read; it says the window, and why there is no GPU.
-    """
+    """Store every dashboard with the values of the load, and record it."""
     if telemetry.gpu_absent == NO_PROMETHEUS:
         nothing = Snapshots(
             start=telemetry.start, end=telemetry.end, boards=(), events=0, absent=NO_PROMETHEUS
@@ -247,14 +235,7 @@ def _milliseconds(rows: pd.DataFrame) -> list[int]:
 def draw(
     run: Run, data: DashboardData, annotations: Sequence[Annotation] = (), *, folder: str
 ) -> str:
-    """Draw a dashboard as PNG and SVG, and show it in a notebook; returns its description.
-
-    Args:
-        run: The run.
-        data: The dashboard with its values.
-        annotations: Events, drawn as lines in every graph.
-        folder: The folder of the run for the files.
-    """
+    """Draw a dashboard as PNG and SVG, and show it in a notebook; returns its description."""
     figures = [panel for panel in data.board.panels if panel.is_figure]
     graphs = [panel for panel in data.board.panels if not panel.is_figure]
     figure_rows, graph_rows = -(-len(figures) // COLUMNS), -(-len(graphs) // 2)
