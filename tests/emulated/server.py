@@ -5,6 +5,7 @@ python -m tests.emulated.server --port 5000
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from helpers import processes
 from helpers.cloud.account import Account
 from helpers.errors import Problem
 from helpers.rehearsal import emulator
+from helpers.rehearsal.moto_extension import NOT_EMULATED
 from helpers.rehearsal.server import HEALTH, HOST, Application, bind, prepare_environment, serve
 from helpers.rehearsal.world import WORLD, World
 from helpers.run import Run
@@ -33,6 +35,7 @@ from tests.emulated.recording import Line, read, to_file, watched
 MODULE = "tests.emulated.server"
 CALLS = "GPU_E2E_TEST_CALLS"  # the file that requests are recorded in
 CONTROL = "/test-api/"
+_SCOPE = re.compile(r"Credential=[^/]*/\d*/[^/]*/([^/]*)/aws4_request")
 _FAULTS = TypeAdapter(list[Fault])
 
 
@@ -111,15 +114,20 @@ class Controlled(Application):
     """The emulator's application, with an interface for tests beside that of AWS."""
 
     def __init__(self, recorded: Path) -> None:
-        self._faults = Faults()
+        self._faults, self._record = Faults(), to_file(recorded)
         super().__init__()
-        for (owner, name), method in watched(to_file(recorded), self._faults).items():
+        for (owner, name), method in watched(self._record, self._faults).items():
             setattr(owner, name, method)
 
     def respond(self, request: Request) -> Response:
         """Carry out what a test asks for, or answer as AWS."""
         if not request.path.startswith(CONTROL):
-            return super().respond(request)
+            response = super().respond(request)
+            if response.headers.get("X-Amzn-ErrorType") == NOT_EMULATED:  # moto did not see it
+                signed = _SCOPE.search(request.headers.get("Authorization", ""))
+                action = request.headers.get("X-Amz-Target", request.path).rpartition(".")[2]
+                self._record(Line(signed[1] if signed else "", action, "", "other"))
+            return response
         match (request.method, request.path.removeprefix(CONTROL)):
             case ("POST", "faults"):
                 self._faults.add(*_FAULTS.validate_python(request.get_json()))
