@@ -98,7 +98,8 @@ class Application:
             traceback.print_exc()
             return _refusal("EmulatorFailure", f"The AWS emulator failed: {error!r}")
         html = b"<!doctype html>" in response.data[:20].lower()
-        if response.status_code in (404, 405) and (html or not response.data):  # Flask: no route
+        no_answer = not response.data and request.method != "HEAD"
+        if response.status_code in (404, 405) and (html or no_answer):  # Flask: no route
             return _not_emulated(request)
         return response
 

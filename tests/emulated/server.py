@@ -123,10 +123,11 @@ class Controlled(Application):
         """Carry out what a test asks for, or answer as AWS."""
         if not request.path.startswith(CONTROL):
             response = super().respond(request)
-            if response.headers.get("X-Amzn-ErrorType") == NOT_EMULATED:  # moto did not see it
-                signed = _SCOPE.search(request.headers.get("Authorization", ""))
-                action = request.headers.get("X-Amz-Target", request.path).rpartition(".")[2]
-                self._record(Line(signed[1] if signed else "", action, "", "other"))
+            refused = response.headers.get("X-Amzn-ErrorType") == NOT_EMULATED
+            signed = _SCOPE.search(request.headers.get("Authorization", ""))
+            target = request.headers.get("X-Amz-Target", "")
+            if refused and signed and target:  # moto did not see it
+                self._record(Line(signed[1], target.rpartition(".")[2], "", "other"))
             return response
         match (request.method, request.path.removeprefix(CONTROL)):
             case ("POST", "faults"):
