@@ -3,7 +3,7 @@
 `quick-run/` holds the facts of a finished run of the quick profile (commit 9ba5e2b): its records,
 request tables, events and checklist. Every record must still be read and written the same, the
 figures must follow from the same requests, and the promises must be the same. Only
-`05/telemetry-scale` is left out: what watching costs is a benchmark now.
+`05/telemetry-scale` is left out: runs no longer measure what watching costs.
 """
 
 import importlib
