@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME …]`: runs all benchmarks or some, writes and prints what they found.
+"""`python -m benchmarks [NAME …]`: runs all benchmarks or some, writes and prints the figures.
 
 A figure that misses its goal is printed as missed and is no failure of the program.
 """

@@ -1,4 +1,4 @@
-"""A worker without a server: the engine's player and recorder, and a client that answers at once.
+"""A worker without a server: the engine's player and recorder, with a client that answers at once.
 
 `python -m benchmarks.at_once SCENARIO FOLDER` fires a scenario, whose records stay in the folder,
 and prints the peak of its memory: no server answers ten million requests in a benchmark's time.
@@ -16,12 +16,12 @@ from helpers.load.worker import Player
 from helpers.scenario import Scenario
 
 FAILURES = ("http-503", TIMEOUT, "disconnected")
-EVERY = 500  # which request is not answered well
+EVERY = 500  # every 500th request fails
 BYTES = 4_000
 
 
 class AtOnce:
-    """A client whose every request has its outcome in the next round of the event loop."""
+    """A client that completes each request in the next iteration of the event loop."""
 
     def __init__(self, answered: Answered) -> None:
         self._answered = answered
@@ -29,17 +29,17 @@ class AtOnce:
         self._count = 0
 
     async def open(self, connections: int) -> None:
-        """There are none."""
+        """A client without connections."""
 
     def send(self, request: Request) -> None:
-        """Keep it until the next round."""
+        """Keep it until the next iteration."""
         request.sent = monotonic()
         if not self._open:
             asyncio.get_running_loop().call_soon(self._answer)
         self._open.append(request)
 
     def drop(self, request: Request) -> None:
-        """An outcome that still comes is ignored by who is told of it."""
+        """Nothing to cancel: the caller ignores outcomes that arrive later."""
 
     async def close(self) -> None:
         """There is nothing to close."""

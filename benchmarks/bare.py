@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 
 def main(path: str, batch: int, threads: int, seconds: float) -> None:
-    """Run a model over and over with the options that the served one has."""
+    """Run a model repeatedly, with the same options as the served one."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -36,7 +36,7 @@ class Program:
         name: As people call it.
         command: Program and arguments.
         environment: Variables added to the environment.
-        waits: Whether it says a line when it is ready, and is then told the instant to begin.
+        waits: Whether it prints a line when it is ready, and then reads the instant to begin.
     """
 
     name: str
@@ -141,7 +141,7 @@ def _script(head: str, body: Path) -> str:
 
 @contextmanager
 def started(server: Server, program: Program) -> Iterator["subprocess.Popen[str]"]:
-    """The process of a client; it has ended when the context has."""
+    """The process of a client; it ends with the context."""
     process = subprocess.Popen(
         program.command,
         cwd=ROOT,
@@ -164,19 +164,19 @@ def started(server: Server, program: Program) -> Iterator["subprocess.Popen[str]
 
 
 def finished(server: Server, program: Program, timeout_s: float) -> str:
-    """Run a client that ends by itself; what it has printed.
+    """Run a client that ends by itself; returns what it printed.
 
     Raises:
         Problem: It failed, or did not end in time.
     """
     with started(server, program) as process:
         try:
-            said, _ = process.communicate(timeout=timeout_s)
+            output, _ = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
             raise Problem(f"{program.name} did not end in time.") from error
     if process.returncode:
-        raise Problem(f"{program.name} failed with status {process.returncode}: {said[-400:]}")
-    return said
+        raise Problem(f"{program.name} failed with status {process.returncode}: {output[-400:]}")
+    return output
 
 
 def window(server: Server, program: Program, model: str, warm_s: float, window_s: float) -> Window:
@@ -245,8 +245,8 @@ def _look(
 
 
 def _ended(process: "subprocess.Popen[str]") -> float:
-    """End a client; the CPU seconds of its whole life."""
+    """End a client; returns its CPU seconds."""
     process.kill()
     _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)  # it cannot be waited for again
+    process.returncode = os.waitstatus_to_exitcode(status)  # `wait4` has reaped it
     return usage.ru_utime + usage.ru_stime

@@ -20,10 +20,10 @@ class TritonPythonModel:
 
     def execute(self, requests):
         """Hand every request its own input."""
-        inputs = [pb_utils.get_input_tensor_by_name(one, "{INPUT}") for one in requests]
+        inputs = [pb_utils.get_input_tensor_by_name(request, "{INPUT}") for request in requests]
         return [
-            pb_utils.InferenceResponse([pb_utils.Tensor("{OUTPUT}", one.as_numpy())])
-            for one in inputs
+            pb_utils.InferenceResponse([pb_utils.Tensor("{OUTPUT}", tensor.as_numpy())])
+            for tensor in inputs
         ]
 '''
 

@@ -1,4 +1,4 @@
-"""What a benchmark found: figures with their goals, as a file and as a table."""
+"""What a benchmark measured: figures with their goals, as a file and as a table."""
 
 import json
 import operator
@@ -11,12 +11,12 @@ from typing import Any
 from helpers.run import now, write_atomically
 
 RESULTS = Path(__file__).parent / "results"
-DIGITS = 4  # significant ones; the spread is far wider
+DIGITS = 4  # significant digits; the spread is far wider
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, and whether it is what it should be.
+    """One figure, and whether it meets its goal.
 
     Attributes:
         metric: What was measured.
@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass
 class Result:
-    """Everything that one benchmark found.
+    """All figures of one benchmark.
 
     Attributes:
         name: The file is `results/<name>.json`.
@@ -56,8 +56,8 @@ class Result:
     def add(
         self, metric: str, values: Sequence[float], unit: str, goal: str = "", note: str = ""
     ) -> None:
-        """Add the median of some repetitions; without any, the figure says so."""
-        rounded = tuple(significant(one) for one in values)
+        """Add the median of the repetitions, or "not measured" without any."""
+        rounded = tuple(significant(value) for value in values)
         value = significant(median(values)) if values else None
         met = reaches(value, goal) if goal and value is not None else None
         self.figures.append(Figure(metric, value, unit, goal, met, note, rounded))
@@ -68,26 +68,26 @@ class Result:
         data = {
             "when": now(),
             "machine": self.machine,
-            "figures": [_plain(one) for one in self.figures],
+            "figures": [_plain(figure) for figure in self.figures],
             "conditions": self.conditions,
         }
         write_atomically(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
         return path
 
     def table(self) -> str:
-        """The figures as people read them, one a line, each note below its figure."""
+        """The figures as text: one line each, with its note below."""
         lines = [f"{self.name} · {self.machine}"]
-        for one in self.figures:
-            value = "not measured" if one.value is None else f"{one.value:g} {one.unit}"
-            verdict = {None: "", True: "met", False: "MISSED"}[one.met]
-            lines.append(f"  {one.metric:<66} {value:>20}  {one.goal:<9} {verdict}".rstrip())
-            if one.note:
-                lines.append(f"      {one.note}")
+        for figure in self.figures:
+            value = "not measured" if figure.value is None else f"{figure.value:g} {figure.unit}"
+            verdict = {None: "", True: "met", False: "MISSED"}[figure.met]
+            lines.append(f"  {figure.metric:<66} {value:>20}  {figure.goal:<9} {verdict}".rstrip())
+            if figure.note:
+                lines.append(f"      {figure.note}")
         return "\n".join(lines)
 
 
 def reaches(value: float, goal: str) -> bool:
-    """Whether a value is what a goal asks for.
+    """Whether a value meets a goal.
 
     >>> reaches(1.3, ">= 1.2"), reaches(0.6, "<= 0.5")
     (True, False)
@@ -108,7 +108,7 @@ def significant(value: float) -> float:
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
     """The ratio within each repetition, so that what slows both cancels out."""
-    return [one / other for one, other in zip(above, below, strict=True)]
+    return [value / reference for value, reference in zip(above, below, strict=True)]
 
 
 def _plain(figure: Figure) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the live chart costs the kernel that draws it, beside the load that it shows."""
+"""CPU cost of the live chart, in the kernel that draws it next to the load."""
 
 import json
 from typing import Any
@@ -14,11 +14,11 @@ from helpers.load.engine import MOST_POINTS
 from helpers.paths import ROOT
 
 REPETITIONS = 5
-REDRAWS = 10  # in each repetition, one a second, as the engine tells seconds
+REDRAWS = 10  # in each repetition, one a second, as the engine reports them
 GOAL = "<= 2"
 START_S = 60
 
-# A kernel is asked for it as a cell of notebook 05 asks, so the chart is drawn and not a line.
+# The kernel runs it as a cell of notebook 05, so that a chart is drawn instead of a line of text.
 PREPARED = f"""
 import json, time
 from helpers.load.engine import display
@@ -29,14 +29,14 @@ def second(number):
     return Second(float(number), "steady", 200.0 + late, 199.0 - late, 3, number // 9, 0.01,
                   5.0 + late / 10, 9.0 + late / 5, 20.0 + late, 90.0)
 
-told = display("soak")
+show = display("soak")
 for number in range({MOST_POINTS}):
-    told("second", second(number))
+    show("second", second(number))
 """
 MEASURED = f"""
 cpu_s, begin = time.process_time(), time.monotonic()
 for number in range({REDRAWS}):
-    told("second", second(number))
+    show("second", second(number))
     time.sleep(1)
 print(json.dumps([time.process_time() - cpu_s, time.monotonic() - begin]))
 """
@@ -73,8 +73,8 @@ def _shares(result: Result) -> tuple[list[float], list[float]]:
         shares, sizes = [], []
         for _ in range(REPETITIONS):
             before = machine.snapshot([])
-            said, drawn = _execute(client, MEASURED)
-            cpu_s, seconds = json.loads(said)
+            printed, drawn = _execute(client, MEASURED)
+            cpu_s, seconds = json.loads(printed)
             if len(drawn) != REDRAWS:
                 raise Problem(f"The kernel redrew the chart {len(drawn)} times, not {REDRAWS}.")
             shares.append(100 * cpu_s / seconds)
@@ -88,18 +88,18 @@ def _shares(result: Result) -> tuple[list[float], list[float]]:
 
 
 def _execute(client: BlockingKernelClient, code: str) -> tuple[str, list[str]]:
-    """What a cell printed, and the charts that it drew anew."""
-    said, drawn = [], []
+    """What a cell printed, and the charts that it redrew."""
+    printed, drawn = [], []
 
     def hear(message: dict[str, Any]) -> None:
         content = message["content"]
         match message["msg_type"]:
             case "stream":
-                said.append(content["text"])
+                printed.append(content["text"])
             case "update_display_data":
                 drawn.append(content["data"]["text/html"])
 
     reply = client.execute_interactive(code, allow_stdin=True, output_hook=hear, timeout=START_S)
     if reply["content"]["status"] != "ok":
         raise Problem(f"The kernel failed: {reply['content'].get('evalue', 'no reason given')}")
-    return "".join(said), [one for one in drawn if "<svg" in one]
+    return "".join(printed), [image for image in drawn if "<svg" in image]

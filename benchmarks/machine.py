@@ -32,15 +32,15 @@ class Snapshot:
 
 
 def snapshot(processes: Iterable[psutil.Process]) -> Snapshot:
-    """What was used until now; `processes` are those of the measurement, but this one."""
+    """What was used until now; `processes` are the measured ones besides this process."""
     times = psutil.cpu_times()
     busy = times.user + times.nice + times.system + times.irq + times.softirq
-    ours = sum(cpu_seconds(one) for one in [*processes, psutil.Process()])
+    ours = sum(cpu_seconds(process) for process in [*processes, psutil.Process()])
     return Snapshot(time.monotonic(), busy, times.steal, ours)
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """CPU seconds of a process and its threads so far; 0 where it has gone."""
+    """CPU seconds of a process and its threads so far; 0 if it has ended."""
     with contextlib.suppress(psutil.Error):
         times = process.cpu_times()
         return float(times.user + times.system)
@@ -65,16 +65,16 @@ def conditions(before: Snapshot, after: Snapshot) -> dict[str, float]:
 
 
 def own_peak_mib() -> float:
-    """The most memory that this process has had resident.
+    """Peak resident memory of this process.
 
     Raises:
         Problem: The system does not tell.
     """
     status = Path("/proc/self/status")  # `ru_maxrss` begins with what the parent had
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else "")
-    if found is None:
+    match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else "")
+    if match is None:
         raise Problem("This system does not tell a process's peak of memory; Linux does.")
-    return int(found[1]) / 1024
+    return int(match[1]) / 1024
 
 
 def described(manifest: dict[str, Any]) -> str:

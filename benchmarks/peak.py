@@ -1,4 +1,4 @@
-"""How many requests a client gets answered at most, and what CPU it takes for them."""
+"""Peak request rate of each client, and its CPU time per request."""
 
 import tempfile
 from collections import defaultdict
@@ -33,31 +33,31 @@ def measure() -> Result:
             programs, missing = _programs(server, Path(folder))
             windows: Windows = defaultdict(list)
             for _ in range(REPETITIONS):
-                for one in programs:
-                    seen = clients.window(server, one, echo.PLAIN, WARM_S, WINDOW_S)
-                    windows[one.name].append(seen)
+                for program in programs:
+                    window = clients.window(server, program, echo.PLAIN, WARM_S, WINDOW_S)
+                    windows[program.name].append(window)
     for protocol in ("http", "grpc"):
         _judge(result, protocol, windows, missing)
-    for name, found in windows.items():
-        _describe(result, name, found)
+    for name, measured in windows.items():
+        _describe(result, name, measured)
     return result
 
 
 def _programs(server: Server, folder: Path) -> tuple[list[Program], dict[str, str]]:
-    """Every client there is, and why the others are not."""
-    found: list[Program] = []
+    """The available clients, and why others are missing."""
+    programs: list[Program] = []
     missing: dict[str, str] = {}
 
     def take(name: str, make: Callable[[], list[Program]]) -> None:
         try:
-            found.extend(make())
+            programs.extend(make())
         except Unavailable as reason:
             missing[name] = f"not measured: {reason}"
 
-    take("our engine", lambda: [_ours(server, one, folder) for one in ("http", "grpc")])
+    take("our engine", lambda: [_ours(server, protocol, folder) for protocol in ("http", "grpc")])
     take("perf_analyzer", lambda: _perf_analyzers(server))
     take("wrk", lambda: [clients.wrk(peers.wrk(), server, folder, IN_FLIGHT, LONGEST_S)])
-    return found, missing
+    return programs, missing
 
 
 def _ours(server: Server, protocol: str, folder: Path) -> Program:
@@ -78,7 +78,7 @@ def _perf_analyzers(server: Server) -> list[Program]:
 def _judge(result: Result, protocol: str, windows: Windows, missing: dict[str, str]) -> None:
     ours = windows[f"our engine, {protocol}"]
     modes = [windows[name] for name in windows if name.startswith(f"perf_analyzer, {protocol}")]
-    rival = max(modes, key=lambda one: median(w.rate for w in one), default=[])
+    rival = max(modes, key=lambda mode: median(window.rate for window in mode), default=[])
     note = missing.get("perf_analyzer", f"{HOW}; perf_analyzer by its faster mode")
     rate, cpu = (_ratios(ours, rival, key) for key in ("rate", "cpu_per_1000"))
     result.add(f"peak rate over perf_analyzer's, {protocol}", rate, "ratio", FASTER, note)
@@ -90,7 +90,7 @@ def _judge(result: Result, protocol: str, windows: Windows, missing: dict[str, s
         if floor := _ratios(in_c, rival, "cpu_per_1000"):
             note += f"; wrk, written in C, is at {median(floor):.2f}"
     if cpu:
-        kernel = median(one.kernel_share for one in ours)
+        kernel = median(window.kernel_share for window in ours)
         note += f"; {kernel:.0%} of our client's CPU is the kernel's, which sends and receives"
     result.add(f"client CPU over perf_analyzer's, {protocol}", cpu, "ratio", CHEAPER, note)
 
@@ -98,18 +98,20 @@ def _judge(result: Result, protocol: str, windows: Windows, missing: dict[str, s
 def _ratios(ours: list[Window], rival: list[Window], key: str) -> list[float]:
     if not rival:
         return []
-    return ratios([getattr(one, key) for one in ours], [getattr(one, key) for one in rival])
+    return ratios(
+        [getattr(window, key) for window in ours], [getattr(window, key) for window in rival]
+    )
 
 
-def _describe(result: Result, name: str, found: list[Window]) -> None:
-    result.add(f"peak rate, {name}", [one.rate for one in found], "requests/s")
-    whole = median(one.whole_cpu_per_1000 for one in found)
-    kernel = median(one.kernel_share for one in found)
+def _describe(result: Result, name: str, windows: list[Window]) -> None:
+    result.add(f"peak rate, {name}", [window.rate for window in windows], "requests/s")
+    whole = median(window.whole_cpu_per_1000 for window in windows)
+    kernel = median(window.kernel_share for window in windows)
     result.add(
         f"client CPU per 1,000 requests, {name}",
-        [one.cpu_per_1000 * 1000 for one in found],
+        [window.cpu_per_1000 * 1000 for window in windows],
         "ms",
         note=f"{kernel:.0%} of it in the kernel; with the start of the process: "
         f"{whole * 1000:.3g} ms (os.wait4)",
     )
-    result.conditions[name] = [one.conditions for one in found]
+    result.conditions[name] = [window.conditions for window in windows]

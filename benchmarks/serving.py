@@ -49,12 +49,12 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """As the served model's name ends."""
+        """The suffix of the served model's name."""
         return f"i{self.instances}-t{self.threads}-b{self.max_batch}-d{self.delay_us}"
 
     @property
     def words(self) -> str:
-        """As people read it."""
+        """The setting as text."""
         waiting = f" after {self.delay_us / 1000:g} ms" if self.delay_us else ""
         batching = (
             f"batches up to {self.max_batch}{waiting}" if self.max_batch > 1 else "no batches"
@@ -63,7 +63,7 @@ class Setting:
 
 
 PLAIN = tuple(Setting(*counts, 1, 0) for counts in ((1, 1), (2, 1), (1, 2)))
-BATCHED = tuple(Setting(one.instances, one.threads, 32, 0) for one in PLAIN)
+BATCHED = tuple(Setting(setting.instances, setting.threads, 32, 0) for setting in PLAIN)
 PROFILES = BATCHED[0]  # what profiles/rehearsal.yaml chooses
 SWEEP = (*PLAIN, *BATCHED, Setting(1, 1, 32, 1000))
 COMPARED = {RESNET: (GOAL, PLAIN[:2]), MOBILENET: ("", PLAIN[:1])}
@@ -88,7 +88,7 @@ def measure() -> Result:
 
 
 def _facts(exported: Models, name: str) -> ModelFacts:
-    return next(one for one in exported.models if one.name == name)
+    return next(model for model in exported.models if model.name == name)
 
 
 def _build(run: Run, exported: Models, folder: Path) -> None:
@@ -118,7 +118,7 @@ def _over_bare(
     name, bare, served = facts.name, [], []
     for _ in range(REPETITIONS):
         bare.append(_bare(server, facts, setting))
-        # one more than can be worked at, so that no instance waits for the client
+        # one more than the instances, so that none waits for the client
         served.append(_loaded(server, name, setting, setting.instances + 1)[0].rate)
     what = f"{name} at {facts.image_size} px, {setting.words}"
     result.add(
@@ -145,16 +145,16 @@ def _bare(server: Server, facts: ModelFacts, setting: Setting) -> float:
         )
         for _ in range(setting.instances)
     ]
-    said = [one.communicate()[0] for one in started]
-    if any(one.returncode for one in started):
+    printed = [process.communicate()[0] for process in started]
+    if any(process.returncode for process in started):
         raise Problem("Bare ONNX Runtime failed.")
-    return sum(float(one) for one in said)
+    return sum(float(line) for line in printed)
 
 
 def _loaded(
     server: Server, name: str, setting: Setting, in_flight: int, *then: dict[str, Any]
 ) -> list[Phase]:
-    """What came of full load, and of the phases after it; warm-up is left out."""
+    """Figures under full load and in the phases after it, without warm-up."""
     closed = {"arrivals": "closed", "concurrency": in_flight}
     warm = {**closed, "duration_s": 0.5, "warmup": True}
     full = {**closed, "duration_s": SERVED_S[name]}
@@ -164,13 +164,13 @@ def _loaded(
 def _sweep_small(result: Result, server: Server) -> None:
     """Every setting under full load and in the rehearsal's spike, with the spike's model."""
     spike = {"arrivals": "poisson", "rate": SPIKE, "duration_s": SPIKE_S}
-    found: dict[Setting, list[list[Phase]]] = {one: [] for one in SWEEP}
+    measured: dict[Setting, list[list[Phase]]] = {setting: [] for setting in SWEEP}
     for _ in range(SWEEP_REPETITIONS):
-        for setting, phases in found.items():
+        for setting, phases in measured.items():
             phases.append(_loaded(server, MOBILENET, setting, IN_FLIGHT, spike))
-    for setting, phases in found.items():
+    for setting, phases in measured.items():
         _describe(result, MOBILENET, setting, [full for full, _ in phases])
-    for setting, phases in found.items():
+    for setting, phases in measured.items():
         metric = f"{MOBILENET}, P99 at {SPIKE:g} requests/s: {setting.words}"
         p99_ms = [spiked.p99_us / 1000 for _, spiked in phases]
         result.add(metric, p99_ms, "ms", note="the profile" if setting == PROFILES else "")
@@ -183,11 +183,11 @@ def _sweep_honest(result: Result, server: Server) -> None:
 
 
 def _describe(result: Result, name: str, setting: Setting, phases: list[Phase]) -> None:
-    slow_ms = median(one.p99_us for one in phases) / 1000
+    slow_ms = median(phase.p99_us for phase in phases) / 1000
     which = "; the profile" if setting == PROFILES else ""
     result.add(
         f"{name}, {IN_FLIGHT} in flight: {setting.words}",
-        [one.rate for one in phases],
+        [phase.rate for phase in phases],
         "images/s",
         note=f"P99 {slow_ms:.4g} ms{which}",
     )

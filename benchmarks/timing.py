@@ -49,7 +49,7 @@ Values = dict[str, list[float]]
 
 
 def measure() -> Result:
-    """Take every measure in turn, five times over."""
+    """Take each measurement in turn, five times."""
     with temporary_run("quick") as run, tempfile.TemporaryDirectory() as folder:
         result = Result("timing", machine.described(run.manifest()))
         values: Values = defaultdict(list)
@@ -68,12 +68,12 @@ def measure() -> Result:
 
 
 def _repeat(server: Server, folder: Path, values: Values, result: Result) -> dict[str, str]:
-    """All measures but the last; why peers are missing."""
-    found, missing = _peers(server, folder)
+    """All measurements except the last; and why peers are missing."""
+    programs, missing = _peers(server, folder)
     family = server.processes()
     for _ in range(REPETITIONS):
         before = machine.snapshot(family)
-        for name, (program, pattern) in found.items():
+        for name, (program, pattern) in programs.items():
             values[f"alone {name}"].append(_peer_alone(server, program, pattern))
         for protocol in PROTOCOLS:
             values[f"alone our engine, {protocol}"].append(_alone(server, protocol))
@@ -91,19 +91,19 @@ def _repeat(server: Server, folder: Path, values: Values, result: Result) -> dic
 def _alone(server: Server, protocol: str) -> float:
     """The engine's P50 with one request in flight, less the server's mean, microseconds."""
     closed = {"arrivals": "closed", "concurrency": 1, "duration_s": ALONE_S}
-    one = scenario(echo.PLAIN, closed, protocol=protocol)
-    return _over_server(server, lambda: play(server, one)[0].p50_us)
+    closed_loop = scenario(echo.PLAIN, closed, protocol=protocol)
+    return _over_server(server, lambda: play(server, closed_loop)[0].p50_us)
 
 
 def _peer_alone(server: Server, program: Program, pattern: str) -> float:
-    """The same of a peer, which prints its P50."""
+    """The same for a peer, which prints its P50."""
 
     def p50_us() -> float:
-        said = clients.finished(server, program, END_S)
-        found = re.search(pattern, said)
-        if not found:
-            raise Problem(f"{program.name} printed no median: {said[-400:]}")
-        return float(found[1]) * (1000 if found[0].endswith("ms") else 1)
+        output = clients.finished(server, program, END_S)
+        match = re.search(pattern, output)
+        if not match:
+            raise Problem(f"{program.name} printed no median: {output[-400:]}")
+        return float(match[1]) * (1000 if match[0].endswith("ms") else 1)
 
     return _over_server(server, p50_us)
 
@@ -123,23 +123,25 @@ def _over_server(server: Server, run: Callable[[], float]) -> float:
 
 
 def _peers(server: Server, folder: Path) -> tuple[dict[str, tuple[Program, str]], dict[str, str]]:
-    """The peers with one request in flight, where in their words the median is; and who is not."""
-    found: dict[str, tuple[Program, str]] = {}
+    """The peers with one request in flight, how each prints its median, and who is missing."""
+    programs: dict[str, tuple[Program, str]] = {}
     missing: dict[str, str] = {}
     flags = ["--concurrency-range=1", "--measurement-interval=300", "--stability-percentage=999"]
     try:
         peer = peers.perf_analyzer()
-        for one in PROTOCOLS:
-            program = clients.perf_analyzer(peer, server, one, "threads", flags)
-            found[f"perf_analyzer, {one}"] = (program, r"p50 latency: (\d+) usec")
+        for protocol in PROTOCOLS:
+            program = clients.perf_analyzer(peer, server, protocol, "threads", flags)
+            programs[f"perf_analyzer, {protocol}"] = (program, r"p50 latency: (\d+) usec")
     except Unavailable as reason:
-        missing |= {f"perf_analyzer, {one}": f"not measured: {reason}" for one in PROTOCOLS}
+        missing |= {
+            f"perf_analyzer, {protocol}": f"not measured: {reason}" for protocol in PROTOCOLS
+        }
     try:
         program = clients.wrk(peers.wrk(), server, folder, 1, ALONE_S)
-        found["wrk"] = (program, r"50%\s+([\d.]+)(?:us|ms)")
+        programs["wrk"] = (program, r"50%\s+([\d.]+)(?:us|ms)")
     except Unavailable as reason:
         missing["wrk"] = f"not measured: {reason}"
-    return found, missing
+    return programs, missing
 
 
 def _bursts(server: Server, values: Values, cores: str) -> None:
@@ -152,7 +154,7 @@ def _bursts(server: Server, values: Values, cores: str) -> None:
 
 
 def _bare_burst_ms(server: Server) -> float:
-    """The engine's very bytes, one `send` after the other; first call to the end of the last."""
+    """Bare `send` calls with the engine's bytes: first call to the end of the last."""
     message, address = clients.message(server), urlsplit(server.endpoint.http)
     with ExitStack() as stack:
         sockets = [
@@ -161,11 +163,11 @@ def _bare_burst_ms(server: Server) -> float:
         ]
         settle()
         begin = time.monotonic()
-        for one in sockets:
-            one.send(message)
+        for connection in sockets:
+            connection.send(message)
         spent_ms = (time.monotonic() - begin) * 1000
-        for one in sockets:
-            one.recv(1)  # an answer has come
+        for connection in sockets:
+            connection.recv(1)  # an answer has come
     return spent_ms
 
 
@@ -180,7 +182,7 @@ def _added(result: Result, values: Values, missing: dict[str, str]) -> None:
             ADDED,
             f"loopback and Triton's front end are in it, for every client alike{in_c}",
         )
-    for name in ("wrk", *(f"perf_analyzer, {one}" for one in PROTOCOLS)):
+    for name in ("wrk", *(f"perf_analyzer, {protocol}" for protocol in PROTOCOLS)):
         metric = f"the same of {name}"
         result.add(metric, values[f"alone {name}"], "µs", note=missing.get(name, ""))
 
@@ -223,9 +225,9 @@ def _pair(result: Result, server: Server) -> None:
     delivered, answered = [], []
     for seed in range(REPETITIONS):
         both = scenario(echo.BATCHED, steady, workers=2, seed=seed, timeout_s=PAIR_TIMEOUT_S)
-        found = play(server, both)[0]
-        delivered.append(100 * found.sent / found.requests)
-        answered.append(100 * found.ok / found.requests)
+        phase = play(server, both)[0]
+        delivered.append(100 * phase.sent / phase.requests)
+        answered.append(100 * phase.ok / phase.requests)
     how = f"{PAIR_S:g} s of Poisson arrivals at the echo model with dynamic batching"
     name = f"two processes at {PAIR_RATE:,.0f}/s over HTTP"
     result.add(f"{name}: sent in time", delivered, "%", DELIVERED, how)
