@@ -9,9 +9,10 @@ import sys
 from math import nan
 from pathlib import Path
 from time import monotonic
+from typing import cast
 
 from benchmarks import machine
-from helpers.load.request import OK, TIMEOUT, Answered, Recorder, Request, parts_folder
+from helpers.load.request import OK, TIMEOUT, Answered, Client, Recorder, Request, parts_folder
 from helpers.load.worker import Player
 from helpers.scenario import Scenario
 
@@ -58,7 +59,7 @@ def fire(played: Scenario, folder: Path) -> None:
     """Fire a scenario as a worker does."""
     store = Recorder(parts_folder(folder, played.name))
     player = Player(played, store, lambda kind, **facts: None)
-    asyncio.run(player.play(AtOnce(player.answered)))
+    asyncio.run(player.play(cast(Client, AtOnce(player.answered))))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import asyncio
 import ctypes
 import os
 import platform
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from time import monotonic
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -71,8 +71,13 @@ def schedule(scenario: Scenario, shard: Shard = WHOLE) -> Schedule:
     offsets = []
     for number, span in enumerate(spans(scenario)):
         whole = phase_offsets(span.phase, generator(scenario.seed, 0, number))
-        mine = _dealt(span.phase, len(whole), shard, generator(scenario.seed, 2, number))
-        offsets.append(span.start_s + whole[mine])
+        # dealt in turn, even spacing stays even; dealt at random, a Poisson process stays one in
+        # every shard (thinning, Lewis & Shedler 1979)
+        if isinstance(span.phase, Constant | Burst):
+            dealt_to = np.arange(len(whole)) % shard.of
+        else:
+            dealt_to = generator(scenario.seed, 2, number).integers(shard.of, size=len(whole))
+        offsets.append(span.start_s + whole[dealt_to == shard.number])
     numbers = np.repeat(np.arange(len(offsets), dtype=np.int16), [len(part) for part in offsets])
     return Schedule(np.concatenate(offsets), numbers)
 
@@ -102,22 +107,6 @@ def phase_offsets(phase: Phase, random: np.random.Generator) -> Times:
             return np.empty(0)
 
 
-def _dealt(
-    phase: Phase, count: int, shard: Shard, random: np.random.Generator
-) -> npt.NDArray[np.bool_]:
-    """Which of a phase's arrivals belong to a shard; each belongs to exactly one.
-
-    Dealt in turn, even spacing stays even; dealt at random, a Poisson process stays one in every
-    shard (thinning, Lewis & Shedler 1979).
-    """
-    if isinstance(phase, Constant | Burst):
-        dealt_to = np.arange(count) % shard.of
-    else:
-        dealt_to = random.integers(shard.of, size=count)
-    mine: npt.NDArray[np.bool_] = dealt_to == shard.number
-    return mine
-
-
 def ramp(rate: float, to_rate: float, duration_s: float, random: np.random.Generator) -> Times:
     """A Poisson process whose rate goes linearly from `rate` to `to_rate`.
 
@@ -145,22 +134,7 @@ EARLY_SHARE = 0.05  # of what there is to wait, and so of a core
 DENSE_S = 0.002  # for so short a time a core does not sleep deeply
 
 
-class Timer(Protocol):
-    """Calls back at a given instant, as exactly as the system allows; set again and again."""
-
-    def at(self, when: float) -> None:
-        """Call back once at `when` on the clock of `time.monotonic()`; replaces an earlier time.
-
-        An instant that has passed is called for at once, but not from within this call.
-        """
-
-    def close(self) -> None:
-        """Never call back again."""
-
-
-def best_timer(callback: Callable[[], None]) -> Timer:
-    """The best timer of this system, on the running event loop."""
-    return TimerFd(callback) if sys.platform == "linux" else LoopTimer(callback)
+HAS_TIMERFD = sys.platform == "linux"
 
 
 def early_s(wait_s: float) -> float:
@@ -168,25 +142,36 @@ def early_s(wait_s: float) -> float:
     return min(EARLY_S, EARLY_SHARE * wait_s) if wait_s > DENSE_S else 0.0
 
 
-class TimerFd:
-    """Linux's timerfd: late by P99 0.1 ms, where an event loop's own timers are by 1 ms."""
+class Timer:
+    """Calls back at a given instant, again and again, on the running event loop.
+
+    By Linux's timerfd it is late by P99 0.1 ms; elsewhere, by an event loop's own timers, by 1 ms.
+    """
 
     def __init__(self, callback: Callable[[], None]) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd: int = self._libc.timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK)
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create failed")
-        # struct itimerspec: interval (never again), then value; seconds and nanoseconds each
-        self._when = (ctypes.c_long * 4)()
         self._callback = callback
         self._due = 0.0
         self._turn: asyncio.Handle | None = None
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._fd, self._expired)
+        self._fd: int | None = None
+        if HAS_TIMERFD:
+            self._libc = ctypes.CDLL(None, use_errno=True)
+            self._fd = self._libc.timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK)
+            if self._fd < 0:
+                raise OSError(ctypes.get_errno(), "timerfd_create failed")
+            # struct itimerspec: interval (never again), then value; seconds and nanoseconds each
+            self._when = (ctypes.c_long * 4)()
+            self._loop.add_reader(self._fd, self._expired)
 
     def at(self, when: float) -> None:
-        """See `Timer.at`."""
+        """Call back once at `when` on the clock of `time.monotonic()`; replaces an earlier time.
+
+        An instant that has passed is called for at once, but not from within this call.
+        """
         self._stop_waiting()
+        if self._fd is None:
+            self._turn = self._loop.call_later(max(when - monotonic(), 0.0), self._callback)
+            return
         self._due = when
         wake = when - early_s(when - monotonic())
         # the value 0 would disarm the timer
@@ -195,12 +180,14 @@ class TimerFd:
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 
     def close(self) -> None:
-        """See `Timer.close`."""
+        """Never call back again."""
         self._stop_waiting()
-        self._loop.remove_reader(self._fd)
-        os.close(self._fd)
+        if self._fd is not None:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
 
     def _expired(self) -> None:
+        assert self._fd is not None
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
@@ -219,44 +206,14 @@ class TimerFd:
             self._turn.cancel()
 
 
-class LoopTimer:
-    """The event loop's own timer, for systems without timerfd."""
-
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self._callback = callback
-        self._loop = asyncio.get_running_loop()
-        self._handle: asyncio.TimerHandle | None = None
-
-    def at(self, when: float) -> None:
-        """See `Timer.at`."""
-        self.close()
-        self._handle = self._loop.call_later(max(when - monotonic(), 0.0), self._callback)
-
-    def close(self) -> None:
-        """See `Timer.close`."""
-        if self._handle is not None:
-            self._handle.cancel()
-
-
 SHORTEST_NS = 100_000  # the shortest time slice that the kernel grants
 SCHED_OTHER, RESET_ON_FORK = 0, 1
 # sched_setattr and sched_getattr, for which C libraries before glibc 2.41 have no function
 SYSTEM_CALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}
 
 
-class SchedulerAttributes(ctypes.Structure):
-    """Linux's `struct sched_attr`, first version."""
-
-    _fields_ = (
-        ("size", ctypes.c_uint32),
-        ("policy", ctypes.c_uint32),
-        ("flags", ctypes.c_uint64),
-        ("nice", ctypes.c_int32),
-        ("priority", ctypes.c_uint32),
-        ("runtime_ns", ctypes.c_uint64),
-        ("deadline_ns", ctypes.c_uint64),
-        ("period_ns", ctypes.c_uint64),
-    )
+# Linux's sched_attr: size, policy, flags, nice, priority, runtime (the slice), deadline, period
+ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 
 
 def shorten_time_slice() -> bool:
@@ -265,28 +222,22 @@ def shorten_time_slice() -> bool:
     A thread that wakes may interrupt one whose slice is longer; else it waits until that one's is
     over, by default 1.4 ms with two cores. Its share of the processor stays what it was, and no
     privilege is needed. Linux has this from 6.12 on ("EEVDF Scheduler" in the kernel's
-    documentation); before, it accepts the request and ignores it.
-
-    Returns:
-        Whether the system accepted the request.
+    documentation); before, it accepts the request and ignores it. Returns whether it accepts it.
     """
-    attributes = scheduler_attributes()
-    if attributes is None or attributes.policy != SCHED_OTHER:
+    known = scheduler_attributes()
+    if not known or known[1] != SCHED_OTHER:
         return False
-    attributes.runtime_ns = SHORTEST_NS
-    attributes.flags |= RESET_ON_FORK
-    return _scheduler_call(0, 0, ctypes.byref(attributes), 0) == 0
+    size, policy, flags, nice, priority, _, *rest = known
+    wanted = (size, policy, flags | RESET_ON_FORK, nice, priority, SHORTEST_NS, *rest)
+    set_attributes, _ = SYSTEM_CALLS[platform.machine()]
+    return bool(ctypes.CDLL(None).syscall(set_attributes, 0, ATTRIBUTES.pack(*wanted), 0) == 0)
 
 
-def scheduler_attributes(thread: int = 0) -> SchedulerAttributes | None:
-    """What the scheduler knows of a thread, by default this one; None where it does not say."""
-    attributes = SchedulerAttributes(size=ctypes.sizeof(SchedulerAttributes))
-    failed = _scheduler_call(1, thread, ctypes.byref(attributes), attributes.size, 0)
-    return None if failed else attributes
-
-
-def _scheduler_call(which: int, *arguments: object) -> int:
+def scheduler_attributes() -> tuple[int, ...]:
+    """`ATTRIBUTES` of this thread; empty where the system does not tell."""
     if sys.platform != "linux" or platform.machine() not in SYSTEM_CALLS:
-        return -1
-    number = SYSTEM_CALLS[platform.machine()][which]
-    return int(ctypes.CDLL(None).syscall(number, *arguments))
+        return ()
+    _, get_attributes = SYSTEM_CALLS[platform.machine()]
+    buffer = ctypes.create_string_buffer(ATTRIBUTES.size)
+    failed = ctypes.CDLL(None).syscall(get_attributes, 0, buffer, ATTRIBUTES.size, 0)
+    return () if failed else ATTRIBUTES.unpack(buffer)

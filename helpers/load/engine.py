@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -80,11 +80,14 @@ async def run(
     tables.clear(folder, scenario.name)
     read_counters = lambda: server_check.read_counters(endpoint.metrics, scenario.model)  # noqa: E731
     before = await asyncio.to_thread(read_counters)
-    memory = MemoryLog(watched or {})
+    memory: dict[str, list[float]] = defaultdict(list)  # in MiB, and the seconds they belong to
 
     def with_memory(kind: str, what: Any) -> None:
         if isinstance(what, Second):
-            memory.sample(what)
+            memory["elapsed_s"].append(what.elapsed_s)
+            memory["client"].append(what.memory_mib)
+            for name, pid in (watched or {}).items():
+                memory[name].append(_family_mib(pid))
         on_event(kind, what)
 
     order = Order(
@@ -106,17 +109,11 @@ async def run(
             on_event("load-stop", outcome)
         table = tables.assemble(folder, scenario)
     after = await asyncio.to_thread(_settled_counters, read_counters, before, table)
-    return Result(
-        report(scenario, table, end, before, after, memory.report(), objective_ms), folder
-    )
+    return Result(report(scenario, table, end, before, after, memory, objective_ms), folder)
 
 
 async def run_with_retry(fire: Callable[[], Awaitable[ScenarioReport]]) -> ScenarioReport:
-    """Fire, and fire once more if the client was too slow, as other processes may cause.
-
-    Returns:
-        The first report, or that of the second firing, which then says why there were two.
-    """
+    """Fire, and once more, as the report then says, if other processes made the client slow."""
     first = await fire()
     if not first.client_was_the_bottleneck:
         return first
@@ -146,7 +143,7 @@ def report(
     end: dict[str, Any],
     before: Counters | None,
     after: Counters | None,
-    memory: dict[str, Memory],
+    memory: dict[str, list[float]],
     objective_ms: float | None,
 ) -> ScenarioReport:
     """The figures of a scenario: its requests, the workers' `end`, and Triton's counters."""
@@ -168,37 +165,18 @@ def report(
         server=server,
         agreement=agreement,
         drift=statistics.drift(table),
-        memory=memory,
-        client_cpu_share=end["cpu_share"],
-        invalid=tuple(reasons),
-    )
-
-
-class MemoryLog:
-    """Samples resident memory once a second, of `watched`: name → pid, each with its children."""
-
-    def __init__(self, watched: Mapping[str, int]) -> None:
-        self._watched = watched
-        self._seconds: list[float] = []
-        self._mib: dict[str, list[float]] = {}
-
-    def sample(self, second: Second) -> None:
-        """Take one sample of each process."""
-        self._seconds.append(second.elapsed_s)
-        self._mib.setdefault("client", []).append(second.memory_mib)
-        for name, pid in self._watched.items():
-            self._mib.setdefault(name, []).append(_family_mib(pid))
-
-    def report(self) -> dict[str, Memory]:
-        """First, last and trend of each."""
-        return {
+        memory={
             name: Memory(
                 first_mib=values[0],
                 last_mib=values[-1],
-                trend=statistics.trend(self._seconds, values),
+                trend=statistics.trend(memory["elapsed_s"], values),
             )
-            for name, values in self._mib.items()
-        }
+            for name, values in memory.items()
+            if name != "elapsed_s"
+        },
+        client_cpu_share=end["cpu_share"],
+        invalid=tuple(reasons),
+    )
 
 
 def _family_mib(pid: int) -> float:

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import ssl
 from collections import deque
 from functools import lru_cache
 from time import monotonic
@@ -10,22 +9,31 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from google.protobuf.message import DecodeError
+from grpc import StatusCode
 from tritonclient.grpc import service_pb2
 
 from helpers.load.http2 import Http2Connection, Stream
 from helpers.load.http2_frames import encode
-from helpers.load.request import BAD_HTTP, BAD_OUTPUT, OK, REFUSED, TIMEOUT, TLS, Answered, Request
+from helpers.load.request import (
+    BAD_HTTP,
+    BAD_OUTPUT,
+    CONNECT_TIMEOUT_S,
+    OK,
+    TIMEOUT,
+    Answered,
+    Client,
+    Request,
+)  # fmt: skip
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 CHANNELS = 4
-CONNECT_TIMEOUT_S = 10.0
 PAUSE_S = 0.1  # between attempts to replace a connection while others carry the load
 PREFIX = 5  # bytes before a message: whether it is compressed, and its length
-STATUSES = [
-    "ok", "cancelled", "unknown", "invalid-argument", "deadline-exceeded", "not-found",
-    "already-exists", "permission-denied", "resource-exhausted", "failed-precondition", "aborted",
-    "out-of-range", "unimplemented", "internal", "unavailable", "data-loss", "unauthenticated",
-]  # fmt: skip
+# the `grpc-status` of a failure → its outcome
+OUTCOMES = {
+    b"%d" % number: f"grpc-{name.replace(' ', '-')}"
+    for number, name in (status.value for status in StatusCode)
+} | {b"4": TIMEOUT}
 # gRPC over HTTP/2: the status that stands for a stream's error code; for all others, internal
 RESETS = {7: "unavailable", 8: "cancelled", 11: "resource-exhausted", 12: "permission-denied"}
 
@@ -33,13 +41,6 @@ RESETS = {7: "unavailable", 8: "cancelled", 11: "resource-exhausted", 12: "permi
 def prefix(length: int) -> bytes:
     """The gRPC prefix of an uncompressed message of this length."""
     return b"\0" + length.to_bytes(4)
-
-
-def error_class(status: bytes) -> str:
-    """The outcome of a call that ended with this `grpc-status`, which is not 0."""
-    known = status.isdigit() and 0 < int(status) < len(STATUSES)
-    name = STATUSES[int(status)] if known else "unknown"
-    return TIMEOUT if name == "deadline-exceeded" else f"grpc-{name}"
 
 
 def judge(answer: Stream, output_bytes: int) -> str:
@@ -54,7 +55,7 @@ def judge(answer: Stream, output_bytes: int) -> str:
     if status is None or not fields.get(b"content-type", b"").startswith(b"application/grpc"):
         return BAD_HTTP
     if status != b"0":
-        return error_class(status)
+        return OUTCOMES.get(status, "grpc-unknown")
     return OK if is_good(answer.body, output_bytes) else BAD_OUTPUT
 
 
@@ -87,7 +88,7 @@ def outputs(message: bytes) -> list[int] | None:
     return [len(output) for output in parsed.raw_output_contents]
 
 
-class GrpcClient:
+class GrpcClient(Client):
     """A few connections in turn, with many calls on each; calls beyond their limit are queued."""
 
     def __init__(
@@ -101,10 +102,10 @@ class GrpcClient:
         secure: bool = False,  # whether to speak TLS
         certificate: str = "",  # PEM file to verify the server; empty for the system's
     ) -> None:
-        address = urlsplit(f"//{target}")
-        self._host = address.hostname or ""
-        self._port = address.port or (443 if secure else 80)
-        self._tls = ssl.create_default_context(cafile=certificate or None) if secure else None
+        super().__init__(
+            urlsplit(f"//{target}"), answered,
+            patience_s=min(timeout_s, CONNECT_TIMEOUT_S), secure=secure, certificate=certificate,
+        )  # fmt: skip
         if self._tls:
             self._tls.set_alpn_protocols(["h2"])
         self._block = encode(
@@ -120,14 +121,8 @@ class GrpcClient:
         )
         self._bodies = [prefix(len(message)) + message for message in messages]
         self._output_bytes = output_bytes
-        self._answered = answered
-        self._patience_s = min(timeout_s, CONNECT_TIMEOUT_S)
         self._pool: deque[Http2Connection] = deque()
-        self._alive: WeakSet[Http2Connection] = (
-            WeakSet()
-        )  # also connections that only finish their calls
-        self._waiting: deque[Request] = deque()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._alive = WeakSet()  # also connections that only finish their calls
         self._next_attempt = 0.0
 
     async def open(self, connections: int) -> None:
@@ -155,15 +150,6 @@ class GrpcClient:
         else:
             self._waiting.remove(request)
 
-    async def close(self) -> None:
-        """End every connection."""
-        self._waiting.clear()
-        for task in self._opening:
-            task.cancel()
-        for connection in list(self._alive):
-            connection.abort()
-        await asyncio.sleep(0)
-
     def freed(self, connection: Http2Connection) -> None:
         """A connection can carry calls, or more than before."""
         if connection not in self._pool:
@@ -190,7 +176,7 @@ class GrpcClient:
         stream.request.carrier = None
         if self._waiting:
             self._send_waiting()
-        self._answered(stream.request, outcome, max(len(stream.body) - PREFIX, 0))
+        self.answered(stream.request, outcome, max(len(stream.body) - PREFIX, 0))
 
     def _next_with_room(self) -> Http2Connection | None:
         for _ in range(len(self._pool)):
@@ -210,34 +196,13 @@ class GrpcClient:
             self._next_attempt = now + PAUSE_S
             self._open_one()
 
-    def _open_one(self) -> None:
-        self._opening.add(asyncio.get_running_loop().create_task(self._connect()))
+    def _connection(self) -> Http2Connection:
+        return Http2Connection(self, self._block)
 
-    async def _connect(self) -> None:
-        loop, connection, outcome = (
-            asyncio.get_running_loop(),
-            Http2Connection(self, self._block),
-            TLS,
-        )
-        try:
-            async with asyncio.timeout(self._patience_s):
-                await loop.create_connection(
-                    lambda: connection, self._host, self._port, ssl=self._tls
-                )
-                outcome = await connection.ready
-        except ssl.SSLError:
-            pass
-        except OSError:  # TimeoutError is one
-            outcome = REFUSED
-        finally:
-            task = asyncio.current_task()
-            assert task is not None
-            self._opening.discard(task)
-            if outcome:
-                connection.abort()
+    def _connected(self, connection: Http2Connection, outcome: str) -> None:
         if outcome and not (self._pool or self._opening):  # nothing is open or opening
             waiting, self._waiting = self._waiting, deque()
             for request in waiting:
-                self._answered(request, outcome, 0)
+                self.answered(request, outcome, 0)
         elif not outcome and self._waiting:
             self._replace()

@@ -4,6 +4,8 @@ import asyncio
 from time import monotonic
 from typing import Protocol, cast
 
+from hpack import Decoder, HPACKError
+
 from helpers.load import http2_frames as frames
 from helpers.load.request import BAD_HTTP, DISCONNECTED, REFUSED, TLS, Request
 
@@ -68,7 +70,6 @@ class Http2Connection(asyncio.Protocol):
             frames.HEADERS: self._on_headers,
             frames.RST_STREAM: self._on_reset,
             frames.SETTINGS: self._on_settings,
-            frames.PUSH: self._on_push,
             frames.PING: self._on_ping,
             frames.GOAWAY: self._on_goaway,
             frames.WINDOW_UPDATE: self._on_window_update,
@@ -78,7 +79,11 @@ class Http2Connection(asyncio.Protocol):
         self._rest = b""
         self._arrived = 0.0
         self._received = 0
-        self._blocks = frames.Blocks()
+        # whether the server has acknowledged that it must not use a dynamic table; until then its
+        # header blocks depend on each other, so none may be skipped or cached
+        self._stateless = False
+        self._decoder = Decoder()
+        self._begun = 0, 0, b""  # a header block that is not complete: flags, stream, so far
         self._usual: frames.WholeAnswer | None = None
         self._outbox = frames.Outbox(self._write)
         self._streams: dict[int, Stream] = {}
@@ -150,8 +155,8 @@ class Http2Connection(asyncio.Protocol):
         try:
             self._rest = self._read(self._rest + data if self._rest else data)
         except frames.Violation as violation:
-            last_stream, (code,) = 0, violation.args
-            self._write(frame(frames.GOAWAY, 0, 0, NUMBER.pack(last_stream) + NUMBER.pack(code)))
+            # no stream of the server was processed
+            self._write(frame(frames.GOAWAY, 0, 0, NUMBER.pack(0) + NUMBER.pack(*violation.args)))
             self._break(BAD_HTTP, unopened=BAD_HTTP)
 
     def _read(self, data: bytes) -> bytes:
@@ -164,7 +169,8 @@ class Http2Connection(asyncio.Protocol):
             size = high << 8 | low
             if size > frames.DEFAULT_FRAME or size != frames.EXACT.get(kind, size):
                 raise frames.Violation(frames.FRAME_SIZE_ERROR)
-            if self._expected is not None and kind != self._expected:
+            # the settings disabled push
+            if kind == frames.PUSH or self._expected not in (None, kind):
                 raise frames.Violation(frames.PROTOCOL_ERROR)
             begin = at + HEAD.size
             if end - begin < size:
@@ -177,7 +183,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _take_usual(self, data: bytes, at: int) -> int:
         """Accept an answer like an earlier one without parsing it; returns its size, or 0."""
-        if self._expected is not None or not self._blocks.stateless:
+        if self._expected is not None or not self._stateless:
             return 0
         usual = self._usual
         body = usual.body(data, at) if usual else None
@@ -210,24 +216,30 @@ class Http2Connection(asyncio.Protocol):
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
         block = frames.unpadded(flags, payload)
-        if flags & frames.PRIORITISED:
-            block = block[5:]
-        if flags & frames.END_HEADERS:
-            self._on_block(flags, number, block)
-        else:
-            self._blocks.begin(flags, number, block)
-            self._expected = frames.CONTINUATION
+        self._begun = flags, number, block[5:] if flags & frames.PRIORITISED else block
+        self._on_block(flags)
 
     def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:
-        if self._expected != frames.CONTINUATION:
+        first_flags, begun, block = self._begun
+        if self._expected is None or number != begun:
             raise frames.Violation(frames.PROTOCOL_ERROR)
-        first_flags, block = self._blocks.go_on(number, payload)
-        if flags & frames.END_HEADERS:
-            self._expected = None
-            self._on_block(first_flags, number, block)
+        if len(block) + len(payload) > frames.BLOCK_LIMIT:
+            raise frames.Violation(frames.ENHANCE_YOUR_CALM)
+        self._begun = first_flags, number, block + payload
+        self._on_block(flags)
 
-    def _on_block(self, flags: int, number: int, block: bytes) -> None:
-        fields = self._blocks.read(block)
+    def _on_block(self, latest_flags: int) -> None:
+        """Take the header block begun, if the latest frame completed it."""
+        self._expected = None if latest_flags & frames.END_HEADERS else frames.CONTINUATION
+        if self._expected is not None:
+            return
+        flags, number, block = self._begun
+        try:  # a repeated name keeps its last value
+            fields = (
+                frames.decode(block) if self._stateless else dict(self._decoder.decode(block, True))
+            )
+        except HPACKError as error:
+            raise frames.Violation(frames.COMPRESSION_ERROR) from error
         stream = self._streams.get(number)
         if stream is None:
             return
@@ -245,7 +257,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
         if flags & frames.ACK:
-            self._blocks.stateless = True
+            self._stateless = True
             return
         if len(payload) % SETTING.size:
             raise frames.Violation(frames.FRAME_SIZE_ERROR)
@@ -270,9 +282,6 @@ class Http2Connection(asyncio.Protocol):
             if value > LARGEST:
                 raise frames.Violation(frames.FLOW_CONTROL_ERROR)
             self._outbox.resize(value)
-
-    def _on_push(self, flags: int, number: int, payload: bytes) -> None:
-        raise frames.Violation(frames.PROTOCOL_ERROR)  # the settings disabled push
 
     def _on_ping(self, flags: int, number: int, payload: bytes) -> None:
         if not flags & frames.ACK:

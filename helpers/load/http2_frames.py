@@ -12,9 +12,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD = struct.Struct(">HBBBL")  # of a frame: length in 24 bits, type, flags, stream
 SETTING = struct.Struct(">HL")
 NUMBER = struct.Struct(">L")
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
-    range(10)
-)
+DATA, HEADERS, _, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 KIND_AT, STREAM_AT = 3, 5  # offsets of type and stream in a frame's head
 EXACT = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}  # payload size of frames of this type
 END_STREAM = ACK = 0x01
@@ -75,40 +73,6 @@ def is_interim(fields: Fields) -> bool:
     return fields.get(b":status", b"").startswith(b"1")
 
 
-class Blocks:
-    """Reads the header blocks of one connection, in the order in which they come."""
-
-    def __init__(self) -> None:
-        # whether the server has acknowledged that it must not use a dynamic table; until then its
-        # blocks depend on each other, so none may be skipped or cached
-        self.stateless = False
-        self._decoder = Decoder()
-        self._stream = self._flags = 0
-        self._begun = b""
-
-    def begin(self, flags: int, stream: int, payload: bytes) -> None:
-        """Keep the first part of a block that continues in the next frame."""
-        self._stream, self._flags, self._begun = stream, flags, payload
-
-    def go_on(self, stream: int, payload: bytes) -> tuple[int, bytes]:
-        """Append to the started block; returns its flags and all of it so far."""
-        if stream != self._stream:
-            raise Violation(PROTOCOL_ERROR)
-        self._begun += payload
-        if len(self._begun) > BLOCK_LIMIT:
-            raise Violation(ENHANCE_YOUR_CALM)
-        return self._flags, self._begun
-
-    def read(self, block: bytes) -> Fields:
-        """The fields of a complete block; a repeated name keeps its last value."""
-        try:
-            if self.stateless:
-                return decode(block)
-            return dict(self._decoder.decode(block, raw=True))
-        except HPACKError as error:
-            raise Violation(COMPRESSION_ERROR) from error
-
-
 @dataclass(frozen=True, slots=True)
 class WholeAnswer:
     """An answer in three frames; those after it differ only in their stream and their body."""
@@ -116,8 +80,7 @@ class WholeAnswer:
     fields: Fields  # what its first frame says
     trailers: Fields  # what its last frame says
     size: int  # bytes of all three
-    # the bytes around the stream numbers, without the body
-    parts: tuple[bytes, bytes, bytes, bytes]
+    parts: tuple[bytes, bytes, bytes, bytes]  # around the stream numbers, without the body
 
     def body(self, data: bytes, at: int) -> bytes | None:
         """The body of an answer like this one at this offset; None if there is none."""
@@ -154,14 +117,12 @@ def whole_answer(data: bytes, at: int) -> WholeAnswer | None:
     return WholeAnswer(fields, trailers, sum(map(len, frames)), parts)
 
 
+@dataclass(slots=True)
 class Unsent:
     """What is left of a body, and how many bytes its stream may send."""
 
-    __slots__ = ("rest", "window")
-
-    def __init__(self, body: bytes, window: int) -> None:
-        self.rest = memoryview(body)
-        self.window = window
+    rest: memoryview
+    window: int
 
 
 class Outbox:
@@ -185,7 +146,7 @@ class Outbox:
 
     def add(self, stream: int, body: bytes) -> None:
         """Send what is allowed now, and the rest later."""
-        self._unsent[stream] = Unsent(body, self._initial_window)
+        self._unsent[stream] = Unsent(memoryview(body), self._initial_window)
         self.pump()
 
     def remove(self, stream: int) -> bool:

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import ssl
-from collections import deque
-from functools import lru_cache, partial
+from functools import lru_cache
 from time import monotonic
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
@@ -12,15 +10,14 @@ from urllib.parse import urlsplit
 from helpers.load.request import (
     BAD_HTTP,
     BAD_OUTPUT,
+    CONNECT_TIMEOUT_S,
     DISCONNECTED,
     OK,
-    REFUSED,
-    TLS,
     Answered,
+    Client,
     Request,
 )  # fmt: skip
 
-CONNECT_TIMEOUT_S = 10.0
 HEAD_END = b"\r\n\r\n"
 HEAD_LIMIT = 64 << 10
 
@@ -88,6 +85,7 @@ class HttpConnection(asyncio.Protocol):
     """One keep-alive connection; carries one request at a time."""
 
     def __init__(self, client: "HttpClient") -> None:
+        self.ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._client = client
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
@@ -98,6 +96,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+        self.ready.set_result("")
 
     def send(self, request: Request, message: bytes) -> None:
         """Send a request on this connection, which must be free."""
@@ -110,7 +109,7 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collect an answer, in however many pieces it comes."""
         if self.request is None:
-            self.abandon()  # unexpected bytes: the next answer could not be trusted
+            self.abort()  # unexpected bytes: the next answer could not be trusted
             return
         good = self._client.good
         if len(data) == good.length and not self._received and data.startswith(good.start):
@@ -155,10 +154,10 @@ class HttpConnection(asyncio.Protocol):
         if reusable:
             self._client.freed(self)
         else:
-            self.abandon()
+            self.abort()
         self._client.answered(request, outcome, size)
 
-    def abandon(self) -> None:
+    def abort(self) -> None:
         """Close the connection; what still arrives on it is ignored."""
         self.request = None
         self._client.lost(self)
@@ -174,7 +173,7 @@ class HttpConnection(asyncio.Protocol):
             self._client.answered(request, DISCONNECTED, len(self._received))
 
 
-class HttpClient:
+class HttpClient(Client):
     """A pool of connections; requests beyond its limit are queued."""
 
     def __init__(
@@ -189,16 +188,13 @@ class HttpClient:
     ) -> None:
         target = urlsplit(url)
         secure = target.scheme == "https"
-        self._host = target.hostname or ""
-        self._port = target.port or (443 if secure else 80)
-        self._tls = ssl.create_default_context(cafile=certificate or None) if secure else None
+        super().__init__(
+            target, answered,
+            patience_s=CONNECT_TIMEOUT_S, secure=secure, certificate=certificate,
+        )  # fmt: skip
         self._messages = messages
         self._limit = limit
         self._free: list[HttpConnection] = []
-        self._alive: set[HttpConnection] = set()
-        self._waiting: deque[Request] = deque()
-        self._opening: set[asyncio.Task[None]] = set()
-        self.answered = answered
         self.good = GoodAnswer(b"", 0, 0)
         self.output_bytes = output_bytes
 
@@ -220,18 +216,9 @@ class HttpClient:
     def drop(self, request: Request) -> None:
         """Drop a request and close its connection: the answer could still arrive on it."""
         if isinstance(request.carrier, HttpConnection):
-            request.carrier.abandon()
+            request.carrier.abort()
         else:
             self._waiting.remove(request)
-
-    async def close(self) -> None:
-        """End every connection."""
-        self._waiting.clear()
-        for task in self._opening:
-            task.cancel()
-        for connection in list(self._alive):
-            connection.abandon()
-        await asyncio.sleep(0)
 
     def freed(self, connection: HttpConnection) -> None:
         """A connection can carry the next request."""
@@ -254,25 +241,10 @@ class HttpClient:
         for _ in range(min(room, len(self._waiting) - len(self._opening))):
             self._open_one()
 
-    def _open_one(self) -> None:
-        self._opening.add(asyncio.get_running_loop().create_task(self._connect()))
+    def _connection(self) -> HttpConnection:
+        return HttpConnection(self)
 
-    async def _connect(self) -> None:
-        connect = asyncio.get_running_loop().create_connection(
-            partial(HttpConnection, self), self._host, self._port, ssl=self._tls
-        )
-        outcome = ""
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, connection = await connect
-        except ssl.SSLError:
-            outcome = TLS
-        except OSError:  # TimeoutError is one
-            outcome = REFUSED
-        finally:
-            task = asyncio.current_task()
-            assert task is not None
-            self._opening.discard(task)  # before the callback, which may open another connection
+    def _connected(self, connection: HttpConnection, outcome: str) -> None:
         if not outcome:
             self._alive.add(connection)
             self.freed(connection)

@@ -1,14 +1,17 @@
 """One request of a load: its payload, its outcome, its row in the table, and live counts."""
 
+import asyncio
 import json
 import math
+import ssl
+from abc import ABC, abstractmethod
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, MutableSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +30,7 @@ DISCONNECTED = "disconnected"  # the server closed the connection before its ans
 BAD_HTTP = "bad-http"  # an answer that is not HTTP/1.1 with a declared length
 BAD_OUTPUT = "bad-output"  # success was claimed, but the output tensor is missing or truncated
 
+CONNECT_TIMEOUT_S = 10.0
 FLOAT_BYTES = 4
 RECENT = 5  # seconds that the percentiles shown live reach back
 BUCKET = math.log(1.02)  # latencies within 2 % of each other are reported live as one
@@ -41,11 +45,10 @@ class Request:
         self.phase = phase  # its number in the scenario
         self.intended = intended  # when it was meant to leave
         self.input = input  # which of the prepared inputs it carries
-        # when it was handed to the client; later than intended where this process was late,
-        # earlier than sent where it waited for a connection
+        # handed to the client: later than intended where this process was late, earlier than sent
+        # where it waited for a connection
         self.released = released
-        # when its connection accepted it; the system gets it at the end of the event loop's round,
-        # which matters when many are sent at once
+        # accepted by its connection; the system gets it at the end of the event loop's round
         self.sent = math.nan
         self.done = math.nan  # when its answer was whole
         self.open = True  # its outcome is still to come
@@ -56,20 +59,77 @@ Answered = Callable[[Request, str, int], None]
 """Called once a request has an outcome, with the outcome and the bytes of the answer."""
 
 
-class Client(Protocol):
-    """Carries requests to a server."""
+class Client(ABC):
+    """Carries requests to a server; those beyond its connections' limits are queued."""
 
+    def __init__(
+        self,
+        address: SplitResult,
+        answered: Answered,  # called with the outcome of each request
+        *,
+        patience_s: float,  # how long connecting may take
+        secure: bool,  # whether to speak TLS
+        certificate: str,  # PEM file to verify the server; empty for the system's
+    ) -> None:
+        self._host = address.hostname or ""
+        self._port = address.port or (443 if secure else 80)
+        self._tls = ssl.create_default_context(cafile=certificate or None) if secure else None
+        self._patience_s = patience_s
+        self._waiting: deque[Request] = deque()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._alive: MutableSet[Any] = set()  # connections
+        self.answered = answered
+
+    @abstractmethod
     async def open(self, connections: int) -> None:
         """Open connections before the first request; a failure is reported by the requests."""
 
+    @abstractmethod
     def send(self, request: Request) -> None:
         """Send now, or as soon as a connection is free."""
 
+    @abstractmethod
     def drop(self, request: Request) -> None:
         """Drop a request: an answer that still arrives is ignored."""
 
+    @abstractmethod
+    def _connection(self) -> Any:
+        """A new connection, not connected yet."""
+
+    @abstractmethod
+    def _connected(self, connection: Any, outcome: str) -> None:
+        """A connection is open, or could not be opened and has an outcome."""
+
     async def close(self) -> None:
         """End every connection."""
+        self._waiting.clear()
+        for task in self._opening:
+            task.cancel()
+        for connection in list(self._alive):
+            connection.abort()
+        await asyncio.sleep(0)
+
+    def _open_one(self) -> None:
+        self._opening.add(asyncio.get_running_loop().create_task(self._connect()))
+
+    async def _connect(self) -> None:
+        connection, outcome = self._connection(), TLS
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection, self._host, self._port, ssl=self._tls
+                )
+                outcome = await connection.ready
+        except ssl.SSLError:
+            pass
+        except OSError:  # TimeoutError is one
+            outcome = REFUSED
+        finally:
+            # before the call, which may open another connection
+            self._opening -= {asyncio.current_task()}
+            if outcome:
+                connection.abort()
+        self._connected(connection, outcome)
 
 
 @dataclass(frozen=True)
@@ -148,17 +208,15 @@ def grpc_messages(shape: Shape, inputs: Tensors) -> list[bytes]:
 
 
 TIMES = ("intended_s", "released_s", "sent_s", "done_s")
-SCHEMA = pa.schema(
-    [
-        pa.field("phase", pa.int16()),
-        *(pa.field(name, pa.float64()) for name in TIMES),
-        pa.field("outcome", pa.int16()),
-        pa.field("bytes", pa.int64()),
-    ]
-)
+TYPES = {"phase": pa.int16(), **dict.fromkeys(TIMES, pa.float64()), "outcome": pa.int16()}
+SCHEMA = pa.schema({**TYPES, "bytes": pa.int64()})
 OUTCOMES = b"outcomes"  # the metadata that names them
 TYPECODES = "hddddhq"  # of the columns of `SCHEMA`
 Columns = tuple["array[Any]", ...]
+
+
+def _empty_columns() -> Columns:
+    return tuple(map(array, TYPECODES))
 
 
 class Recorder:
@@ -175,7 +233,7 @@ class Recorder:
         self._folder = folder
         self._shard = shard
         self._parts = 0
-        self._columns = self._empty()
+        self._columns = _empty_columns()
         self._outcomes: dict[str, int] = {OK: 0}
         self._ok = 0
         self._errors: Counter[str] = Counter()
@@ -203,20 +261,19 @@ class Recorder:
     def progress(self, elapsed_s: float) -> dict[str, Any]:
         """The counts so far, and the latencies since the last call, as JSON can hold them."""
         latencies, self._latencies = self._latencies, []
-        buckets = Counter(int(math.log(max(value, 1e-6)) // BUCKET) for value in latencies)
         return {
             "elapsed_s": round(elapsed_s, 3),
             "sent": self.sent,
             "ok": self._ok,
             "in_flight": self.sent - self.answered,
             "errors": dict(self._errors),
-            "latency": buckets,
+            "latency": Counter(int(math.log(max(value, 1e-6)) // BUCKET) for value in latencies),
             "memory_mib": self._process.memory_info().rss / 2**20,
         }
 
     def take(self) -> Columns:
         """The rows since the last call, handed over so that another thread may write them."""
-        columns, self._columns = self._columns, self._empty()
+        columns, self._columns = self._columns, _empty_columns()
         return columns
 
     def write(self, columns: Columns) -> None:
@@ -236,10 +293,6 @@ class Recorder:
         temporary.replace(path)
         self._parts += 1
 
-    @staticmethod
-    def _empty() -> Columns:
-        return tuple(array(typecode) for typecode in TYPECODES)
-
 
 def parts_folder(folder: Path, scenario: str) -> Path:
     """Where the parts of a scenario's table lie until they are assembled."""
@@ -257,10 +310,9 @@ class Second:
     in_flight: int  # requests without an outcome
     errors: int  # since the start
     error_share: float  # of the outcomes of the last five seconds, 0 to 1
-    # over the last five seconds, to 2 %, as the other two; None without a good answer
-    p50_ms: float | None
-    p95_ms: float | None  # see `p50_ms`
-    p99_ms: float | None  # see `p50_ms`
+    p50_ms: float | None  # over the last five seconds, to 2 %; None without a good answer
+    p95_ms: float | None
+    p99_ms: float | None
     memory_mib: float  # of all workers together
 
     def line(self, name: str) -> str:
@@ -282,9 +334,9 @@ class ProgressMerger:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._parts: dict[int, dict[str, Any]] = {}
-        self._before = (0.0, 0, 0)
-        self._recent: deque[tuple[Counter[int], int, int]] = deque(maxlen=RECENT + 1)
-        self._recent.append((Counter(), 0, 0))
+        # of each second: when it ended, sent, good and bad answers until then, its own latencies
+        self._recent: deque[tuple[float, int, int, int, Counter[int]]] = deque(maxlen=RECENT + 1)
+        self._recent.append((0.0, 0, 0, 0, Counter()))
 
     def add(self, worker: int, progress: dict[str, Any]) -> Second | None:
         """Take the progress of a worker; returns the second once all workers have sent theirs."""
@@ -294,12 +346,11 @@ class ProgressMerger:
         whole = summed(list(self._parts.values()))
         self._parts = {}
         elapsed, sent, ok = whole["elapsed_s"], whole["sent"], whole["ok"]
-        errors = sum(whole["errors"].values())
-        self._recent.append((whole["latency"], ok, errors))
-        (_, old_ok, old_errors), *last = self._recent
-        recent = sum((latency for latency, _, _ in last), Counter())
-        before_s, before_sent, before_ok = self._before
-        self._before = (elapsed, sent, ok)
+        errors = whole["errors"].total()
+        self._recent.append((elapsed, sent, ok, errors, whole["latency"]))
+        (_, _, old_ok, old_errors, _), *last = self._recent
+        recent = sum((latency for *_, latency in last), Counter())
+        before_s, before_sent, before_ok, *_ = self._recent[-2]
         seconds = max(elapsed - before_s, 1e-9)
         outcomes = ok - old_ok + errors - old_errors
         return Second(
@@ -324,16 +375,14 @@ def summed(parts: list[dict[str, Any]]) -> dict[str, Any]:
     for part in parts:
         errors.update(part["errors"])
         latency.update({int(bucket): count for bucket, count in part["latency"].items()})
+    counts = ("sent", "ok", "in_flight", "memory_mib")
     return {
         "kind": "progress",
         "phase": parts[0]["phase"],
         "elapsed_s": max(part["elapsed_s"] for part in parts),
         "errors": errors,
         "latency": latency,
-        **{
-            name: sum(part[name] for part in parts)
-            for name in ("sent", "ok", "in_flight", "memory_mib")
-        },
+        **{name: sum(part[name] for part in parts) for name in counts},
     }
 
 

@@ -22,11 +22,11 @@ from typing import Any
 from helpers.errors import Problem
 from helpers.load import arrivals
 from helpers.load import request as requests
-from helpers.load.arrivals import WHOLE, PhaseSpan, Shard, Timer, best_timer, schedule, spans
+from helpers.load.arrivals import WHOLE, Shard, Timer, schedule, spans
 from helpers.load.http_client import HttpClient
 from helpers.load.request import OK, TIMEOUT, Answered, Client, Recorder, Request, Shape
 from helpers.run import now
-from helpers.scenario import Burst, Closed, Constant, Poisson, Ramp, Scenario, Settings, Spike
+from helpers.scenario import Burst, Closed, Phase, Scenario, Settings
 from helpers.serving.endpoint import Endpoint
 
 try:
@@ -112,16 +112,14 @@ class Player:
     async def play(self, client: Client, start: Callable[[], Awaitable[float]] = soon) -> None:
         """Play until every request has an outcome; when stopped, open requests get no row.
 
-        Args:
-            client: Carries the requests.
-            start: Awaited once connections are open; when to begin, as `time.monotonic()` has it.
+        Once connections are open, `start` is awaited: when to begin, as `time.monotonic()` has it.
         """
         self._client = client
         asyncio.get_running_loop().set_exception_handler(self._fail)
-        connections = self._shard.share(max(_connections(span) for span in self._spans))
+        connections = self._shard.share(max(map(_connections, self._scenario.phases)))
         await client.open(max(FEWEST_CONNECTIONS, connections))
         self._zero = self._recorder.zero = await start()
-        self._timer = best_timer(self._send_due)
+        self._timer = Timer(self._send_due)
         cpu_s = process_time()
         gc.collect()
         gc.freeze()
@@ -241,16 +239,12 @@ class Player:
             self._over.set()
 
 
-def _connections(span: PhaseSpan) -> int:
-    match span.phase:
-        case Burst(count=count):
-            return count
-        case Closed(concurrency=concurrency):
-            return concurrency
-        case Ramp(rate=rate, to_rate=to_rate) | Spike(rate=rate, to_rate=to_rate):
-            return round(max(rate, to_rate) * SLOW_ANSWER_S)
-        case Constant(rate=rate) | Poisson(rate=rate):
-            return round(rate * SLOW_ANSWER_S)
+def _connections(phase: Phase) -> int:
+    match phase:
+        case Burst(count=most) | Closed(concurrency=most):
+            return most
+        case _:
+            return round(max(phase.rate, getattr(phase, "to_rate", 0.0)) * SLOW_ANSWER_S)
 
 
 async def fire(job: WorkerJob) -> None:
@@ -264,26 +258,23 @@ async def fire(job: WorkerJob) -> None:
     parent = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(parent), sys.stdin)
     client = connect(job, player.answered)
-    begun = asyncio.Event()
+    watches = []
 
     async def stop_with_parent() -> None:
-        await begun.wait()
         await parent.read()
         player.stop()
 
     async def start() -> float:
         report("ready")
         line = await parent.readline()
-        begun.set()
         if not line:
             raise Problem("The parent ended before the load began.")
+        watches.append(loop.create_task(stop_with_parent()))
         return float(line)
 
-    watch = loop.create_task(stop_with_parent())
     try:
         await player.play(client, start)
     finally:
-        watch.cancel()
         await client.close()
     engine = f"embedded {scenario.protocol} client, {loops.__name__}"
     report("end", engine=engine, interrupted=player.interrupted, cpu_share=player.cpu_share)
