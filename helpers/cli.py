@@ -4,7 +4,7 @@ Commands import what they need when they are called: `status` does not load what
 """
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,9 +13,6 @@ from helpers.errors import Problem
 from helpers.profile import LABEL
 from helpers.promises import Stage
 from helpers.run import Run, run_folders
-
-if TYPE_CHECKING:
-    from helpers.runner import Outcome
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -46,17 +43,14 @@ def run_command(
     stages = [promises.stage(only)] if only else list(promises.STAGES[start:])
     newest = Run.newest_open(profile) if first or only else None
     run_id = newest.run_id if newest else ""
-    run = open_run(profile, run_id, ",".join(setting or []), new=True)
-    from helpers.runner import run_stages
-
-    _finish(run, run_stages(run, stages, keep=keep))
+    _run_stages(open_run(profile, run_id, ",".join(setting or []), new=True), stages, keep)
 
 
 @app.command()
 def resume(run_id: RunId = "", keep: Keep = False) -> None:
     """Continue from the stage that failed or was interrupted."""
     run = _run(run_id)
-    from helpers.runner import run_stages, unfinished
+    from helpers.runner import unfinished
 
     stages = unfinished(run)
     if not stages:
@@ -64,7 +58,7 @@ def resume(run_id: RunId = "", keep: Keep = False) -> None:
         return
     run.note(ended=None)
     print(f"Resuming run {run.run_id} at stage {stages[0].number}.")
-    _finish(run, run_stages(run, stages, keep=keep))
+    _run_stages(run, stages, keep)
 
 
 @app.command()
@@ -217,7 +211,10 @@ def _sweep(run_id: str) -> None:
     print(swept.summary)
 
 
-def _finish(run: Run, outcome: "Outcome") -> None:
+def _run_stages(run: Run, stages: list[Stage], keep: bool) -> None:
+    from helpers.runner import run_stages
+
+    outcome = run_stages(run, stages, keep=keep)
     index = run.folder / "evidence" / "index.html"
     print(f"\nRun {run.run_id}: {promises.overall_status(promises.ticks(run).values())}")
     if index.is_file():
@@ -228,17 +225,16 @@ def _finish(run: Run, outcome: "Outcome") -> None:
 
 
 def _stage_state(run: Run, stage: Stage) -> str:
-    state = "not run"
-    for event in run.events():
-        if event["stage"] == stage.number:
-            match event["kind"]:
-                case "stage-start":
-                    state = f"begun {event['at']}, not ended"
-                case "stage-end":
-                    state = f"done {event['at']}"
-                case "stage-failed":
-                    state = str(event["reason"]).splitlines()[0]
-    return state
+    events = [event for event in run.events() if event["stage"] == stage.number]
+    for event in reversed(events):
+        match event["kind"]:
+            case "stage-start":
+                return f"begun {event['at']}, not ended"
+            case "stage-end":
+                return f"done {event['at']}"
+            case "stage-failed":
+                return str(event["reason"]).splitlines()[0]
+    return "not run"
 
 
 if __name__ == "__main__":

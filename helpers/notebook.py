@@ -1,8 +1,8 @@
 """The first and the last cell of a notebook: begin a stage on a run, and show its checklist."""
 
-import ast
 import html
 import os
+import re
 from typing import Any
 
 import pandas as pd
@@ -89,10 +89,9 @@ def show_checklist(run: Run, number: str = "") -> None:
     rows = "".join(_table_row(promise, tick) for promise, tick in ticked.items())
     used = dict.fromkeys(tick.status for tick in ticked.values())
     legend = "; ".join(f"{status}: {promises.MEANING[status]}" for status in used)
-    table = (
-        "<table><thead><tr><th></th><th>Promise</th><th>Status</th><th>Evidence</th>"
-        f"<th>Note</th></tr></thead><tbody>{rows}</tbody></table><p><small>{legend}.</small></p>"
-    )
+    titles = "".join(f"<th>{title}</th>" for title in ("", "Promise", "Status", "Evidence", "Note"))
+    table = f"<table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
+    table += f"<p><small>{legend}.</small></p>"
     display(HTML(table), metadata={"alt": "checklist"})
 
 
@@ -113,16 +112,9 @@ def _refuse_unknown_parameters(known: set[str]) -> None:
     """Refuse what papermill only warns of: a parameter that the notebook does not have."""
     shell = get_ipython()
     cells: list[str] = shell.user_ns.get("In", []) if shell else []
-    injected = [source for source in cells if source.startswith("# Parameters\n")]
-    assigned = {
-        target.id
-        for source in injected
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    if unknown := sorted(assigned - known):
+    injected = "\n".join(source for source in cells if source.startswith("# Parameters\n"))
+    assigned = re.findall(r"^(\w+) = ", injected, re.MULTILINE)
+    if unknown := sorted(set(assigned) - known):
         raise Problem(
             f"This notebook has no parameter '{unknown[0]}'.",
             f"It takes {', '.join(sorted(known))}.",
@@ -131,9 +123,6 @@ def _refuse_unknown_parameters(known: set[str]) -> None:
 
 def _hide_tracebacks_of_problems() -> None:
     """Show a Problem as its message: it is meant to be read, its traceback is not."""
-    shell = get_ipython()
-    if shell is None:
-        return
 
     def show(
         shell: Any, kind: type[BaseException], problem: BaseException, trace: Any, tb_offset: Any
@@ -142,4 +131,5 @@ def _hide_tracebacks_of_problems() -> None:
         shell._showtraceback(kind, problem, lines)
         return lines
 
-    shell.set_custom_exc((Problem,), show)
+    if notebook := get_ipython():
+        notebook.set_custom_exc((Problem,), show)

@@ -7,6 +7,7 @@ and stops the service when its owner has ended, its time is up, or it is asked t
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,13 +20,14 @@ from pathlib import Path
 import psutil
 
 from helpers.errors import Problem
-from helpers.run import Run, now, write_atomically
+from helpers.run import Run, now
 from helpers.watcher import has_ended, living
 
 MARK = "GPU_E2E_RUN"  # environment variable that every process of a run carries
 OWNER = "GPU_E2E_OWNER"
 STOP_GRACE_S, KILL_GRACE_S = 15.0, 5.0
 WRITES_STATE, STATE_GRACE_S = "terraform", 120.0
+PORTS = range(20_000, 32_000)  # below those that outgoing connections get: free until it is used
 POLL_S = 0.05
 PROBE_TIMEOUT_S = 2.0
 LOG_TAIL_LINES = 12
@@ -101,8 +103,7 @@ def start(
     born = psutil.Process(watcher.pid).create_time()
     relative = str(log.relative_to(run.folder))
     service = Service(name, watcher.pid, born, ports, relative, now(), program)
-    write_atomically(folder / f"{name}.json", json.dumps(asdict(service), indent=2) + "\n")
-
+    run.write(f"services/{name}.json", json.dumps(asdict(service), indent=2) + "\n")
     deadline = time.monotonic() + timeout_s
     while watcher.poll() is None:
         if ready():
@@ -213,17 +214,15 @@ def free_port(wanted: int = 0) -> int:
     Raises:
         Problem: The wanted port is taken.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError as error:
-            raise Problem(
-                f"Port {wanted} on 127.0.0.1 is taken.",
-                "Free it, or set the port to 0 in the profile to have a free one chosen.",
-            ) from error
-        port: int = probe.getsockname()[1]
-    return port
+    for port in [wanted] if wanted else random.sample(PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Problem(
+        f"Port {wanted} on 127.0.0.1 is taken.",
+        "Free it, or set the port to 0 in the profile to have a free one chosen.",
+    )
 
 
 def answers(url: str) -> bool:

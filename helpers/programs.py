@@ -34,8 +34,8 @@ class Program:
     stages: str  # the stages that use it
     cost: str  # what is lost without it
     hint: str  # how to get it if `make setup` cannot install it
-    # arguments that make it print its version; empty if it has none
-    version: tuple[str, ...] = ("--version",)
+    version: tuple[str, ...] = ("--version",)  # arguments that make it print its version
+    wheel: str = ""  # the wheel it comes in, if that has to be asked: no answer, or a slow one
     required: bool = False  # whether a rehearsal is incomplete without it
     at_least: str = ""  # oldest version that works
 
@@ -49,7 +49,7 @@ PROGRAMS = (
         "03 to 05",
         "no model is served, and nothing is measured",
         "Linux on x86-64 gets it from 'make setup'; elsewhere Docker runs NVIDIA's image",
-        version=(),
+        wheel="nvidia_pytriton",
         required=True,
     ),
     Program(
@@ -88,6 +88,7 @@ PROGRAMS = (
         "tests",
         "the stack is not scanned for misconfiguration",
         "'make setup' installs it if PyPI can be reached",
+        wheel="checkov",
     ),
     Program("docker", "03", "no Triton if its wheel cannot run", "docker.com"),
     Program(
@@ -138,19 +139,14 @@ def version(program: Program) -> str:
     path = find(program.name)
     if path is None:
         return ""
-    if not program.version:  # tritonserver prints no version before it serves; its wheel has one
-        wheels = (
-            wheel
-            for folder in path.resolve().parents
-            for wheel in folder.glob("nvidia_pytriton-*.dist-info")
-        )
+    if program.wheel:
+        pattern = f"lib/python*/site-packages/{program.wheel}-*.dist-info"
+        wheels = (wheel for folder in path.resolve().parents for wheel in folder.glob(pattern))
         return next((f"wheel {wheel.stem.partition('-')[2]}" for wheel in wheels), "")
+    ask, every_code = sh.Command(str(path)), list(range(256))
     try:
-        output = sh.Command(str(path))(
-            *program.version,
-            _err_to_out=True,
-            _timeout=ANSWER_TIMEOUT_S,
-            _ok_code=list(range(256)),
+        output = ask(
+            *program.version, _err_to_out=True, _timeout=ANSWER_TIMEOUT_S, _ok_code=every_code
         )
     except (sh.TimeoutException, sh.ForkException):
         return ""
@@ -209,21 +205,20 @@ def examine() -> Programs:
     return Programs(
         platform=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         findings=(
-            *(_examine_program(program) for program in PROGRAMS),
+            *(_finding("program", item, version(item), find(item.name)) for item in PROGRAMS),
             *(_examine_library(name, reasons.get(name, "")) for name in libraries),
         ),
     )
 
 
-def _examine_program(program: Program) -> Dependency:
-    path, installed, hint = find(program.name), version(program), program.hint
-    found = path is not None
+def _finding(kind: str, program: Program, installed: str, place: object) -> Dependency:
+    found, hint = bool(place), program.hint
     if found and program.at_least and Version(installed or "0") < Version(program.at_least):
         found = False
         hint = f"{installed} is too old, {program.at_least} is needed: {hint}"
     return Dependency(
         name=program.name,
-        kind="program",
+        kind=kind,
         found=found,
         version=installed,
         stages=program.stages,
@@ -238,16 +233,8 @@ def _examine_library(name: str, reason: str) -> Dependency:
         installed = metadata.version(name)
     except metadata.PackageNotFoundError:
         installed = ""
-    return Dependency(
-        name=name,
-        kind="library",
-        found=bool(installed),
-        version=installed,
-        stages="all",
-        purpose=reason,
-        hint="" if installed else "make setup",
-        required=True,
-    )
+    library = Program(name, "all", reason, "make setup", required=True)
+    return _finding("library", library, installed, installed)
 
 
 def record(run: Run) -> Programs:
@@ -261,14 +248,12 @@ def frame(programs: Programs) -> "pd.DataFrame":
     """One row per program or library."""
     import pandas as pd
 
-    columns = {"": "sign", "name": "name", "version": "version", "stages": "stages"}
-    columns |= {"without it": "purpose", "how to get it": "hint"}
-    return pd.DataFrame(
-        {
-            title: [getattr(row, field) for row in programs.findings]
-            for title, field in columns.items()
-        }
-    )
+    rows = [
+        (row.sign, row.name, row.version, row.stages, row.purpose, row.hint)
+        for row in programs.findings
+    ]
+    columns = ["", "name", "version", "stages", "without it", "how to get it"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def print_report() -> int:

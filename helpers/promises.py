@@ -185,7 +185,11 @@ def claim(
 def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:
     """Every promise (of one stage) with its status in the run."""
     stored = _stored(run)
-    return {promise: stored.get(promise.id, _untested(promise)) for promise in promises(number)}
+    return {
+        promise: stored.get(promise.id)
+        or Tick(Status.NOT_REHEARSED, note=f"stage {promise.stage} has not shown it in this run")
+        for promise in promises(number)
+    }
 
 
 def overall_status(ticked: Iterable[Tick]) -> Status:
@@ -198,14 +202,9 @@ def overall_status(ticked: Iterable[Tick]) -> Status:
     return next((status for status in weakest_first if status in statuses), Status.NOT_REHEARSED)
 
 
-def _untested(promise: Promise) -> Tick:
-    return Tick(Status.NOT_REHEARSED, note=f"stage {promise.stage} has not shown it in this run")
-
-
 def _stored(run: Run) -> dict[str, Tick]:
     path = run.folder / "checklist.json"
     checklist = json.loads(path.read_text()) if path.is_file() else {}
     return {
-        name: Tick(Status(tick["status"]), tick["evidence"], tick["note"], tick["at"])
-        for name, tick in checklist.items()
+        name: Tick(**tick | {"status": Status(tick["status"])}) for name, tick in checklist.items()
     }

@@ -1,6 +1,8 @@
 """A run is a folder: records, tables, events and ticks, written so that a kill loses nothing."""
 
+import contextlib
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -74,15 +76,13 @@ class Run:
         """Begin a run: a new folder with its profile and manifest."""
         outputs.mkdir(parents=True, exist_ok=True)
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%MZ}-{profile.name}"
-        for suffix in ("", *(f"-{number}" for number in range(2, 100))):
-            folder = outputs / f"{stamp}{suffix}"
+        folder = outputs / stamp
+        for number in itertools.count(2):
             try:
                 folder.mkdir()
                 break
             except FileExistsError:
-                continue
-        else:
-            raise Problem(f"{outputs} has 99 runs of this minute.", "Remove some, or wait.")
+                folder = outputs / f"{stamp}-{number}"
         run = cls(folder, profile)
         run.write("profile.yaml", profile.dump())
         manifest = {
@@ -131,9 +131,8 @@ class Run:
 
     def manifest(self) -> dict[str, Any]:
         """The run's target, commit, versions, digests, start and end."""
-        path = self.folder / "manifest.json"
         try:
-            manifest: dict[str, Any] = json.loads(path.read_text())
+            manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
         except (OSError, json.JSONDecodeError) as error:
             raise Problem(f"manifest.json of run {self.run_id} cannot be read: {error}.") from error
         return manifest
@@ -236,24 +235,19 @@ def write_atomically(path: Path, data: str | bytes) -> None:
 def append_line(path: Path, line: str) -> None:
     """Append one line in a single write; a torn last line is ended first."""
     with path.open("ab+") as file:
-        torn = False
-        if size := file.seek(0, os.SEEK_END):
-            file.seek(size - 1)
-            torn = file.read(1) != b"\n"
-        file.write(("\n" if torn else "").encode() + line.encode() + b"\n")
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        torn = file.read(1) not in (b"", b"\n")
+        file.write(b"\n" * torn + line.encode() + b"\n")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a log of JSON lines; a line that a kill has torn is left out."""
     values = []
     for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(value, dict):
-            values.append(value)
-    return values
+        with contextlib.suppress(json.JSONDecodeError):
+            values.append(json.loads(line))
+    return [value for value in values if isinstance(value, dict)]
 
 
 def measuring_code() -> str:

@@ -10,7 +10,6 @@ from itertools import dropwhile
 from typing import Any
 
 import papermill
-from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -24,6 +23,7 @@ from helpers.run import Run
 TEARDOWN, EVIDENCE = "06", "07"
 FAILED, INTERRUPTED = 1, 130
 LOCK = "workbook.lock"
+KERNEL_START_S = 240  # a cold and busy machine takes longer than the minute of the default
 # sockets that only this user can open; the default is a port of this machine
 KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
@@ -81,20 +81,21 @@ def _first_failure(earlier: Outcome, later: Outcome) -> Outcome:
 
 def _run_stage(run: Run, stage: Stage) -> Outcome:
     print(f"\n── {stage.number} {stage.title} ──", flush=True)
+    code = FAILED
     try:
         _execute_notebook(run, stage)
     except KeyboardInterrupt:
-        outcome = Outcome(INTERRUPTED, f"Stage {stage.number} was interrupted.")
+        code, what = INTERRUPTED, "was interrupted."
     except PapermillExecutionError as error:
         if error.ename == Unavailable.__name__:
             _skip(run, stage, error.evalue)
             return Outcome()
         kind = "" if error.ename == Problem.__name__ else f"{error.ename}: "
-        outcome = Outcome(FAILED, f"Stage {stage.number} failed: {kind}{error.evalue}")
-    except DeadKernelError:
-        outcome = Outcome(FAILED, f"Stage {stage.number} failed: the notebook's kernel was killed.")
+        what = f"failed: {kind}{error.evalue}"
+    except RuntimeError as error:  # of nbclient
+        what = f"failed: the notebook's kernel was killed or did not start: {error}"
     except Problem as error:
-        outcome = Outcome(FAILED, f"Stage {stage.number} failed: {error}")
+        what = f"failed: {error}"
     else:
         if stage.headless:
             executed, note = (
@@ -103,6 +104,7 @@ def _run_stage(run: Run, stage: Stage) -> Outcome:
             )
             promises.claim(run, stage.headless, holds=True, evidence=executed, note=note)
         return Outcome()
+    outcome = Outcome(code, f"Stage {stage.number} {what}")
     run.event("stage-failed", stage=stage.number, reason=outcome.reason)
     print(outcome.reason, file=sys.stderr, flush=True)
     return outcome
@@ -118,6 +120,7 @@ def _execute_notebook(run: Run, stage: Stage) -> None:
         kernel_name="python3",
         cwd=NOTEBOOKS,
         progress_bar=False,
+        start_timeout=KERNEL_START_S,
         autosave_cell_every=30,
         stdout_file=sys.stdout,
         stderr_file=sys.stderr,
@@ -150,14 +153,12 @@ def _owned(run: Run, *, keep: bool) -> Iterator[None]:
     mark = processes.owner_mark(os.getpid())
     run.write(LOCK, mark)
     os.environ |= {processes.MARK: run.mark, processes.OWNER: "" if keep else mark}
-    before = {
-        number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
+    before = {kind: signal.signal(kind, _interrupt) for kind in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
         for name in (processes.MARK, processes.OWNER):
             os.environ.pop(name, None)
         lock.unlink(missing_ok=True)

@@ -19,6 +19,11 @@ from helpers.promises import Status
 from helpers.run import Run
 
 PATIENCE_S = 480
+# the quick profile with shorter phases, and without the search for the capacity
+SHORT = ("load.capacity=null", "load.scenarios.smoke.phases.steady.duration_s=3",
+         "load.scenarios.spike.phases.before.duration_s=1",
+         "load.scenarios.spike.phases.spike.duration_s=2",
+         "load.scenarios.soak.phases.steady.duration_s=4")  # fmt: skip
 SHOWN = {
     *("03.onnx", "03.image", "03.smoke", "04.prometheus", "04.dashboards", "05.scenarios"),
     *("05.headless", "05.export", "05.events", "05.snapshots", "07.graphs", "07.html"),
@@ -26,37 +31,38 @@ SHOWN = {
 }
 
 
-def begin(outputs: Path, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "helpers.cli", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"GPU_E2E_OUTPUTS": str(outputs)},
-    )
-
-
 def workbook(outputs: Path, *arguments: str) -> tuple[int, str]:
-    process = begin(outputs, *arguments)
-    output, _ = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, output
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers.cli", *arguments], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=PATIENCE_S,
+        env=os.environ | {"GPU_E2E_OUTPUTS": str(outputs)},
+    )  # fmt: skip
+    return done.returncode, done.stdout
 
 
 # One run that everything happens to: begun, killed in its load, and resumed.
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """SIGKILL two seconds into the load."""
-    outputs = tmp_path_factory.mktemp("outputs")
-    process = begin(outputs, "run", "--profile", "quick", "--from", "03")
+    outputs, log = tmp_path_factory.mktemp("outputs"), tmp_path_factory.mktemp("log") / "log"
+    settings = [part for setting in SHORT for part in ("-p", setting)]
+    command = [sys.executable, "-m", "helpers.cli", "run", "--profile", "quick", "--from", "03"]
+    with log.open("wb") as file:  # a pipe that nobody reads would stop it when it is full
+        process = subprocess.Popen(
+            [*command, *settings], stdout=file, stderr=file,
+            env=os.environ | {"GPU_E2E_OUTPUTS": str(outputs)},
+        )  # fmt: skip
     deadline = time.monotonic() + PATIENCE_S
     run = None
     while not (run and run.events("load-start")):
-        assert process.poll() is None and time.monotonic() < deadline, "no load was started"
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"no load began; exit status {process.wait()}:\n{log.read_text()}")
         time.sleep(0.2)
         run = run or Run.newest_open("quick", outputs)
     time.sleep(2)
     process.kill()
-    process.communicate(timeout=PATIENCE_S)
+    process.wait()
     return run
 
 

@@ -3,6 +3,7 @@
 import platform
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,13 @@ def find_secrets(text: str) -> list[str]:
     secrets += [match.group() for match in addresses if _redact_address(match) == "[address]"]
     with transient_settings({"plugins_used": [{"name": name} for name in DETECTORS]}):
         for line in text.splitlines():
-            secrets += [secret.type for secret in scan_line(line)]
+            secrets += _detected(line)
     return secrets
+
+
+@lru_cache(100_000)  # most lines of an exported notebook are those of its template
+def _detected(line: str) -> list[str]:
+    return [secret.type for secret in scan_line(line)]
 
 
 def _redact_address(match: re.Match[str]) -> str:
