@@ -6,7 +6,7 @@ In this process, without a server:
         aws.account.client("eks").list_clusters()        # helpers.cloud.account.Account
         aws.faults.add(emulated.Fault(kind="denied", service="ec2", operation="Describe*"))
         aws.world.quotas["L-3819A6DF"] = 0               # helpers.rehearsal.world.World
-        aws.costs.lines = [emulated.CostLine(day=…, service=…, usage_type=…, usd=1.5)]
+        aws.costs.lines = [emulated.CostLine(day=…, service=…, usd=1.5)]
         aws.calls                                        # [Line(service, action, resource, caller)]
 
 Each `with` begins an empty account. It is addressed as AWS itself would be (no endpoint), so

@@ -15,23 +15,20 @@ from tests.infra.terraform import BOOTSTRAP, EXAMPLE, INFRA, TRUSTED, Terraform
 
 @pytest.fixture(scope="session")
 def program() -> Path:
-    """The real terraform."""
-    found = programs.find("terraform")
-    if found is None:
+    path = programs.find("terraform")
+    if path is None:
         pytest.skip("there is no terraform here: 'make setup' names the way to one")
-    return found
+    return path
 
 
 @pytest.fixture(scope="session")
 def stack(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
-    """`infra/`, initialised."""
-    return _initialised(Terraform(program, INFRA, tmp_path_factory.mktemp("stack")))
+    return Terraform(program, INFRA, tmp_path_factory.mktemp("stack")).init()
 
 
 @pytest.fixture(scope="session")
 def bootstrap(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
-    """`infra/bootstrap/`, initialised."""
-    return _initialised(Terraform(program, BOOTSTRAP, tmp_path_factory.mktemp("bootstrap")))
+    return Terraform(program, BOOTSTRAP, tmp_path_factory.mktemp("bootstrap")).init()
 
 
 @pytest.fixture(scope="session")
@@ -42,24 +39,12 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 
 @pytest.fixture(scope="session")
-def planned(
-    stack: Terraform, account: Account, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def planned(stack: Terraform, account: Account) -> dict[str, Any]:
     """The plan of the whole stack, as JSON."""
-    emulated = replace(stack, extra=account.environment)
-    return emulated.plan(EXAMPLE, tmp_path_factory.mktemp("plan"))
+    return replace(stack, extra=account.environment).plan(EXAMPLE)
 
 
 @pytest.fixture(scope="session")
-def deployer(
-    bootstrap: Terraform, account: Account, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def deployer(bootstrap: Terraform, account: Account) -> dict[str, Any]:
     """The plan of the bootstrap, as JSON."""
-    emulated = replace(bootstrap, extra=account.environment)
-    return emulated.plan(TRUSTED, tmp_path_factory.mktemp("plan"))
-
-
-def _initialised(terraform: Terraform) -> Terraform:
-    done = terraform.init()
-    assert done.returncode == 0, done.stderr
-    return terraform
+    return replace(bootstrap, extra=account.environment).plan(TRUSTED)

@@ -18,23 +18,16 @@ TRUSTED = {"trusted_arns": '["arn:aws:iam::123456789012:user/nancy"]'}
 
 @dataclass(frozen=True)
 class Terraform:
-    """One root module, initialised.
+    """One root module."""
 
-    Attributes:
-        program: The real terraform.
-        code: The root module's folder.
-        data: Where Terraform keeps what it downloads; never the checkout.
-        extra: Variables added to the environment.
-    """
-
-    program: Path
-    code: Path
-    data: Path
-    extra: dict[str, str] = field(default_factory=dict)
+    program: Path  # the real terraform
+    code: Path  # the root module's folder
+    data: Path  # where Terraform keeps what it downloads, and its state; never the checkout
+    extra: dict[str, str] = field(default_factory=dict)  # added to the environment
 
     def __call__(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command."""
-        own = {"TF_DATA_DIR": str(self.data), "CHECKPOINT_DISABLE": "1"}
+        own = {"TF_DATA_DIR": str(self.data), "CHECKPOINT_DISABLE": "1", "TF_INPUT": "0"}
         environment = os.environ | own | self.extra
         if not Path(environment.get("TF_CLI_CONFIG_FILE", "/")).exists():
             del environment["TF_CLI_CONFIG_FILE"]
@@ -43,17 +36,17 @@ class Terraform:
             command, cwd=self.code, env=environment, capture_output=True, text=True
         )
 
-    def init(self) -> "subprocess.CompletedProcess[str]":
-        """Fetch the provider as the notebooks do, with the lock file as it is."""
-        way = find_provider().arguments
-        return self("init", "-input=false", "-no-color", "-lockfile=readonly", *way)
+    def init(self) -> "Terraform":
+        """Fetch the provider as the notebooks do; the lock file must be right as it is."""
+        done = self("init", "-no-color", "-lockfile=readonly", *find_provider().arguments)
+        assert done.returncode == 0, done.stderr
+        return self
 
-    def plan(self, variables: dict[str, str], folder: Path) -> dict[str, Any]:
-        """The plan as JSON; its state is an empty one of `folder`."""
+    def plan(self, variables: dict[str, str]) -> dict[str, Any]:
+        """The plan as JSON, from an empty state."""
         chosen = [f"-var={name}={value}" for name, value in variables.items()]
-        out = folder / "plan.tfplan"
-        state = f"-state={folder / 'terraform.tfstate'}"
-        made = self("plan", "-input=false", "-no-color", state, f"-out={out}", *chosen)
+        out, state = self.data / "plan.tfplan", self.data / "empty.tfstate"
+        made = self("plan", "-no-color", f"-state={state}", f"-out={out}", *chosen)
         assert made.returncode == 0, made.stderr
         shown: dict[str, Any] = json.loads(self("show", "-json", str(out)).stdout)
         return shown

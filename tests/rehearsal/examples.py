@@ -152,22 +152,6 @@ def of_budgets(account: Account) -> None:
     budgets.list_tags_for_resource(ResourceARN=arn)
 
 
-def of_ce(account: Account) -> None:
-    """Costs are asked for, and a tag is activated."""
-    costs = account.client("ce")
-    for groups in ([], [{"Type": "DIMENSION", "Key": "SERVICE"}]):
-        costs.get_cost_and_usage(
-            TimePeriod={"Start": "2026-11-01", "End": "2026-11-04"},
-            Granularity="DAILY",
-            Metrics=["UnblendedCost", "UsageQuantity"],
-            GroupBy=groups,
-        )
-    costs.update_cost_allocation_tags_status(
-        CostAllocationTagsStatus=[{"TagKey": "project", "Status": "Active"}]
-    )
-    costs.list_cost_allocation_tags(Status="Active")
-
-
 def of_ec2(account: Account) -> None:
     """A week of spot prices."""
     account.client("ec2").describe_spot_price_history(
@@ -244,7 +228,6 @@ def of_sts(account: Account) -> None:
 EXAMPLES = {
     "autoscaling": of_autoscaling,
     "budgets": of_budgets,
-    "ce": of_ce,
     "ec2": of_ec2,
     "eks": of_eks,
     "iam": of_iam,

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account, asking
 from helpers.errors import Problem
-from tests.emulated import CostLine, Emulated, Emulator, Fault
+from tests.emulated import Emulated, Emulator, Fault
 
 from .examples import GROUP, QUOTA, spot_group
 
@@ -165,84 +165,3 @@ def test_long_histories_come_in_pages(aws: Emulated) -> None:
     split = list(pages.paginate(**asked, PaginationConfig=config))
     assert len(split) > 1
     assert [row for page in split for row in page["SpotPriceHistory"]] == rows
-
-
-DAY = datetime(2026, 11, 20, tzinfo=UTC).date()
-GPU, CLUSTER = (
-    "Amazon Elastic Compute Cloud - Compute",
-    "Amazon Elastic Container Service for Kubernetes",
-)
-LINES = [
-    CostLine(day=DAY, service=GPU, usage_type="SpotUsage:g4dn.xlarge", usd=0.84, quantity=4),
-    CostLine(day=DAY, service=CLUSTER, usage_type="AmazonEKS-Hours:perCluster", usd=0.4),
-    CostLine(day=DAY + timedelta(days=1), service=GPU, usage_type="SpotUsage:g4dn.xlarge", usd=0.2),
-    CostLine(day=DAY, service="Tax", usage_type="", usd=0.3, tagged=False),
-]
-DAYS = {"Start": "2026-11-20", "End": "2026-11-22"}
-
-
-def billed(account: Account, **further: Any) -> list[dict[str, Any]]:
-    """What Cost Explorer tells of two days, by day."""
-    asked = {"TimePeriod": DAYS, "Granularity": "DAILY", "Metrics": ["UnblendedCost"]}
-    results: list[dict[str, Any]] = account.client("ce").get_cost_and_usage(**asked, **further)[
-        "ResultsByTime"
-    ]
-    return results
-
-
-def totals(results: list[dict[str, Any]]) -> list[float]:
-    return [round(float(one["Total"]["UnblendedCost"]["Amount"]), 2) for one in results]
-
-
-@pytest.mark.parametrize(
-    ("coverage", "expected"),
-    [
-        ("complete", [1.54, 0.2]),
-        ("empty", [0, 0]),
-        ("late", [1.54, 0]),
-        ("partial", [0.84, 0.2]),
-    ],
-)
-def test_cost_explorer_may_know_all_nothing_or_a_part(
-    aws: Emulated, coverage: Any, expected: list[float]
-) -> None:
-    aws.costs.lines, aws.costs.coverage = LINES, coverage
-    results = billed(aws.account)
-    assert totals(results) == expected
-    assert {one["Estimated"] for one in results} == {coverage != "complete"}
-
-
-def test_cost_explorer_may_never_have_been_switched_on(aws: Emulated) -> None:
-    aws.costs.coverage = "disabled"
-    with pytest.raises(ClientError, match="User not enabled for cost explorer access"):
-        billed(aws.account)
-
-
-def test_costs_are_told_apart_by_service(aws: Emulated) -> None:
-    aws.costs.lines = LINES
-    first = billed(aws.account, GroupBy=[{"Type": "DIMENSION", "Key": "SERVICE"}])[0]
-    amounts = {one["Keys"][0]: one["Metrics"]["UnblendedCost"]["Amount"] for one in first["Groups"]}
-    assert amounts == {GPU: "0.84", CLUSTER: "0.4", "Tax": "0.3"}
-    only = {"Dimensions": {"Key": "SERVICE", "Values": [GPU]}}
-    assert totals(billed(aws.account, Filter=only)) == [0.84, 0.2]
-    others = {"And": [{"Not": only}, {"Dimensions": {"Key": "RECORD_TYPE", "Values": ["Usage"]}}]}
-    assert totals(billed(aws.account, Filter=others)) == [0.7, 0]
-
-
-def test_costs_carry_a_tag_only_once_it_is_active(aws: Emulated) -> None:
-    aws.costs.lines = LINES
-    ours = {"Tags": {"Key": "project", "Values": ["gpu-e2e"]}}
-    assert totals(billed(aws.account, Filter=ours)) == [0, 0]
-    aws.costs.active_tags = ["project"]
-    assert totals(billed(aws.account, Filter=ours)) == [1.24, 0.2]
-
-
-def test_months_are_cut_where_they_end(aws: Emulated) -> None:
-    aws.costs.lines = LINES
-    asked = {"TimePeriod": {"Start": "2026-10-15", "End": "2026-12-02"}}
-    results = aws.account.client("ce").get_cost_and_usage(
-        **asked, Granularity="MONTHLY", Metrics=["UnblendedCost"]
-    )["ResultsByTime"]
-    starts = [one["TimePeriod"]["Start"] for one in results]
-    assert starts == ["2026-10-15", "2026-11-01", "2026-12-01"]
-    assert totals(results) == [0, 1.74, 0]
