@@ -23,7 +23,7 @@ variables {
   }
 }
 
-run "nodes_are_those_of_the_contract_and_nothing_claims_a_cap" {
+run "nodes_are_the_contracts_without_a_cap_and_the_switch_closes_the_group" {
   command = plan
 
   assert {
@@ -52,10 +52,6 @@ run "nodes_are_those_of_the_contract_and_nothing_claims_a_cap" {
     condition     = aws_autoscaling_group_tag.gpu["k8s.io/cluster-autoscaler/node-template/resources/${local.contract.gpu.resource}"].tag[0].value == tostring(local.contract.gpu.perNode) && aws_autoscaling_group_tag.gpu["project"].tag[0].value == "gpu-e2e"
     error_message = "The group that EKS made is tagged for people and for the autoscaler."
   }
-}
-
-run "dead_mans_switch_closes_the_group_with_a_taint" {
-  command = plan
 
   assert {
     condition     = aws_scheduler_schedule.dead_man.target[0].arn == "arn:aws:scheduler:::aws-sdk:eks:updateNodegroupConfig"

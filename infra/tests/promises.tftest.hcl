@@ -15,7 +15,7 @@ variables {
   api_cidr = "203.0.113.7/32"
 }
 
-run "network_and_cluster_are_private_but_for_one_address" {
+run "network_nodes_guardrails_and_roles_are_as_promised" {
   command = plan
 
   assert {
@@ -67,10 +67,6 @@ run "network_and_cluster_are_private_but_for_one_address" {
     condition     = aws_iam_role.cluster.permissions_boundary == null
     error_message = "Who is not the deployer needs no boundary."
   }
-}
-
-run "gpu_nodes_are_capped_spot_with_the_contracts_taint_and_label" {
-  command = plan
 
   assert {
     condition     = aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].spot_max_price == "0.3"
@@ -160,10 +156,6 @@ run "gpu_nodes_are_capped_spot_with_the_contracts_taint_and_label" {
     ])
     error_message = "Label, taint, GPU and disk of a future node are tags of the group."
   }
-}
-
-run "everything_is_tagged_and_ends_by_itself" {
-  command = plan
 
   assert {
     condition = [for spec in aws_launch_template.gpu.tag_specifications : spec.resource_type] == [
@@ -220,10 +212,6 @@ run "everything_is_tagged_and_ends_by_itself" {
     )
     error_message = "The switch's role may touch this group only."
   }
-}
-
-run "roles_stores_and_guardrails_are_narrow" {
-  command = plan
 
   assert {
     condition = {
@@ -291,12 +279,14 @@ run "roles_stores_and_guardrails_are_narrow" {
   }
 }
 
-run "nat_in_each_of_three_zones_where_it_is_asked_for" {
+run "nat_in_each_zone_and_people_who_are_named_where_it_is_asked_for" {
   command = plan
 
   variables {
     zones        = 3
     nat_per_zone = true
+    admin_arns   = ["arn:aws:iam::123456789012:role/admin"]
+    alert_email  = "nancy@example.com"
   }
 
   assert {
@@ -307,16 +297,6 @@ run "nat_in_each_of_three_zones_where_it_is_asked_for" {
     condition     = length(distinct(concat([for subnet in aws_subnet.public : subnet.cidr_block], [for subnet in aws_subnet.private : subnet.cidr_block]))) == 6
     error_message = "Six address ranges."
   }
-}
-
-run "people_who_are_named_get_access_and_notices" {
-  command = plan
-
-  variables {
-    admin_arns  = ["arn:aws:iam::123456789012:role/admin"]
-    alert_email = "nancy@example.com"
-  }
-
   assert {
     condition     = one(values(aws_eks_access_policy_association.admin)).policy_arn == "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
     error_message = "An administrator's entry comes with the cluster administrator's policy."
