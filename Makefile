@@ -33,7 +33,7 @@ setup:  ## Install what is missing, into the checkout, without root
 	@$(PYTHON) ci/setup.py
 
 test: setup check  ## Run every check and every test
-	@.venv/bin/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not timing"
+	@.venv/bin/pytest -n 2 --no-loadscope-reorder -m "not timing"
 	@.venv/bin/pytest -m timing tests  # these measure time, and so run alone
 
 check: setup  ## Lint, types, order of the rooms, rules for notebooks and words

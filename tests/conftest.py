@@ -3,8 +3,10 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from helpers import processes, programs
 from helpers.profile import Profile
@@ -27,21 +29,31 @@ GROUPS = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
+def group(nodeid: str) -> str:
+    """The group that a test runs in."""
+    file = nodeid.partition("::")[0]
+    return next((name for start, name in GROUPS.items() if file.startswith(start)), file)
+
+
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Keeps a group on one worker.
+
+    `--dist loadgroup` would do, but with pytest 9.2 it has no effect (pytest-xdist#1386).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling:
+    """Let xdist distribute groups instead of single tests."""
+    return GroupScheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every test the group that it runs in, and begin with the longest groups."""
+    """Begin with the longest groups."""
     first = list(dict.fromkeys(GROUPS.values()))
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            name = next((name for start, name in GROUPS.items() if start in item.nodeid), "")
-            item.add_marker(pytest.mark.xdist_group(name or item.nodeid.partition("::")[0]))
-
-    def position(item: pytest.Item) -> int:
-        marker = item.get_closest_marker("xdist_group")
-        name = marker.args[0] if marker and marker.args else ""
-        return first.index(name) if name in first else len(first)
-
-    items.sort(key=position)
+    items.sort(key=lambda item: [*first, group(item.nodeid)].index(group(item.nodeid)))
 
 
 @pytest.fixture(scope="session")
