@@ -4,15 +4,14 @@ import asyncio
 import json
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from helpers.load.request import Shape
 from helpers.serving.endpoint import Endpoint
-
-from .threads import in_thread
 
 MODEL = "mobilenetv2"
 SHAPE = Shape(MODEL, 1, (3, 64, 64), 1000, "input", "logits")
@@ -64,27 +63,21 @@ async def good(server: "KnownServer", number: int, writer: asyncio.StreamWriter)
 
 @dataclass
 class KnownServer:
-    """Speaks as much of KServe v2 as the load needs, in a thread of its own.
+    """Speaks as much of KServe v2 as the load needs, in a thread of its own."""
 
-    Attributes:
-        behaviour: What it does about an inference; False ends the connection.
-        delay_s: How long `good` takes.
-        successes: What it tells as Triton's counter.
-    """
-
-    behaviour: Behaviour = good
-    delay_s: float = 0.002
-    successes: int = 0
+    behaviour: Behaviour = good  # about an inference; False ends the connection
+    delay_s: float = 0.002  # how long `good` takes
+    successes: int = 0  # told as Triton's counter
     inferences: int = 0
     connections: int = 0
     most_connections: int = 0
     port: int = 0
     bodies: set[int] = field(default_factory=set)
-    loop: asyncio.AbstractEventLoop | None = None
+    tls: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     @property
     def endpoint(self) -> Endpoint:
@@ -92,21 +85,10 @@ class KnownServer:
             http=self.url, grpc="127.0.0.1:9", metrics=f"{self.url}/metrics", server="known"
         )
 
-    @contextmanager
-    def secured(self, context: ssl.SSLContext) -> Iterator[int]:
-        """Listen with TLS as well; the port."""
-
-        async def listen() -> asyncio.Server:
-            return await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=context)
-
-        assert self.loop is not None
-        server = asyncio.run_coroutine_threadsafe(listen(), self.loop).result(5)
-        yield server.sockets[0].getsockname()[1]
-        self.loop.call_soon_threadsafe(server.close)
-
     async def serve(self, started: threading.Event) -> None:
-        self.loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=1024)
+        server = await asyncio.start_server(
+            self._connected, "127.0.0.1", 0, ssl=self.tls, backlog=1024
+        )
         self.port = server.sockets[0].getsockname()[1]
         started.set()
         await asyncio.Event().wait()
@@ -114,38 +96,59 @@ class KnownServer:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.most_connections = max(self.most_connections, self.connections)
-        try:
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
             while await self._answer(reader, writer):
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            self.connections -= 1
-            writer.close()
+        self.connections -= 1
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        if head.startswith("GET /metrics"):
-            counter = f'nv_inference_request_success{{model="{MODEL}",version="1"}}'
-            text = f"# TYPE nv_inference_request_success counter\n{counter} {self.successes}\n"
-            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
-            return True
         if head.startswith("GET"):
             path = head.split(" ")[1].removeprefix(f"/v2/models/{MODEL}")
-            status = "200 OK" if path in DESCRIBED else "400 Bad Request"
-            told = json.dumps(DESCRIBED.get(path, {}))
-            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(told)}\r\n\r\n{told}".encode())
+            status, text = "200 OK", json.dumps(DESCRIBED.get(path, {}))
+            if path == "/metrics":
+                counter = "nv_inference_request_success"
+                labels = f'{{model="{MODEL}",version="1"}}'
+                text = f"# TYPE {counter} counter\n{counter}{labels} {self.successes}\n"
+            elif path not in DESCRIBED:
+                status = "400 Bad Request"
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
             return True
-        length = next(x for x in head.split("\r\n") if x.startswith("Content-Length: "))
-        body = await reader.readexactly(int(length.split()[1]))
+        length = head.partition("\r\nContent-Length: ")[2].split("\r\n")[0]
+        body = await reader.readexactly(int(length))
         self.bodies.add(hash(body))
         self.inferences += 1
         return await self.behaviour(self, self.inferences, writer)
 
 
 @contextmanager
-def known_server() -> Iterator[KnownServer]:
+def in_thread(serve: Callable[[threading.Event], Coroutine[Any, Any, None]]) -> Iterator[None]:
+    """Run a coroutine, which sets the event once it listens, until the end of the context."""
+    ready, tasks = threading.Event(), []
+
+    async def main() -> None:
+        tasks.append(asyncio.current_task())
+        await serve(ready)
+
+    def work() -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(main())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert ready.wait(5)
+        yield
+    finally:
+        task = tasks[0]
+        assert task is not None
+        task.get_loop().call_soon_threadsafe(task.cancel)
+        thread.join(5)
+
+
+@contextmanager
+def known_server(tls: ssl.SSLContext | None = None) -> Iterator[KnownServer]:
     """Serve in a thread until the end of the context."""
-    known = KnownServer()
+    known = KnownServer(tls=tls)
     with in_thread(known.serve):
         yield known

@@ -5,34 +5,35 @@ import ssl
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 
 from hpack import Decoder, Encoder
 from tritonclient.grpc import service_pb2
 
-from .known_server import TENSOR
-from .threads import in_thread
-
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
-    0, 1, 3, 4, 6, 7, 8, 9,
+from helpers.load.http2_frames import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    NUMBER,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    encode,
+    frame,
 )  # fmt: skip
-END_STREAM = ACK = 1
-END_HEADERS, PADDED, PRIORITY = 4, 8, 32
-MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME = 3, 4, 5
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+from .known_server import TENSOR, in_thread
+
 Fields = tuple[tuple[str, str], ...]
 HEAD: Fields = ((":status", "200"), ("content-type", "application/grpc"))
 GOOD: Fields = (("grpc-status", "0"),)
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def number(value: int) -> bytes:
-    return struct.pack(">I", value)
+plain = cache(encode)
+number = NUMBER.pack
 
 
 def padded(payload: bytes, size: int) -> bytes:
@@ -42,24 +43,16 @@ def padded(payload: bytes, size: int) -> bytes:
 @cache
 def message(tensor: bytes = TENSOR) -> bytes:
     """A `ModelInferResponse` as Triton gives it."""
-    whole = service_pb2.ModelInferResponse(model_name="mobilenetv2", model_version="1")
-    whole.outputs.add(name="logits", datatype="FP32", shape=[1, 1000])
-    whole.raw_output_contents.append(tensor)
-    serialised: bytes = whole.SerializeToString()
+    response = service_pb2.ModelInferResponse(model_name="mobilenetv2", model_version="1")
+    response.outputs.add(name="logits", datatype="FP32", shape=[1, 1000])
+    response.raw_output_contents.append(tensor)
+    serialised: bytes = response.SerializeToString()
     return serialised
 
 
 def prefixed(content: bytes, *, compressed: int = 0, length: int | None = None) -> bytes:
     """A message as gRPC puts it on a stream."""
     return bytes([compressed]) + number(len(content) if length is None else length) + content
-
-
-@cache
-def plain(fields: Fields) -> bytes:
-    """A header block without Huffman code and dynamic table."""
-    encoder = Encoder()
-    encoder.header_table_size = 0
-    return encoder.encode(fields, huffman=False)
 
 
 def answer(
@@ -76,32 +69,19 @@ def answer(
 
 @dataclass
 class Peer:
-    """One connection, seen from the server.
-
-    Attributes:
-        requests: Calls on this connection, this one included.
-        acknowledged: Whether the client has taken notice of the settings.
-        bodies: What has come of the requests that are not whole.
-        frames: Type, flags and stream of each frame that came.
-    """
+    """One connection, seen from the server."""
 
     server: "Scripted"
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    requests: int = 0
-    acknowledged: int = 0
+    requests: int = 0  # calls on this connection, the present one included
     encoder: Encoder = field(default_factory=Encoder)
     decoder: Decoder = field(default_factory=Decoder)
-    bodies: dict[int, bytes] = field(default_factory=dict)
-    frames: list[tuple[int, int, int]] = field(default_factory=list)
+    bodies: dict[int, bytes] = field(default_factory=dict)  # of requests that are not answered
+    frames: list[tuple[int, int]] = field(default_factory=list)  # type and flags of each received
 
     def say(self, data: bytes) -> None:
         self.writer.write(data)
-
-    def grant(self, stream: int, size: int) -> None:
-        """Let the client send so much more, on the stream and in all."""
-        self.say(frame(WINDOW_UPDATE, 0, stream, number(size)))
-        self.say(frame(WINDOW_UPDATE, 0, 0, number(size)))
 
     async def listen(self) -> None:
         self.say(self.server.hello)
@@ -113,37 +93,32 @@ class Peer:
             head = await self.reader.readexactly(9)
             kind, flags, stream = struct.unpack(">BBI", head[3:])
             payload = await self.reader.readexactly(int.from_bytes(head[:3]))
-            self.frames.append((kind, flags, stream))
+            self.frames.append((kind, flags))
             await self._take(kind, flags, stream, payload)
             await asyncio.sleep(0)  # to each connection its turn
 
     async def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if kind == SETTINGS and not flags & ACK and self.server.acknowledges:
+        server = self.server
+        if kind == SETTINGS and not flags & ACK and server.acknowledges:
             self.say(frame(SETTINGS, ACK, 0))
-        elif kind == SETTINGS and flags & ACK:
-            self.acknowledged += 1
         elif kind == HEADERS:
             self.bodies[stream] = b""
             fields = self.decoder.decode(payload)
-            self.server.asked.append({str(one[0]): str(one[1]) for one in fields})
-            self.server.most_streams = max(self.server.most_streams, len(self.bodies))
+            server.asked.append({str(name): str(value) for name, value in fields})
+            server.most_streams = max(server.most_streams, len(self.bodies))
         elif kind == WINDOW_UPDATE and stream == 0:
-            self.server.granted += int.from_bytes(payload)
+            server.granted += int.from_bytes(payload)
         elif kind == RST_STREAM:
             self.bodies.pop(stream, None)
-            self.server.resets.append(int.from_bytes(payload))
+            server.resets.append(int.from_bytes(payload))
         elif kind == DATA and stream in self.bodies:
             self.bodies[stream] += payload
             if payload:
-                self.server.received(self, stream, len(payload))
+                server.received(self, stream, len(payload))
             if flags & END_STREAM:
-                await self._called(stream, self.bodies[stream])
-
-    async def _called(self, stream: int, body: bytes) -> None:
-        self.requests += 1
-        self.server.calls += 1
-        self.server.received_bodies.append(body)
-        await self.server.behaviour(self, stream)
+                self.requests += 1
+                server.received_bodies.append(self.bodies[stream])
+                await server.behaviour(self, stream)
 
     def reply(self, stream: int, data: bytes | None = None) -> None:
         """Answer a call, well unless told otherwise."""
@@ -151,32 +126,28 @@ class Peer:
         self.say(answer(stream) if data is None else data)
 
 
+Behaviour = Callable[[Peer, int], Awaitable[None]]
+
+
 async def good(peer: Peer, stream: int) -> None:
     peer.reply(stream)
 
 
-def grant_all(peer: Peer, stream: int, size: int) -> None:
-    peer.grant(stream, size)
+def grant(peer: Peer, stream: int, size: int) -> None:
+    """Let the client send so much more, on the stream and in all."""
+    for number_of in (stream, 0):
+        peer.say(frame(WINDOW_UPDATE, 0, number_of, number(size)))
 
 
 @dataclass
 class Scripted:
-    """What the server does, and what it has seen.
+    """What the server does, and what it has seen."""
 
-    Attributes:
-        behaviour: What it does about a call that has come in whole.
-        received: What it does about a piece of a body; grants as much again.
-        hello: What it says first.
-        later: What it says 0.2 s after that.
-        acknowledges: Whether it confirms the client's settings.
-    """
-
-    behaviour: Callable[[Peer, int], Awaitable[None]] = good
-    received: Callable[[Peer, int, int], None] = grant_all
-    hello: bytes = frame(SETTINGS, 0, 0)
-    later: bytes = b""
-    acknowledges: bool = True
-    calls: int = 0
+    behaviour: Behaviour = good  # about a call that has come in whole
+    received: Callable[[Peer, int, int], None] = grant  # about a piece of a body
+    hello: bytes = frame(SETTINGS, 0, 0)  # said first
+    later: bytes = b""  # said 0.2 s after that
+    acknowledges: bool = True  # confirms the client's settings
     connections: int = 0
     most_streams: int = 0
     peers: list[Peer] = field(default_factory=list)
@@ -187,17 +158,16 @@ class Scripted:
     port: int = 0
     listener: asyncio.Server | None = None
 
+    @property
+    def calls(self) -> int:
+        return len(self.received_bodies)
+
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         peer = Peer(self, reader, writer)
         self.peers.append(peer)
-        try:
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
             await peer.listen()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            self.peers.remove(peer)
-            writer.close()
 
     def die(self) -> None:
         """Listen no more, and cut every connection."""
