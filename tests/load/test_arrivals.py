@@ -54,31 +54,22 @@ def test_ramp_follows_its_cumulative_rate() -> None:
     first, last = (times < 10).sum(), (times >= 40).sum()
     assert first == pytest.approx((50 + 110) / 2 * 10, rel=0.15)
     assert last == pytest.approx((290 + 350) / 2 * 10, rel=0.15)
+    falling = ramp(300, 1, 10, np.random.default_rng(1))
+    assert np.isfinite(falling).all() and falling.max() < 10
+    assert (falling < 5).sum() > 2 * (falling >= 5).sum()
 
 
-def test_a_falling_ramp_ends_within_its_time() -> None:
-    times = ramp(300, 1, 10, np.random.default_rng(1))
-    assert np.isfinite(times).all() and times.max() < 10
-    assert (times < 5).sum() > 2 * (times >= 5).sum()
-
-
-def test_the_same_seed_gives_the_same_schedule_and_another_one_another() -> None:
-    one, same = schedule(scenario(POISSON)), schedule(scenario(POISSON))
+def test_the_same_seed_gives_the_same_schedule_and_a_phase_does_not_depend_on_the_others() -> None:
+    first, same = schedule(scenario(POISSON)), schedule(scenario(POISSON))
     other = schedule(scenario(POISSON, seed=2))
-    assert np.array_equal(one.times_s, same.times_s)
-    assert not np.array_equal(one.times_s[:100], other.times_s[:100])
-
-
-def test_a_phase_does_not_depend_on_the_others() -> None:
+    assert np.array_equal(first.times_s, same.times_s)
+    assert not np.array_equal(first.times_s[:100], other.times_s[:100])
     short = schedule(scenario(CONSTANT, POISSON))
     long = schedule(scenario({**CONSTANT, "duration_s": 7}, POISSON))
     longer = schedule(scenario(CONSTANT, {**POISSON, "duration_s": 60}))
     times = short.times_s[short.phases == 1]
     assert np.allclose(times - 0.1, long.times_s[long.phases == 1] - 7)
     assert np.allclose(times, longer.times_s[longer.phases == 1][: len(times)])
-
-
-def test_two_poisson_phases_draw_differently() -> None:
     plan = schedule(scenario({**POISSON, "name": "a"}, {**POISSON, "name": "b"}))
-    first, second = (plan.times_s[plan.phases == number] for number in (0, 1))
-    assert not np.allclose(first[:50], second[:50] - 50)
+    earlier, later = (plan.times_s[plan.phases == number] for number in (0, 1))
+    assert not np.allclose(earlier[:50], later[:50] - 50)

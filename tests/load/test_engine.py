@@ -14,22 +14,14 @@ from helpers.errors import Problem
 from helpers.load import calibration, server_check, stage, statistics
 from helpers.load.arrivals import Shard, schedule
 from helpers.load.engine import Result, chart
+from helpers.load.records import Step
 from helpers.load.request import ProgressMerger, Second
 from helpers.scenario import Scenario
 
 from .conftest import scenario
 from .known_server import DESCRIBED, KnownServer, answer
 
-STEADY = {"arrivals": "poisson", "rate": 100, "duration_s": 2}
-
-
-@pytest.fixture
-def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps of a capacity search that fewer samples suffice for."""
-    monkeypatch.setitem(statistics.FLOORS, "p99", 150)
-    monkeypatch.setattr(stage, "SAMPLES", 200)
-    monkeypatch.setattr(stage, "SHORTEST_S", 1.0)
-    monkeypatch.setattr(stage, "WARMUP_S", 0.5)
+STEADY = {"arrivals": "poisson", "rate": 100, "duration_s": 1}
 
 
 def fire(played: Scenario, server: KnownServer, folder: Path, **more: Any) -> Result:
@@ -38,17 +30,17 @@ def fire(played: Scenario, server: KnownServer, folder: Path, **more: Any) -> Re
 
 def test_workers_send_together_what_one_would(server: KnownServer, tmp_path: Path) -> None:
     played = scenario(STEADY, {**STEADY, "name": "even", "arrivals": "constant"}, workers=3)
-    told: list[tuple[str, Any]] = []
-    result = fire(played, server, tmp_path, on_event=lambda kind, what: told.append((kind, what)))
+    reported: list[tuple[str, Any]] = []
+    result = fire(played, server, tmp_path, on_event=lambda *event: reported.append(event))
     table = result.requests()
     np.testing.assert_allclose(table["intended_s"], schedule(played).times_s, atol=2e-6)
     assert result.report.measured.ok == len(table) and result.report.workers == 3
     assert len(server.bodies) == 12  # four inputs a worker, and none of them twice
-    assert [kind for kind, _ in told if kind != "second"] == [
+    assert [kind for kind, _ in reported if kind != "second"] == [
         "load-start", "phase-start", "phase-stop", "phase-start", "phase-stop", "load-stop",
     ]  # fmt: skip
-    seconds = [what for kind, what in told if kind == "second"]
-    assert len(seconds) >= 3 and seconds[-1].phase == "even"
+    seconds = [what for kind, what in reported if kind == "second"]
+    assert seconds and seconds[-1].phase == "even"
     assert result.seconds()["ok"].sum() == len(table)
 
 
@@ -99,36 +91,39 @@ def test_nearly_all_errors_still_give_a_whole_result(server: KnownServer, tmp_pa
         return True
 
     server.behaviour = seldom
-    report = fire(scenario({**STEADY, "duration_s": 4}), server, tmp_path).report
+    report = fire(scenario({**STEADY, "rate": 300}), server, tmp_path).report
     assert report.measured.error_rate_pct == pytest.approx(95, abs=1)
     assert "p50" in report.measured.latency and "p99" not in report.measured.latency
 
 
-@pytest.mark.timing
-def test_the_capacity_of_a_known_server_is_found(
-    server: KnownServer, capsys: pytest.CaptureFixture[str], short_steps: None
-) -> None:
-    async def one_at_a_time(server: KnownServer, number: int, writer: asyncio.StreamWriter) -> bool:
-        time.sleep(0.004)  # 250 a second, less what the server itself takes
-        server.successes += 1
-        writer.write(answer())
-        return True
+@pytest.mark.parametrize("begin", [20, 120, 3000])
+def test_the_capacity_is_found_from_below_and_from_above(
+    server: KnownServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    begin: float,
+) -> None:  # fmt: skip
+    async def step(scenario: Scenario, endpoint: Any, shape: Any, rate: float, *_: Any) -> Step:
+        return Step(
+            rate=rate, throughput_rps=rate, goodput_rps=rate, p50_ms=1, p95_ms=2, p99_ms=3,
+            error_rate_pct=0, overloaded=False, invalid=(), repeated="", holds=rate <= 250,
+        )  # fmt: skip
 
-    server.behaviour = one_at_a_time
+    monkeypatch.setattr(stage, "_step", step)
     smoke = load.preset("smoke", "mobilenetv2", 20)
-    search = load.find_capacity(smoke, server.endpoint, 100, rate=120, precision=0.5)
-    found = asyncio.run(search)
-    assert found.capacity_rps is not None and 60 <= found.capacity_rps <= 250
-    assert [one.rate for one in found.steps] == sorted(one.rate for one in found.steps)
-    assert not found.steps[-1].holds
-    assert capsys.readouterr().out.count("/s · answered") == len(found.steps)
+    found = asyncio.run(load.find_capacity(smoke, server.endpoint, 100, rate=begin))
+    assert found.capacity_rps is not None and 250 / 1.1 <= found.capacity_rps <= 250
+    rates = [step.rate for step in found.steps]
+    assert rates == sorted(rates) and not found.steps[-1].holds
+    assert capsys.readouterr().out.count("/s · answered") == len(rates)
     with pytest.raises(Problem, match="must be a positive time"):
-        asyncio.run(load.find_capacity(load.preset("smoke", "m", 20), server.endpoint, -1))
+        asyncio.run(load.find_capacity(smoke, server.endpoint, -1))
 
 
 def test_a_step_whose_client_was_late_is_fired_twice_and_says_so(
-    server: KnownServer, monkeypatch: pytest.MonkeyPatch, short_steps: None
+    server: KnownServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(statistics.FLOORS, "p99", 150)
+    for name, value in (("SAMPLES", 200), ("SHORTEST_S", 0.5), ("WARMUP_S", 0.2)):
+        monkeypatch.setattr(stage, name, value)
     monkeypatch.setattr(statistics, "SEND_ERROR_LIMIT_MS", -1.0)  # nobody is in time
     smoke = load.preset("smoke", "mobilenetv2", 20)
     search = load.find_capacity(smoke, server.endpoint, 1000, rate=400, max_rate=400)
@@ -175,27 +170,24 @@ def test_a_model_without_batches_gets_its_tensors_as_it_says(
 
 
 def test_an_unknown_preset_or_an_impossible_rate_is_one_sentence() -> None:
-    with pytest.raises(Problem, match="There is no preset 'flood'"):
-        load.preset("flood", "m", 1.0)
-    with pytest.raises(Problem, match="greater than 0"):
-        load.preset("smoke", "m", -1.0)
-    with pytest.raises(Problem, match=r"finite number|less than or equal"):
-        load.preset("smoke", "m", float("inf"))
-    with pytest.raises(Problem, match="workers"):
-        load.preset("smoke", "m", 20, workers=0)
-
-
-def told(elapsed: float, latency: dict[int, int], ok: int) -> dict[str, Any]:
-    return {
-        "elapsed_s": elapsed, "phase": "steady", "sent": ok, "ok": ok, "in_flight": 1,
-        "errors": {}, "latency": latency, "memory_mib": 10.0,
-    }  # fmt: skip
+    for name, rate, workers, wrong in (
+        ("flood", 1.0, 1, "There is no preset 'flood'"),
+        ("smoke", -1.0, 1, "greater than 0"),
+        ("smoke", float("inf"), 1, r"finite number|less than or equal"),
+        ("smoke", 20.0, 0, "workers"),
+    ):
+        with pytest.raises(Problem, match=wrong):
+            load.preset(name, "m", rate, workers=workers)
 
 
 def test_seconds_of_workers_are_merged_and_drawn() -> None:
     merged = ProgressMerger(2)
-    assert merged.add(0, told(1.0, {-267: 50}, 50)) is None  # 1.02 ** -267 s is 5 ms
-    second = merged.add(1, told(1.0, {-267: 48, -197: 2}, 50))
+    progress = {
+        "elapsed_s": 1.0, "phase": "steady", "sent": 50, "ok": 50, "in_flight": 1, "errors": {},
+        "latency": {-267: 50}, "memory_mib": 10.0,
+    }  # fmt: skip
+    assert merged.add(0, progress) is None  # 1.02 ** -267 s is 5 ms
+    second = merged.add(1, {**progress, "latency": {-267: 48, -197: 2}})
     assert isinstance(second, Second)
     assert (second.throughput_rps, second.in_flight, second.memory_mib) == (100, 2, 20)
     assert second.p50_ms == pytest.approx(5, rel=0.03)

@@ -2,9 +2,11 @@
 
 import json
 from math import nan
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from tritonclient import grpc as tritongrpc
 from tritonclient import http as tritonhttp
 
@@ -47,21 +49,18 @@ def test_grpc_message_is_a_whole_inference() -> None:
     assert parsed.raw_input_contents[0] == image.tobytes()
 
 
-def test_inputs_are_seeded_and_differ() -> None:
+def test_inputs_are_seeded_and_differ_or_are_zeros() -> None:
     chosen = scenario(BURST, inputs=2, seed=1)
     (first, second), (again, _) = request.tensors(SHAPE, chosen), request.tensors(SHAPE, chosen)
     (other,) = request.tensors(SHAPE, scenario(BURST, inputs=1, seed=2))
     (of_another_worker, _) = request.tensors(SHAPE, chosen, shard=1)
     assert first.dtype == np.float32 and first.shape == (1, 3, 64, 64)
     assert np.array_equal(first, again)
-    for one in (second, other, of_another_worker):
-        assert not np.array_equal(first, one)
+    for tensor in (second, other, of_another_worker):
+        assert not np.array_equal(first, tensor)
     assert abs(first.mean()) < 0.05 and abs(first.std() - 1) < 0.05
-
-
-def test_zeros_are_zeros() -> None:
-    inputs = request.tensors(SHAPE, scenario(BURST, inputs=3, payload="zeros"))
-    assert len(inputs) == 3 and not any(one.any() for one in inputs)
+    zeros = request.tensors(SHAPE, scenario(BURST, inputs=3, payload="zeros"))
+    assert len(zeros) == 3 and not np.any(zeros)
 
 
 PHASES = (
@@ -70,28 +69,34 @@ PHASES = (
 )
 
 
-def answered(phase: int, intended: float, sent: float, done: float) -> Request:
-    one = Request(phase, intended, 0, intended)
-    one.sent, one.done = sent, done
-    return one
+@pytest.fixture
+def run(make_run: MakeRun) -> Run:
+    """A run of a scenario `trial` of two phases."""
+    return make_run(scenario(*PHASES))
 
 
-def assemble(run: Run) -> pd.DataFrame:
+Row = tuple[int, float, float, float, str, int]  # phase, intended, sent, done, outcome, bytes
+
+
+def record(folder: Path, *parts: list[Row]) -> None:
+    recorder = Recorder(folder)
+    for rows in parts:
+        for phase, intended, sent, done, outcome, size in rows:
+            answered = Request(phase, intended, 0, intended)
+            answered.sent, answered.done = sent, done
+            recorder.add(answered, outcome, size)
+        recorder.write(recorder.take())
+
+
+def test_rows_come_back_in_order_with_their_latency(run: Run) -> None:
+    record(
+        parts_folder(run.folder, "trial"),
+        [(1, 2.5, 2.5001, 2.5203456, "ok", 4000), (0, 0.25, 0.2501, nan, "timeout", 0)],
+        [(1, 2.0, nan, nan, "refused", 0), (1, 2.25, 2.2501, 2.2511, "http-503", 9)],
+        [],
+    )
     tables.assemble(run.folder, run.profile.load.scenarios[0])
-    return pd.read_parquet(tables.table_path(run.folder, "trial"))
-
-
-def test_rows_come_back_in_order_with_their_latency(make_run: MakeRun) -> None:
-    run = make_run(scenario(*PHASES))
-    store = Recorder(parts_folder(run.folder, "trial"))
-    store.add(answered(1, 2.5, 2.5001, 2.5203456), "ok", 4000)
-    store.add(answered(0, 0.25, 0.2501, nan), "timeout", 0)
-    store.write(store.take())
-    store.add(answered(1, 2.0, nan, nan), "refused", 0)
-    store.add(answered(1, 2.25, 2.2501, 2.2511), "http-503", 9)
-    store.write(store.take())
-    store.write(store.take())
-    table = assemble(run)
+    table = run.load_table("requests-trial")
     assert list(table.columns) == list(tables.COLUMNS)
     assert list(table["intended_s"]) == [0.25, 2.0, 2.25, 2.5]
     assert list(table["phase"]) == ["warm-up", "steady", "steady", "steady"]
@@ -100,35 +105,23 @@ def test_rows_come_back_in_order_with_their_latency(make_run: MakeRun) -> None:
     assert list(table["bytes"]) == [0, 0, 9, 4000]
     assert np.allclose(table["latency_ms"], [nan, nan, 1.1, 20.346], equal_nan=True)
     assert np.allclose(table["service_ms"], [nan, nan, 1.0, 20.246], equal_nan=True)
-    pd.testing.assert_frame_equal(table, run.load_table("requests-trial"))
     assert not parts_folder(run.folder, "trial").exists()
 
 
-def test_a_torn_part_is_left_out(make_run: MakeRun) -> None:
-    run = make_run(scenario(*PHASES))
+def test_a_torn_part_is_left_out_and_an_earlier_firing_removed(run: Run) -> None:
     folder = parts_folder(run.folder, "trial")
-    store = Recorder(folder)
-    store.add(answered(1, 2.5, 2.5001, 2.52), "ok", 4000)
-    store.write(store.take())
+    record(folder, [(1, 2.5, 2.5001, 2.52, "ok", 4000)])
     (folder / "00-000001.tmp").write_bytes((folder / "00-000000.parquet").read_bytes()[:99])
     load.recover(run)
     assert len(run.load_table("requests-trial")) == 1
-
-
-def test_no_rows_are_an_empty_table(make_run: MakeRun) -> None:
-    run = make_run(scenario(*PHASES))
-    Recorder(parts_folder(run.folder, "trial"))
-    table = assemble(run)
-    assert table.empty and list(table.columns) == list(tables.COLUMNS)
-
-
-def test_clear_removes_what_an_earlier_firing_left(make_run: MakeRun) -> None:
-    run = make_run(scenario(*PHASES))
-    store = Recorder(parts_folder(run.folder, "trial"))
-    assemble(run)
-    store = Recorder(parts_folder(run.folder, "trial"))
-    store.add(answered(1, 2.5, 2.5001, 2.52), "ok", 4000)
-    store.write(store.take())
+    record(folder, [(1, 2.5, 2.5001, 2.52, "ok", 4000)])
     tables.clear(run.folder, "trial")
     load.recover(run)
     assert not tables.table_path(run.folder, "trial").exists()
+
+
+def test_no_rows_are_an_empty_table(run: Run) -> None:
+    Recorder(parts_folder(run.folder, "trial"))
+    tables.assemble(run.folder, run.profile.load.scenarios[0])
+    table = pd.read_parquet(tables.table_path(run.folder, "trial"))
+    assert table.empty and list(table.columns) == list(tables.COLUMNS)

@@ -236,7 +236,7 @@ def record(played: Scenario, folder: Path) -> int:
 def test_memory_grows_slowly_with_the_number_of_requests(tmp_path: Path) -> None:
     counts, peaks = [], []
     for size in (SMALL, LARGE):
-        played, folder = records.of(size), tmp_path / str(size)
+        played, folder = records.mixed_scenario(size), tmp_path / str(size)
         counts.append(record(played, folder))
         peaks.append(records.peak_mib(records.REPORT, played, folder))
     grown = (peaks[1] - peaks[0]) * MIB / (counts[1] - counts[0])
