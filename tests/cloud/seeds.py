@@ -2,44 +2,32 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+import jmespath
 
 from helpers.cloud.account import Account
 from helpers.cloud.resource_kinds import Caller
 
 ACCOUNT_ID = "123456789012"
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "ec2.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-)
-POLICY = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}],
-    }
-)
-MANIFEST = json.dumps(
-    {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-        "config": {
-            "mediaType": "application/vnd.docker.container.image.v1+json",
-            "size": 2,
-            "digest": "sha256:" + "0" * 64,
-        },
-        "layers": [],
-    }
-)
+ZERO = "0" * 64
+
+
+def _policy(action: str, **whom: object) -> str:
+    statement = {"Effect": "Allow", "Action": action, **whom}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+TRUST = _policy("sts:AssumeRole", Principal={"Service": "ec2.amazonaws.com"})
+POLICY = _policy("s3:ListBucket", Resource="*")
+DOCKER = "application/vnd.docker"
+IMAGE_CONFIG = {
+    "mediaType": f"{DOCKER}.container.image.v1+json", "size": 2, "digest": f"sha256:{ZERO}"
+}  # fmt: skip
+MANIFEST = json.dumps({"schemaVersion": 2, "config": IMAGE_CONFIG, "layers": [],
+                       "mediaType": f"{DOCKER}.distribution.manifest.v2+json"})  # fmt: skip
 
 
 @dataclass
@@ -55,10 +43,10 @@ class Seeds:
     callers: Caller
     tags: dict[str, str]
     name: str
-    _number: int = field(default=0)
+    _number: int = 0
 
     def make(self, kind: str) -> str:
-        """Make one, and give its identifier as the scan tells it."""
+        """Make one; returns its identifier as the scan has it."""
         return SEEDERS[kind](self)
 
     def next(self, separator: str = "-") -> str:
@@ -66,9 +54,24 @@ class Seeds:
         self._number += 1
         return f"{self.name}{separator}{self._number}"
 
-    def client(self, service: str, region: str = "") -> Any:
-        """A client; making one takes half a second, so that they are shared."""
-        return self.callers.client(service, region or self.account.region)
+    def client(self, service: str) -> Any:
+        return self.callers.client(service, self.account.region)
+
+    def create(self, service: str, call: str, result: str, **arguments: object) -> str:
+        """Make a call; returns what is at `result` (JMESPath) in its answer."""
+        return str(jmespath.search(result, getattr(self.client(service), call)(**arguments)))
+
+    def create_named(self, service: str, call: str, key: str, **arguments: object) -> str:
+        """Make a call with a new name as argument `key`; returns the name."""
+        name = self.next()
+        self.create(service, call, "@", **{key: name}, **arguments)
+        return name
+
+    def create_ec2(self, call: str, kind: str, result: str, **arguments: object) -> str:
+        """The same in EC2, where tags belong to a kind, and the name is one of them."""
+        tags = [*self.pairs, {"Key": "Name", "Value": self.next()}]
+        specification = [{"ResourceType": kind, "Tags": tags}]
+        return self.create("ec2", call, result, TagSpecifications=specification, **arguments)
 
     @property
     def account(self) -> Account:
@@ -79,267 +82,93 @@ class Seeds:
         """The tags as most services take them."""
         return [{"Key": key, "Value": value} for key, value in self.tags.items()]
 
-    def spec(self, kind: str, *, named: bool = True) -> list[dict[str, Any]]:
-        """The tags as EC2 takes them, with a name."""
-        name = [{"Key": "Name", "Value": self.next()}] if named else []
-        return [{"ResourceType": kind, "Tags": self.pairs + name}]
-
-    @cached_property
+    @property
     def ec2(self) -> Any:
         return self.client("ec2")
 
+    # What has no tags and no name of ours: a resource made in it is known by its own.
+
     @cached_property
     def vpc(self) -> str:
-        """A network that is nobody's: what stands in it is known by its own tags or name."""
-        made = self.ec2.create_vpc(CidrBlock="10.9.0.0/16")
-        return str(made["Vpc"]["VpcId"])
+        return self.create("ec2", "create_vpc", "Vpc.VpcId", CidrBlock="10.9.0.0/16")
 
     @cached_property
     def subnets(self) -> list[str]:
         return [
-            str(
-                self.ec2.create_subnet(
-                    VpcId=self.vpc, CidrBlock=f"10.9.{n}.0/24", AvailabilityZone=f"us-east-1{zone}"
-                )["Subnet"]["SubnetId"]
-            )
+            self.create("ec2", "create_subnet", "Subnet.SubnetId", VpcId=self.vpc,
+                        CidrBlock=f"10.9.{n}.0/24", AvailabilityZone=f"us-east-1{zone}")
             for n, zone in enumerate("ab", 100)
-        ]
+        ]  # fmt: skip
 
     @cached_property
-    def image(self) -> str:
-        return str(self.ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"])
+    def machine(self) -> dict[str, str]:
+        """The least that a launch needs."""
+        image = self.create("ec2", "describe_images", "Images[0].ImageId", Owners=["amazon"])
+        return {"ImageId": image, "InstanceType": "t3.micro"}
+
+    @cached_property
+    def nobody(self) -> str:
+        return f"nobody-{abs(hash(self.name)) % 10**9}"
 
     @cached_property
     def role(self) -> str:
-        """A role that is nobody's."""
-        name = f"nobody-{abs(hash(self.name)) % 10**6}"
-        made = self.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
-        return str(made["Role"]["Arn"])
-
-    @cached_property
-    def template(self) -> str:
-        """A launch template that is nobody's."""
-        name = f"nobody-{abs(hash(self.name)) % 10**6}"
-        data = {"ImageId": self.image, "InstanceType": "t3.micro"}
-        self.ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)
-        return name
-
-    @cached_property
-    def cluster(self) -> str:
-        """The cluster of which node groups are made."""
-        return self.make("EKS cluster")
-
-
-def load_balancer(s: Seeds) -> str:
-    made = s.client("elbv2").create_load_balancer(
-        Name=s.next(), Subnets=s.subnets, Tags=s.pairs or [{"Key": "x", "Value": "y"}]
-    )
-    return str(made["LoadBalancers"][0]["LoadBalancerArn"])
-
-
-def classic_load_balancer(s: Seeds) -> str:
-    name = s.next()
-    listener = {"Protocol": "tcp", "LoadBalancerPort": 80, "InstancePort": 80}
-    s.client("elb").create_load_balancer(
-        LoadBalancerName=name, Listeners=[listener], Subnets=s.subnets,
-        Tags=s.pairs or [{"Key": "x", "Value": "y"}],
-    )  # fmt: skip
-    return name
-
-
-def target_group(s: Seeds) -> str:
-    made = s.client("elbv2").create_target_group(
-        Name=s.next(),
-        Protocol="HTTP",
-        Port=80,
-        VpcId=s.vpc,
-        TargetType="ip",
-        Tags=s.pairs or [{"Key": "x", "Value": "y"}],
-    )
-    return str(made["TargetGroups"][0]["TargetGroupArn"])
+        return self.create("iam", "create_role", "Role.Arn", RoleName=self.nobody,
+                           AssumeRolePolicyDocument=TRUST)  # fmt: skip
 
 
 def auto_scaling_group(s: Seeds) -> str:
+    s.ec2.create_launch_template(LaunchTemplateName=s.nobody, LaunchTemplateData=s.machine)
     name = s.next()
-    tags = [
-        {"ResourceId": name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False} | one
-        for one in s.pairs
-    ]
+    about = {"ResourceId": name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False}
     s.client("autoscaling").create_auto_scaling_group(
         AutoScalingGroupName=name, MinSize=0, MaxSize=1, DesiredCapacity=0,
-        VPCZoneIdentifier=s.subnets[0], Tags=tags,
-        LaunchTemplate={"LaunchTemplateName": s.template, "Version": "$Latest"},
+        VPCZoneIdentifier=s.subnets[0], Tags=[about | pair for pair in s.pairs],
+        LaunchTemplate={"LaunchTemplateName": s.nobody, "Version": "$Latest"},
     )  # fmt: skip
     return name
-
-
-def eks_cluster(s: Seeds) -> str:
-    name = s.next()
-    s.client("eks").create_cluster(
-        name=name, roleArn=s.role, resourcesVpcConfig={"subnetIds": s.subnets}, tags=s.tags
-    )
-    return name
-
-
-def eks_node_group(s: Seeds) -> str:
-    name = s.next()
-    s.client("eks").create_nodegroup(
-        clusterName=s.cluster, nodegroupName=name, nodeRole=s.role, subnets=s.subnets,
-        scalingConfig={"minSize": 0, "maxSize": 1, "desiredSize": 0}, tags=s.tags,
-    )  # fmt: skip
-    return name
-
-
-def spot_request(s: Seeds) -> str:
-    made = s.ec2.request_spot_instances(
-        SpotPrice="0.1", InstanceCount=1, Type="one-time",
-        LaunchSpecification={"ImageId": s.image, "InstanceType": "t3.micro"},
-        TagSpecifications=s.spec("spot-instances-request"),
-    )  # fmt: skip
-    return str(made["SpotInstanceRequests"][0]["SpotInstanceRequestId"])
-
-
-def instance(s: Seeds) -> str:
-    made = s.ec2.run_instances(
-        ImageId=s.image, InstanceType="t3.micro", MinCount=1, MaxCount=1, SubnetId=s.subnets[0],
-        TagSpecifications=s.spec("instance"),
-    )  # fmt: skip
-    return str(made["Instances"][0]["InstanceId"])
-
-
-def launch_template(s: Seeds) -> str:
-    made = s.ec2.create_launch_template(
-        LaunchTemplateName=s.next(), LaunchTemplateData={"InstanceType": "t3.micro"},
-        TagSpecifications=s.spec("launch-template"),
-    )  # fmt: skip
-    return str(made["LaunchTemplate"]["LaunchTemplateId"])
-
-
-def nat_gateway(s: Seeds) -> str:
-    address = s.ec2.allocate_address(Domain="vpc")["AllocationId"]
-    made = s.ec2.create_nat_gateway(
-        SubnetId=s.subnets[0], AllocationId=address, TagSpecifications=s.spec("natgateway")
-    )
-    return str(made["NatGateway"]["NatGatewayId"])
-
-
-def vpc_endpoint(s: Seeds) -> str:
-    made = s.ec2.create_vpc_endpoint(
-        VpcId=s.vpc, ServiceName="com.amazonaws.us-east-1.s3", VpcEndpointType="Gateway",
-        TagSpecifications=s.spec("vpc-endpoint"),
-    )  # fmt: skip
-    return str(made["VpcEndpoint"]["VpcEndpointId"])
-
-
-def elastic_ip(s: Seeds) -> str:
-    made = s.ec2.allocate_address(Domain="vpc", TagSpecifications=s.spec("elastic-ip"))
-    return str(made["AllocationId"])
-
-
-def network_interface(s: Seeds) -> str:
-    made = s.ec2.create_network_interface(
-        SubnetId=s.subnets[0], TagSpecifications=s.spec("network-interface")
-    )
-    return str(made["NetworkInterface"]["NetworkInterfaceId"])
 
 
 def flow_log(s: Seeds) -> str:
-    bucket = f"flows-{abs(hash(s.name)) % 10**9}"
-    s.client("s3").create_bucket(Bucket=bucket)
-    made = s.ec2.create_flow_logs(
-        ResourceIds=[s.vpc], ResourceType="VPC", TrafficType="ALL", LogDestinationType="s3",
-        LogDestination=f"arn:aws:s3:::{bucket}", TagSpecifications=s.spec("vpc-flow-log"),
+    s.client("s3").create_bucket(Bucket=s.nobody)
+    return s.create_ec2(
+        "create_flow_logs", "vpc-flow-log", "FlowLogIds[0]", ResourceIds=[s.vpc],
+        ResourceType="VPC", TrafficType="ALL", LogDestinationType="s3",
+        LogDestination=f"arn:aws:s3:::{s.nobody}",
     )  # fmt: skip
-    return str(made["FlowLogIds"][0])
 
 
 def internet_gateway(s: Seeds) -> str:
-    made = s.ec2.create_internet_gateway(TagSpecifications=s.spec("internet-gateway"))
-    identity = str(made["InternetGateway"]["InternetGatewayId"])
-    s.ec2.attach_internet_gateway(InternetGatewayId=identity, VpcId=s.vpc)
-    return identity
+    made = s.create_ec2(
+        "create_internet_gateway", "internet-gateway", "InternetGateway.InternetGatewayId"
+    )
+    s.ec2.attach_internet_gateway(InternetGatewayId=made, VpcId=s.vpc)
+    return made
 
 
 def route_table(s: Seeds) -> str:
-    made = s.ec2.create_route_table(VpcId=s.vpc, TagSpecifications=s.spec("route-table"))
-    identity = str(made["RouteTable"]["RouteTableId"])
-    s.ec2.associate_route_table(RouteTableId=identity, SubnetId=s.subnets[0])
-    return identity
-
-
-def network_acl(s: Seeds) -> str:
-    made = s.ec2.create_network_acl(VpcId=s.vpc, TagSpecifications=s.spec("network-acl"))
-    return str(made["NetworkAcl"]["NetworkAclId"])
-
-
-def subnet(s: Seeds) -> str:
-    made = s.ec2.create_subnet(
-        VpcId=s.vpc, CidrBlock="10.9.1.0/24", TagSpecifications=s.spec("subnet")
-    )
-    return str(made["Subnet"]["SubnetId"])
+    made = s.create_ec2("create_route_table", "route-table", "RouteTable.RouteTableId", VpcId=s.vpc)
+    s.ec2.associate_route_table(RouteTableId=made, SubnetId=s.subnets[0])
+    return made
 
 
 def security_group(s: Seeds) -> str:
     """Two groups that name each other, as those of cluster and nodes do."""
-    ids = []
-    for _ in range(2):
-        made = s.ec2.create_security_group(
-            GroupName=s.next(), Description="x", VpcId=s.vpc,
-            TagSpecifications=s.spec("security-group"),
-        )  # fmt: skip
-        ids.append(str(made["GroupId"]))
-    for one, other in (ids, reversed(ids)):
-        pair = [{"GroupId": other}]
-        permission = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 9, "UserIdGroupPairs": pair}
-        s.ec2.authorize_security_group_ingress(GroupId=one, IpPermissions=[permission])
-    return ids[0]
-
-
-def vpc(s: Seeds) -> str:
-    made = s.ec2.create_vpc(CidrBlock="10.8.0.0/16", TagSpecifications=s.spec("vpc"))
-    return str(made["Vpc"]["VpcId"])
-
-
-def volume(s: Seeds) -> str:
-    made = s.ec2.create_volume(
-        AvailabilityZone="us-east-1a", Size=1, TagSpecifications=s.spec("volume")
-    )
-    return str(made["VolumeId"])
-
-
-def machine_image(s: Seeds) -> str:
-    spare = s.ec2.run_instances(
-        ImageId=s.image, InstanceType="t3.micro", MinCount=1, MaxCount=1, SubnetId=s.subnets[0]
-    )
-    made = s.ec2.create_image(
-        InstanceId=spare["Instances"][0]["InstanceId"], Name=s.next(),
-        TagSpecifications=s.spec("image"),
+    first, second = (
+        s.create_ec2("create_security_group", "security-group", "GroupId", GroupName=s.next(),
+                     Description="x", VpcId=s.vpc)
+        for _ in range(2)
     )  # fmt: skip
-    return str(made["ImageId"])
-
-
-def snapshot(s: Seeds) -> str:
-    spare = s.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
-    made = s.ec2.create_snapshot(VolumeId=spare, TagSpecifications=s.spec("snapshot"))
-    return str(made["SnapshotId"])
-
-
-def key_pair(s: Seeds) -> str:
-    made = s.ec2.create_key_pair(KeyName=s.next(), TagSpecifications=s.spec("key-pair"))
-    return str(made["KeyPairId"])
+    for group, other in ((first, second), (second, first)):
+        permission = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 9,
+                      "UserIdGroupPairs": [{"GroupId": other}]}  # fmt: skip
+        s.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+    return first
 
 
 def ecr_repository(s: Seeds) -> str:
     name = s.next("/")
     s.client("ecr").create_repository(repositoryName=name, tags=s.pairs)
     return name
-
-
-def ecr_image(s: Seeds) -> str:
-    made = s.client("ecr").put_image(
-        repositoryName=ecr_repository(s), imageManifest=MANIFEST, imageTag="1"
-    )
-    return str(made["image"]["imageId"]["imageDigest"])
 
 
 def s3_bucket(s: Seeds) -> str:
@@ -352,17 +181,11 @@ def s3_bucket(s: Seeds) -> str:
 
 def s3_object_version(s: Seeds) -> str:
     """An object that was deleted: its version is what is left."""
-    client, bucket = s.client("s3"), s3_bucket(s)
+    client, bucket, key = s.client("s3"), s3_bucket(s), "a b/$x 'y'"
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    version = client.put_object(Bucket=bucket, Key="a b/$x 'y'", Body=b"1")["VersionId"]
-    client.delete_object(Bucket=bucket, Key="a b/$x 'y'")
-    return f"a b/$x 'y'@{version}"
-
-
-def kms_key(s: Seeds) -> str:
-    tags = [{"TagKey": key, "TagValue": value} for key, value in s.tags.items()]
-    made = s.client("kms").create_key(Description=s.next(), Tags=tags)
-    return str(made["KeyMetadata"]["KeyId"])
+    version = client.put_object(Bucket=bucket, Key=key, Body=b"1")["VersionId"]
+    client.delete_object(Bucket=bucket, Key=key)
+    return f"{key}@{version}"
 
 
 def log_group(s: Seeds) -> str:
@@ -371,134 +194,138 @@ def log_group(s: Seeds) -> str:
     return name
 
 
-def alarm(s: Seeds) -> str:
-    name = s.next()
-    s.client("cloudwatch", "us-east-1").put_metric_alarm(
-        AlarmName=name, MetricName="EstimatedCharges", Namespace="AWS/Billing", Period=21600,
-        EvaluationPeriods=1, Threshold=5, ComparisonOperator="GreaterThanThreshold",
-        Statistic="Maximum", Tags=s.pairs,
-    )  # fmt: skip
-    return name
-
-
-def schedule_group(s: Seeds) -> str:
-    name = s.next()
-    s.client("scheduler").create_schedule_group(Name=name, Tags=s.pairs)
-    return name
-
-
 def schedule(s: Seeds) -> str:
     """A schedule carries no tags; those of its group count."""
-    name, group = s.next(), schedule_group(s)
-    s.client("scheduler").create_schedule(
-        Name=name, GroupName=group, ScheduleExpression="at(2030-01-01T00:00:00)",
-        FlexibleTimeWindow={"Mode": "OFF"},
-        Target={"Arn": "arn:aws:scheduler:::aws-sdk:autoscaling:updateAutoScalingGroup",
-                "RoleArn": s.role},
+    target = {"Arn": "arn:aws:scheduler:::aws-sdk:autoscaling:updateAutoScalingGroup",
+              "RoleArn": s.role}  # fmt: skip
+    return s.create_named(
+        "scheduler", "create_schedule", "Name", GroupName=s.make("schedule group"), Target=target,
+        ScheduleExpression="at(2030-01-01T00:00:00)", FlexibleTimeWindow={"Mode": "OFF"},
     )  # fmt: skip
-    return name
 
 
 def budget(s: Seeds) -> str:
     name = s.next()
     limit = {"Amount": "5", "Unit": "USD"}
-    made = {
-        "BudgetName": name,
-        "BudgetLimit": limit,
-        "TimeUnit": "MONTHLY",
-        "BudgetType": "COST",
-    }
-    s.client("budgets", "us-east-1").create_budget(
-        AccountId=ACCOUNT_ID, Budget=made, ResourceTags=s.pairs
-    )
+    facts = {"BudgetName": name, "BudgetLimit": limit, "TimeUnit": "MONTHLY", "BudgetType": "COST"}
+    s.client("budgets").create_budget(AccountId=ACCOUNT_ID, Budget=facts, ResourceTags=s.pairs)
     return name
 
 
-def topic(s: Seeds) -> str:
-    return str(s.client("sns", "us-east-1").create_topic(Name=s.next(), Tags=s.pairs)["TopicArn"])
-
-
-def certificate(s: Seeds) -> str:
-    made = s.client("acm").request_certificate(
-        DomainName="example.com", Tags=s.pairs or [{"Key": "x", "Value": "y"}]
-    )
-    return str(made["CertificateArn"])
-
-
 def instance_profile(s: Seeds) -> str:
-    name, client = s.next(), s.client("iam")
-    client.create_instance_profile(InstanceProfileName=name, Tags=s.pairs)
-    client.add_role_to_instance_profile(
+    name = s.create_named("iam", "create_instance_profile", "InstanceProfileName", Tags=s.pairs)
+    s.client("iam").add_role_to_instance_profile(
         InstanceProfileName=name, RoleName=s.role.rpartition("/")[2]
     )
     return name
 
 
 def role(s: Seeds) -> str:
-    name, client = s.next(), s.client("iam")
-    client.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Tags=s.pairs)
-    client.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=POLICY)
-    client.attach_role_policy(
-        RoleName=name, PolicyArn="arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy"
+    name = s.create_named(
+        "iam", "create_role", "RoleName", AssumeRolePolicyDocument=TRUST, Tags=s.pairs
     )
+    client, managed = s.client("iam"), "arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy"
+    client.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=POLICY)
+    client.attach_role_policy(RoleName=name, PolicyArn=managed)
     return name
 
 
 def policy(s: Seeds) -> str:
-    client = s.client("iam")
-    made = client.create_policy(PolicyName=s.next(), PolicyDocument=POLICY, Tags=s.pairs)
-    arn = str(made["Policy"]["Arn"])
-    client.create_policy_version(PolicyArn=arn, PolicyDocument=POLICY)
+    arn = s.create("iam", "create_policy", "Policy.Arn", PolicyName=s.next(),
+                   PolicyDocument=POLICY, Tags=s.pairs)  # fmt: skip
+    s.client("iam").create_policy_version(PolicyArn=arn, PolicyDocument=POLICY)
     return arn
 
 
-def oidc_provider(s: Seeds) -> str:
-    made = s.client("iam").create_open_id_connect_provider(
-        Url=f"https://oidc.eks.us-east-1.amazonaws.com/id/{s.next()}",
-        ClientIDList=["sts.amazonaws.com"], ThumbprintList=["0" * 40], Tags=s.pairs,
-    )  # fmt: skip
-    return str(made["OpenIDConnectProviderArn"])
-
-
+# fmt: off
 SEEDERS: dict[str, Callable[[Seeds], str]] = {
-    "load balancer": load_balancer,
-    "classic load balancer": classic_load_balancer,
-    "target group": target_group,
+    "load balancer": lambda s: s.create(
+        "elbv2", "create_load_balancer", "LoadBalancers[0].LoadBalancerArn",
+        Name=s.next(), Subnets=s.subnets, Tags=s.pairs),
+    "classic load balancer": lambda s: s.create_named(
+        "elb", "create_load_balancer", "LoadBalancerName", Subnets=s.subnets, Tags=s.pairs,
+        Listeners=[{"Protocol": "tcp", "LoadBalancerPort": 80, "InstancePort": 80}]),
+    "target group": lambda s: s.create(
+        "elbv2", "create_target_group", "TargetGroups[0].TargetGroupArn", Name=s.next(),
+        Protocol="HTTP", Port=80, VpcId=s.vpc, TargetType="ip", Tags=s.pairs),
     "auto scaling group": auto_scaling_group,
-    "EKS cluster": eks_cluster,
-    "EKS node group": eks_node_group,
-    "spot request": spot_request,
-    "instance": instance,
-    "launch template": launch_template,
-    "NAT gateway": nat_gateway,
-    "VPC endpoint": vpc_endpoint,
-    "elastic IP": elastic_ip,
-    "network interface": network_interface,
+    "EKS cluster": lambda s: s.create_named(
+        "eks", "create_cluster", "name", roleArn=s.role, tags=s.tags,
+        resourcesVpcConfig={"subnetIds": s.subnets}),
+    "EKS node group": lambda s: s.create_named(
+        "eks", "create_nodegroup", "nodegroupName", clusterName=s.make("EKS cluster"),
+        nodeRole=s.role, subnets=s.subnets, tags=s.tags,
+        scalingConfig={"minSize": 0, "maxSize": 1, "desiredSize": 0}),
+    "spot request": lambda s: s.create_ec2(
+        "request_spot_instances", "spot-instances-request",
+        "SpotInstanceRequests[0].SpotInstanceRequestId",
+        SpotPrice="0.1", InstanceCount=1, Type="one-time", LaunchSpecification=s.machine),
+    "instance": lambda s: s.create_ec2(
+        "run_instances", "instance", "Instances[0].InstanceId",
+        MinCount=1, MaxCount=1, SubnetId=s.subnets[0], **s.machine),
+    "launch template": lambda s: s.create_ec2(
+        "create_launch_template", "launch-template", "LaunchTemplate.LaunchTemplateId",
+        LaunchTemplateName=s.next(), LaunchTemplateData={"InstanceType": "t3.micro"}),
+    "NAT gateway": lambda s: s.create_ec2(
+        "create_nat_gateway", "natgateway", "NatGateway.NatGatewayId", SubnetId=s.subnets[0],
+        AllocationId=s.create("ec2", "allocate_address", "AllocationId", Domain="vpc")),
+    "VPC endpoint": lambda s: s.create_ec2(
+        "create_vpc_endpoint", "vpc-endpoint", "VpcEndpoint.VpcEndpointId", VpcId=s.vpc,
+        ServiceName="com.amazonaws.us-east-1.s3", VpcEndpointType="Gateway"),
+    "elastic IP": lambda s: s.create_ec2(
+        "allocate_address", "elastic-ip", "AllocationId", Domain="vpc"),
+    "network interface": lambda s: s.create_ec2(
+        "create_network_interface", "network-interface", "NetworkInterface.NetworkInterfaceId",
+        SubnetId=s.subnets[0]),
     "flow log": flow_log,
     "internet gateway": internet_gateway,
     "route table": route_table,
-    "network ACL": network_acl,
-    "subnet": subnet,
+    "network ACL": lambda s: s.create_ec2(
+        "create_network_acl", "network-acl", "NetworkAcl.NetworkAclId", VpcId=s.vpc),
+    "subnet": lambda s: s.create_ec2(
+        "create_subnet", "subnet", "Subnet.SubnetId", VpcId=s.vpc, CidrBlock="10.9.1.0/24"),
     "security group": security_group,
-    "VPC": vpc,
-    "volume": volume,
-    "machine image": machine_image,
-    "snapshot": snapshot,
-    "key pair": key_pair,
+    "VPC": lambda s: s.create_ec2("create_vpc", "vpc", "Vpc.VpcId", CidrBlock="10.8.0.0/16"),
+    "volume": lambda s: s.create_ec2(
+        "create_volume", "volume", "VolumeId", AvailabilityZone="us-east-1a", Size=1),
+    "machine image": lambda s: s.create_ec2(
+        "create_image", "image", "ImageId", Name=s.next(),
+        InstanceId=s.create("ec2", "run_instances", "Instances[0].InstanceId",
+                            MinCount=1, MaxCount=1, SubnetId=s.subnets[0], **s.machine)),
+    "snapshot": lambda s: s.create_ec2(
+        "create_snapshot", "snapshot", "SnapshotId",
+        VolumeId=s.create("ec2", "create_volume", "VolumeId",
+                          AvailabilityZone="us-east-1a", Size=1)),
+    "key pair": lambda s: s.create_ec2(
+        "create_key_pair", "key-pair", "KeyPairId", KeyName=s.next()),
     "ECR repository": ecr_repository,
-    "ECR image": ecr_image,
+    "ECR image": lambda s: s.create(
+        "ecr", "put_image", "image.imageId.imageDigest",
+        repositoryName=ecr_repository(s), imageManifest=MANIFEST, imageTag="1"),
     "S3 bucket": s3_bucket,
     "S3 object version": s3_object_version,
-    "KMS key": kms_key,
+    "KMS key": lambda s: s.create(
+        "kms", "create_key", "KeyMetadata.KeyId", Description=s.next(),
+        Tags=[{"TagKey": key, "TagValue": value} for key, value in s.tags.items()]),
     "log group": log_group,
-    "alarm": alarm,
-    "schedule group": schedule_group,
+    "alarm": lambda s: s.create_named(
+        "cloudwatch", "put_metric_alarm", "AlarmName", MetricName="EstimatedCharges",
+        Namespace="AWS/Billing", Period=21600, EvaluationPeriods=1, Threshold=5,
+        ComparisonOperator="GreaterThanThreshold", Statistic="Maximum", Tags=s.pairs),
+    "schedule group": lambda s: s.create_named(
+        "scheduler", "create_schedule_group", "Name", Tags=s.pairs),
     "schedule": schedule,
     "budget": budget,
-    "topic": topic,
-    "certificate": certificate,
+    "topic": lambda s: s.create(
+        "sns", "create_topic", "TopicArn", Name=s.next(), Tags=s.pairs),
+    "certificate": lambda s: s.create(
+        "acm", "request_certificate", "CertificateArn", DomainName="example.com", Tags=s.pairs),
     "instance profile": instance_profile,
     "role": role,
     "policy": policy,
-    "OIDC provider": oidc_provider,
+    "OIDC provider": lambda s: s.create(
+        "iam", "create_open_id_connect_provider", "OpenIDConnectProviderArn",
+        Url=f"https://oidc.eks.us-east-1.amazonaws.com/id/{s.next()}",
+        ClientIDList=["sts.amazonaws.com"], ThumbprintList=["0" * 40], Tags=s.pairs),
 }
+# fmt: on
