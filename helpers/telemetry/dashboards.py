@@ -11,6 +11,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -21,11 +22,12 @@ from helpers.paths import ROOT
 from helpers.profile import Profile
 from helpers.scenario import Kpis
 from helpers.telemetry import catalogue, rules
-from helpers.telemetry.catalogue import Series
+from helpers.telemetry.catalogue import SERIES, Series
 
 FOLDER = ROOT / "k8s" / "dashboards"
 COMMITTED_PROFILE = "aws"
 TAG = "gpu-e2e"
+EVENTS = "Events of the run"
 GRAFANA_STORE = models.DataSourceRef(type_val="grafana", uid="-- Grafana --")
 PROMETHEUS = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 MOST_ANNOTATIONS = 500  # events of a session; Grafana's default of 100 would drop the oldest
@@ -90,13 +92,45 @@ class Dashboard:
     panels: tuple[Panel, ...]  # in reading order
 
 
+# of large figures; one otherwise
+DECIMALS = {
+    "up": 0, "alerts": 0, "gpu_utilisation": 0, "error_share": 2, "burn": 2, "spent": 2,
+    "gpu_hours": 2,
+}  # fmt: skip
+
+
 def build(kpis: Kpis) -> tuple[Dashboard, ...]:
     """All dashboards."""
-    limits = rules.limits()
-    p95, budget = Limit(kpis.p95_ms), Limit(kpis.cost_usd)
-    errors, rate = Limit(kpis.error_rate_pct), Limit(kpis.throughput_rps, at_least=True)
-    gpu_used = Limit(kpis.gpu_utilisation_pct, at_least=True)
-    time_left = Limit(limits["ttl_seconds"] / 3600, at_least=True)
+    others = rules.limits()
+    limits = {
+        "up": Limit(1, at_least=True),
+        "alerts": Limit(1),
+        "requests": Limit(kpis.throughput_rps, at_least=True),
+        "error_share": Limit(kpis.error_rate_pct),
+        "latency_p50": Limit(kpis.p50_ms),
+        "latency_p95": Limit(kpis.p95_ms),
+        "latency_p99": Limit(kpis.p99_ms),
+        "gpu_utilisation": Limit(kpis.gpu_utilisation_pct, at_least=True),
+        "gpu_memory_share": Limit(others["gpu_memory_pct"]),
+        "gpu_temperature": Limit(others["gpu_temperature_celsius"]),
+        "gpu_throttling": Limit(1),
+        "gpu_xid": Limit(1),
+        "spent": Limit(kpis.cost_usd),
+        "hours_left": Limit(others["ttl_seconds"] / 3600, at_least=True),
+    }
+
+    def panel(name: str, **options: Any) -> Panel:
+        series = SERIES[name]
+        return Panel((series,), series.title, **{"limit": limits.get(name), **options})
+
+    def graphs(names: str) -> list[Panel]:
+        return [panel(name) for name in names.split()]
+
+    def figures(names: str) -> list[Panel]:
+        return [
+            panel(name, is_figure=True, decimals=DECIMALS.get(name, 1)) for name in names.split()
+        ]
+
     return (
         Dashboard(
             "overview",
@@ -104,19 +138,11 @@ def build(kpis: Kpis) -> tuple[Dashboard, ...]:
             "Is the service up, fast and free of errors? Is the GPU used? What does it cost? "
             "Lines across a panel are the profile's targets.",
             (
-                _figure(catalogue.UP, Limit(1, at_least=True), decimals=0),
-                _figure(catalogue.ALERTS, Limit(1), decimals=0),
-                _figure(catalogue.REQUESTS),
-                _figure(catalogue.ERROR_SHARE, errors, decimals=2),
-                _figure(catalogue.P95, p95),
-                _figure(catalogue.GPU_UTILISATION, gpu_used, decimals=0),
-                _figure(catalogue.BURN, decimals=2),
-                _figure(catalogue.SPENT, budget, decimals=2),
-                Panel((catalogue.REQUESTS,), catalogue.REQUESTS.title, limit=rate, is_wide=True),
-                _graph(catalogue.P95, p95),
-                _graph(catalogue.GPU_UTILISATION, gpu_used),
-                _graph(catalogue.CPU),
-                _graph(catalogue.PENDING),
+                *figures("up alerts"),
+                panel("requests", limit=None, is_figure=True, decimals=1),
+                *figures("error_share latency_p95 gpu_utilisation burn spent"),
+                panel("requests", is_wide=True),
+                *graphs("latency_p95 gpu_utilisation cpu_utilisation pending"),
             ),
         ),
         Dashboard(
@@ -126,18 +152,13 @@ def build(kpis: Kpis) -> tuple[Dashboard, ...]:
             "histograms only for streaming models), means from its counters. The latency that "
             "the client measures, including the network, is in the figures of stage 05.",
             (
-                _graph(catalogue.P50, Limit(kpis.p50_ms)),
-                _graph(catalogue.P95, p95),
-                _graph(catalogue.P99, Limit(kpis.p99_ms)),
+                *graphs("latency_p50 latency_p95 latency_p99"),
                 Panel(
-                    (catalogue.QUEUE, catalogue.COMPUTE, catalogue.HAND_OVER),
+                    (SERIES["queue_time"], SERIES["compute_time"], SERIES["hand_over"]),
                     "Where the time goes, mean per request",
                     ("queue", "compute", "hand-over"),
                 ),
-                _graph(catalogue.QUEUE_P95),
-                _graph(catalogue.INFER_P95),
-                _graph(catalogue.QUEUE),
-                _graph(catalogue.NETWORK),
+                *graphs("queue_p95 infer_p95 queue_time network"),
             ),
         ),
         Dashboard(
@@ -145,14 +166,9 @@ def build(kpis: Kpis) -> tuple[Dashboard, ...]:
             "gpu-e2e · Throughput",
             "How many requests are answered, how well they are batched, how many wait or fail.",
             (
-                _graph(catalogue.REQUESTS, rate),
-                _graph(catalogue.INFERENCES),
-                _graph(catalogue.BATCH_SIZE),
-                _graph(catalogue.PENDING, Limit(limits["pending_requests"])),
-                _graph(catalogue.FAILURES),
-                _graph(catalogue.ERROR_SHARE, errors),
-                _graph(catalogue.MEMORY),
-                _graph(catalogue.CPU_BY_ROLE),
+                *graphs("requests inferences batch_size"),
+                panel("pending", limit=Limit(others["pending_requests"])),
+                *graphs("failures error_share memory_used cpu_by_role"),
             ),
         ),
         Dashboard(
@@ -161,16 +177,10 @@ def build(kpis: Kpis) -> tuple[Dashboard, ...]:
             "What the GPU does: from the DCGM exporter in the cluster, from NVML on a machine "
             "with a GPU. Without either the panels are empty.",
             (
-                _graph(catalogue.GPU_UTILISATION, gpu_used),
-                _graph(catalogue.PER_GPU),
-                _graph(catalogue.GPU_MEMORY),
-                _graph(catalogue.GPU_MEMORY_SHARE, Limit(limits["gpu_memory_pct"])),
-                _graph(catalogue.GPU_POWER),
-                _graph(catalogue.GPU_TEMPERATURE, Limit(limits["gpu_temperature_celsius"])),
-                Panel((catalogue.GPU_CLOCK,), catalogue.GPU_CLOCK.title, from_zero=False),
-                _graph(catalogue.THROTTLING, Limit(1)),
-                _graph(catalogue.XID, Limit(1)),
-                _graph(catalogue.GPU_NODES),
+                *graphs("gpu_utilisation requests_per_gpu gpu_memory gpu_memory_share gpu_power"),
+                *graphs("gpu_temperature"),
+                panel("gpu_clock", from_zero=False),
+                *graphs("gpu_throttling gpu_xid gpu_nodes"),
             ),
         ),
         Dashboard(
@@ -179,25 +189,11 @@ def build(kpis: Kpis) -> tuple[Dashboard, ...]:
             "An estimate during the session: the plan's prices times what exists. The cost report "
             "of stage 06 compares it with the bill. A rehearsal costs nothing.",
             (
-                _figure(catalogue.BURN, decimals=2),
-                _figure(catalogue.SPENT, budget, decimals=2),
-                _figure(catalogue.GPU_HOURS, decimals=2),
-                _figure(catalogue.HOURS_LEFT, time_left),
-                _graph(catalogue.BURN),
-                _graph(catalogue.SPENT, budget),
-                _graph(catalogue.PER_1000),
-                _graph(catalogue.GPU_NODES),
+                *figures("burn spent gpu_hours hours_left"),
+                *graphs("burn spent usd_per_1000 gpu_nodes"),
             ),
         ),
     )
-
-
-def _graph(series: Series, limit: Limit | None = None) -> Panel:
-    return Panel((series,), series.title, limit=limit)
-
-
-def _figure(series: Series, limit: Limit | None = None, *, decimals: int = 1) -> Panel:
-    return Panel((series,), series.title, limit=limit, is_figure=True, decimals=decimals)
 
 
 # ── Grafana's JSON ──────────────────────────────────────────────────────────────────────────────
@@ -205,43 +201,19 @@ def _figure(series: Series, limit: Limit | None = None, *, decimals: int = 1) ->
 
 def grafana_json(board: Dashboard) -> str:
     """A dashboard as JSON for Grafana."""
-    made = (
-        dashboard.Dashboard(board.title)
-        .uid(f"{TAG}-{board.name}")
-        .description(board.description)
-        .tags([TAG])
-        .timezone("utc")
-        .time("now-30m", "now")
-        .refresh("10s")
-        .readonly()
-        .tooltip(models.DashboardCursorSync.CROSSHAIR)
-        .link(
-            dashboard.DashboardLink("gpu-e2e dashboards")
-            .type(models.DashboardLinkType.DASHBOARDS)
-            .tags([TAG])
-            .include_vars(True)
-            .keep_time(True)
-        )
-        .annotation(
-            dashboard.AnnotationQuery()
-            .name("Events of the run")
-            .datasource(GRAFANA_STORE)
-            .enable(True)
-            .icon_color("purple")
-            .target(
-                dashboard.AnnotationTarget()
-                .limit(MOST_ANNOTATIONS)
-                .match_any(False)
-                .tags([TAG])
-                .type("tags")
-            )
-        )
-        .with_variable(dashboard.DatasourceVariable("datasource").type("prometheus"))
-    )
+    made = dashboard.Dashboard(board.title).uid(f"{TAG}-{board.name}").tags([TAG])
+    made.description(board.description).timezone("utc").time("now-30m", "now").refresh("10s")
+    made.readonly().tooltip(models.DashboardCursorSync.CROSSHAIR)
+    link = dashboard.DashboardLink("gpu-e2e dashboards").type(models.DashboardLinkType.DASHBOARDS)
+    made.link(link.tags([TAG]).include_vars(True).keep_time(True))
+    target = dashboard.AnnotationTarget().limit(MOST_ANNOTATIONS).match_any(False).tags([TAG])
+    events = dashboard.AnnotationQuery().name(EVENTS).datasource(GRAFANA_STORE).enable(True)
+    made.annotation(events.icon_color("purple").target(target.type("tags")))
+    made.with_variable(dashboard.DatasourceVariable("datasource").type("prometheus"))
     for variable in catalogue.VARIABLES:
         made.with_variable(_variable(variable))
     for panel in board.panels:
-        made.with_panel(_grafana_figure(panel) if panel.is_figure else _grafana_graph(panel))
+        made.with_panel(_grafana_panel(panel))
     content = json.loads(JSONEncoder(sort_keys=True, indent=2).encode(made.build()))
     # annotations and snapshots refer to panels by number, so the numbers must be stable
     for number, raw in enumerate(content["panels"], 1):
@@ -249,97 +221,55 @@ def grafana_json(board: Dashboard) -> str:
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def _grafana_panel(panel: Panel) -> stat.Panel | timeseries.Panel:
+    made = _grafana_figure(panel) if panel.is_figure else _grafana_graph(panel)
+    made.title(panel.title).description(panel.description).datasource(PROMETHEUS)
+    made.unit(GRAFANA_UNITS.get(panel.unit, f"suffix: {panel.unit}"))
+    made.thresholds(_thresholds(panel.limit))
+    for number, series in enumerate(panel.series):
+        label = f"{{{{{series.label}}}}}" if series.label else ""
+        query = prometheus.Dataquery().expr(series.grafana_query).range().datasource(PROMETHEUS)
+        query.legend_format(panel.line_name(series, label)).ref_id(chr(ord("A") + number))
+        made.with_target(query)
+    return made
+
+
 def _grafana_graph(panel: Panel) -> timeseries.Panel:
-    made = (
-        timeseries.Panel()
-        .title(panel.title)
-        .description(panel.description)
-        .datasource(PROMETHEUS)
-        .unit(_grafana_unit(panel.unit))
-        .span(24 if panel.is_wide else 12)
-        .height(8)
-        .line_width(1.5)
-        .fill_opacity(8)
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(common_models.LegendDisplayMode.TABLE)
-            .placement(common_models.LegendPlacement.BOTTOM)
-            .show_legend(True)
-            .calcs(["mean", "max", "lastNotNull"])
-        )
-        .thresholds(_thresholds(panel.limit))
-    )
+    made = timeseries.Panel().span(24 if panel.is_wide else 12).height(8)
+    legend = common.VizLegendOptions().display_mode(common_models.LegendDisplayMode.TABLE)
+    legend.placement(common_models.LegendPlacement.BOTTOM).show_legend(True)
+    made.line_width(1.5).fill_opacity(8).legend(legend.calcs(["mean", "max", "lastNotNull"]))
     if panel.from_zero:
         made.axis_soft_min(0)
     if panel.limit is not None:
         dashed = common_models.GraphThresholdsStyleMode.DASHED
         made.thresholds_style(common.GraphThresholdsStyleConfig().mode(dashed))
-    for query in _queries(panel):
-        made.with_target(query)
     return made
 
 
 def _grafana_figure(panel: Panel) -> stat.Panel:
-    made = (
-        stat.Panel()
-        .title(panel.title)
-        .description(panel.description)
-        .datasource(PROMETHEUS)
-        .unit(_grafana_unit(panel.unit))
-        .decimals(panel.decimals or 0)
-        .span(6)
-        .height(4)
-        .no_value("no value")
-        .color_mode(common_models.BigValueColorMode.VALUE)
-        .graph_mode(common_models.BigValueGraphMode.AREA)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .thresholds(_thresholds(panel.limit))
-    )
-    for query in _queries(panel):
-        made.with_target(query)
-    return made
-
-
-def _queries(panel: Panel) -> list[prometheus.Dataquery]:
-    return [
-        prometheus.Dataquery()
-        .expr(series.grafana_query)
-        .range()
-        .legend_format(panel.line_name(series, f"{{{{{series.label}}}}}" if series.label else ""))
-        .ref_id(chr(ord("A") + number))
-        .datasource(PROMETHEUS)
-        for number, series in enumerate(panel.series)
-    ]
-
-
-def _grafana_unit(unit: str) -> str:
-    return GRAFANA_UNITS.get(unit, f"suffix: {unit}")
+    made = stat.Panel().span(6).height(4).decimals(panel.decimals or 0).no_value("no value")
+    made.color_mode(common_models.BigValueColorMode.VALUE)
+    made.graph_mode(common_models.BigValueGraphMode.AREA)
+    return made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
 
 
 def _thresholds(limit: Limit | None) -> dashboard.ThresholdsConfig:
-    made = dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE)
-    if limit is None:
-        return made.steps([models.Threshold(value=None, color="green")])
-    low, high = ("red", "green") if limit.at_least else ("green", "red")
-    return made.steps(
-        [models.Threshold(value=None, color=low), models.Threshold(value=limit.value, color=high)]
-    )
+    low, high = ("red", "green") if limit and limit.at_least else ("green", "red")
+    steps = [models.Threshold(value=None, color=low)]
+    if limit is not None:
+        steps.append(models.Threshold(value=limit.value, color=high))
+    return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
 def _variable(name: str) -> dashboard.QueryVariable:
     metric = "nv_inference_count" if name == "model" else '{__name__=~"nv_inference_count|DCGM_.*"}'
-    return (
-        dashboard.QueryVariable(name)
-        .label(name)
-        .description("If the label is absent, as on a laptop, All selects everything.")
-        .datasource(PROMETHEUS)
-        .query(f"label_values({metric}, {name})")
-        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .multi(True)
-        .include_all(True)
-        .all_value(catalogue.MATCH_ALL)
-        .current(models.VariableOption(selected=True, text="All", value="$__all"))
-    )
+    made = dashboard.QueryVariable(name).label(name).datasource(PROMETHEUS)
+    made.description("If the label is absent, as on a laptop, All selects everything.")
+    made.query(f"label_values({metric}, {name})").multi(True)
+    made.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+    everything = models.VariableOption(selected=True, text="All", value="$__all")
+    return made.include_all(True).all_value(catalogue.MATCH_ALL).current(everything)
 
 
 # ── the committed files ─────────────────────────────────────────────────────────────────────────

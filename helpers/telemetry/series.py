@@ -2,9 +2,10 @@
 
 Table `metrics` (parquet and CSV), one row per sample: `time` (UTC), `series` (name in the
 catalogue), `label` (distinguishes the lines of a series; may be empty), `value` (float).
+What queries raises `Problem` if Prometheus does not answer, or rejects a query.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,14 +13,7 @@ import pandas as pd
 
 from helpers.errors import Problem
 from helpers.run import Run
-from helpers.telemetry.catalogue import (
-    ALL_SERIES,
-    CPU,
-    GPU_UTILISATION,
-    LOAD_SERIES,
-    NO_GPU,
-    Series,
-)
+from helpers.telemetry.catalogue import LOAD_SERIES, NO_GPU, SERIES, Series
 from helpers.telemetry.prometheus import gpu_absence
 from helpers.telemetry.prometheus_api import Prometheus
 from helpers.telemetry.records import SeriesFacts, Telemetry
@@ -29,6 +23,7 @@ COLUMNS = ["time", "series", "label", "value"]
 MARGIN = timedelta(seconds=5)
 SCRAPES_IN_WINDOW = 5  # a rate needs two; the others allow for late scrapes
 MOST_POINTS = 3600  # per line: every scrape of an hour
+CPU, GPU_UTILISATION = SERIES["cpu_utilisation"], SERIES["gpu_utilisation"]
 FINISHED = "finished"  # the outcome of a load that was not interrupted
 NO_PROMETHEUS = "there is no Prometheus on this machine"
 
@@ -67,14 +62,10 @@ class LoadPeriod:
         return (self.end - self.start).total_seconds()
 
 
-def read(server: Prometheus, window: Window, wanted: Sequence[Series] = ALL_SERIES) -> pd.DataFrame:
-    """The values of series over a window, in the columns of the table `metrics`.
-
-    Raises:
-        Problem: Prometheus does not answer, or rejects a query.
-    """
+def read(server: Prometheus, window: Window, wanted: Iterable[Series] = ()) -> pd.DataFrame:
+    """The values of all or some series over a window, in the columns of the table `metrics`."""
     tables = []
-    for series in wanted:
+    for series in wanted or SERIES.values():
         query = series.query(window.range_s)
         values = server.query_range(query, window.start, window.end, window.step_s)
         values["series"] = series.name
@@ -87,9 +78,6 @@ def collect(run: Run, server: Prometheus | None) -> Telemetry:
     """Read every series over the window of the load, and utilisation under load alone.
 
     Saves the table `metrics` (every series) and the record `Telemetry` (those of the load).
-
-    Raises:
-        Problem: The run has no finished load, or Prometheus does not answer.
     """
     window, periods = load_window(run), load_periods(run)
     if server is None:
@@ -129,11 +117,7 @@ def collect(run: Run, server: Prometheus | None) -> Telemetry:
 
 
 def load_window(run: Run) -> Window:
-    """The time of all loads of a run, with a margin on both sides.
-
-    Raises:
-        Problem: The run has no finished load.
-    """
+    """The time of all loads of a run, with a margin on both sides."""
     periods = load_periods(run)
     start = min(period.start for period in periods) - MARGIN
     # beyond now, Prometheus would continue the last values
@@ -144,8 +128,7 @@ def load_window(run: Run) -> Window:
 def load_periods(run: Run) -> list[LoadPeriod]:
     """When the run was under load: the last finished load of each scenario, oldest first.
 
-    Raises:
-        Problem: The run has no finished load.
+    Raises `Problem` if there is none.
     """
     started: dict[str, datetime] = {}
     finished: dict[str, LoadPeriod] = {}
@@ -181,14 +164,14 @@ def frame(telemetry: Telemetry) -> pd.DataFrame:
     )
 
 
-def catalogue_frame(scrape_interval_s: float = 1.0) -> pd.DataFrame:
-    """The series of a load test, as a table."""
+def catalogue_frame() -> pd.DataFrame:
+    """The series of a load test, as a table; the queries are those of a scrape every second."""
     return pd.DataFrame(
         {
             "Series": series.title,
             "Unit": series.unit,
             "One line for each": series.label,
-            "PromQL": series.query(SCRAPES_IN_WINDOW * scrape_interval_s),
+            "PromQL": series.query(SCRAPES_IN_WINDOW),
             "If absent": series.absence,
         }
         for series in LOAD_SERIES

@@ -27,6 +27,8 @@ RATES = {
 TRUTH = {
     "requests": 50.0,
     "failures": 2.0,
+    "error_share": 100 * 2 / 52,
+    "inferences": 200.0,
     "queue_time": 3.0,
     "compute_time": 8.0,
     "batch_size": 8.0,

@@ -10,7 +10,7 @@ from helpers import processes
 from helpers.run import Run
 from helpers.serving import models, triton
 from helpers.telemetry import catalogue, dashboard_checks, dashboards, series
-from helpers.telemetry.catalogue import Series
+from helpers.telemetry.catalogue import SERIES, Series
 from helpers.telemetry.prometheus_api import Prometheus
 from helpers.telemetry.records import Dashboards
 from helpers.telemetry.series import Window
@@ -71,9 +71,9 @@ def test_each_dashboard_is_a_picture_that_says_what_was_not_measured(
 
 
 def test_a_query_without_an_answer_is_reported(busy: Busy) -> None:
-    wanted = catalogue.GPU_TEMPERATURE
+    wanted = SERIES["gpu_temperature"]
     broken = replace(wanted, promql=wanted.promql.replace("GPU_TEMP", "TEMP"))
-    values = pd.concat([busy.read(broken), busy.read(catalogue.GPU_POWER)])
+    values = pd.concat([busy.read(broken), busy.read(SERIES["gpu_power"])])
     board = next(one for one in dashboards.build(busy.run.profile.kpis) if one.name == "gpu")
     absent = DashboardData(board, busy.window, values).absent()
     assert absent["GPU temperature (A)"] == catalogue.NO_GPU
@@ -82,13 +82,13 @@ def test_a_query_without_an_answer_is_reported(busy: Busy) -> None:
 
 @pytest.mark.parametrize(("namespace", "answered"), [("triton", True), ("nowhere", False)])
 def test_the_variables_select(busy: Busy, namespace: str, answered: bool) -> None:
-    for wanted in (catalogue.GPU_UTILISATION, catalogue.P50):
+    for wanted in (SERIES["gpu_utilisation"], SERIES["latency_p50"]):
         chosen = replace(wanted, promql=wanted.promql.replace("$namespace", namespace))
         assert (not busy.read(chosen).empty) is answered
 
 
 def test_load_and_gpu_are_joined_by_pod(busy: Busy) -> None:
-    values = busy.read(catalogue.PER_GPU)
+    values = busy.read(SERIES["requests_per_gpu"])
     assert set(values["label"]) == {"triton-0"}
     assert values["value"].max() > 0
 

@@ -8,9 +8,9 @@ import pytest
 
 from helpers.profile import Profile
 from helpers.run import Run
-from helpers.telemetry import catalogue, dashboards, snapshots
+from helpers.telemetry import dashboards, snapshots
 from helpers.telemetry.annotations import Annotation, run_annotations
-from helpers.telemetry.catalogue import Series
+from helpers.telemetry.catalogue import SERIES, Series
 from helpers.telemetry.dashboards import Panel
 from helpers.telemetry.series import COLUMNS, Window
 from helpers.telemetry.snapshots import DashboardData
@@ -24,7 +24,7 @@ def data(
     lines: dict[str, list[float | None]],
     note: str = "",
     name: str = "latency",
-    series: Series = catalogue.P50,
+    series: Series = SERIES["latency_p50"],
 ) -> DashboardData:
     """A dashboard with lines of one series, one value a second; None for a missing scrape."""
     rows = [
@@ -91,21 +91,21 @@ def test_more_lines_or_events_than_fit_are_counted(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("value", "series", "decimals", "text"),
-    [(1234.5, catalogue.REQUESTS, None, "1,234 1/s"), (0.1234, catalogue.P50, None, "0.123 ms"),
-     (5, catalogue.UP, 0, "5"), (12.34, catalogue.BURN, 2, "12.34 US$/h"),
-     (0.0, catalogue.CPU, None, "0.0 %")],
+    [(1234.5, "requests", None, "1,234 1/s"), (0.1234, "latency_p50", None, "0.123 ms"),
+     (5, "up", 0, "5"), (12.34, "burn", 2, "12.34 US$/h"), (0.0, "cpu_utilisation", None, "0.0 %")],
 )  # fmt: skip
 def test_values_have_the_decimals_that_can_be_read(
-    value: float, series: Series, decimals: int | None, text: str
+    value: float, series: str, decimals: int | None, text: str
 ) -> None:
-    assert snapshots.format_value(value, Panel((series,), "x", decimals=decimals)) == text
+    panel = Panel((SERIES[series],), "x", decimals=decimals)
+    assert snapshots.format_value(value, panel) == text
 
 
 @pytest.mark.parametrize(("value", "colour"), [(1000.0, snapshots.BAD), (1.0, snapshots.GOOD)])
 def test_a_large_figure_is_the_worst_line_in_the_colour_of_its_limit(
     run: Run, value: float, colour: str
 ) -> None:
-    shown = data({"a": [value], "b": [0.5]}, name="overview", series=catalogue.P95)
+    shown = data({"a": [value], "b": [0.5]}, name="overview", series=SERIES["latency_p95"])
     pattern = rf'<text style="[^"]*fill: {colour}[^"]*"[^>]*>{value:,.1f} ms<'
     assert re.search(pattern, svg(run, shown))
 
