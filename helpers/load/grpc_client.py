@@ -17,12 +17,12 @@ from helpers.load.http2_frames import encode
 from helpers.load.request import (
     BAD_HTTP,
     BAD_OUTPUT,
-    CONNECT_TIMEOUT_S,
     OK,
     TIMEOUT,
     Answered,
     Client,
     Request,
+    Target,
 )  # fmt: skip
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
@@ -91,36 +91,22 @@ def outputs(message: bytes) -> list[int] | None:
 class GrpcClient(Client):
     """A few connections in turn, with many calls on each; calls beyond their limit are queued."""
 
-    def __init__(
-        self,
-        target: str,  # `host:port` of the server
-        messages: list[bytes],  # serialised requests, one for each input
-        *,
-        output_bytes: int,  # of the output tensor of a good answer
-        timeout_s: float,  # how long a call may take; the server is told
-        answered: Answered,  # called with the outcome of each request
-        secure: bool = False,  # whether to speak TLS
-        certificate: str = "",  # PEM file to verify the server; empty for the system's
-    ) -> None:
-        super().__init__(
-            urlsplit(f"//{target}"), answered,
-            patience_s=min(timeout_s, CONNECT_TIMEOUT_S), secure=secure, certificate=certificate,
-        )  # fmt: skip
+    def __init__(self, target: Target, answered: Answered) -> None:
+        super().__init__(target, answered)
+        self._patience_s = min(target.timeout_s, self._patience_s)
         if self._tls:
             self._tls.set_alpn_protocols(["h2"])
-        self._block = encode(
-            [
-                (":method", "POST"),
-                (":scheme", "https" if secure else "http"),
-                (":path", METHOD),
-                (":authority", target),
-                ("te", "trailers"),
-                ("content-type", "application/grpc"),
-                ("grpc-timeout", f"{math.ceil(timeout_s * 1000)}m"),
-            ]
-        )
-        self._bodies = [prefix(len(message)) + message for message in messages]
-        self._output_bytes = output_bytes
+        fields = {
+            ":method": "POST",
+            ":scheme": "https" if self._secure else "http",
+            ":path": METHOD,
+            ":authority": urlsplit(target.url).netloc,
+            "te": "trailers",
+            "content-type": "application/grpc",
+            "grpc-timeout": f"{math.ceil(target.timeout_s * 1000)}m",
+        }
+        self._block = encode(fields.items())
+        self._bodies = [prefix(len(message)) + message for message in target.messages]
         self._pool: deque[Http2Connection] = deque()
         self._alive = WeakSet()  # also connections that only finish their calls
         self._next_attempt = 0.0
@@ -166,7 +152,7 @@ class GrpcClient(Client):
 
     def finished(self, stream: Stream, at: float) -> None:
         """Judge an answer and pass its outcome on."""
-        outcome = judge(stream, self._output_bytes)
+        outcome = judge(stream, self.output_bytes)
         if outcome != TIMEOUT:
             stream.request.done = at
         self.broken(stream, outcome)

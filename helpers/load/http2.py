@@ -2,12 +2,15 @@
 
 import asyncio
 from time import monotonic
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from hpack import Decoder, HPACKError
 
 from helpers.load import http2_frames as frames
 from helpers.load.request import BAD_HTTP, DISCONNECTED, REFUSED, TLS, Request
+
+if TYPE_CHECKING:
+    from helpers.load.grpc_client import GrpcClient
 
 # used for every request, so they are looked up in this module
 END_STREAM, HEAD, KIND_AT, LARGEST = frames.END_STREAM, frames.HEAD, frames.KIND_AT, frames.LARGEST
@@ -39,28 +42,11 @@ class Stream:
         self.reset: int | None = None  # the error code with which the server reset it
 
 
-class ConnectionOwner(Protocol):
-    """The client that opens connections and is notified of their events."""
-
-    def freed(self, connection: "Http2Connection") -> None:
-        """The connection can carry requests, or more than before."""
-
-    def retired(self, connection: "Http2Connection") -> None:
-        """The connection takes no new requests; running ones may still be answered."""
-
-    def finished(self, stream: Stream, at: float) -> None:
-        """An answer was complete at this instant of `time.monotonic()`."""
-
-    def broken(self, stream: Stream, outcome: str) -> None:
-        """There will be no answer."""
-
-
 class Http2Connection(asyncio.Protocol):
     """A client's end of a connection; `block` is the header block of every request."""
 
-    def __init__(self, owner: ConnectionOwner, block: bytes) -> None:
-        # done, with an empty result, once the server has sent its settings; otherwise with the
-        # outcome of the requests that waited for this connection
+    def __init__(self, owner: "GrpcClient", block: bytes) -> None:
+        # "" once the server has sent its settings, else the outcome of requests that waited for it
         self.ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._owner = owner
         self._block = block
@@ -132,7 +118,7 @@ class Http2Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close the connection at once, without notifying anyone."""
         self._streams.clear()
-        self._outbox.clear()
+        self._outbox.unsent.clear()
         if self._transport is not None:
             self._transport.abort()
 
@@ -262,7 +248,16 @@ class Http2Connection(asyncio.Protocol):
         if len(payload) % SETTING.size:
             raise frames.Violation(frames.FRAME_SIZE_ERROR)
         for name, value in SETTING.iter_unpack(payload):
-            self._set(name, value)
+            if name == frames.MAX_STREAMS:
+                self._limit = value
+            elif name == frames.MAX_FRAME:
+                if not frames.DEFAULT_FRAME <= value < 1 << 24:
+                    raise frames.Violation(frames.PROTOCOL_ERROR)
+                self._outbox.frame_limit = value
+            elif name == frames.INITIAL_WINDOW:
+                if value > LARGEST:
+                    raise frames.Violation(frames.FLOW_CONTROL_ERROR)
+                self._outbox.resize(value)
         self._write(frame(frames.SETTINGS, frames.ACK, 0))
         self._outbox.pump()
         self._expected = None
@@ -270,18 +265,6 @@ class Http2Connection(asyncio.Protocol):
             self.ready.set_result("")
         if not self._retired:
             self._owner.freed(self)
-
-    def _set(self, name: int, value: int) -> None:
-        if name == frames.MAX_STREAMS:
-            self._limit = value
-        elif name == frames.MAX_FRAME:
-            if not frames.DEFAULT_FRAME <= value < 1 << 24:
-                raise frames.Violation(frames.PROTOCOL_ERROR)
-            self._outbox.frame_limit = value
-        elif name == frames.INITIAL_WINDOW:
-            if value > LARGEST:
-                raise frames.Violation(frames.FLOW_CONTROL_ERROR)
-            self._outbox.resize(value)
 
     def _on_ping(self, flags: int, number: int, payload: bytes) -> None:
         if not flags & frames.ACK:

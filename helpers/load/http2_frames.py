@@ -134,55 +134,51 @@ class Outbox:
         self._write = write
         self._window = self._initial_window = DEFAULT_WINDOW
         # unlike a dict, it finds its first entry quickly after many were removed before it
-        self._unsent: OrderedDict[int, Unsent] = OrderedDict()
+        self.unsent: OrderedDict[int, Unsent] = OrderedDict()
 
     def takes(self, size: int) -> bool:
         """Whether a body may be sent now in one frame; if so, it is counted as sent."""
         limit = min(self._window, self._initial_window, self.frame_limit)
-        if size > limit or self._unsent or self.paused:
+        if size > limit or self.unsent or self.paused:
             return False
         self._window -= size
         return True
 
     def add(self, stream: int, body: bytes) -> None:
         """Send what is allowed now, and the rest later."""
-        self._unsent[stream] = Unsent(memoryview(body), self._initial_window)
+        self.unsent[stream] = Unsent(memoryview(body), self._initial_window)
         self.pump()
 
     def remove(self, stream: int) -> bool:
         """Drop the rest of a body; returns whether there was any."""
-        return self._unsent.pop(stream, None) is not None
-
-    def clear(self) -> None:
-        """Send nothing more."""
-        self._unsent.clear()
+        return self.unsent.pop(stream, None) is not None
 
     def widen(self, stream: int, size: int) -> None:
         """The server accepts more bytes on a stream, or on all streams together (stream 0)."""
         if stream == 0:
             self._window += size
-        elif stream in self._unsent:
-            self._unsent[stream].window += size
-        if self._unsent:
+        elif stream in self.unsent:
+            self.unsent[stream].window += size
+        if self.unsent:
             self.pump()
 
     def resize(self, window: int) -> None:
         """The server changes the initial window of streams, also of open ones."""
-        for unsent in self._unsent.values():
+        for unsent in self.unsent.values():
             unsent.window += window - self._initial_window
         self._initial_window = window
 
     def pump(self) -> None:
         """Send what is allowed, the oldest first."""
         done = []
-        for stream, unsent in self._unsent.items():
+        for stream, unsent in self.unsent.items():
             if self._window <= 0 or self.paused:
                 break
             self._feed(stream, unsent)
             if not unsent.rest:
                 done.append(stream)
         for stream in done:
-            del self._unsent[stream]
+            del self.unsent[stream]
 
     def _feed(self, stream: int, unsent: Unsent) -> None:
         room = min(self._window, unsent.window, len(unsent.rest))

@@ -5,17 +5,16 @@ import json
 from functools import lru_cache
 from time import monotonic
 from typing import NamedTuple, cast
-from urllib.parse import urlsplit
 
 from helpers.load.request import (
     BAD_HTTP,
     BAD_OUTPUT,
-    CONNECT_TIMEOUT_S,
     DISCONNECTED,
     OK,
     Answered,
     Client,
     Request,
+    Target,
 )  # fmt: skip
 
 HEAD_END = b"\r\n\r\n"
@@ -176,27 +175,11 @@ class HttpConnection(asyncio.Protocol):
 class HttpClient(Client):
     """A pool of connections; requests beyond its limit are queued."""
 
-    def __init__(
-        self,
-        url: str,  # base URL of the server
-        messages: list[bytes],  # whole requests, one for each input
-        *,
-        output_bytes: int,  # of the output tensor of a good answer
-        limit: int,  # most connections at a time
-        answered: Answered,  # called with the outcome of each request
-        certificate: str = "",  # PEM file to verify an https server; empty for the system's
-    ) -> None:
-        target = urlsplit(url)
-        secure = target.scheme == "https"
-        super().__init__(
-            target, answered,
-            patience_s=CONNECT_TIMEOUT_S, secure=secure, certificate=certificate,
-        )  # fmt: skip
-        self._messages = messages
-        self._limit = limit
+    def __init__(self, target: Target, answered: Answered) -> None:
+        super().__init__(target, answered)
+        self._limit = target.limit
         self._free: list[HttpConnection] = []
         self.good = GoodAnswer(b"", 0, 0)
-        self.output_bytes = output_bytes
 
     async def open(self, connections: int) -> None:
         """Open connections in advance; a failure is reported by the requests."""

@@ -4,14 +4,13 @@ import asyncio
 import json
 import math
 import ssl
-from abc import ABC, abstractmethod
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, MutableSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -59,44 +58,52 @@ Answered = Callable[[Request, str, int], None]
 """Called once a request has an outcome, with the outcome and the bytes of the answer."""
 
 
-class Client(ABC):
-    """Carries requests to a server; those beyond its connections' limits are queued."""
+@dataclass(frozen=True)
+class Target:
+    """What a client sends where, and what it expects."""
 
-    def __init__(
-        self,
-        address: SplitResult,
-        answered: Answered,  # called with the outcome of each request
-        *,
-        patience_s: float,  # how long connecting may take
-        secure: bool,  # whether to speak TLS
-        certificate: str,  # PEM file to verify the server; empty for the system's
-    ) -> None:
+    url: str  # `http://host:port` of the server, or with https, grpc or grpcs
+    messages: list[bytes]  # whole requests (gRPC: serialised), one for each input
+    output_bytes: int  # of the output tensor of a good answer
+    timeout_s: float  # how long a request may take; a gRPC server is told
+    limit: int = 256  # most HTTP connections at a time
+    certificate: str = ""  # PEM file to verify the server; empty for the system's
+
+
+class Client:
+    """Carries requests to a server; those beyond its connections' limits are queued.
+
+    `answered` is called with the outcome of each request.
+    """
+
+    def __init__(self, target: Target, answered: Answered) -> None:
+        address = urlsplit(target.url)
+        self._secure = address.scheme in ("https", "grpcs")
         self._host = address.hostname or ""
-        self._port = address.port or (443 if secure else 80)
-        self._tls = ssl.create_default_context(cafile=certificate or None) if secure else None
-        self._patience_s = patience_s
+        self._port = address.port or (443 if self._secure else 80)
+        self._tls = (
+            ssl.create_default_context(cafile=target.certificate or None) if self._secure else None
+        )
+        self._patience_s = CONNECT_TIMEOUT_S
+        self._messages = target.messages
         self._waiting: deque[Request] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self._alive: MutableSet[Any] = set()  # connections
+        self.output_bytes = target.output_bytes
         self.answered = answered
 
-    @abstractmethod
     async def open(self, connections: int) -> None:
         """Open connections before the first request; a failure is reported by the requests."""
 
-    @abstractmethod
     def send(self, request: Request) -> None:
         """Send now, or as soon as a connection is free."""
 
-    @abstractmethod
     def drop(self, request: Request) -> None:
         """Drop a request: an answer that still arrives is ignored."""
 
-    @abstractmethod
     def _connection(self) -> Any:
         """A new connection, not connected yet."""
 
-    @abstractmethod
     def _connected(self, connection: Any, outcome: str) -> None:
         """A connection is open, or could not be opened and has an outcome."""
 

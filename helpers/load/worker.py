@@ -24,7 +24,7 @@ from helpers.load import arrivals
 from helpers.load import request as requests
 from helpers.load.arrivals import WHOLE, Shard, Timer, schedule, spans
 from helpers.load.http_client import HttpClient
-from helpers.load.request import OK, TIMEOUT, Answered, Client, Recorder, Request, Shape
+from helpers.load.request import OK, TIMEOUT, Answered, Client, Recorder, Request, Shape, Target
 from helpers.run import now
 from helpers.scenario import Burst, Closed, Phase, Scenario, Settings
 from helpers.serving.endpoint import Endpoint
@@ -284,26 +284,20 @@ def connect(job: WorkerJob, answered: Answered) -> Client:
     """The client that a scenario's protocol needs, with its requests ready to be sent."""
     scenario, shape, endpoint = job.scenario, job.shape, job.endpoint
     inputs = requests.tensors(shape, scenario, job.shard.number)
-    if scenario.protocol != "grpc":
-        return HttpClient(
-            endpoint.http,
-            requests.http_messages(shape, inputs, endpoint.http),
-            output_bytes=shape.output_bytes,
-            limit=max(job.shard.share(job.max_connections), 1),
-            answered=answered,
-            certificate=endpoint.certificate,
-        )
-    from helpers.load.grpc_client import GrpcClient  # slow to import, and HTTP does without
+    if scenario.protocol == "grpc":
+        from helpers.load.grpc_client import GrpcClient  # slow to import, and HTTP does without
 
-    return GrpcClient(
-        endpoint.grpc,
-        requests.grpc_messages(shape, inputs),
-        output_bytes=shape.output_bytes,
-        timeout_s=scenario.timeout_s,
-        answered=answered,
-        secure=endpoint.http.startswith("https:"),
-        certificate=endpoint.certificate,
+        kind: type[Client] = GrpcClient
+        url = f"grpc{'s' if endpoint.http.startswith('https:') else ''}://{endpoint.grpc}"
+        messages = requests.grpc_messages(shape, inputs)
+    else:
+        kind, url = HttpClient, endpoint.http
+        messages = requests.http_messages(shape, inputs, url)
+    limit = max(job.shard.share(job.max_connections), 1)
+    target = Target(
+        url, messages, shape.output_bytes, scenario.timeout_s, limit, endpoint.certificate
     )
+    return kind(target, answered)
 
 
 def report(kind: str, **facts: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 from helpers import processes
 from helpers.load import request, tables
 from helpers.load.http_client import HttpClient
-from helpers.load.request import Answered, Client
+from helpers.load.request import Answered, Client, Target
 from helpers.load.worker import Player
 from helpers.profile import Profile
 from helpers.run import Run
@@ -84,17 +84,9 @@ def play_http(run: Run, server: KnownServer, **more: Any) -> pd.DataFrame:
     """Play the first scenario over HTTP at a known server."""
     chosen = run.profile.load.scenarios[0]
     messages = request.http_messages(SHAPE, request.tensors(SHAPE, chosen), server.url)
-
-    def connect(answered: Answered) -> Client:
-        return HttpClient(
-            server.url,
-            messages,
-            output_bytes=SHAPE.output_bytes,
-            limit=run.profile.load.max_connections,
-            answered=answered,
-        )
-
-    return play(run, connect, **more)
+    limit = run.profile.load.max_connections
+    target = Target(server.url, messages, SHAPE.output_bytes, chosen.timeout_s, limit)
+    return play(run, lambda answered: HttpClient(target, answered), **more)
 
 
 @pytest.fixture(scope="session")

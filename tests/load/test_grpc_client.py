@@ -19,6 +19,7 @@ from helpers.load import http2, worker
 from helpers.load import http2_frames as h2
 from helpers.load.grpc_client import METHOD, GrpcClient, is_good
 from helpers.load.http2_frames import END_HEADERS, END_STREAM, HEADERS, PADDED, frame
+from helpers.load.request import Target
 
 from . import scripted as wire
 from .conftest import MakeRun, play, scenario
@@ -48,12 +49,17 @@ def fire(make_run: MakeRun, server: Scripted, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(worker, "HEAD_START_S", 0.02)  # many short loads in a row
 
     def play_phase(
-        phase: Any, messages: Any = MESSAGES, *, port: int = 0, timeout_s: float = 5, **tls: Any
+        phase: Any,
+        messages: Any = MESSAGES,
+        *,
+        url: str = "",
+        timeout_s: float = 5,
+        trust: str = "",
     ) -> pd.DataFrame:
-        target, size = f"127.0.0.1:{port or server.port}", SHAPE.output_bytes
+        url = url or f"grpc://127.0.0.1:{server.port}"
+        target = Target(url, messages, SHAPE.output_bytes, timeout_s, certificate=trust)
         run = make_run(scenario(phase, protocol="grpc", timeout_s=timeout_s))
-        more = {"output_bytes": size, "timeout_s": timeout_s, **tls}
-        return play(run, lambda answered: GrpcClient(target, messages, answered=answered, **more))
+        return play(run, lambda answered: GrpcClient(target, answered))
 
     return play_phase
 
@@ -96,7 +102,7 @@ def test_outcomes_of_a_real_server(
             await server.stop(0)
 
     with in_thread(serve):
-        table = fire(BURST, BODIES, port=ports[0])
+        table = fire(BURST, BODIES, url=f"grpc://127.0.0.1:{ports[0]}")
     assert counts(table) == {outcome: 16}
     assert sorted(requests) == sorted(BODIES * 4)  # also those beyond the server's window
     if outcome == "ok":
@@ -104,7 +110,7 @@ def test_outcomes_of_a_real_server(
 
 
 def test_nobody_there_is_refused(fire: Fire) -> None:
-    table = fire(STEADY, timeout_s=2, port=9)
+    table = fire(STEADY, timeout_s=2, url="grpc://127.0.0.1:9")
     assert counts(table) == {"refused": 20}
     assert table["sent_s"].isna().all()
 
@@ -467,7 +473,7 @@ def test_tls_is_verified_and_must_agree_on_http2(
     context.set_alpn_protocols(protocols or [])
     trust = str(pem) if trusted else ""
     with scripted(None if protocols is None else context) as server:
-        table = fire(BURST, port=server.port, secure=True, certificate=trust)
+        table = fire(BURST, url=f"grpcs://127.0.0.1:{server.port}", trust=trust)
     assert counts(table) == {outcome: 16}
     assert table["sent_s"].notna().all() == (outcome == "ok")
     if outcome == "ok":

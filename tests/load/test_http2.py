@@ -4,12 +4,14 @@ import asyncio
 import random
 from collections.abc import Callable
 from math import nan
+from typing import cast
 from unittest.mock import Mock
 
 import pytest
 
 from helpers.load import http2
 from helpers.load import http2_frames as frames
+from helpers.load.grpc_client import GrpcClient
 from helpers.load.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, encode, frame
 from helpers.load.request import Request
 
@@ -91,7 +93,7 @@ def taken(data: bytes, sizes: list[int], *, stateless: bool = True) -> tuple[lis
     async def receive() -> tuple[list[object], object]:
         owner, transport = Owner(), Mock(spec=asyncio.Transport)
         transport.get_extra_info.return_value = None
-        connection = http2.Http2Connection(owner, b"")
+        connection = http2.Http2Connection(cast(GrpcClient, owner), b"")
         connection.connection_made(transport)
         connection.data_received(frame(frames.SETTINGS, 0, 0))
         if stateless:

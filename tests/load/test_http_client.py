@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers.load.http_client import UNREADABLE, AnswerHead, HttpClient, parse_head
+from helpers.load.request import Target
 
 from .conftest import MakeRun, play, play_http, scenario
 from .known_server import SHAPE, TENSOR, Behaviour, KnownServer, answer, known_server
@@ -188,14 +189,11 @@ def test_https_is_verified_against_the_certificate(
 ) -> None:
     pem, context = certificate
     message = b"POST /v2/models/mobilenetv2/infer HTTP/1.1\r\nContent-Length: 4\r\n\r\n1234"
+    trust = str(pem) if trusted else ""
     with known_server(context) as server:
-        table = play(
-            make_run(scenario(STEADY, inputs=1)),
-            lambda answered: HttpClient(
-                server.url, [message], output_bytes=SHAPE.output_bytes, limit=8,
-                answered=answered, certificate=str(pem) if trusted else "",
-            ),
-        )  # fmt: skip
+        target = Target(server.url, [message], SHAPE.output_bytes, 5, certificate=trust)
+        run = make_run(scenario(STEADY, inputs=1))
+        table = play(run, lambda answered: HttpClient(target, answered))
     assert list(table["outcome"]) == ["ok" if trusted else "tls"] * 20
 
 
