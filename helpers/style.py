@@ -153,6 +153,11 @@ def label_lines(axes: Axes, labels: Sequence[LineLabel], height: float) -> None:
         )
 
 
+def headline(figure: Figure, text: str) -> None:
+    """Write a title above all panels."""
+    figure.suptitle(text, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
+
+
 def legend(axes: Axes, **options: Any) -> None:
     """Add a legend, if anything has a label."""
     if axes.get_legend_handles_labels()[0]:

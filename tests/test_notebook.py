@@ -1,6 +1,5 @@
 """A notebook's parameters are checked before anything starts, whoever runs it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,26 +9,28 @@ from typing import Any
 
 import pytest
 
-from helpers import notebook, processes, promises
+from helpers import notebook, promises
+from helpers.cloud.preflight import Readiness
 from helpers.errors import Problem
 from helpers.paths import NOTEBOOKS
-from helpers.run import Run
+from helpers.promises import Status
+from helpers.run import Run, run_folders
 
 SETUP = NOTEBOOKS / promises.stage("00").notebook
 
 
-def papermill(outputs: Path, *arguments: str) -> tuple[int, str]:
-    """Run the first notebook as a user would, by papermill's own command line."""
-    outputs.mkdir(exist_ok=True)
+def papermill(outputs: Path, parameter: str, value: str) -> tuple[int, str]:
+    """Run the first notebook by papermill's own command line, where nobody is logged in at AWS."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    nowhere = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), "/dev/null")
+    nowhere |= {"AWS_EC2_METADATA_DISABLED": "true", "GPU_E2E_OUTPUTS": str(outputs)}
     command = [sys.executable, "-m", "papermill", str(SETUP), str(outputs / "out.ipynb")]
     done = subprocess.run(
-        [*command, "-k", "python3", "--no-progress-bar", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"GPU_E2E_OUTPUTS": str(outputs)},
-        timeout=120,
-    )
-    return done.returncode, done.stdout + done.stderr
+        [*command, "-k", "python3", "--no-progress-bar", "-p", parameter, value],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=inherited | nowhere,
+        timeout=200,
+    )  # fmt: skip
+    return done.returncode, done.stdout
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,6 @@ def papermill(outputs: Path, *arguments: str) -> tuple[int, str]:
     [
         ({"profile": "moon"}, "Profile 'moon' does not exist"),
         ({"run_id": "20200101T0000Z-quick"}, "Run '20200101T0000Z-quick' does not exist"),
-        ({"settings": "load.scenarios.soak.phases.steady.rate=-1"}, "greater than 0"),
         ({"settings": "load.colour=red"}, "load.colour: unknown key"),
         ({"profile": 7}, "Parameter profile must be text"),
     ],
@@ -66,18 +66,20 @@ def test_a_later_stage_needs_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_papermill_prints_the_sentence_and_begins_nothing(tmp_path: Path) -> None:
-    code, output = papermill(tmp_path / "outputs", "-p", "profil", "quick")
+    code, output = papermill(tmp_path, "profil", "quick")
     assert code != 0
     assert "This notebook has no parameter 'profil'" in output
-    assert not list(tmp_path.glob("outputs/*/manifest.json"))
+    assert not run_folders(tmp_path)
 
 
-def test_setup_by_plain_papermill_makes_a_run_and_ticks_it(tmp_path: Path) -> None:
-    code, output = papermill(tmp_path / "outputs", "-p", "profile", "quick")
+def test_on_aws_without_a_login_the_report_says_so_and_nothing_is_created(tmp_path: Path) -> None:
+    code, output = papermill(tmp_path, "profile", "aws")
     assert code == 0, output
-    (manifest,) = tmp_path.glob("outputs/*/manifest.json")
-    # the emulated account stays for the next notebook, until somebody stops it
-    assert processes.down(Run.open(manifest.parent.name, tmp_path / "outputs")) == ["aws"]
-    ticked = json.loads((manifest.parent / "checklist.json").read_text())
-    assert ticked["00.scaffold"]["status"] == "REHEARSED"
-    assert ticked["00.kpis"]["status"] == "REHEARSED"
+    (folder,) = run_folders(tmp_path)
+    run = Run.open(folder.name, tmp_path)
+    (login,) = run.load(Readiness).blocking
+    assert "no AWS credentials" in login.found and login.command == "aws sso login"
+    ticked = {promise.id: tick for promise, tick in promises.ticks(run).items()}
+    assert ticked["00.kpis"].status is Status.VERIFIED
+    assert ticked["00.quota"].status is Status.FAILED and "credentials" in ticked["00.quota"].note
+    assert not run.events("stack-apply-start")

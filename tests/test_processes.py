@@ -25,16 +25,13 @@ STUBBORN = [sys.executable, "-c", IGNORE + AWAKE]
 WITH_CHILD = ["sh", "-c", "sleep 300 & echo awake; wait"]
 
 
-def begin(run: Run, name: str = "sleeper", command: list[str] = SLEEP) -> processes.Service:
-    log = run.folder / f"services/{name}.log"
-    return processes.start(
-        run,
-        name,
-        command,
-        ports={},
-        ready=lambda: log.is_file() and "awake" in log.read_text(),
-        timeout_s=20,
-    )
+def begin(run: Run, command: list[str] = SLEEP) -> processes.Service:
+    log = run.folder / "services/sleeper.log"
+
+    def is_awake() -> bool:
+        return log.is_file() and "awake" in log.read_text()
+
+    return processes.start(run, "sleeper", command, ports={}, ready=is_awake, timeout_s=20)
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 15) -> bool:
@@ -46,8 +43,8 @@ def eventually(holds: Callable[[], bool], seconds: float = 15) -> bool:
     return False
 
 
-def exit_record(run: Run, name: str = "sleeper") -> dict[str, object]:
-    path = run.folder / f"services/{name}.exit.json"
+def exit_record(run: Run) -> dict[str, object]:
+    path = run.folder / "services/sleeper.exit.json"
     assert eventually(path.is_file)
     content: dict[str, object] = json.loads(path.read_text())
     return content
@@ -66,16 +63,12 @@ def test_a_service_runs_until_it_is_stopped(run: Run) -> None:
     assert kinds == ["service-started", "service-stopped"] * 2
 
 
-def test_a_crash_at_start_quotes_the_log(run: Run) -> None:
+def test_a_crash_at_start_quotes_the_log_and_what_is_never_ready_is_stopped(run: Run) -> None:
     with pytest.raises(Problem, match=r"sleeper ended while starting(.|\n)*no such model"):
         begin(run, command=["sh", "-c", "echo no such model >&2; exit 3"])
     assert exit_record(run) == {"code": 3, "reason": "it ended by itself"}
     with pytest.raises(Problem, match="No such file"):
         begin(run, command=["/nonexistent/program"])
-    assert processes.marked(run.mark) == {}
-
-
-def test_a_service_that_is_never_ready_is_stopped(run: Run) -> None:
     with pytest.raises(Problem, match="was not ready within"):
         processes.start(run, "slow", SLEEP, ports={}, ready=lambda: False, timeout_s=1)
     assert processes.marked(run.mark) == {}
@@ -98,27 +91,19 @@ def test_down_finds_what_a_killed_watcher_left(run: Run) -> None:
     assert processes.marked(run.mark) == {}
 
 
-def test_down_leaves_other_runs_alone(run: Run, tmp_path: Path, profile: Profile) -> None:
+def test_down_leaves_other_runs_and_foreign_processes_alone(
+    run: Run, tmp_path: Path, profile: Profile
+) -> None:
     other = Run.create(profile, tmp_path / "elsewhere")
-    other = Run(other.folder.rename(other.folder.with_name("other-run")), profile)
     service = begin(other)
+    # a record whose process has ended, and whose process id belongs to another one now
+    stale = processes.Service("old", service.pid, 1.0, {}, "services/old.log", "2020")
+    run.write("services/old.json", json.dumps(stale.__dict__))
+    assert processes.find(run, "old") is None
     processes.down(run)
     assert service.running
     processes.down(other)
     assert not service.running
-
-
-def test_a_stale_record_never_hits_a_foreign_process(run: Run) -> None:
-    bystander = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
-    try:
-        stale = processes.Service("old", bystander.pid, 1.0, {}, "services/old.log", "2020")
-        run.write("services/old.json", json.dumps(stale.__dict__))
-        assert processes.find(run, "old") is None
-        processes.down(run)
-        assert bystander.poll() is None
-    finally:
-        bystander.kill()
-        bystander.wait()
 
 
 def test_a_service_ends_when_its_owner_is_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,13 +138,10 @@ def test_a_service_outlives_the_kernel_that_started_it(run: Run) -> None:
 
 
 def test_a_taken_port_is_one_sentence() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", processes.free_port())) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(Problem, match=f"Port {port} on 127.0.0.1 is taken"):
             processes.free_port(port)
-    assert processes.free_port() > 1023
 
 
 WRITES_STATE = """

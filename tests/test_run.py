@@ -39,23 +39,20 @@ def test_the_newest_open_run_of_a_profile_is_found(tmp_path: Path, profile: Prof
     assert Run.newest_open(profile.name, tmp_path) is None
     first, second = Run.create(profile, tmp_path), Run.create(profile, tmp_path)
     assert first.run_id != second.run_id, "runs of one minute do not share a folder"
-    newest = Run.newest_open(profile.name, tmp_path)
-    assert newest is not None and newest.run_id == second.run_id
-    second.end()
-    newest = Run.newest_open(profile.name, tmp_path)
-    assert newest is not None and newest.run_id == first.run_id
     assert Run.newest_open("rehearsal", tmp_path) is None
+    for run in (second, first):
+        newest = Run.newest_open(profile.name, tmp_path)
+        assert newest is not None and newest.run_id == run.run_id
+        run.end()
 
 
-def test_records_read_back_equal(run: Run) -> None:
+def test_records_read_back_equal_and_a_missing_one_names_its_stage(run: Run) -> None:
     run.save(Weather(degrees=2))
     path = run.save(Weather(degrees=21.5))
     assert path == run.folder / "records/00/weather.json"
     assert list(path.parent.iterdir()) == [path], "no temporary file is left"
     assert run.load(Weather) == Weather(degrees=21.5)
-
-
-def test_a_missing_record_names_the_stage_to_run(run: Run) -> None:
+    path.unlink()
     assert run.find(Weather) is None
     with pytest.raises(Problem, match="Run stage 00 first"):
         run.load(Weather)

@@ -5,6 +5,7 @@ The stages before it are in `tests/rehearsal`; failures and interrupts are in `t
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,8 +18,10 @@ import pytest
 from helpers import processes, promises
 from helpers.promises import Status
 from helpers.run import Run
+from tests import contract
 
 PATIENCE_S = 480
+SHAPES = Path(contract.__file__).with_name("shapes.json")  # notebook → what its cells show
 # the quick profile with shorter phases, and without the search for the capacity
 SHORT = ("load.capacity=null", "load.scenarios.smoke.phases.steady.duration_s=3",
          "load.scenarios.spike.phases.before.duration_s=1",
@@ -86,17 +89,6 @@ def finished(stopped: Run) -> Run:
     return stopped
 
 
-@pytest.fixture(scope="module")
-def scenarios(finished: Run) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """Each scenario's report with the table of its requests."""
-    report = json.loads((finished.folder / "records/05/load.json").read_text())
-    assert [scenario["name"] for scenario in report["scenarios"]] == ["smoke", "spike", "soak"]
-    return [
-        (scenario, finished.load_table(f"requests-{scenario['name']}"))
-        for scenario in report["scenarios"]
-    ]
-
-
 def test_after_kill_9_down_saves_what_was_recorded(stopped: Run) -> None:
     assert len(stopped.load_table("requests-smoke"))
     assert stopped.events("load-stop")[0]["outcome"] == "interrupted"
@@ -112,10 +104,11 @@ def test_a_whole_run_ticks_what_it_saw_and_is_closed(finished: Run) -> None:
     assert finished.manifest()["ended"] is not None
 
 
-def test_the_report_counts_what_the_tables_and_triton_count(
-    finished: Run, scenarios: list[tuple[dict[str, Any], pd.DataFrame]]
-) -> None:
-    for scenario, requests in scenarios:
+def test_the_report_holds_what_tables_and_triton_count(finished: Run) -> None:
+    report = json.loads((finished.folder / "records/05/load.json").read_text())
+    assert [scenario["name"] for scenario in report["scenarios"]] == ["smoke", "spike", "soak"]
+    for scenario in report["scenarios"]:
+        requests = finished.load_table(f"requests-{scenario['name']}")
         measured = requests[~requests["warmup"]]
         assert len(measured) == scenario["measured"]["requests"]
         assert (measured["outcome"] == "ok").sum() == scenario["measured"]["ok"]
@@ -123,13 +116,7 @@ def test_the_report_counts_what_the_tables_and_triton_count(
         assert seconds["due"].sum() == len(requests)
         successes = (requests["outcome"] == "ok").sum()
         assert seconds["ok"].sum() == scenario["server"]["requests"] == successes
-
-
-def test_percentiles_equal_an_independent_computation(
-    scenarios: list[tuple[dict[str, Any], pd.DataFrame]],
-) -> None:
-    for scenario, requests in scenarios:
-        good = requests[(requests["outcome"] == "ok") & ~requests["warmup"]]
+        good = measured[measured["outcome"] == "ok"]
         latency = (good["done_s"] - good["intended_s"]) * 1000
         for name, percentile in scenario["measured"]["latency"].items():
             share = (latency <= percentile["ms"] + 1e-6).mean()
@@ -146,11 +133,27 @@ def test_the_evidence_is_one_self_contained_page(finished: Run) -> None:
     assert results["run_id"] == finished.run_id
 
 
-def test_executed_notebooks_ran_in_order(finished: Run) -> None:
+def shape(output: dict[str, Any]) -> str:
+    """What an output of a notebook is, without its words."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        return "picture"
+    if "text/html" in data:
+        header = "".join(data["text/html"]).partition("</thead>")[0]
+        return f"table of {len(re.findall('<th[ >]', header))} columns"
+    return "tick" if "text/plain" in data else ""
+
+
+def test_executed_notebooks_ran_in_order_and_show_what_they_showed(finished: Run) -> None:
+    expected = json.loads(SHAPES.read_text())
+    expected["05-load-testing.ipynb"].remove("picture")  # the capacity, which was not searched
     for path in (finished.folder / "notebooks").glob("*.ipynb"):
-        cells = json.loads(path.read_text())["cells"]
-        counts = [cell["execution_count"] for cell in cells if cell["cell_type"] == "code"]
+        cells = [cell for cell in json.loads(path.read_text())["cells"] if "outputs" in cell]
+        counts = [cell["execution_count"] for cell in cells]
         assert counts == list(range(1, len(counts) + 1)), path.name
+        shown = [shape(output) for cell in cells for output in cell["outputs"]]
+        if path.name < "06":  # later ones show what an earlier stage has left
+            assert list(filter(None, shown)) == expected[path.name], path.name
 
 
 def test_status_and_resume_of_a_complete_run(finished: Run) -> None:

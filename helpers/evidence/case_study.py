@@ -19,33 +19,28 @@ MOST_LINES = 5
 def write(run: Run) -> Path:
     """Typeset the case study from the run's records; returns the path of the PDF."""
     facts = story.tell(run)
-    commit = run.manifest()["git"]["commit"]
     figures = {
         name: {"svg": path.read_text(), "alt": path.with_suffix(".txt").read_text().strip()}
         for name in FIGURES
         if (path := run.folder / f"evidence/figures/{name}.svg").is_file()
     }
-    inputs = {
-        "label": facts.label,
-        "target_label": facts.target_label,
-        "title": facts.title,
-        "built": facts.built,
-        "run_id": run.run_id,
-        "status": str(promises.overall_status(promises.ticks(run).values())),
-        "machine": facts.machine,
-        "problem": facts.problem,
-        "kpis": [
-            (kpi.title, kpi.target_text, kpi.measured_text, str(kpi.verdict)) for kpi in facts.kpis
-        ],
-        "fine_print": [
-            f"{line[:LONGEST_LINE]}{'…' if line[LONGEST_LINE:] else ''}"
-            for line in facts.fine_print[:MOST_LINES]
-        ],
-        "cost": (facts.cost.text, str(facts.cost.status)),
-        "teardown": (facts.teardown.text, str(facts.teardown.status)),
-        "figures": figures,
-        "commit": commit[:12] if commit else "unknown",
-    }
+    inputs = (
+        facts._asdict()
+        | {
+            "headline": None,  # has no place on the page
+            "run_id": run.run_id,
+            "status": promises.overall_status(promises.ticks(run).values()),
+            "kpis": [
+                (kpi.title, kpi.target_text, kpi.measured_text, kpi.verdict) for kpi in facts.kpis
+            ],
+            "fine_print": [
+                f"{line[:LONGEST_LINE]}{'…' if line[LONGEST_LINE:] else ''}"
+                for line in facts.fine_print[:MOST_LINES]
+            ],
+            "figures": figures,
+            "commit": (run.manifest()["git"]["commit"] or "unknown")[:12],
+        }
+    )
     redacted = redaction.redact(json.dumps(inputs), redaction.private_words(run))
     return run.write(PDF, typst.compile(TEMPLATE, sys_inputs={"facts": redacted}))
 

@@ -132,22 +132,20 @@ def _rows(
         finding += f"({_significance(test.pvalue)}, Mann-Whitney)"
     counts = [f"{len(latencies):,} good answers" for latencies in (first, second)]
     yield Row(name, "all latencies", counts[0], counts[1], None, finding)
-    rates = ["a closed loop" if phase.requested_rps is None else f"{phase.requested_rps:.1f}/s"
-             for phase in (a, b)]  # fmt: skip
-    yield Row(
-        name, "throughput, /s", format_figure(a.throughput_rps), format_figure(b.throughput_rps),
-        _change(a.throughput_rps, b.throughput_rps), f"requested {rates[0]} and {rates[1]}",
-    )  # fmt: skip
+    rates = ("a closed loop" if phase.requested_rps is None else f"{phase.requested_rps:.1f}/s"
+             for phase in (a, b))  # fmt: skip
+    shown = format_figure(a.throughput_rps), format_figure(b.throughput_rps)
+    change = _change(a.throughput_rps, b.throughput_rps)
+    yield Row(name, "throughput, /s", *shown, change, f"requested {' and '.join(rates)}")
     errors = stats.fisher_exact([(a.requests - a.ok, a.ok), (b.requests - b.ok, b.ok)])
-    yield Row(
-        name, "errors, %", format_figure(a.error_rate_pct), format_figure(b.error_rate_pct),
-        None, f"{_significance(errors.pvalue)}, Fisher",
-    )  # fmt: skip
+    shown = format_figure(a.error_rate_pct), format_figure(b.error_rate_pct)
+    yield Row(name, "errors, %", *shown, None, f"{_significance(errors.pvalue)}, Fisher")
 
 
 def _percentile_row(ours: ScenarioReport, theirs: ScenarioReport, name: str) -> Row:
     a, b = ours.measured.latency.get(name), theirs.measured.latency.get(name)
-    invalid = [run for run, one in (("first", ours), ("second", theirs)) if one.invalid]
+    runs = {"first": ours, "second": theirs}
+    invalid = [run for run, scenario in runs.items() if scenario.invalid]
     if invalid:
         finding = f"not comparable: the {' and the '.join(invalid)} is invalid"
     elif a is None or b is None:
@@ -187,6 +185,6 @@ def _draw(first: Run, second: Run, scenarios: list[str], folder: Path) -> str:
         panels[0].legend(loc="lower right", frameon=False, fontsize=8)
         panels[-1].set_xlabel("latency from the intended send time, ms")
         title = "Share of good answers within a given time"
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
+        style.headline(figure, title)
         style.save(figure, folder / "latency", [first, second])
     return f"{title}, {first.run_id} against {second.run_id}: {', '.join(scenarios)}."

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from helpers import style
 from helpers.evidence import kpis
@@ -62,7 +61,7 @@ def latency_distribution(run: Run) -> None:
                 f"{highest[1:]} % within {latencies[highest]:.1f} ms"
             )
         axes.set_title(sentence)
-        style.footnote(figure, _calibration_note(report))
+        style.footnote(figure, "; ".join(note.sentence for note in report.calibrations))
         alt = f"Cumulative latency by scenario. {sentence}. Diamonds mark the targets."
         style.finish(run, figure, "latency-distribution", alt)
 
@@ -77,9 +76,9 @@ def latency_over_time(run: Run) -> None:
         worst = max(report.scenarios, key=lambda scenario: scenario.measured.max_ms or 0.0)
         slowest = f"{worst.measured.max_ms:,.0f} ms" if worst.measured.max_ms else "unknown"
         title = f"Latency over time: the slowest good answer took {slowest}, in {worst.name}"
-        _headline(figure, title)
+        style.headline(figure, title)
         panels[-1].set_xlabel("seconds since the scenario's start")
-        style.footnote(figure, _calibration_note(report))
+        style.footnote(figure, "; ".join(note.sentence for note in report.calibrations))
         counts = ", ".join(f"{one.name} {_errors(one)} errors" for one in report.scenarios)
         alt = (
             "One dot per request, latency against intended send time; dashed lines mark Load Test "
@@ -171,7 +170,7 @@ def telemetry(run: Run) -> None:
             for reason, group in groupby(absent, key=lambda facts: facts.absent)
         )
         title = "Server and machine from Load Test Start to Stop, as Prometheus scraped them"
-        _headline(figure, title)
+        style.headline(figure, title)
         style.footnote(figure, missing, style.VERMILION)
         alt = f"{title}: {', '.join(facts.title for facts in present)}. {missing}"
         style.finish(run, figure, "telemetry", alt.strip())
@@ -200,14 +199,6 @@ def _latencies(phase: PhaseReport) -> dict[str, float]:
 
 def _errors(scenario: ScenarioReport) -> int:
     return scenario.measured.requests - scenario.measured.ok
-
-
-def _calibration_note(report: LoadReport) -> str:
-    return "; ".join(calibration.sentence for calibration in report.calibrations)
-
-
-def _headline(figure: Figure, text: str) -> None:
-    figure.suptitle(text, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
 
 
 def _latency_against_throughput(axes: Axes) -> None:

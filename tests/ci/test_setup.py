@@ -1,6 +1,5 @@
 """Set-up is done once, is pinned, and names what this machine cannot have."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -12,15 +11,13 @@ import pytest
 from packaging.requirements import Requirement
 
 from helpers.paths import ROOT
+from tests.ci.test_rules import script
 
 
 @pytest.fixture
 def setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """`ci/setup.py`, installing into a folder of the test."""
-    spec = importlib.util.spec_from_file_location("setup_script", ROOT / "ci/setup.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("setup")
     monkeypatch.setattr(module, "TOOLS", tmp_path)
     monkeypatch.setattr(module, "BIN", tmp_path / "bin")
     (tmp_path / "bin").mkdir()
@@ -42,9 +39,9 @@ def test_a_second_setup_says_and_does_nothing() -> None:
 
 
 def test_make_alone_lists_every_target() -> None:
-    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert targets == set(re.findall(r"^  make ([a-z]+) ", said, re.MULTILINE))
+    assert targets == set(re.findall(r"^  make ([a-z]+) ", listed, re.MULTILINE))
     assert {"rehearse", "test", "lab", "check", "doctor", "down"} <= targets
 
 
@@ -63,36 +60,23 @@ def test_conda_lists_the_same_dependencies_each_with_a_reason() -> None:
     assert all(entry.partition("  # ")[2] for entry in entries)
 
 
-def test_what_the_notebooks_import_is_a_dependency() -> None:
-    asked = {"jupyterlab", "papermill", "boto3", "sh", "kubernetes", "tritonclient", "pandas"}
-    assert asked | {"matplotlib", "torch", "onnx"} <= direct()
-
-
-@pytest.mark.parametrize("step", ["triton", "cluster_programs"])
-def test_another_platform_is_told_what_to_do(
-    setup: ModuleType, monkeypatch: pytest.MonkeyPatch, step: str
+@pytest.mark.parametrize(
+    ("step", "hint"),
+    [("triton", "Docker"), ("cluster_programs", "brew"), ("prometheus", "brew install prometheus")],
+)
+def test_what_another_platform_has_to_do_is_named(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch, step: str, hint: str
 ) -> None:
     monkeypatch.setattr(setup, "LINUX_AMD64", False)
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(setup.Unavailable, match=r"Docker|brew"):
+    with pytest.raises(setup.Unavailable, match=hint):
         getattr(setup, step)()
 
 
-def test_without_apt_the_way_to_prometheus_is_named(
-    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(setup.Unavailable, match="brew install prometheus"):
-        setup.prometheus()
-
-
-def test_a_program_with_another_digest_is_not_written(setup: ModuleType) -> None:
+def test_another_digest_is_not_written_and_a_failed_command_is_quoted(setup: ModuleType) -> None:
     with pytest.raises(setup.Unavailable, match="SHA-256"):
         setup.write_checked("helm", b"not helm", setup.CLUSTER_PROGRAMS["helm"][2])
     assert not (setup.BIN / "helm").exists()
-
-
-def test_a_failed_command_is_quoted(setup: ModuleType) -> None:
     with pytest.raises(setup.Unavailable, match="no such mirror"):
         setup.call(["sh", "-c", "echo no such mirror; exit 3"])
 

@@ -1,5 +1,9 @@
 """A run with made-up figures, so that every verdict and page can be tried without a server."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,72 +13,40 @@ from helpers.load.records import (
     Calibration,
     Capacity,
     LoadReport,
-    Percentile,
     PhaseReport,
     ScenarioReport,
     Step,
 )
 from helpers.run import Run
 from helpers.telemetry.records import SeriesFacts, Telemetry
+from tests import contract
 
+STORED = Path(contract.__file__).with_name("quick-run") / LoadReport.path()
+SOAK: dict[str, Any] = json.loads(STORED.read_text())["scenarios"][2]
 LENGTH_S = 20.0
+NAMES = ("smoke", "spike", "soak")
 
 
 def phase(name: str, count: int, **changed: object) -> PhaseReport:
     """A phase of `count` answers, 5 to 15 ms late, but for one time-out."""
-    facts: dict[str, object] = {
-        "name": name,
-        "warmup": False,
-        "requested_rps": count / LENGTH_S,
-        "offered_rps": count / LENGTH_S,
-        "throughput_rps": count / LENGTH_S,
-        "goodput_rps": count / LENGTH_S,
-        "start_s": 0.0,
-        "end_s": LENGTH_S,
-        "requests": count,
-        "delivered": count,
-        "ok": count - 1,
-        "errors": {"timeout": 1},
-        "error_rate_pct": 100 / count,
-        "latency": {
-            "p50": Percentile(ms=10.0, low_ms=9.5, high_ms=10.5),
-            "p95": Percentile(ms=14.5, low_ms=14.2, high_ms=14.8),
-            "p99": Percentile(ms=14.9, low_ms=14.7, high_ms=15.0),
-        },
-        "mean_ms": 10.0,
-        "max_ms": 15.0,
-        "service_p50_ms": 9.8,
-        "send_error_p50_ms": 0.1,
-        "send_error_p99_ms": 0.2,
-        "overloaded": False,
-        "invalid": (),
+    rates = ("requested_rps", "offered_rps", "throughput_rps", "goodput_rps")
+    latency = {"p50": (10.0, 9.5, 10.5), "p95": (14.5, 14.2, 14.8), "p99": (14.9, 14.7, 15.0)}
+    facts = SOAK["measured"] | dict.fromkeys(rates, count / LENGTH_S)
+    facts |= {"name": name, "start_s": 0.0, "end_s": LENGTH_S}
+    facts |= {"requests": count, "delivered": count, "ok": count - 1, "errors": {"timeout": 1}}
+    facts |= {"error_rate_pct": 100 / count, "mean_ms": 10.0, "max_ms": 15.0}
+    facts["latency"] = {
+        key: dict(zip(("ms", "low_ms", "high_ms"), values, strict=True))
+        for key, values in latency.items()
     }
     return PhaseReport.model_validate(facts | changed)
 
 
 def scenario(name: str, count: int = 800, **changed: object) -> ScenarioReport:
     """A scenario of one phase."""
-    one = phase("steady", count)
-    facts: dict[str, object] = {
-        "name": name,
-        "model": "mobilenetv2",
-        "protocol": "http",
-        "batch": 1,
-        "seed": 1,
-        "workers": 1,
-        "stopped": "",
-        "objective_ms": 120.0,
-        "drift": None,
-        "memory": {},
-        "engine": "made up",
-        "started": "2026-01-01T00:00:10.000Z",
-        "phases": (one,),
-        "measured": one.model_copy(update={"name": "measured"}),
-        "server": None,
-        "agreement": "made up for a test",
-        "client_cpu_share": 0.1,
-        "invalid": (),
-    }
+    steady = phase("steady", count)
+    facts = SOAK | {"name": name, "started": "2026-01-01T00:00:10.000Z", "server": None}
+    facts |= {"phases": (steady,), "measured": steady.model_copy(update={"name": "measured"})}
     return ScenarioReport.model_validate(facts | changed)
 
 
@@ -83,41 +55,28 @@ def requests(count: int = 800, seed: int = 1) -> pd.DataFrame:
     generator = np.random.default_rng(seed)
     intended = np.sort(generator.uniform(0, LENGTH_S, count))
     latency = generator.uniform(5, 15, count)
-    table = pd.DataFrame(
-        {
-            "phase": "steady",
-            "warmup": False,
-            "intended_s": intended,
-            "released_s": intended + 0.0001,
-            "sent_s": intended + 0.0001,
-            "done_s": intended + latency / 1000,
-            "latency_ms": latency,
-            "service_ms": latency - 0.1,
-            "outcome": "ok",
-            "bytes": 4_100,
-        }
-    )
+    table = pd.DataFrame({"intended_s": intended, "latency_ms": latency})
+    table = table.assign(phase="steady", warmup=False, outcome="ok", bytes=4_100)
+    table["released_s"] = table["sent_s"] = intended + 0.0001
+    table["done_s"], table["service_ms"] = intended + latency / 1000, latency - 0.1
     table.loc[7, "outcome"] = "timeout"
-    table.loc[7, "done_s":"service_ms"] = np.nan
+    table.loc[7, ["done_s", "latency_ms", "service_ms"]] = np.nan
     return table
 
 
 def telemetry(gpu: float | None = None) -> Telemetry:
     """CPU at half; a GPU only where it is asked for."""
-    facts = {"title": "CPU utilisation", "unit": "%", "query": "up"}
-    gpu_facts = {"title": "GPU utilisation", "unit": "%", "query": "up"}
     absent = "" if gpu is not None else "no GPU here"
+    series = (("cpu", "CPU", 60, ""), ("gpu", "GPU", 0, absent or "made up"))
     return Telemetry(
-        start="2026-01-01T00:00:00.000Z",
-        end="2026-01-01T00:01:00.000Z",
-        series=(
-            SeriesFacts(name="cpu", samples=60, absent="", **facts),
-            SeriesFacts(name="gpu", samples=0, absent=absent or "made up", **gpu_facts),
+        start="2026-01-01T00:00:00.000Z", end="2026-01-01T00:01:00.000Z",
+        series=tuple(
+            SeriesFacts(name=name, title=f"{title} utilisation", unit="%", query="up",
+                        samples=samples, absent=why)
+            for name, title, samples, why in series
         ),
-        cpu_utilisation_pct=50.0,
-        gpu_utilisation_pct=gpu,
-        gpu_absent=absent,
-    )
+        cpu_utilisation_pct=50.0, gpu_utilisation_pct=gpu, gpu_absent=absent,
+    )  # fmt: skip
 
 
 def capacity() -> Capacity:
@@ -138,14 +97,13 @@ def capacity() -> Capacity:
 @pytest.fixture
 def measured(run: Run) -> Run:
     """A run whose three scenarios were fired, on a machine without a GPU."""
-    names = ("smoke", "spike", "soak")
     calibration = Calibration(
         wire="http", delay_ms=5, rate=400, requests=800, added_p50_ms=0.2, added_p99_ms=0.6,
         send_error_p99_ms=0.3,
     )  # fmt: skip
-    scenarios = tuple(scenario(name) for name in names)
+    scenarios = tuple(scenario(name) for name in NAMES)
     run.save(LoadReport(calibrations=(calibration,), scenarios=scenarios))
-    for number, name in enumerate(names):
+    for number, name in enumerate(NAMES):
         run.save_table(f"requests-{name}", requests(seed=number))
         run.event("load-start", stage="05", scenario=name)
         run.event("load-stop", stage="05", scenario=name)

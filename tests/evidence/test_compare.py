@@ -20,18 +20,18 @@ def another(folder: Path, factor: float, settings: str = "") -> Run:
     table["latency_ms"] *= factor
     run.save_table("requests-soak", table)
     good = np.sort(table["latency_ms"].dropna())
-    found = {
-        name: Percentile(ms=(one := float(np.quantile(good, share))), low_ms=one * 0.98,
-                         high_ms=one * 1.02)
-        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-    }  # fmt: skip
-    measured = phase("measured", 800, latency=found)
+    values = np.quantile(good, (0.5, 0.95, 0.99))
+    latency = {
+        name: Percentile(ms=value, low_ms=value * 0.98, high_ms=value * 1.02)
+        for name, value in zip(("p50", "p95", "p99"), values, strict=True)
+    }
+    measured = phase("measured", 800, latency=latency)
     run.save(LoadReport(scenarios=(scenario("soak", measured=measured),)))
     return run
 
 
 def rows(first: Run, second: Run) -> dict[str, compare.Row]:
-    return {one.figure: one for one in compare.compare(first, second).rows}
+    return {row.figure: row for row in compare.compare(first, second).rows}
 
 
 def test_a_run_twice_as_slow_differs(tmp_path: Path) -> None:
@@ -51,13 +51,11 @@ def test_equal_runs_show_no_difference(tmp_path: Path) -> None:
     assert found["errors, %"].finding == "no difference shown, p = 1, Fisher"
 
 
-def test_what_was_chosen_differently_is_listed(tmp_path: Path) -> None:
-    first, second = another(tmp_path, 1.0), another(tmp_path, 1.0, "serving.queue_delay_us=500")
+def test_what_was_chosen_differently_is_listed_and_an_invalid_run_not_compared(
+    tmp_path: Path,
+) -> None:
+    first, second = another(tmp_path, 1.0), another(tmp_path, 2.0, "serving.queue_delay_us=500")
     assert compare.compare(first, second).choices == {"serving.queue_delay_us": ("0", "500")}
-
-
-def test_an_invalid_run_is_not_compared(tmp_path: Path) -> None:
-    first, second = another(tmp_path, 1.0), another(tmp_path, 2.0)
     report = second.load(LoadReport).scenarios[0]
     doubted = report.model_copy(update={"invalid": ("the client was the bottleneck",)})
     second.save(LoadReport(scenarios=(doubted,)))
@@ -65,16 +63,11 @@ def test_an_invalid_run_is_not_compared(tmp_path: Path) -> None:
 
 
 def test_scenarios_of_one_run_alone_are_named(measured: Run, tmp_path: Path) -> None:
-    found = compare.compare(measured, another(tmp_path, 1.0))
-    assert {one.scenario for one in found.rows} == {"soak"}
-    assert found.only_in_one == [
-        f"smoke: only in {measured.run_id}",
-        f"spike: only in {measured.run_id}",
-    ]
-
-
-def test_nothing_in_common_is_one_sentence(measured: Run, tmp_path: Path) -> None:
     other = another(tmp_path, 1.0)
+    compared = compare.compare(measured, other)
+    assert {row.scenario for row in compared.rows} == {"soak"}
+    only = [f"{name}: only in {measured.run_id}" for name in ("smoke", "spike")]
+    assert compared.only_in_one == only
     other.save(LoadReport(scenarios=(scenario("peak"),)))
     with pytest.raises(Problem, match="have no scenario in common"):
         compare.compare(measured, other)

@@ -8,6 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers.evidence import html_export, page, redaction
 from helpers.paths import ROOT
+from helpers.profile import Profile
 from helpers.run import Run
 
 ACCOUNT = "210987" + "654321"
@@ -48,7 +49,7 @@ def test_a_secret_is_masked_and_its_neighbours_stay(name: str) -> None:
     assert redaction.find_secrets(text) == []
 
 
-@pytest.mark.parametrize("name", [one for one in SECRETS if one != "path"])
+@pytest.mark.parametrize("name", [name for name in SECRETS if name != "path"])
 def test_the_scanner_finds_what_was_not_masked(name: str) -> None:
     assert redaction.find_secrets(f"before {SECRETS[name]} after")
 
@@ -70,8 +71,7 @@ def test_masking_twice_is_masking_once(text: str) -> None:
 
 
 def test_words_of_the_run_itself_are_masked(run: Run) -> None:
-    changed = run.profile.infrastructure.model_copy(update={"alert_email": "nancy@example.com"})
-    profile = run.profile.model_copy(update={"infrastructure": changed})
+    profile = Profile.load_named("quick", "infrastructure.alert_email=nancy@example.com")
     words = redaction.private_words(Run(run.folder, profile))
     assert "nancy@example.com" in words
     assert redaction.redact("to nancy@example.com", words) == "to [masked]"
@@ -111,5 +111,5 @@ def test_no_part_of_a_notebook_lets_a_secret_out(run: Run) -> None:
 def test_a_pack_has_no_secrets(measured: Run) -> None:
     page.pack(measured)
     assert page.has_no_secrets(measured)
-    (measured.folder / "evidence/leak.json").write_text(SECRETS["role"])
+    measured.write("evidence/leak.json", SECRETS["role"])
     assert not page.has_no_secrets(measured)
