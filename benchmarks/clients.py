@@ -16,7 +16,7 @@ from benchmarks.echo import PLAIN
 from benchmarks.peers import Peer
 from benchmarks.server import Server, settle
 from helpers.errors import Problem
-from helpers.load import request, server_check
+from helpers.load import http_client, request, server_check
 from helpers.load.arrivals import WHOLE
 from helpers.load.worker import WorkerJob
 from helpers.paths import ROOT
@@ -126,7 +126,7 @@ def message(server: Server) -> bytes:
     phase = {"name": "one", "arrivals": "closed", "concurrency": 1, "duration_s": 1}
     scenario = Scenario.model_validate({"name": "message", "model": PLAIN, "phases": [phase]})
     shape = server_check.preflight(server.endpoint, scenario)
-    return request.http_messages(shape, request.tensors(shape, scenario), server.endpoint.http)[0]
+    return http_client.messages(shape, request.tensors(shape, scenario), server.endpoint.http)[0]
 
 
 def _script(head: str, body: Path) -> str:

@@ -12,18 +12,10 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 from tritonclient.grpc import service_pb2
 
+from helpers.load import request as requests
 from helpers.load.http2 import Http2Connection, Stream
 from helpers.load.http2_frames import encode
-from helpers.load.request import (
-    BAD_HTTP,
-    BAD_OUTPUT,
-    OK,
-    TIMEOUT,
-    Answered,
-    Client,
-    Request,
-    Target,
-)  # fmt: skip
+from helpers.load.request import BAD_HTTP, BAD_OUTPUT, OK, TIMEOUT, Answered, Request, Target
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 CHANNELS = 4
@@ -36,6 +28,18 @@ OUTCOMES = {
 } | {b"4": TIMEOUT}
 # gRPC over HTTP/2: the status that stands for a stream's error code; for all others, internal
 RESETS = {7: "unavailable", 8: "cancelled", 11: "resource-exhausted", 12: "permission-denied"}
+
+
+def messages(shape: requests.Shape, inputs: requests.Tensors) -> list[bytes]:
+    """Serialised `ModelInferRequest` messages, one for each input."""
+    serialised = []
+    for values in inputs:
+        message = service_pb2.ModelInferRequest(model_name=shape.model)
+        message.inputs.add(name=shape.input_name, datatype="FP32", shape=shape.input)
+        message.outputs.add(name=shape.output_name)
+        message.raw_input_contents.append(values.tobytes())
+        serialised.append(message.SerializeToString())
+    return serialised
 
 
 def prefix(length: int) -> bytes:
@@ -88,7 +92,7 @@ def outputs(message: bytes) -> list[int] | None:
     return [len(output) for output in parsed.raw_output_contents]
 
 
-class GrpcClient(Client):
+class GrpcClient(requests.Client):
     """A few connections in turn, with many calls on each; calls beyond their limit are queued."""
 
     def __init__(self, target: Target, answered: Answered) -> None:

@@ -1,6 +1,7 @@
 """An HTTP/2 client connection made for timing: many streams, no task or future per stream."""
 
 import asyncio
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -27,19 +28,17 @@ WISHES = (
 )
 
 
+@dataclass(slots=True, eq=False)
 class Stream:
     """One request and what has been received of its answer."""
 
-    __slots__ = ("body", "connection", "fields", "id", "request", "reset", "trailers")
-
-    def __init__(self, id: int, connection: "Http2Connection", request: Request) -> None:
-        self.id = id
-        self.connection = connection
-        self.request = request
-        self.fields: frames.Fields | None = None  # the first header block
-        self.trailers: frames.Fields | None = None  # the header block that ended the answer
-        self.body = b""
-        self.reset: int | None = None  # the error code with which the server reset it
+    id: int
+    connection: "Http2Connection"
+    request: Request
+    fields: frames.Fields | None = None  # the first header block
+    trailers: frames.Fields | None = None  # the header block that ended the answer
+    body: bytes = b""
+    reset: int | None = None  # the error code with which the server reset it
 
 
 class Http2Connection(asyncio.Protocol):

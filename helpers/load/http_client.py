@@ -5,17 +5,10 @@ import json
 from functools import lru_cache
 from time import monotonic
 from typing import NamedTuple, cast
+from urllib.parse import urlsplit
 
-from helpers.load.request import (
-    BAD_HTTP,
-    BAD_OUTPUT,
-    DISCONNECTED,
-    OK,
-    Answered,
-    Client,
-    Request,
-    Target,
-)  # fmt: skip
+from helpers.load import request as requests
+from helpers.load.request import BAD_HTTP, BAD_OUTPUT, DISCONNECTED, OK, Answered, Request, Target
 
 HEAD_END = b"\r\n\r\n"
 HEAD_LIMIT = 64 << 10
@@ -31,6 +24,28 @@ class AnswerHead(NamedTuple):
 
 
 UNREADABLE = AnswerHead(0, 0, 0, True)
+
+
+def messages(shape: requests.Shape, inputs: requests.Tensors, url: str) -> list[bytes]:
+    """Whole HTTP/1.1 requests to a base URL: KServe v2 with the binary tensor extension."""
+    tensor = {
+        "name": shape.input_name,
+        "shape": shape.input,
+        "datatype": "FP32",
+        "parameters": {"binary_data_size": shape.input_bytes},
+    }
+    output = {"name": shape.output_name, "parameters": {"binary_data": True}}
+    described = json.dumps({"inputs": [tensor], "outputs": [output]}).encode()
+    target = urlsplit(url)
+    head = (
+        f"POST {target.path.rstrip('/')}/v2/models/{shape.model}/infer HTTP/1.1\r\n"
+        f"Host: {target.netloc}\r\n"
+        "Content-Type: application/octet-stream\r\n"
+        f"Inference-Header-Content-Length: {len(described)}\r\n"
+        f"Content-Length: {len(described) + shape.input_bytes}\r\n\r\n"
+    )
+    start = head.encode() + described
+    return [start + values.tobytes() for values in inputs]
 
 
 @lru_cache(maxsize=512)  # a server's heads hardly differ, so parsing is nearly always a look-up
@@ -115,33 +130,29 @@ class HttpConnection(asyncio.Protocol):
             self._end(OK, good.size, reusable=True)
             return
         self._received += data
-        if self._head is None and not self._read_head():
+        head = self._head = self._head or self._read_head()
+        if head is None:
             return
-        assert self._head is not None
-        surplus = len(self._received) - self._body_at - self._head.length
-        if surplus >= 0:
-            self._whole(self._head, surplus)
-
-    def _read_head(self) -> bool:
-        end = self._received.find(HEAD_END)
-        if end < 0 and len(self._received) <= HEAD_LIMIT:
-            return False
-        self._head = parse_head(bytes(self._received[:end])) if end >= 0 else UNREADABLE
-        self._body_at = end + len(HEAD_END)
-        if not self._head.status:
+        surplus = len(self._received) - self._body_at - head.length
+        if not head.status:
             self._finish(BAD_HTTP, reusable=False)
-        return bool(self._head and self._head.status)
+        elif surplus >= 0:
+            start = bytes(self._received[: self._body_at + head.described])
+            outcome = judge(head, start[self._body_at :], self._client.output_bytes)
+            reusable = not (surplus or head.close)
+            if outcome == OK and reusable:
+                self._client.good = GoodAnswer(start, len(self._received), head.length)
+            self._finish(outcome, reusable=reusable)
 
-    def _whole(self, head: AnswerHead, surplus: int) -> None:
-        start = bytes(self._received[: self._body_at + head.described])
-        outcome = judge(head, start[self._body_at :], self._client.output_bytes)
-        reusable = not (surplus or head.close)
-        if outcome == OK and reusable:
-            self._client.good = GoodAnswer(start, len(self._received), head.length)
-        self._finish(outcome, reusable=reusable)
+    def _read_head(self) -> AnswerHead | None:
+        end = self._received.find(HEAD_END)
+        self._body_at = end + len(HEAD_END)
+        if end >= 0:
+            return parse_head(bytes(self._received[:end]))
+        return UNREADABLE if len(self._received) > HEAD_LIMIT else None
 
     def _finish(self, outcome: str, *, reusable: bool) -> None:
-        size = len(self._received) - self._body_at if self._head else 0
+        size = len(self._received) - self._body_at
         self._received, self._head = bytearray(), None
         self._end(outcome, size, reusable=reusable)
 
@@ -172,7 +183,7 @@ class HttpConnection(asyncio.Protocol):
             self._client.answered(request, DISCONNECTED, len(self._received))
 
 
-class HttpClient(Client):
+class HttpClient(requests.Client):
     """A pool of connections; requests beyond its limit are queued."""
 
     def __init__(self, target: Target, answered: Answered) -> None:

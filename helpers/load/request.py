@@ -35,23 +35,21 @@ RECENT = 5  # seconds that the percentiles shown live reach back
 BUCKET = math.log(1.02)  # latencies within 2 % of each other are reported live as one
 
 
+@dataclass(slots=True, eq=False)
 class Request:
     """One request on its way. Times are of `time.monotonic()`, seconds."""
 
-    __slots__ = ("carrier", "done", "input", "intended", "open", "phase", "released", "sent")
-
-    def __init__(self, phase: int, intended: float, input: int, released: float) -> None:
-        self.phase = phase  # its number in the scenario
-        self.intended = intended  # when it was meant to leave
-        self.input = input  # which of the prepared inputs it carries
-        # handed to the client: later than intended where this process was late, earlier than sent
-        # where it waited for a connection
-        self.released = released
-        # accepted by its connection; the system gets it at the end of the event loop's round
-        self.sent = math.nan
-        self.done = math.nan  # when its answer was whole
-        self.open = True  # its outcome is still to come
-        self.carrier: Any = None  # the connection or call that carries it
+    phase: int  # its number in the scenario
+    intended: float  # when it was meant to leave
+    input: int  # which of the prepared inputs it carries
+    # handed to the client: later than intended where this process was late, earlier than sent
+    # where it waited for a connection
+    released: float
+    # accepted by its connection; the system gets it at the end of the event loop's round
+    sent: float = math.nan
+    done: float = math.nan  # when its answer was whole
+    open: bool = True  # its outcome is still to come
+    carrier: Any = None  # the connection or call that carries it
 
 
 Answered = Callable[[Request, str, int], None]
@@ -81,9 +79,8 @@ class Client:
         self._secure = address.scheme in ("https", "grpcs")
         self._host = address.hostname or ""
         self._port = address.port or (443 if self._secure else 80)
-        self._tls = (
-            ssl.create_default_context(cafile=target.certificate or None) if self._secure else None
-        )
+        trust = target.certificate or None
+        self._tls = ssl.create_default_context(cafile=trust) if self._secure else None
         self._patience_s = CONNECT_TIMEOUT_S
         self._messages = target.messages
         self._waiting: deque[Request] = deque()
@@ -176,42 +173,6 @@ def tensors(shape: Shape, scenario: Scenario, shard: int = 0) -> Tensors:
         return [np.zeros(shape.input, dtype=np.float32)] * scenario.inputs
     random = arrivals.generator(scenario.seed, 1, shard)
     return [random.standard_normal(shape.input, dtype=np.float32) for _ in range(scenario.inputs)]
-
-
-def http_messages(shape: Shape, inputs: Tensors, url: str) -> list[bytes]:
-    """Whole HTTP/1.1 requests to a base URL: KServe v2 with the binary tensor extension."""
-    tensor = {
-        "name": shape.input_name,
-        "shape": shape.input,
-        "datatype": "FP32",
-        "parameters": {"binary_data_size": shape.input_bytes},
-    }
-    output = {"name": shape.output_name, "parameters": {"binary_data": True}}
-    described = json.dumps({"inputs": [tensor], "outputs": [output]}).encode()
-    target = urlsplit(url)
-    head = (
-        f"POST {target.path.rstrip('/')}/v2/models/{shape.model}/infer HTTP/1.1\r\n"
-        f"Host: {target.netloc}\r\n"
-        "Content-Type: application/octet-stream\r\n"
-        f"Inference-Header-Content-Length: {len(described)}\r\n"
-        f"Content-Length: {len(described) + shape.input_bytes}\r\n\r\n"
-    )
-    start = head.encode() + described
-    return [start + values.tobytes() for values in inputs]
-
-
-def grpc_messages(shape: Shape, inputs: Tensors) -> list[bytes]:
-    """Serialised `ModelInferRequest` messages, one for each input."""
-    from tritonclient.grpc import service_pb2  # only needed, and slow to import, for gRPC
-
-    messages = []
-    for values in inputs:
-        message = service_pb2.ModelInferRequest(model_name=shape.model)
-        message.inputs.add(name=shape.input_name, datatype="FP32", shape=shape.input)
-        message.outputs.add(name=shape.output_name)
-        message.raw_input_contents.append(values.tobytes())
-        messages.append(message.SerializeToString())
-    return messages
 
 
 TIMES = ("intended_s", "released_s", "sent_s", "done_s")

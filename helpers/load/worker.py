@@ -20,10 +20,9 @@ from time import monotonic, process_time
 from typing import Any
 
 from helpers.errors import Problem
-from helpers.load import arrivals
+from helpers.load import arrivals, http_client
 from helpers.load import request as requests
 from helpers.load.arrivals import WHOLE, Shard, Timer, schedule, spans
-from helpers.load.http_client import HttpClient
 from helpers.load.request import OK, TIMEOUT, Answered, Client, Recorder, Request, Shape, Target
 from helpers.run import now
 from helpers.scenario import Burst, Closed, Phase, Scenario, Settings
@@ -285,14 +284,14 @@ def connect(job: WorkerJob, answered: Answered) -> Client:
     scenario, shape, endpoint = job.scenario, job.shape, job.endpoint
     inputs = requests.tensors(shape, scenario, job.shard.number)
     if scenario.protocol == "grpc":
-        from helpers.load.grpc_client import GrpcClient  # slow to import, and HTTP does without
+        from helpers.load import grpc_client  # slow to import, and HTTP does without
 
-        kind: type[Client] = GrpcClient
+        kind: type[Client] = grpc_client.GrpcClient
         url = f"grpc{'s' if endpoint.http.startswith('https:') else ''}://{endpoint.grpc}"
-        messages = requests.grpc_messages(shape, inputs)
+        messages = grpc_client.messages(shape, inputs)
     else:
-        kind, url = HttpClient, endpoint.http
-        messages = requests.http_messages(shape, inputs, url)
+        kind, url = http_client.HttpClient, endpoint.http
+        messages = http_client.messages(shape, inputs, url)
     limit = max(job.shard.share(job.max_connections), 1)
     target = Target(
         url, messages, shape.output_bytes, scenario.timeout_s, limit, endpoint.certificate

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from helpers import processes
-from helpers.load import request, tables
+from helpers.load import http_client, request, tables
 from helpers.load.http_client import HttpClient
 from helpers.load.request import Answered, Client, Target
 from helpers.load.worker import Player
@@ -83,7 +83,7 @@ def play(
 def play_http(run: Run, server: KnownServer, **more: Any) -> pd.DataFrame:
     """Play the first scenario over HTTP at a known server."""
     chosen = run.profile.load.scenarios[0]
-    messages = request.http_messages(SHAPE, request.tensors(SHAPE, chosen), server.url)
+    messages = http_client.messages(SHAPE, request.tensors(SHAPE, chosen), server.url)
     limit = run.profile.load.max_connections
     target = Target(server.url, messages, SHAPE.output_bytes, chosen.timeout_s, limit)
     return play(run, lambda answered: HttpClient(target, answered), **more)

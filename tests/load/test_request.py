@@ -11,7 +11,7 @@ from tritonclient import grpc as tritongrpc
 from tritonclient import http as tritonhttp
 
 from helpers import load
-from helpers.load import request, tables
+from helpers.load import grpc_client, http_client, request, tables
 from helpers.load.request import Recorder, Request, parts_folder
 from helpers.run import Run
 
@@ -28,7 +28,7 @@ def test_http_body_equals_that_of_tritonclient() -> None:
     tensor.set_data_from_numpy(image)
     wanted = [tritonhttp.InferRequestedOutput("logits")]
     body, length = tritonhttp.InferenceServerClient.generate_request_body([tensor], outputs=wanted)
-    (message,) = request.http_messages(BATCH, [image], "https://example.org:8443/base/")
+    (message,) = http_client.messages(BATCH, [image], "https://example.org:8443/base/")
     head, _, sent = message.partition(b"\r\n\r\n")
     assert head.startswith(
         b"POST /base/v2/models/mobilenetv2/infer HTTP/1.1\r\nHost: example.org:8443"
@@ -41,7 +41,7 @@ def test_http_body_equals_that_of_tritonclient() -> None:
 
 def test_grpc_message_is_a_whole_inference() -> None:
     (image,) = request.tensors(BATCH, scenario(BURST, inputs=1))
-    (message,) = request.grpc_messages(BATCH, [image])
+    (message,) = grpc_client.messages(BATCH, [image])
     parsed = tritongrpc.service_pb2.ModelInferRequest.FromString(message)
     assert (parsed.model_name, parsed.inputs[0].name) == (MODEL, "input")
     assert (list(parsed.inputs[0].shape), parsed.inputs[0].datatype) == ([2, 3, 32, 32], "FP32")
