@@ -1,14 +1,14 @@
 """Charts rendered by the real helm, and what comes out of them."""
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from helpers import programs
+from helpers.cluster import releases as lock_file
 from helpers.paths import ROOT
 
 K8S = ROOT / "k8s"
@@ -34,18 +34,13 @@ Object = dict[str, Any]
 
 
 class Refused(Exception):
-    """Helm did not render; the text is what it said."""
+    """Helm did not render; the text is what it printed."""
 
 
 def helm(*arguments: str | Path) -> str:
-    """What helm prints.
-
-    Raises:
-        Refused: It fails.
-    """
-    done = subprocess.run(
-        [programs.need("helm"), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    """What helm prints; `Refused` if it fails."""
+    command = [programs.need("helm"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refused(done.stdout + done.stderr)
     return done.stdout
@@ -54,15 +49,9 @@ def helm(*arguments: str | Path) -> str:
 def triton(
     *settings: str, values: Sequence[Path] = (CONTRACT, GPU), namespace: str = "triton"
 ) -> "Objects":
-    """Our chart, rendered as it would be installed.
-
-    Args:
-        settings: Pairs as helm's --set takes them.
-        values: Values files.
-        namespace: Where it goes.
-    """
+    """Our chart, rendered with values files and settings (pairs as helm's --set takes them)."""
     files = [f"--values={path}" for path in values]
-    pairs = [f"--set={one}" for one in settings]
+    pairs = [f"--set={pair}" for pair in settings]
     return Objects.of(
         helm("template", "triton", TRITON, f"--namespace={namespace}", *files, *pairs)
     )
@@ -73,53 +62,43 @@ class Objects(list[Object]):
 
     @classmethod
     def of(cls, text: str) -> "Objects":
-        """Objects of a manifest."""
-        return cls(one for one in yaml.load_all(text, yaml.CSafeLoader) if one)
+        return cls(body for body in yaml.load_all(text, yaml.CSafeLoader) if body)
 
     def one(self, kind: str, name: str = "triton") -> Object:
-        """The object of this kind and name."""
-        (found,) = (one for one in self if (one["kind"], one["metadata"]["name"]) == (kind, name))
-        return found
+        (body,) = (
+            each for each in self if (each["kind"], each["metadata"]["name"]) == (kind, name)
+        )
+        return body
 
     def kinds(self) -> set[str]:
-        """The kinds there are."""
-        return {one["kind"] for one in self}
+        return {body["kind"] for body in self}
 
     def pod(self, kind: str = "Deployment", name: str = "triton") -> Object:
         """The pod's specification in a workload."""
-        found: Object = self.one(kind, name)["spec"]["template"]["spec"]
-        return found
+        spec: Object = self.one(kind, name)["spec"]["template"]["spec"]
+        return spec
 
     def server(self) -> Object:
         """Triton's container."""
-        (found,) = self.pod()["containers"]
-        return dict(found)
+        (container,) = self.pod()["containers"]
+        return dict(container)
 
 
 def contract() -> Object:
     """The contract as helm gets it."""
-    found: Object = yaml.safe_load(CONTRACT.read_text())
-    return found
+    body: Object = yaml.safe_load(CONTRACT.read_text())
+    return body
 
 
-def filled(path: Path, outputs: Mapping[str, Any] = OUTPUTS) -> str:
+def filled(path: Path) -> str:
     """A values file or the lock file with a run's facts in it."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    return environment.from_string(path.read_text()).render(
-        contract=contract(),
-        outputs=outputs,
-        image={"repository": "registry.example/gpu-e2e", "digest": f"sha256:{'2' * 64}"},
-        models=["mobilenetv2", "resnet50"],
-        max_replicas=2,
-    )
-
-
-def lock() -> Object:
-    """k8s/releases.yaml."""
-    found: Object = yaml.safe_load(filled(K8S / "releases.yaml"))
-    return found
+    image = {"repository": "registry.example/gpu-e2e", "digest": f"sha256:{'2' * 64}"}
+    models = ["mobilenetv2", "resnet50"]
+    facts = {"contract": contract(), "outputs": OUTPUTS, "image": image, "models": models}
+    return lock_file.fill(path, facts | {"max_replicas": 2})
 
 
 def releases() -> dict[str, Object]:
     """Releases of the lock file by name, in their order."""
-    return {one["name"]: one for one in lock()["releases"]}
+    lock = yaml.safe_load(filled(K8S / "releases.yaml"))
+    return {release["name"]: release for release in lock["releases"]}

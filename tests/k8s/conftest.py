@@ -21,8 +21,5 @@ def cpu() -> Objects:
 @pytest.fixture(scope="session")
 def s3() -> Objects:
     """The chart with its models in a bucket."""
-    return charts.triton(
-        "modelRepository.source=s3",
-        "modelRepository.s3.bucket=gpu-e2e-artifacts",
-        "modelRepository.s3.region=us-east-1",
-    )
+    s3 = ("source=s3", "s3.bucket=gpu-e2e-artifacts", "s3.region=us-east-1")
+    return charts.triton(*(f"modelRepository.{setting}" for setting in s3))

