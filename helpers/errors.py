@@ -2,11 +2,7 @@
 
 
 class Problem(Exception):
-    """An error that the user can act on.
-
-    Args:
-        what: One sentence that says what is wrong.
-        next_step: What to do about it; empty if the sentence says so itself.
+    """An error that the user can act on: what is wrong, and the next step (may be empty).
 
     >>> print(Problem("Profile 'moon' does not exist.", "Choose rehearsal or aws."))
     Profile 'moon' does not exist. Choose rehearsal or aws.

@@ -30,9 +30,7 @@ def begin(number: str, *, profile: str, run_id: str, **parameters: str) -> Run:
 
     If `run_id` is empty, stage 00 begins a new run, and every other stage continues the newest
     open run of the profile. The parameter `settings` changes profile keys of a new run.
-
-    Raises:
-        Problem: A parameter is unknown or wrong, or there is no run to continue.
+    A parameter that is unknown or wrong is a Problem, as is a missing run.
     """
     _hide_tracebacks_of_problems()
     pd.set_option("display.max_colwidth", None)
@@ -52,11 +50,8 @@ def begin(number: str, *, profile: str, run_id: str, **parameters: str) -> Run:
 def open_run(profile: str, run_id: str = "", settings: str = "", *, new: bool = False) -> Run:
     """The run that a notebook or the command line works on: `run_id`, or the newest open run.
 
-    With `new`, an empty `run_id` creates a run; only a new run accepts `settings`.
-
-    Raises:
-        Problem: The run does not exist or has another profile, or settings are given for a run
-            that has already begun.
+    With `new`, an empty `run_id` creates a run; only a new run accepts `settings`. A Problem says
+    that the run does not exist, has another profile, or has begun with other settings.
     """
     chosen = Profile.load_named(profile, settings)
     run = Run.open(run_id) if run_id else (None if new else Run.newest_open(profile))

@@ -71,8 +71,7 @@ def start(
 ) -> Service:
     """Start a service and wait until it is ready; a running one of this name is replaced.
 
-    Raises:
-        Problem: It ended or was not ready in time; the message quotes its log.
+    If it ends or is not ready in time, a Problem quotes its log.
     """
     stop(run, name)
     folder = run.folder / "services"
@@ -144,9 +143,7 @@ def down(run: Run) -> list[str]:
     """Stop every process of the run, also those that a killed kernel or workbook left behind.
 
     Terraform is interrupted first and waited for: it needs its providers to write its state.
-
-    Returns:
-        The names of what was stopped; a process without a record is named by its command.
+    Returns the names of what was stopped; a process without a record is named by its command.
     """
     processes = marked(run.mark)
     writers = {
@@ -209,11 +206,7 @@ def owner_mark(pid: int) -> str:
 
 
 def free_port(wanted: int = 0) -> int:
-    """A free TCP port on 127.0.0.1; `wanted` itself unless it is 0.
-
-    Raises:
-        Problem: The wanted port is taken.
-    """
+    """A free TCP port on 127.0.0.1: `wanted` itself unless it is 0; a Problem if it is taken."""
     for port in [wanted] if wanted else random.sample(PORTS, 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -186,10 +186,8 @@ class Profile(Settings):
 
         Settings are comma-separated `key=value` pairs. A key is a dotted path; a list item is
         addressed by its `name` or its index, as in
-        `load.scenarios.soak.phases.steady.rate=50, model.weights=random`.
-
-        Raises:
-            Problem: The profile or a key does not exist, or a value is not allowed.
+        `load.scenarios.soak.phases.steady.rate=50, model.weights=random`. A Problem names what does
+        not exist or is not allowed.
         """
         if name not in names():
             known = ", ".join(names())
@@ -204,11 +202,7 @@ class Profile(Settings):
 
     @classmethod
     def load_file(cls, path: Path) -> Self:
-        """Read a profile that a run has stored.
-
-        Raises:
-            Problem: The file is missing or does not match this version's schema.
-        """
+        """Read a profile that a run has stored; a Problem if it does not match this version."""
         where = f"The stored {path.name}"
         return cls._validated(_read_yaml(path, where), where)
 

@@ -4,12 +4,12 @@ import os
 import platform
 import re
 import shutil
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sh
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -26,8 +26,7 @@ _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?")
 _REASON = re.compile(r"^ +- (?P<name>\w[\w.-]*)[^#\n]*# (?P<reason>.+)$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(Settings):
     """A program that some stage uses."""
 
     name: str  # its command
@@ -40,76 +39,8 @@ class Program:
     at_least: str = ""  # oldest version that works
 
 
-PROGRAMS = (
-    Program(
-        "git", "00", "runs do not know their commit", "your package manager has git", required=True
-    ),
-    Program(
-        "tritonserver",
-        "03 to 05",
-        "no model is served, and nothing is measured",
-        "Linux on x86-64 gets it from 'make setup'; elsewhere Docker runs NVIDIA's image",
-        wheel="nvidia_pytriton",
-        required=True,
-    ),
-    Program(
-        "prometheus",
-        "04, 05",
-        "no time series of server and machine",
-        "'brew install prometheus', 'conda install prometheus', or a release from prometheus.io",
-        required=True,
-    ),
-    Program("promtool", "04", "rules are not tested", "part of Prometheus"),
-    Program(
-        "helm",
-        "02 to 04",
-        "charts are not rendered",
-        "'brew install helm', 'conda install kubernetes-helm', or helm.sh",
-        version=("version", "--short"),
-        at_least="3.14",
-    ),
-    Program(
-        "kubectl",
-        "01 to 04",
-        "clusters cannot be queried",
-        "'brew install kubectl', 'conda install kubernetes-client', or kubernetes.io",
-        version=("version", "--client"),
-        at_least="1.30",
-    ),
-    Program(
-        "terraform",
-        "01, 06",
-        "no infrastructure is planned or destroyed",
-        "'brew install hashicorp/tap/terraform', 'conda install terraform', or hashicorp.com",
-        at_least="1.11",
-    ),
-    Program(
-        "checkov",
-        "tests",
-        "the stack is not scanned for misconfiguration",
-        "'make setup' installs it if PyPI can be reached",
-        wheel="checkov",
-    ),
-    Program("docker", "03", "no Triton if its wheel cannot run", "docker.com"),
-    Program(
-        "buildah",
-        "03",
-        "the image cannot be built, unless Docker or podman is there",
-        "'apt install buildah', or use Docker or podman",
-    ),
-    Program(
-        "docker-registry",
-        "03",
-        "a rehearsal pushes no image",
-        "Debian and Ubuntu have it; 'make setup' takes it from there",
-    ),
-    Program(
-        "nvidia-smi",
-        "03 to 05",
-        "GPU utilisation is absent",
-        "NVIDIA's driver brings it, on a machine with a GPU",
-    ),
-)
+_LIST = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
+PROGRAMS = tuple(Program.model_validate(program) for program in _LIST)
 
 
 def find(name: str) -> Path | None:
@@ -120,11 +51,7 @@ def find(name: str) -> Path | None:
 
 
 def need(name: str) -> Path:
-    """The path of a program.
-
-    Raises:
-        Unavailable: It is not installed; the message says how to get it.
-    """
+    """The path of a program; if it is not installed, Unavailable says how to get it."""
     path = find(name)
     if path is None:
         hint = next((program.hint for program in PROGRAMS if program.name == name), "install it")
@@ -233,7 +160,7 @@ def _examine_library(name: str, reason: str) -> Dependency:
         installed = metadata.version(name)
     except metadata.PackageNotFoundError:
         installed = ""
-    library = Program(name, "all", reason, "make setup", required=True)
+    library = Program(name=name, stages="all", cost=reason, hint="make setup", required=True)
     return _finding("library", library, installed, installed)
 
 

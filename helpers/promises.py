@@ -128,11 +128,7 @@ PROMISES = (
 
 
 def stage(number: str) -> Stage:
-    """The stage with this number, such as `"03"`.
-
-    Raises:
-        Problem: There is no such stage.
-    """
+    """The stage with this number, such as `"03"`; a Problem if there is none."""
     stages = {stage.number: stage for stage in STAGES}
     if number not in stages:
         raise Problem(f"Stage '{number}' does not exist.", f"Choose one of: {', '.join(stages)}.")
@@ -148,11 +144,7 @@ def tick(run: Run, promise_id: str, status: Status, *, evidence: str = "", note:
     """Store the status of a promise; a later tick replaces an earlier one.
 
     Every status except NOT REHEARSED and FAILED needs evidence: a file of the run. Those two
-    need a note: what was observed, or why nothing was.
-
-    Raises:
-        ValueError: The promise is unknown, the evidence is missing, or the target cannot have
-            this status.
+    need a note: what was observed, or why nothing was. Otherwise it is a ValueError.
     """
     if not any(promise.id == promise_id for promise in PROMISES):
         raise ValueError(f"there is no promise {promise_id!r}")

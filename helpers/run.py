@@ -103,11 +103,7 @@ class Run:
 
     @classmethod
     def open(cls, run_id: str, outputs: Path = OUTPUTS) -> Self:
-        """Open an existing run.
-
-        Raises:
-            Problem: There is no such run, or its profile cannot be read.
-        """
+        """Open an existing run; a Problem if there is none, or its profile cannot be read."""
         folder = outputs / run_id
         if not run_id or "/" in run_id or not (folder / "manifest.json").is_file():
             known = ", ".join(path.name for path in run_folders(outputs)[-3:]) or "none yet"
@@ -150,11 +146,7 @@ class Run:
         return self.write(record.path(), record.model_dump_json(indent=2) + "\n")
 
     def load(self, kind: type[R]) -> R:
-        """Read a record back.
-
-        Raises:
-            Problem: The run has no such record, or it does not match this version's schema.
-        """
+        """Read a record back; a Problem if it is missing or does not match this version."""
         path = self.folder / kind.path()
         if not path.is_file():
             raise Problem(
@@ -191,11 +183,7 @@ class Run:
         return path
 
     def load_table(self, name: str, columns: list[str] | None = None) -> "pd.DataFrame":
-        """Read a table back; of a large one, only the columns that are needed.
-
-        Raises:
-            Problem: The run has no such table.
-        """
+        """Read a table (or some columns of it) back; a Problem if the run has none."""
         path = self.folder / "tables" / f"{name}.parquet"
         if not path.is_file():
             raise Problem(f"Run {self.run_id} has no table '{name}'.")

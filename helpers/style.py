@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -57,18 +57,9 @@ _WATERMARK: dict[str, Any] = dict(
 )
 
 
-class LineLabel(NamedTuple):
-    """A label at the right end of a line: its height in data, text and colour."""
-
-    y: float
-    text: str
-    colour: str
-
-
 def theme() -> AbstractContextManager[None]:
     """Matplotlib's settings while a figure is drawn."""
-    context: AbstractContextManager[None] = mpl.rc_context(_THEME)  # type: ignore[arg-type]
-    return context
+    return mpl.rc_context(_THEME)  # type: ignore[arg-type]
 
 
 def panels(count: int, *, height: float, share_x: bool) -> tuple[Figure, Sequence[Axes]]:
@@ -79,10 +70,8 @@ def panels(count: int, *, height: float, share_x: bool) -> tuple[Figure, Sequenc
 
 
 def canvas(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, without automatic layout."""
-    figure = plt.figure(figsize=(width, height))
-    figure.set_layout_engine("none")
-    return figure
+    """An empty figure of this size in inches."""
+    return plt.figure(figsize=(width, height))
 
 
 def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURES) -> None:
@@ -129,28 +118,26 @@ def mark_event(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
     )
 
 
-def label_lines(axes: Axes, labels: Sequence[LineLabel], height: float) -> None:
-    """Label lines at their right ends, in their colours; labels that overlap are moved apart.
+def label_lines(axes: Axes, labels: Iterable[tuple[float, str, str]], height: float) -> None:
+    """Write labels (height in data, text, colour) at the right ends of lines, and not over others.
 
     The limits and scale of the axes must be final; `height` is theirs in inches.
     """
-    to_fraction = axes.transData + axes.transAxes.inverted()
-    positions = [(to_fraction.transform((0, label.y))[1], label) for label in labels]
-    lowest = -np.inf
-    for y, label in sorted(positions):
-        placed = max(y, lowest)
-        lowest = placed + LABEL_GAP / height
+    to_fraction, lowest = axes.transData + axes.transAxes.inverted(), -np.inf
+    for y, text, colour in sorted(labels):
+        lowest = max(to_fraction.transform((0, y))[1], lowest)
         axes.annotate(
-            label.text,
-            (1.0, placed),
+            text,
+            (1.0, lowest),
             xycoords="axes fraction",
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
-            color=label.colour,
+            color=colour,
             fontsize=9,
             annotation_clip=False,
         )
+        lowest += LABEL_GAP / height
 
 
 def headline(figure: Figure, text: str) -> None:
@@ -190,11 +177,6 @@ def use_time_scale(axis: Axis) -> None:
     axis.set_major_locator(locator)
     axis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     axis.get_offset_text().set_fontsize(7)
-
-
-def height(axes: Axes) -> float:
-    """Height of axes, inches."""
-    return float(axes.bbox.height / axes.figure.dpi)
 
 
 def date_number(at: datetime) -> float:

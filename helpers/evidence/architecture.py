@@ -80,11 +80,7 @@ class Architecture(NamedTuple):
 
 
 def draw(run: Run) -> None:
-    """Draw the architecture of a run as PNG and SVG.
-
-    Raises:
-        Problem: The run has no plan.
-    """
+    """Draw the architecture of a run as PNG and SVG; a Problem if the run has no plan."""
     plan = read_plan(run)
     if plan is None:
         raise Problem(f"Run {run.run_id} has no {PLAN_JSON}.", "Run stage 01 first.")

@@ -50,11 +50,7 @@ class Comparison(NamedTuple):
 
 
 def compare(first: Run, second: Run) -> Comparison:
-    """Compare the loads of two runs.
-
-    Raises:
-        Problem: A run has no load, or they have no scenario in common.
-    """
+    """Compare the loads of two runs; a Problem if they have no scenario in common."""
     ours, theirs = (
         {scenario.name: scenario for scenario in run.load(LoadReport).scenarios}
         for run in (first, second)

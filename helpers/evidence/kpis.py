@@ -63,9 +63,7 @@ class Verdicts(Record, stage="07", name="verdicts"):
     """The verdict on every target."""
 
     kpis: tuple[Kpi, ...]
-    split_ms: dict[
-        str, float
-    ]  # the judged scenario's mean latency; empty without Triton's counters
+    split_ms: dict[str, float]  # of the judged scenario's mean; empty without Triton's counters
     cost_usd: dict[str, float]  # sums of the cost report
     saved_pct: float | None  # by spot, compared with on demand; None without a GPU hour
 
@@ -106,7 +104,7 @@ def judged_scenario(run: Run) -> ScenarioReport | None:
     """The report of the scenario that the targets are for; None where it did not run."""
     report = run.readable(LoadReport)
     scenarios = report.scenarios if report else ()
-    return next((one for one in scenarios if one.name == run.profile.kpis.scenario), None)
+    return next((played for played in scenarios if played.name == run.profile.kpis.scenario), None)
 
 
 def format_figure(value: float) -> str:
@@ -136,36 +134,35 @@ def _decimals(value: float) -> int:
 
 def _kpis(run: Run) -> Iterator[Kpi]:
     scenario, telemetry = judged_scenario(run), run.readable(Telemetry)
-    measured = scenario.measured if scenario else None
-    invalid = "; ".join(scenario.invalid) if scenario else ""
-    name = run.profile.kpis.scenario
-    note = (invalid or name) if scenario else f"scenario '{name}' did not run"
-    for percentile in ("p50", "p95", "p99"):
-        yield _latency_kpi(run, percentile, scenario, note)
-    throughput, errors = (
-        (measured.throughput_rps, measured.error_rate_pct) if measured else (None, None)
-    )
-    yield _kpi(run, "throughput_rps", throughput, note, invalid)
-    yield _kpi(run, "error_rate_pct", errors, note, invalid)
+    if scenario:
+        for percentile in ("p50", "p95", "p99"):
+            yield _latency_kpi(run, percentile, scenario)
+        invalid = "; ".join(scenario.invalid)
+        for key in ("throughput_rps", "error_rate_pct"):
+            measured = getattr(scenario.measured, key)
+            yield _kpi(run, key, measured, invalid or scenario.name, invalid)
+    else:
+        for key in list(KPIS)[:5]:
+            yield _kpi(run, key, None, f"scenario '{run.profile.kpis.scenario}' did not run")
     utilisation = telemetry.gpu_utilisation_pct if telemetry else None
     absent = telemetry.gpu_absent if telemetry else "no telemetry was collected"
     yield _kpi(run, "gpu_utilisation_pct", utilisation, absent or "mean under load")
     report = run.readable(CostReport)
-    spent, note = (
-        (report.total_usd, report.summary) if report else (None, "no cost report in this run")
-    )
+    spent, note = report.total_usd if report else None, "no cost report in this run"
+    if report:
+        note = report.summary
     if report and report.emulated:  # what an emulator counted was never spent
         spent, note = None, f"a rehearsal creates nothing that is billed; {note}"
     yield _kpi(run, "cost_usd", spent, note)
 
 
-def _latency_kpi(run: Run, name: str, scenario: ScenarioReport | None, note: str) -> Kpi:
-    percentile = scenario.measured.latency.get(name) if scenario else None
-    if scenario is None or percentile is None:
-        if scenario:
-            note = f"{scenario.measured.ok} good answers are too few for a {name.upper()}"
+def _latency_kpi(run: Run, name: str, scenario: ScenarioReport) -> Kpi:
+    percentile, invalid = scenario.measured.latency.get(name), "; ".join(scenario.invalid)
+    if percentile is None:
+        note = f"{scenario.measured.ok} good answers are too few for a {name.upper()}"
         return _kpi(run, f"{name}_ms", None, note)
-    kpi = _kpi(run, f"{name}_ms", percentile.ms, note, "; ".join(scenario.invalid))
+    note = invalid or scenario.name
+    kpi = _kpi(run, f"{name}_ms", percentile.ms, note, invalid)
     changes: dict[str, float | str] = {}
     if kpi.verdict is Verdict.MISSED:
         note += f"; {_where_time_went(scenario)}"

@@ -79,7 +79,7 @@ def latency_over_time(run: Run) -> None:
         style.headline(figure, title)
         panels[-1].set_xlabel("seconds since the scenario's start")
         style.footnote(figure, "; ".join(note.sentence for note in report.calibrations))
-        counts = ", ".join(f"{one.name} {_errors(one)} errors" for one in report.scenarios)
+        counts = ", ".join(f"{s.name} {_errors(s)} errors" for s in report.scenarios)
         alt = (
             "One dot per request, latency against intended send time; dashed lines mark Load Test "
             f"Start, Stop and phases; crosses mark errors. Slowest good answer {slowest} in "
@@ -153,8 +153,8 @@ def telemetry(run: Run) -> None:
     """The series of server and machine on one time axis with the load."""
     record, samples = run.load(Telemetry), run.load_table("metrics")
     start = pd.Timestamp(record.start)
-    present = [one for one in record.series if not one.absent]
-    absent = [one for one in record.series if one.absent]
+    present = [facts for facts in record.series if not facts.absent]
+    absent = [facts for facts in record.series if facts.absent]
     with style.theme():
         figure, panels = style.panels(max(len(present), 1), height=SERIES_IN, share_x=True)
         for axes, facts in zip(panels, present, strict=False):
@@ -207,15 +207,11 @@ def _latency_against_throughput(axes: Axes) -> None:
     axes.set_xlim(left=0)
 
 
-def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.iloc[:: len(rows) // MOST_DOTS + 1]
-
-
 def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
     columns = ["intended_s", "latency_ms", "outcome"]
     table = run.load_table(f"requests-{scenario.name}", columns)
     good, bad = table[table["outcome"] == "ok"], table[table["outcome"] != "ok"]
-    dots, crosses = _thinned(good), _thinned(bad)
+    dots, crosses = (rows.iloc[:: len(rows) // MOST_DOTS + 1] for rows in (good, bad))
     axes.plot(
         dots["intended_s"], dots["latency_ms"], ".", markersize=2.5, color=style.BLUE,
         alpha=0.12 if len(good) > CROWDED else 0.35, rasterized=True,
@@ -237,9 +233,8 @@ def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
     for mark in run_annotations(run, started, started + timedelta(seconds=stop)):
         if mark.kind not in DRAWN_AS_SPANS:
             style.mark_event(axes, (mark.at - started).total_seconds(), mark.text, row=2)
-    errors = _errors(scenario)
-    title = f"{scenario.name}: {scenario.measured.requests:,} measured requests"
-    title += f", {errors:,} errors" if errors else ", no error"
+    errors = f"{_errors(scenario):,} errors" if _errors(scenario) else "no error"
+    title = f"{scenario.name}: {scenario.measured.requests:,} measured requests, {errors}"
     title += f", {len(dots):,} of them drawn" if len(dots) < len(good) else ""
     axes.set_title(title, fontsize=10)
     axes.set(yscale="log", ylabel="latency, ms")
@@ -247,7 +242,7 @@ def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
     axes.set_xlim(left=0)
     style.headroom(axes, 0.15)
     if len(p95):
-        label = style.LineLabel(p95.iloc[-1], "P95 of 1 s", style.VERMILION)
+        label = (p95.iloc[-1], "P95 of 1 s", style.VERMILION)
         style.label_lines(axes, [label], SCENARIO_IN)
 
 
@@ -291,11 +286,9 @@ def _draw_limits(axes: Axes, run: Run, capacity: Capacity) -> None:
 
 def _capacity_notes(capacity: Capacity) -> Iterator[str]:
     """Which rates are invalid, and which were tried twice."""
-    invalid = [f"{step.rate:,.0f}/s" for step in capacity.steps if step.invalid]
-    repeated = [f"{step.rate:,.0f}/s" for step in capacity.steps if step.repeated]
-    if invalid:
+    if invalid := [f"{step.rate:,.0f}/s" for step in capacity.steps if step.invalid]:
         yield f"Invalid: {', '.join(invalid)}"
-    if repeated:
+    if repeated := [f"{step.rate:,.0f}/s" for step in capacity.steps if step.repeated]:
         yield f"Run twice, because the client was the bottleneck: {', '.join(repeated)}"
 
 
@@ -305,7 +298,7 @@ def _draw_series(axes: Axes, samples: pd.DataFrame, start: pd.Timestamp) -> None
         seconds = (group["time"] - start).dt.total_seconds()
         axes.plot(seconds, group["value"], color=colour, linewidth=1.3)
         if label:
-            labels.append(style.LineLabel(group["value"].iloc[-1], str(label), colour))
+            labels.append((group["value"].iloc[-1], str(label), colour))
     axes.set_ylim(bottom=0)
     style.label_lines(axes, labels, SERIES_IN)
 

@@ -89,8 +89,8 @@ def _built(run: Run, scenario: ScenarioReport | None) -> str:
 
 
 def _statement(run: Run, promise_id: str, otherwise: str) -> Statement:
-    ticks = {promise.id: tick for promise, tick in promises.ticks(run).items()}
-    tick = ticks[promise_id]
+    ticks = promises.ticks(run).items()
+    tick = next(tick for promise, tick in ticks if promise.id == promise_id)
     if tick.status in (Status.NOT_REHEARSED, Status.FAILED):
         return Statement(f"{otherwise}: {tick.note}.", tick.status)
     emulated = tick.status is Status.REHEARSED and "EMULATED" not in tick.note
@@ -108,7 +108,8 @@ def _machine(run: Run) -> str:
 
 def _fine_print(run: Run, scenario: ScenarioReport | None) -> Iterator[str]:
     if scenario:
-        seconds = sum(one.end_s - one.start_s for one in scenario.phases if not one.warmup)
+        phases = [phase for phase in scenario.phases if not phase.warmup]
+        seconds = sum(phase.end_s - phase.start_s for phase in phases)
         yield (
             f"{scenario.name}: {seconds:.0f} s measured, {scenario.measured.requests:,} requests, "
             f"seed {scenario.seed}, {scenario.engine}"

@@ -26,11 +26,7 @@ class Check(NamedTuple):
 
 
 def verify(run: Run) -> tuple[Check, ...]:
-    """Compare hashes, figures and statistics, recomputed by other code than the load engine's.
-
-    Raises:
-        Problem: The run has no ledger.
-    """
+    """Compare hashes, figures and statistics, recomputed by other code than the load engine's."""
     saved = run.find(Ledger)
     if saved is None:
         raise Problem(
