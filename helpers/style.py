@@ -22,7 +22,7 @@ from PIL import Image
 
 from helpers.run import Run
 
-# Okabe and Ito (2008): told apart by readers with any colour vision
+# palette of Okabe and Ito (2008), which colour-blind readers can distinguish
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
@@ -30,7 +30,7 @@ GREY = "#6b6b6b"
 WIDTH_IN = 9.0
 DPI = 110
 FIGURES = "evidence/figures"
-LABEL_GAP = 14 / 72  # inches between the middles of two labels beside one another
+LABEL_GAP = 14 / 72  # inches between the centres of two neighbouring labels
 
 _THEME = {
     "font.size": 10,
@@ -104,7 +104,7 @@ def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:
 
 
 def mark_event(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
-    """Mark an event with a vertical line; neighbours put their names in different rows."""
+    """Mark an event with a vertical line and its name; use different rows for neighbours."""
     axes.axvline(at, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
     axes.annotate(
         text,
@@ -119,9 +119,9 @@ def mark_event(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
 
 
 def label_lines(axes: Axes, labels: Iterable[tuple[float, str, str]], height: float) -> None:
-    """Write labels (height in data, text, colour) at the right ends of lines, and not over others.
+    """Label the right ends of lines (y in data, text, colour); overlapping labels are moved up.
 
-    The limits and scale of the axes must be final; `height` is theirs in inches.
+    The limits and scale of the axes must be final; `height` is their height in inches.
     """
     to_fraction, lowest = axes.transData + axes.transAxes.inverted(), -np.inf
     for y, text, colour in sorted(labels):
@@ -152,7 +152,7 @@ def legend(axes: Axes, **options: Any) -> None:
 
 
 def headroom(axes: Axes, share: float) -> None:
-    """Leave a share of the axes' height free above the data, for the names of events."""
+    """Leave a share of the axes' height free above the data, for names of events."""
     corners = axes.transAxes.transform([(0, 0), (0, 1 / (1 - share))])
     low, high = axes.transData.inverted().transform(corners)[:, 1]
     axes.set_ylim(low, high)
@@ -172,7 +172,7 @@ def use_log_scale(axis: Axis) -> None:
 
 
 def use_time_scale(axis: Axis) -> None:
-    """Label an axis of times with as few digits as possible; the day stands at its end."""
+    """Label a time axis with as few digits as possible, and the date at its end."""
     locator = dates.AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     axis.set_major_locator(locator)
     axis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
@@ -180,5 +180,5 @@ def use_time_scale(axis: Axis) -> None:
 
 
 def date_number(at: datetime) -> float:
-    """The position of a time on an axis of times."""
+    """The position of a time on a time axis."""
     return float(dates.date2num(at))  # type: ignore[no-untyped-call]
