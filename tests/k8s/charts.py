@@ -39,7 +39,7 @@ class Refused(Exception):
 
 def helm(*arguments: str | Path) -> str:
     """What helm prints; `Refused` if it fails."""
-    command = [programs.need("helm"), *map(str, arguments)]
+    command = [str(programs.need("helm")), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refused(done.stdout + done.stderr)

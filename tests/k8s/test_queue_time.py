@@ -32,7 +32,7 @@ def judge(folder: Path, query: str, counters: dict[str, str], wanted: dict[str, 
     }
     path = folder / "test.yaml"
     path.write_text(yaml.safe_dump({"evaluation_interval": "15s", "tests": [test]}))
-    command = [programs.need("promtool"), "test", "rules", path]
+    command = [str(programs.need("promtool")), "test", "rules", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr if done.returncode else ""
 

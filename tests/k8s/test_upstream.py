@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def unpacked(name: str) -> Path:
-    chart = Path(FOLDER) / charts.releases()[name]["chart"]
+    chart = Path(FOLDER, charts.releases()[name]["chart"])
     if not chart.is_dir():
         pytest.skip(f"{FOLDER} holds no {chart.name}")
     return chart
