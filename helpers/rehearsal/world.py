@@ -45,7 +45,6 @@ class World(BaseModel):
         quotas: Limits by quota code; a quota that is not named has its default.
         service_linked_roles: Services whose linked role exists.
         spot: The spot market.
-        scan_findings: Findings in every scanned image, by severity.
     """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
@@ -55,7 +54,6 @@ class World(BaseModel):
         "spot", "autoscaling", "eks", "eks-nodegroup", "elasticloadbalancing",
     ]  # fmt: skip
     spot: Spot = Spot()
-    scan_findings: dict[str, int] = {"MEDIUM": 2, "LOW": 5}
 
     def become(self, other: "World") -> None:
         """Take over everything of another world."""

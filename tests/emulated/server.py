@@ -1,4 +1,4 @@
-"""The emulated account behind a server, with faults, a changeable world and a record of requests.
+"""The emulated account behind a server, with faults and a record of requests.
 
 python -m tests.emulated.server --port 5000
 """
@@ -58,10 +58,6 @@ class Emulator:
     def clear_faults(self) -> None:
         """Switch every fault off."""
         self._ask("DELETE", "faults")
-
-    def change(self, world: dict[str, Any]) -> None:
-        """Change members of the account's world."""
-        self._ask("PATCH", "world", world)
 
     def reset(self) -> None:
         """Begin an empty account, without faults."""
@@ -134,9 +130,6 @@ class Controlled(Application):
                 self._faults.add(*_FAULTS.validate_python(request.get_json()))
             case ("DELETE", "faults"):
                 self._faults.clear()
-            case ("PATCH", "world"):
-                for name, value in request.get_json().items():
-                    setattr(WORLD, name, value)
             case ("POST", "reset"):
                 BackendDict.reset()
                 self._faults.clear()

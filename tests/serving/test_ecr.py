@@ -1,7 +1,7 @@
-"""ECR's own rules, as the emulator keeps them: tags that cannot move, scans that end.
+"""ECR's own rules, as moto keeps them: tags that cannot move, scans that end.
 
-Docker is a script: it records its arguments and puts the image into the emulated registry as a
-push would. What Docker itself does with these arguments is not shown here.
+Docker is a script: it records its arguments, puts the image into the emulated registry, and starts
+the scan that ECR starts on push. What Docker itself does with these arguments is not shown here.
 """
 
 import json
@@ -49,6 +49,7 @@ def put(tag, name):
     manifest = json.dumps({{"schemaVersion": 2, "mediaType": {kind!r}, "config": config,
                             "layers": []}})
     made = ecr.put_image(repositoryName={name!r}, imageManifest=manifest, imageTag=tag)
+    ecr.start_image_scan(repositoryName={name!r}, imageId=made["image"]["imageId"])
     return made["image"]["imageId"]["imageDigest"]
 
 if arguments[0] == "build" and (folder / "quicker").exists():
@@ -106,7 +107,8 @@ def on_aws(run: Run, account: Account, monkeypatch: pytest.MonkeyPatch) -> Run:
         ecr_repository_name=NAME, ecr_repository_url=described["repositoryUri"]
     )
     monkeypatch.setattr(Run, "load", lambda self, kind: stack)
-    return Run(run.folder, run.profile.model_copy(update={"target": "aws"}))
+    cluster = run.profile.cluster.model_copy(update={"scan_s": 1.0, "poll_s": 0.1})
+    return Run(run.folder, run.profile.model_copy(update={"target": "aws", "cluster": cluster}))
 
 
 def publish(run: Run, account: Account, folder: Path) -> Published:
@@ -127,15 +129,14 @@ def verbs(docker: Path) -> list[str]:
 
 
 def test_an_image_is_pushed_under_its_content_tag_scanned_and_named_by_digest(
-    served: Emulator, on_aws: Run, account: Account, docker: Path, repository: Path
+    on_aws: Run, account: Account, docker: Path, repository: Path
 ) -> None:
-    served.change({"scan_findings": {"HIGH": 2}})
     published = publish(on_aws, account, repository)
     assert published.agrees and published.builder == "docker"
     (stored,) = account.client("ecr").describe_images(repositoryName=NAME)["imageDetails"]
     assert stored["imageTags"] == [published.tag]
     assert published.reference.endswith(f"{NAME}@{stored['imageDigest']}")
-    assert published.findings["HIGH"] == 2 and "2 high" in published.scan_note
+    assert published.findings == {"HIGH": 1} and "1 high" in published.scan_note
     build, login, push, logout = (arguments for arguments, _ in asked(docker))
     registry = published.reference.partition("/")[0]
     assert (build[0], build[-1]) == ("build", str(on_aws.folder / "image"))
