@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from benchmarks import live, peak, records, serving, timing
+from benchmarks import live, monitoring, peak, records, serving, timing
 from helpers.errors import Problem
 
 BENCHMARKS = {
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "serving": serving.measure,
     "records": records.measure,
     "live": live.measure,
+    "monitoring": monitoring.measure,
 }
 
 
