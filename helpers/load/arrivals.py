@@ -132,8 +132,6 @@ BILLION = 1_000_000_000
 EARLY_S = 0.0003
 EARLY_SHARE = 0.05  # of what there is to wait, and so of a core
 DENSE_S = 0.002  # for so short a time a core does not sleep deeply
-
-
 HAS_TIMERFD = sys.platform == "linux"
 
 
@@ -153,7 +151,7 @@ class Timer:
         self._due = 0.0
         self._turn: asyncio.Handle | None = None
         self._loop = asyncio.get_running_loop()
-        self._fd: int | None = None
+        self._fd = -1
         if HAS_TIMERFD:
             self._libc = ctypes.CDLL(None, use_errno=True)
             self._fd = self._libc.timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK)
@@ -169,7 +167,7 @@ class Timer:
         An instant that has passed is called for at once, but not from within this call.
         """
         self._stop_waiting()
-        if self._fd is None:
+        if self._fd < 0:
             self._turn = self._loop.call_later(max(when - monotonic(), 0.0), self._callback)
             return
         self._due = when
@@ -182,12 +180,11 @@ class Timer:
     def close(self) -> None:
         """Never call back again."""
         self._stop_waiting()
-        if self._fd is not None:
+        if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
 
     def _expired(self) -> None:
-        assert self._fd is not None
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
@@ -210,8 +207,6 @@ SHORTEST_NS = 100_000  # the shortest time slice that the kernel grants
 SCHED_OTHER, RESET_ON_FORK = 0, 1
 # sched_setattr and sched_getattr, for which C libraries before glibc 2.41 have no function
 SYSTEM_CALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}
-
-
 # Linux's sched_attr: size, policy, flags, nice, priority, runtime (the slice), deadline, period
 ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 

@@ -107,7 +107,6 @@ class Master:
     def __init__(self, runner: MasterRunner) -> None:
         self._runner = runner
         self._ready: set[int] = set()
-        self._progress: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, dict[str, Any]] = {}
         self._lost: set[int] = set()
         self._begun = False
@@ -157,13 +156,8 @@ class Master:
         if kind in ("end", "failed"):
             self._ends[shard] = msg.data
             self._end_with_last()
-        elif kind == "progress":
-            self._progress[shard] = msg.data
-            if len(self._progress) == ORDER.scenario.workers:
-                report(**request.summed(list(self._progress.values())))
-                self._progress.clear()
-        elif shard == 0:
-            print(json.dumps(msg.data), flush=True)
+        elif kind == "progress" or shard == 0:
+            print(json.dumps({"shard": shard, **msg.data}), flush=True)
 
     def _end_with_last(self) -> None:
         ends = list(self._ends.values())

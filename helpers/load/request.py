@@ -311,11 +311,16 @@ class ProgressMerger:
         self._parts[worker] = progress
         if len(self._parts) < self._workers:
             return None
-        whole = summed(list(self._parts.values()))
-        self._parts = {}
-        elapsed, sent, ok = whole["elapsed_s"], whole["sent"], whole["ok"]
-        errors = whole["errors"].total()
-        self._recent.append((elapsed, sent, ok, errors, whole["latency"]))
+        parts, self._parts = list(self._parts.values()), {}
+        sent, ok, in_flight, memory_mib = (
+            sum(part[name] for part in parts) for name in ("sent", "ok", "in_flight", "memory_mib")
+        )
+        errors = sum(sum(part["errors"].values()) for part in parts)
+        elapsed = max(part["elapsed_s"] for part in parts)
+        latency: Counter[int] = Counter()
+        for part in parts:
+            latency.update({int(bucket): count for bucket, count in part["latency"].items()})
+        self._recent.append((elapsed, sent, ok, errors, latency))
         (_, _, old_ok, old_errors, _), *last = self._recent
         recent = sum((latency for *_, latency in last), Counter())
         before_s, before_sent, before_ok, *_ = self._recent[-2]
@@ -323,35 +328,17 @@ class ProgressMerger:
         outcomes = ok - old_ok + errors - old_errors
         return Second(
             elapsed_s=elapsed,
-            phase=whole["phase"],
+            phase=parts[0]["phase"],
             offered_rps=(sent - before_sent) / seconds,
             throughput_rps=(ok - before_ok) / seconds,
-            in_flight=whole["in_flight"],
+            in_flight=in_flight,
             errors=errors,
             error_share=(errors - old_errors) / outcomes if outcomes else 0.0,
             p50_ms=_percentile_ms(recent, 0.50),
             p95_ms=_percentile_ms(recent, 0.95),
             p99_ms=_percentile_ms(recent, 0.99),
-            memory_mib=whole["memory_mib"],
+            memory_mib=memory_mib,
         )
-
-
-def summed(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The progress of several workers as if they were one."""
-    errors: Counter[str] = Counter()
-    latency: Counter[int] = Counter()
-    for part in parts:
-        errors.update(part["errors"])
-        latency.update({int(bucket): count for bucket, count in part["latency"].items()})
-    counts = ("sent", "ok", "in_flight", "memory_mib")
-    return {
-        "kind": "progress",
-        "phase": parts[0]["phase"],
-        "elapsed_s": max(part["elapsed_s"] for part in parts),
-        "errors": errors,
-        "latency": latency,
-        **{name: sum(part[name] for part in parts) for name in counts},
-    }
 
 
 def _percentile_ms(latency: "Counter[int]", share: float) -> float | None:

@@ -50,7 +50,7 @@ class WorkerPool:
         self._master = master
         self._silent = silent
         self._on_stop = on_stop
-        self._merger = ProgressMerger(len(reporters))
+        self._merger = ProgressMerger(scenario.workers)
         self._stopped = ""
         self.begun = False
 
@@ -121,7 +121,7 @@ class WorkerPool:
                 case "phase-start" | "phase-stop" as kind if not number:
                     on_event(kind, message["phase"])
                 case "progress":
-                    if second := self._merger.add(number, message):
+                    if second := self._merger.add(message.get("shard", number), message):
                         on_event("second", second)
                         self._stop_early(second)
                 case "end":
