@@ -15,7 +15,7 @@ from benchmarks.figures import Result
 from benchmarks.play import scenario
 from benchmarks.server import temporary_run
 from helpers.errors import Problem
-from helpers.load import engine, tables
+from helpers.load import engine, statistics
 from helpers.paths import ROOT
 from helpers.scenario import Scenario
 
@@ -87,7 +87,7 @@ def report(played: Scenario, folder: Path) -> None:
     Raises:
         Problem: Requests are missing.
     """
-    table = tables.assemble(folder, played)
+    table = statistics.assemble(folder, played)
     end: dict[str, Any] = {"engine": "none", "started": "", "stopped": "", "cpu_share": 0.0}
     reported = engine.report(played, table, end, None, None, {}, OBJECTIVE_MS)
     due, counted = sum(phase.requests for phase in reported.phases), table.count_rows()

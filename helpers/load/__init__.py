@@ -3,7 +3,7 @@
 How a rate becomes bytes on the wire: `stage` (the scenarios of a run, capacity search, presets) →
 `engine` (one scenario) → `worker_pool` (processes here, or Locust's) → `worker` (plays a share) →
 `arrivals` (send times, timer) → `http_client` or `grpc_client` (over `http2`, `http2_frames`).
-How an answer becomes a figure: `request` (outcomes, recorder) → `tables` → `statistics` →
+How an answer becomes a figure: `request` (outcomes, recorder) → `statistics` (tables, figures) →
 `records`. Beside them: `server_check` (preflight, agreement with Triton), `calibration` (what the
 client adds), `cluster_pool` (Locust as pods), `locustfile`.
 """
@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from helpers.load.engine import Result, run
+    from helpers.load.engine import run
+    from helpers.load.records import LoadReport
     from helpers.load.stage import (
         find_capacity,
         fire,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Result",
+    "LoadReport",
     "find_capacity",
     "fire",
     "is_announced",
@@ -40,5 +41,5 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for only then: a worker starts in a third of the time without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "engine" if name in ("Result", "run") else "stage"
+    home = {"LoadReport": "records", "run": "engine"}.get(name, "stage")
     return getattr(import_module(f"helpers.load.{home}"), name)

@@ -13,7 +13,7 @@ import pandas as pd
 import psutil
 from pyarrow.dataset import Dataset
 
-from helpers.load import server_check, statistics, tables
+from helpers.load import server_check, statistics
 from helpers.load.records import CLIENTS_FAULT, Memory, ScenarioReport
 from helpers.load.request import Second, Shape
 from helpers.load.server_check import Counters
@@ -41,11 +41,11 @@ class Result:
 
     def requests(self) -> pd.DataFrame:
         """Every request; columns as `helpers.load.records` describes."""
-        return pd.read_parquet(tables.table_path(self.folder, self.report.name))
+        return pd.read_parquet(statistics.table_path(self.folder, self.report.name))
 
     def seconds(self) -> pd.DataFrame:
         """Every second; columns as `helpers.load.records` describes."""
-        return pd.read_csv(tables.seconds_path(self.folder, self.report.name))
+        return pd.read_csv(statistics.seconds_path(self.folder, self.report.name))
 
 
 async def run(
@@ -77,7 +77,7 @@ async def run(
         folder.mkdir(parents=True)
     if shape is None:
         shape = await asyncio.to_thread(server_check.preflight, endpoint, scenario)
-    tables.clear(folder, scenario.name)
+    statistics.clear(folder, scenario.name)
     read_counters = lambda: server_check.read_counters(endpoint.metrics, scenario.model)  # noqa: E731
     before = await asyncio.to_thread(read_counters)
     memory: dict[str, list[float]] = defaultdict(list)  # in MiB, and the seconds they belong to
@@ -107,7 +107,7 @@ async def run(
         pool.stop()
         if pool.begun:
             on_event("load-stop", outcome)
-        table = tables.assemble(folder, scenario)
+        table = statistics.assemble(folder, scenario)
     after = await asyncio.to_thread(_settled_counters, read_counters, before, table)
     return Result(report(scenario, table, end, before, after, memory, objective_ms), folder)
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from helpers import processes
 from helpers.errors import Problem
-from helpers.load import calibration, engine, server_check, tables
+from helpers.load import calibration, engine, server_check, statistics
 from helpers.load.records import Capacity, LoadReport, ScenarioReport, Step
 from helpers.load.request import Shape, parts_folder
 from helpers.load.statistics import FLOORS
@@ -47,7 +47,7 @@ async def fire(
     scenarios = run.profile.load.scenarios
     (run.folder / LoadReport.path()).unlink(missing_ok=True)
     for scenario in scenarios:
-        tables.clear(run.folder, scenario.name)
+        statistics.clear(run.folder, scenario.name)
     shapes = [server_check.preflight(endpoint, scenario) for scenario in scenarios]
     control: Literal["embedded"] | Starter = "embedded"
     if run.profile.load.control == "cluster":
@@ -110,7 +110,7 @@ def recover(run: Run) -> list[str]:
     """
     for scenario in run.profile.load.scenarios:
         if parts_folder(run.folder, scenario.name).is_dir():
-            tables.assemble(run.folder, scenario)
+            statistics.assemble(run.folder, scenario)
     events = [event for event in run.events() if event["kind"] in ("load-start", "load-stop")]
     last = {event["scenario"]: event["kind"] for event in events}
     killed = [name for name, kind in last.items() if kind == "load-start"]
@@ -124,14 +124,14 @@ def is_exported(run: Run, report: LoadReport) -> bool:
     if run.find(LoadReport) != report or not report.scenarios:
         return False
     for scenario in report.scenarios:
-        csv = tables.seconds_path(run.folder, scenario.name)
-        if not (tables.table_path(run.folder, scenario.name).is_file() and csv.is_file()):
+        csv = statistics.seconds_path(run.folder, scenario.name)
+        if not (statistics.table_path(run.folder, scenario.name).is_file() and csv.is_file()):
             return False
-        table = tables.open_requests(run.folder, scenario.name)
+        table = statistics.open_requests(run.folder, scenario.name)
         requests = sum(phase.requests for phase in scenario.phases)
         if table.count_rows() != requests and not scenario.stopped:
             return False
-        if not tables.seconds(table).equals(pd.read_csv(csv)):
+        if not statistics.seconds(table).equals(pd.read_csv(csv)):
             return False
     return True
 

@@ -1,24 +1,31 @@
-"""Figures of a load test from its table of requests: percentiles, rates, and what is invalid.
+"""The tables of a load, and its figures: percentiles, rates, and what is invalid.
 
-The table may be larger than memory, so it is a `Dataset`: counts are
-taken while rows stream by, and where every value is needed, as for a percentile, only that column
-is read. Values stay float64, 80 MB for ten million: narrower ones would save little and round.
+The table of requests is assembled from the workers' parts. It may be larger than memory, so it is
+read as a `Dataset`: counts are taken while rows stream by, and where every value is needed, as for
+a percentile, only that column is read.
 """
 
+import json
 import math
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import dataset
 from pyarrow.dataset import Dataset, Expression, field
 
 from helpers.load.arrivals import PhaseSpan, schedule, spans
 from helpers.load.records import CLIENTS_FAULT, Percentile, PhaseReport, Trend
-from helpers.load.request import OK
+from helpers.load.request import OK, OUTCOMES, TIMES, parts_folder
+from helpers.run import write_atomically
 from helpers.scenario import Burst, Closed, Scenario
 
 Floats = npt.NDArray[np.floating]
@@ -41,6 +48,10 @@ CPU_LIMIT = 0.8  # one core is all that one event loop can use
 KEPT_UP = 0.95
 FEW = 5  # late answers that are chance rather than a server falling behind
 
+COLUMNS = ["phase", "warmup", *TIMES, "latency_ms", "service_ms", "outcome", "bytes"]
+DIGITS = 6  # microseconds
+ROWS_AT_ONCE = 500_000  # held in memory while the table is assembled
+
 GOOD = field("outcome") == OK
 SEND_ERROR_MS = (field("released_s") - field("intended_s")) * 1000
 
@@ -56,15 +67,6 @@ def percentile(ascending: Floats, share: float) -> float:
     return float(ascending[max(rank, 1) - 1])
 
 
-def highest_percentile(count: int) -> str:
-    """The highest percentile up to P99 that so many samples support; P50 where even it is unsure.
-
-    >>> highest_percentile(662), highest_percentile(661)
-    ('p99', 'p95')
-    """
-    return next((name for name in ("p99", "p95", "p90") if count >= FLOORS[name]), "p50")
-
-
 def interval_ranks(count: int, share: float) -> tuple[int | None, int | None]:
     """Ranks (from 1) whose values enclose the true percentile with 95 % confidence or more.
 
@@ -72,19 +74,11 @@ def interval_ranks(count: int, share: float) -> tuple[int | None, int | None]:
     `count` samples lie at or below the true percentile is binomial, and each tail is left 2.5 %.
     None where the samples are too few for that end.
     """
-    spread = 9 * math.sqrt(count * share * (1 - share)) + 9
-    first = max(math.floor(count * share - spread), 0)
-    last = min(math.ceil(count * share + spread), count)
-    # probabilities of `first` to `last` successes; the rest, beyond 9 sigma, is left out
-    successes = np.arange(first, last)
-    steps = np.log((count - successes) / (successes + 1) * share / (1 - share))
-    relative = np.concatenate([[0.0], np.cumsum(steps)])
-    weights = np.exp(relative - relative.max())
-    below = np.cumsum(weights / weights.sum())
+    from scipy.special import bdtrik  # slow to import
+
     tail = (1 - CONFIDENCE) / 2
-    low = first + int(np.searchsorted(below, tail, side="right"))
-    high = first + int(np.searchsorted(below, 1 - tail, side="left")) + 1
-    return (low if low >= 1 else None), (high if high <= count else None)
+    low, high = np.ceil(np.nan_to_num(bdtrik([tail, 1 - tail], count, share))).astype(int).tolist()
+    return low or None, (high + 1 if high < count else None)
 
 
 def latency(values_ms: Floats) -> dict[str, Percentile]:
@@ -104,32 +98,15 @@ def latency(values_ms: Floats) -> dict[str, Percentile]:
 
 def trend(at_s: npt.ArrayLike, values: npt.ArrayLike) -> Trend | None:
     """The slope over time, by Theil and Sen, of the medians of blocks; None where there are few."""
-    known = np.asarray(values, dtype=float)
     blocks = np.floor_divide(np.asarray(at_s, dtype=float), BLOCK_S).astype(np.int32)
-    medians = {}
-    for block, group in grouped(blocks, known):
-        measured = group[~np.isnan(group)]
-        if len(measured):
-            medians[block] = float(np.median(measured))
+    medians = pd.Series(values, dtype=float).groupby(blocks).median().dropna()
     if len(medians) < FEWEST_BLOCKS:
         return None
     from scipy import stats  # slow to import, and short loads do without
 
-    minutes = np.array(list(medians)) * BLOCK_S / 60
-    slope, _, low, high = stats.theilslopes(list(medians.values()), minutes, CONFIDENCE)
+    minutes = medians.index.to_numpy() * BLOCK_S / 60
+    slope, _, low, high = stats.theilslopes(medians, minutes, CONFIDENCE)
     return Trend(per_minute=float(slope), low=float(low), high=float(high))
-
-
-def grouped(groups: npt.NDArray[np.int32], values: Floats) -> Iterator[tuple[int, Floats]]:
-    """The values of each group, by the group's number; `groups` has the number for each value."""
-    order = np.argsort(groups, kind="stable")  # quick on what is nearly in order already
-    ordered = values[order]
-    labels = groups[order]
-    del order  # as large as the values are
-    starts = np.flatnonzero(labels[1:] != labels[:-1]) + 1
-    for start, end in pairwise([0, *starts.tolist(), len(ordered)]):
-        if end > start:
-            yield int(labels[start]), ordered[start:end]
 
 
 def outcomes(table: Dataset) -> Counter[str]:
@@ -198,15 +175,10 @@ class PhaseRows:
         """How many were sent, however late."""
         return self.count(_known(field("sent_s")))
 
-    def answered_within(self, objective_ms: float) -> int:
+    def answered(self, within_ms: float = math.inf) -> int:
         """How many were answered well, by the phase's end and within an objective."""
         in_phase = GOOD & (field("done_s") <= self.span.end_s)
-        return self.count(in_phase & (field("latency_ms") <= objective_ms))
-
-    @cached_property
-    def answered_in_time(self) -> int:
-        """How many were answered well by the phase's end."""
-        return self.answered_within(math.inf)
+        return self.count(in_phase & (field("latency_ms") <= within_ms))
 
     @cached_property
     def fell_behind(self) -> bool:
@@ -218,44 +190,44 @@ class PhaseRows:
         """
         if self.scheduled is None:
             return False
-        quick_ms = _at(_ascending(self.rows.filter(GOOD), field("latency_ms")), 0.10) or 0.0
-        due = self.count(field("intended_s") <= self.span.end_s - quick_ms / 1000)
-        return due - self.answered_in_time > max((1 - KEPT_UP) * due, FEW)
+        quick_s = self._latency_ms(0.10) / 1000
+        due = self.count(field("intended_s") <= self.span.end_s - quick_s)
+        return due - self.answered() > max((1 - KEPT_UP) * due, FEW)
 
-    def reasons_invalid(self, *, named: bool) -> list[str]:
-        """Why its figures must not be trusted, each a short clause; `named` says which phase."""
-        where = f"phase {self.span.phase.name}: " if named else ""
+    def reasons_invalid(self) -> list[str]:
+        """Why its figures must not be trusted, each a short clause."""
         reasons = []
         if not self.requests:
-            reasons.append(f"{where}nothing was sent")
+            reasons.append("nothing was sent")
         elif self.sent < LEAST_DELIVERED * self.requests and not self.fell_behind:
             delivered = 100 * self.sent / self.requests
-            reasons.append(f"{where}only {delivered:.1f} % of its arrivals were sent")
-        if late := self._lateness():
-            reasons.append(f"{where}{late}: {CLIENTS_FAULT}")
-        return reasons
-
-    def _lateness(self) -> str:
-        """How the requests left too late; empty where they did not."""
-        send_errors_ms = _ascending(self.rows, SEND_ERROR_MS)
-        p50_ms = _at(_ascending(self.rows.filter(GOOD), field("latency_ms")), 0.50) or 0.0
-        share_ms, most_ms = SEND_ERROR_SHARE * p50_ms, SEND_ERROR_LIMIT_MS
+            reasons.append(f"only {delivered:.1f} % of its arrivals were sent")
+        # judged by the highest percentile up to P99 that so many samples support
+        errors_ms = _ascending(self.rows, SEND_ERROR_MS)
+        supported = [name for name in ("p90", "p95", "p99") if errors_ms.size >= FLOORS[name]]
+        share_ms, most_ms = SEND_ERROR_SHARE * self._latency_ms(0.50), SEND_ERROR_LIMIT_MS
         if isinstance(self.span.phase, Burst):  # all are due at once; the last leaves later
             most_ms = min(max(most_ms, share_ms), BURST_LIMIT_MS)
-        floor_ms = min(max(share_ms, SEND_ERROR_FLOOR_MS), most_ms)
         limits_ms = (
-            (highest_percentile(send_errors_ms.size), floor_ms),
+            (
+                supported[-1] if supported else "p50",
+                min(max(share_ms, SEND_ERROR_FLOOR_MS), most_ms),
+            ),
             ("p99", most_ms),
             ("p50", max(share_ms, WAKE_UP_MS)),
         )
         for name, limit_ms in limits_ms:
-            late_ms = _at(send_errors_ms, PERCENTILES[name]) or 0.0
+            late_ms = _at(errors_ms, PERCENTILES[name]) or 0.0
             if late_ms > limit_ms:
-                return (
+                reasons.append(
                     f"requests left {late_ms:.2f} ms late ({name.upper()}; "
-                    f"the limit is {limit_ms:.3g} ms)"
+                    f"the limit is {limit_ms:.3g} ms): {CLIENTS_FAULT}"
                 )
-        return ""
+                break
+        return reasons
+
+    def _latency_ms(self, share: float) -> float:
+        return _at(_ascending(self.rows.filter(GOOD), field("latency_ms")), share) or 0.0
 
 
 def _report(
@@ -271,15 +243,16 @@ def _report(
     send_error_ms = _ascending(rows, SEND_ERROR_MS)
     scheduled = [part.scheduled for part in parts if part.scheduled is not None]
     in_time = sum(part.count(field("sent_s") <= part.span.end_s) for part in parts)
+    where = "phase {}: " if len(parts) > 1 else ""
     return PhaseReport(
         name=name,
         warmup=all(part.span.phase.warmup for part in parts),
         requested_rps=sum(scheduled) / seconds if len(scheduled) == len(parts) else None,
         offered_rps=in_time / seconds,
-        throughput_rps=sum(part.answered_in_time for part in parts) / seconds,
+        throughput_rps=sum(part.answered() for part in parts) / seconds,
         goodput_rps=None
         if objective_ms is None
-        else sum(part.answered_within(objective_ms) for part in parts) / seconds,
+        else sum(part.answered(objective_ms) for part in parts) / seconds,
         start_s=parts[0].span.start_s,
         end_s=parts[-1].span.end_s,
         requests=requests,
@@ -295,7 +268,9 @@ def _report(
         send_error_p99_ms=_at(send_error_ms, 0.99) or 0.0,
         overloaded=any(part.fell_behind for part in parts),
         invalid=tuple(
-            reason for part in parts for reason in part.reasons_invalid(named=len(parts) > 1)
+            where.format(part.span.phase.name) + reason
+            for part in parts
+            for reason in part.reasons_invalid()
         ),
     )
 
@@ -310,3 +285,113 @@ def _ascending(rows: Dataset, values: Expression) -> Floats:
 
 def _at(ascending: Floats, share: float) -> float | None:
     return percentile(ascending, share) if ascending.size else None
+
+
+def seconds(table: Dataset) -> pd.DataFrame:
+    """One row a second, as `helpers.load.records` describes."""
+    good = table.filter(GOOD)
+    counts = {
+        "due": _count_per_second(table, "intended_s"),
+        "released": _count_per_second(table, "released_s"),
+        "ok": _count_per_second(good, "done_s"),
+        "errors": _count_per_second(table.filter(~GOOD), "intended_s"),
+    }
+    rows = pd.DataFrame(counts).fillna(0).astype(int).sort_index()
+    due = column(good, field("intended_s")).astype(np.int32)
+    latencies = pd.Series(column(good, field("latency_ms"))).groupby(due)
+    for name in ("p50", "p95", "p99"):
+        at = latencies.quantile(PERCENTILES[name], interpolation="higher")
+        rows[f"{name}_ms"] = at.round(3)
+    return rows.rename_axis("second").reset_index()
+
+
+def _count_per_second(table: Dataset, time: str) -> "pd.Series[int]":
+    """Second → number of requests with this time in it."""
+    counts: Counter[int] = Counter()
+    second = field(time).cast(pa.int32(), safe=False)
+    for batch in table.to_batches(columns={"second": second}, filter=_known(field(time))):
+        values, per_value = np.unique(batch["second"].to_numpy(), return_counts=True)
+        counts.update(dict(zip(values.tolist(), per_value.tolist(), strict=True)))
+    return pd.Series(counts).astype(int)
+
+
+def table_path(folder: Path, scenario: str) -> Path:
+    """The parquet file of a scenario's requests."""
+    return folder / "tables" / f"requests-{scenario}.parquet"
+
+
+def seconds_path(folder: Path, scenario: str) -> Path:
+    """The CSV file of a scenario's seconds."""
+    return folder / "tables" / f"seconds-{scenario}.csv"
+
+
+def open_requests(folder: Path, scenario: str) -> Dataset:
+    """A scenario's requests as a dataset that is read as needed."""
+    # pre-buffering would keep the columns of the whole file in memory
+    options = dataset.ParquetFragmentScanOptions(pre_buffer=False)
+    wanted = dataset.ParquetFileFormat(default_fragment_scan_options=options)
+    return dataset.dataset(table_path(folder, scenario), format=wanted)
+
+
+def clear(folder: Path, scenario: str) -> None:
+    """Remove the tables and parts of an earlier firing of the scenario."""
+    shutil.rmtree(parts_folder(folder, scenario), ignore_errors=True)
+    for path in (table_path(folder, scenario), seconds_path(folder, scenario)):
+        path.unlink(missing_ok=True)
+
+
+def assemble(folder: Path, scenario: Scenario) -> Dataset:
+    """Make both tables from what the workers recorded; returns the requests.
+
+    Memory does not grow with the table: up to `ROWS_AT_ONCE` rows, in order of intended send
+    time, are written together; a longer table is ordered only so far.
+    """
+    parts = parts_folder(folder, scenario.name)
+    path = table_path(folder, scenario.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    writer = None
+    for rows in _batches(parts):
+        batch = pa.Table.from_pandas(_frame(rows, scenario), preserve_index=False)
+        writer = writer or pq.ParquetWriter(temporary, batch.schema)
+        writer.write_table(batch.cast(writer.schema))
+    assert writer is not None
+    writer.close()
+    temporary.replace(path)
+    shutil.rmtree(parts, ignore_errors=True)
+    table = open_requests(folder, scenario.name)
+    write_atomically(seconds_path(folder, scenario.name), seconds(table).to_csv(index=False))
+    return table
+
+
+def _batches(parts: Path) -> Iterator[pd.DataFrame]:
+    """The rows of all parts in large batches; an empty frame if there is no part."""
+    # by time, not by worker: the parts of one time come together
+    paths = sorted(parts.glob("*.parquet"), key=lambda path: path.stem.partition("-")[::-1])
+    held: list[pd.DataFrame] = []
+    for number, path in enumerate(paths, 1):
+        part = pq.read_table(path)
+        names = np.array(json.loads(part.schema.metadata[OUTCOMES]), dtype=object)
+        rows = part.to_pandas()
+        held.append(rows.assign(outcome=names[rows["outcome"].to_numpy()]))
+        if sum(map(len, held)) >= ROWS_AT_ONCE or number == len(paths):
+            yield pd.concat(held)
+            held = []
+    if not paths:
+        yield pd.DataFrame({name: [] for name in ("phase", *TIMES, "outcome", "bytes")})
+
+
+def _frame(rows: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
+    rows = rows.sort_values("intended_s", kind="stable", ignore_index=True)
+    for name in TIMES:
+        rows[name] = rows[name].astype(float).round(DIGITS)
+    number = rows["phase"].astype(int).to_numpy()
+    names = pd.Index([phase.name for phase in scenario.phases])
+    rows["phase"] = pd.Categorical.from_codes(number, names)
+    rows["warmup"] = np.array([phase.warmup for phase in scenario.phases])[number]
+    # times are whole microseconds, so three digits only drop the noise of the subtraction
+    rows["latency_ms"] = ((rows["done_s"] - rows["intended_s"]) * 1000).round(3)
+    rows["service_ms"] = ((rows["done_s"] - rows["sent_s"]) * 1000).round(3)
+    rows["outcome"] = rows["outcome"].astype(str).astype("category")
+    rows["bytes"] = rows["bytes"].astype(int)
+    return rows[COLUMNS]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import Problem
-from helpers.load import tables
 from helpers.load.arrivals import Shard
 from helpers.load.request import ProgressMerger, Second
 from helpers.load.worker import Order, WorkerJob
@@ -166,7 +165,7 @@ class WorkerPool:
             if end["interrupted"] and not self._stopped:
                 raise Problem(
                     f"The load '{name}' was stopped from outside.",
-                    f"The requests so far are in table {tables.table_name(name)}.",
+                    f"The requests so far are in table requests-{name}.",
                 )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from helpers import processes
-from helpers.load import http_client, request, tables
+from helpers.load import http_client, request, statistics
 from helpers.load.http_client import HttpClient
 from helpers.load.request import Answered, Client, Target
 from helpers.load.worker import Player
@@ -76,8 +76,8 @@ def play(
             await client.close()
 
     asyncio.run(work())
-    tables.assemble(run.folder, chosen)
-    return pd.read_parquet(tables.table_path(run.folder, chosen.name))
+    statistics.assemble(run.folder, chosen)
+    return pd.read_parquet(statistics.table_path(run.folder, chosen.name))
 
 
 def play_http(run: Run, server: KnownServer, **more: Any) -> pd.DataFrame:

@@ -22,9 +22,10 @@ from helpers.cluster import client, load_pods
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
-from helpers.load import Result, cluster_pool
+from helpers.load import cluster_pool
 from helpers.load.arrivals import schedule
 from helpers.load.cluster_pool import ClusterStarter, triton_inside
+from helpers.load.engine import Result
 from helpers.load.request import Second
 from helpers.load.worker import Order
 from helpers.paths import ROOT

@@ -10,8 +10,8 @@ import pytest
 
 from helpers import load
 from helpers.errors import Problem
-from helpers.load import Result
 from helpers.load.arrivals import schedule
+from helpers.load.engine import Result
 from helpers.load.worker import Order
 from helpers.load.worker_pool import start_locust
 from helpers.processes import marked

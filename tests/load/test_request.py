@@ -11,7 +11,7 @@ from tritonclient import grpc as tritongrpc
 from tritonclient import http as tritonhttp
 
 from helpers import load
-from helpers.load import grpc_client, http_client, request, tables
+from helpers.load import grpc_client, http_client, request, statistics
 from helpers.load.request import Recorder, Request, parts_folder
 from helpers.run import Run
 
@@ -95,9 +95,9 @@ def test_rows_come_back_in_order_with_their_latency(run: Run) -> None:
         [(1, 2.0, nan, nan, "refused", 0), (1, 2.25, 2.2501, 2.2511, "http-503", 9)],
         [],
     )
-    tables.assemble(run.folder, run.profile.load.scenarios[0])
+    statistics.assemble(run.folder, run.profile.load.scenarios[0])
     table = run.load_table("requests-trial")
-    assert list(table.columns) == list(tables.COLUMNS)
+    assert list(table.columns) == statistics.COLUMNS
     assert list(table["intended_s"]) == [0.25, 2.0, 2.25, 2.5]
     assert list(table["phase"]) == ["warm-up", "steady", "steady", "steady"]
     assert list(table["warmup"]) == [True, False, False, False]
@@ -115,13 +115,13 @@ def test_a_torn_part_is_left_out_and_an_earlier_firing_removed(run: Run) -> None
     load.recover(run)
     assert len(run.load_table("requests-trial")) == 1
     record(folder, [(1, 2.5, 2.5001, 2.52, "ok", 4000)])
-    tables.clear(run.folder, "trial")
+    statistics.clear(run.folder, "trial")
     load.recover(run)
-    assert not tables.table_path(run.folder, "trial").exists()
+    assert not statistics.table_path(run.folder, "trial").exists()
 
 
 def test_no_rows_are_an_empty_table(run: Run) -> None:
     Recorder(parts_folder(run.folder, "trial"))
-    tables.assemble(run.folder, run.profile.load.scenarios[0])
-    table = pd.read_parquet(tables.table_path(run.folder, "trial"))
-    assert table.empty and list(table.columns) == list(tables.COLUMNS)
+    statistics.assemble(run.folder, run.profile.load.scenarios[0])
+    table = pd.read_parquet(statistics.table_path(run.folder, "trial"))
+    assert table.empty and list(table.columns) == statistics.COLUMNS

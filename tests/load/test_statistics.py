@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyarrow.dataset import Dataset, dataset
 from scipy import stats
 
-from helpers.load import statistics, tables
+from helpers.load import statistics
 from helpers.load.arrivals import schedule
 from helpers.load.records import PhaseReport
 from helpers.load.request import Second
@@ -305,7 +305,7 @@ def test_goodput_counts_what_was_answered_within_the_objective_and_the_phase() -
 def test_seconds_count_what_happened_in_each() -> None:
     played = scenario({**STEADY, "duration_s": 3})
     frame = fail(table(played, 1500.0), slice(100, 110), "http-503")
-    seconds = tables.seconds(stored(frame)).set_index("second")
+    seconds = statistics.seconds(stored(frame)).set_index("second")
     assert seconds["due"].to_dict() == {0: 100, 1: 100, 2: 100, 3: 0, 4: 0}
     assert seconds["ok"].to_dict() == {0: 0, 1: 50, 2: 90, 3: 100, 4: 50}
     assert seconds["errors"].to_dict() == {0: 0, 1: 10, 2: 0, 3: 0, 4: 0}

@@ -1,20 +1,16 @@
 """Figures from a stored table are those that pandas computes, in little memory."""
 
-import sys
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from benchmarks import records
-from helpers.load import statistics, tables
+from helpers.load import statistics
 from helpers.load.arrivals import PhaseSpan, Shard, schedule, spans
 from helpers.load.records import PhaseReport
 from helpers.load.request import Recorder, Request, parts_folder
@@ -62,20 +58,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 store.write(store.take())
         store.write(store.take())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "ROWS_AT_ONCE", 1500)
-        tables.assemble(made, PLAYED)
+        patch.setattr(statistics, "ROWS_AT_ONCE", 1500)
+        statistics.assemble(made, PLAYED)
     yield made
 
 
 @pytest.fixture(scope="module")
 def rows(folder: Path) -> pd.DataFrame:
     """The whole table, as pandas reads it."""
-    return pd.read_parquet(tables.table_path(folder, PLAYED.name))
+    return pd.read_parquet(statistics.table_path(folder, PLAYED.name))
 
 
 @pytest.fixture(scope="module")
 def reports(folder: Path) -> tuple[tuple[PhaseReport, ...], PhaseReport]:
-    return statistics.reports(tables.open_requests(folder, PLAYED.name), PLAYED, OBJECTIVE_MS)
+    return statistics.reports(statistics.open_requests(folder, PLAYED.name), PLAYED, OBJECTIVE_MS)
 
 
 def nearest_rank(values: "pd.Series[float]", share: float) -> float:
@@ -130,7 +126,7 @@ def agree(report: PhaseReport, expected: dict[str, Any]) -> None:
 
 
 def test_the_table_is_as_the_test_wants_it(folder: Path, rows: pd.DataFrame) -> None:
-    assert pq.ParquetFile(tables.table_path(folder, PLAYED.name)).num_row_groups >= 5
+    assert pq.ParquetFile(statistics.table_path(folder, PLAYED.name)).num_row_groups >= 5
     assert set(rows["outcome"]) == {"ok", *FAILURES} and rows["warmup"].any()
     assert len(rows) == len(schedule(PLAYED).times_s)
     assert not rows["intended_s"].is_monotonic_increasing  # in order only within a row group
@@ -165,7 +161,7 @@ def test_what_must_not_be_believed_is_said_of_the_phase_alone(
 
 
 def test_every_second_is_as_pandas_groups_it(folder: Path, rows: pd.DataFrame) -> None:
-    found = tables.seconds(tables.open_requests(folder, PLAYED.name))
+    found = statistics.seconds(statistics.open_requests(folder, PLAYED.name))
     good = rows[rows["outcome"] == "ok"]
     due = rows["intended_s"].astype(int)
     latency = good.groupby(due)["latency_ms"]
@@ -181,11 +177,11 @@ def test_every_second_is_as_pandas_groups_it(folder: Path, rows: pd.DataFrame) -
     for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
         expected[f"{name}_ms"] = latency.quantile(share, interpolation="higher").round(3)
     pd.testing.assert_frame_equal(found, expected.rename_axis("second").reset_index())
-    assert found.equals(pd.read_csv(tables.seconds_path(folder, PLAYED.name)))
+    assert found.equals(pd.read_csv(statistics.seconds_path(folder, PLAYED.name)))
 
 
 def test_drift_is_the_slope_that_scipy_finds(folder: Path, rows: pd.DataFrame) -> None:
-    found = statistics.drift(tables.open_requests(folder, PLAYED.name))
+    found = statistics.drift(statistics.open_requests(folder, PLAYED.name))
     good = rows[(rows["outcome"] == "ok") & ~rows["warmup"]]
     medians = good.groupby(good["intended_s"] // 5)["latency_ms"].median()
     slope, _, low, high = stats.theilslopes(medians, medians.index * 5 / 60, 0.95)
@@ -195,49 +191,4 @@ def test_drift_is_the_slope_that_scipy_finds(folder: Path, rows: pd.DataFrame) -
 
 def test_outcomes_are_counted(folder: Path, rows: pd.DataFrame) -> None:
     expected = rows["outcome"].astype(str).value_counts().to_dict()
-    assert statistics.outcomes(tables.open_requests(folder, PLAYED.name)) == expected
-
-
-SMALL, LARGE = 1_000_000, 3_000_000  # both are assembled in several row groups
-MOST_BYTES = 80  # a request: ten million take 763 MiB, and the interpreter with its libraries 210
-PART = 20_000
-MIB = 2**20
-
-
-def kept(code: str, values: npt.NDArray[Any]) -> "array[Any]":
-    column = array(code)
-    column.frombytes(values.tobytes())
-    return column
-
-
-def record(played: Scenario, folder: Path) -> int:
-    """Write what a worker would have recorded, without firing; returns the number of requests."""
-    plan = schedule(played)
-    generator = np.random.default_rng(1)
-    store = Recorder(parts_folder(folder, played.name))
-    for first in range(0, len(plan.times_s), PART):
-        due = plan.times_s[first : first + PART]
-        done = due + generator.gamma(2, 0.005, len(due))
-        phases, good = plan.phases[first : first + PART], np.zeros(len(due), dtype=np.int16)
-        values: tuple[npt.NDArray[Any], ...] = (
-            phases,
-            due,
-            due + 1e-4,
-            due + 2e-4,
-            done,
-            good,
-            np.full(len(due), 4000),
-        )
-        store.write(tuple(kept(code, part) for code, part in zip("hddddhq", values, strict=True)))
-    return len(plan.times_s)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a process's own peak is told by Linux alone")
-def test_memory_grows_slowly_with_the_number_of_requests(tmp_path: Path) -> None:
-    counts, peaks = [], []
-    for size in (SMALL, LARGE):
-        played, folder = records.mixed_scenario(size), tmp_path / str(size)
-        counts.append(record(played, folder))
-        peaks.append(records.peak_mib(records.REPORT, played, folder))
-    grown = (peaks[1] - peaks[0]) * MIB / (counts[1] - counts[0])
-    assert grown < MOST_BYTES, f"{grown:.0f} bytes a request, {peaks[0]:.0f} MiB before"
+    assert statistics.outcomes(statistics.open_requests(folder, PLAYED.name)) == expected
