@@ -104,7 +104,7 @@ class Account:
         region = region or self.region
         if not self.emulated:
             config = Config(
-                retries={"mode": "standard", "max_attempts": 6},
+                retries={"mode": "standard", "max_attempts": 10},
                 connect_timeout=10,
                 read_timeout=60,
             )

@@ -46,11 +46,6 @@ class ServiceBill(Settings):
     untagged_usd: float  # what the same service bills in those days without the tag
     why: str  # what explains the difference; empty where there is none worth explaining
 
-    @property
-    def difference_usd(self) -> float:
-        """Billed minus predicted, US dollars."""
-        return self.billed_usd - self.predicted_usd
-
 
 class Reconciliation(Record, stage="06", name="reconciliation"):
     """What Cost Explorer answered, against the prediction."""
@@ -65,26 +60,15 @@ class Reconciliation(Record, stage="06", name="reconciliation"):
     next_step: str  # what to do next; empty where nothing is left to do
 
     @property
-    def predicted_usd(self) -> float:
-        """All that was predicted, US dollars."""
-        return sum(row.predicted_usd for row in self.rows)
-
-    @property
-    def billed_usd(self) -> float:
-        """All that was billed for the run, US dollars."""
-        return sum(row.billed_usd for row in self.rows)
-
-    @property
     def summary(self) -> str:
         """One sentence: how much was predicted and billed, and how complete that is."""
         text = COVERAGE_TEXT[self.coverage]
+        predicted = f"predicted US$ {sum(row.predicted_usd for row in self.rows):.2f}"
         if self.coverage in ("empty", "disabled"):
-            return f"predicted US$ {self.predicted_usd:.2f}, nothing billed yet. {text}"
+            return f"{predicted}, nothing billed yet. {text}"
+        billed = f"billed US$ {sum(row.billed_usd for row in self.rows):.2f}"
         whose = "for this project" if self.tag_active else "in the whole account"
-        return (
-            f"predicted US$ {self.predicted_usd:.2f}, billed US$ {self.billed_usd:.2f} {whose} "
-            f"from {self.start} to before {self.end}. {text}"
-        )
+        return f"{predicted}, {billed} {whose} from {self.start} to before {self.end}. {text}"
 
 
 @dataclass
@@ -100,10 +84,7 @@ class _Billed:
 def reconcile(run: Run, account: Account) -> Reconciliation | None:
     """Ask Cost Explorer for the run's days, and compare with the cost report.
 
-    It asks once for each page; AWS bills US$ 0.01 for each request. The result is printed.
-
-    Returns:
-        None for a run that has created nothing.
+    AWS bills US$ 0.01 for each request. The result is printed; None if nothing was created.
     """
     predicted = run.load(CostReport)
     if not predicted.began:
@@ -114,8 +95,7 @@ def reconcile(run: Run, account: Account) -> Reconciliation | None:
                    for text in (predicted.began, predicted.ended))  # fmt: skip
     end = last + timedelta(days=1)
     answer = _query(account, start, end, run.profile.tags["project"])
-    coverage = _coverage(answer, last)
-    billed = answer or _Billed()
+    coverage, billed = _coverage(answer, last), answer or _Billed()
     tag_active = any(billed.tagged.values())
     made = Reconciliation(
         asked=now(),
@@ -136,17 +116,18 @@ def frame(made: Reconciliation | None) -> pd.DataFrame:
     """By service, for people; no row where nothing was created."""
     if made is None:
         return pd.DataFrame()
-    table = pd.DataFrame(
+    rows = [
         {
-            "Service": [row.service for row in made.rows],
-            "Predicted, US$": [f"{row.predicted_usd:.4f}" for row in made.rows],
-            "Billed, US$": [f"{row.billed_usd:.4f}" for row in made.rows],
-            "Difference": [f"{row.difference_usd:+.4f}" for row in made.rows],
-            "Without the tag": [f"{row.untagged_usd:.4f}" for row in made.rows],
-            "Because": [row.why for row in made.rows],
+            "Service": row.service,
+            "Predicted, US$": f"{row.predicted_usd:.4f}",
+            "Billed, US$": f"{row.billed_usd:.4f}",
+            "Difference": f"{row.billed_usd - row.predicted_usd:+.4f}",
+            "Without the tag": f"{row.untagged_usd:.4f}",
+            "Because": row.why,
         }
-    )
-    return table.assign(Label="EMULATED" if made.emulated else "AWS")
+        for row in made.rows
+    ]
+    return pd.DataFrame(rows).assign(Label="EMULATED" if made.emulated else "AWS")
 
 
 def _query(account: Account, start: date, end: date, project: str) -> _Billed | None:
@@ -239,14 +220,9 @@ def _reasons(
 
 
 def write_audit(run: Run, published: Path = ROOT / "docs" / AUDIT) -> Path:
-    """Write the cost audit into the run, and on AWS beside the docs.
+    """Write the cost audit into the run, and on AWS also as `published`.
 
     A rehearsal does not change the docs: `make sample` publishes the committed one.
-
-    `published`: the copy beside the docs.
-
-    Returns:
-        The run's own copy.
     """
     text = render_audit(run)
     if run.profile.target == "aws":

@@ -32,11 +32,10 @@ MOST_HOURS = 24.0  # as infra/variables.tf and the profile allow
 
 
 def admit(run: Run, facts: PlanFacts) -> None:
-    """Allow an apply, or say why not.
+    """Allow an apply, or raise a `Problem`.
 
-    Raises:
-        Problem: The readiness report is missing or blocks and the profile does not override it,
-            a price is not known, or the session may cost more than the profile allows.
+    The readiness report must be there and pass, unless the profile overrides it; every price must
+    be known; and the session may not cost more than the profile allows.
     """
     if not facts.changes:
         return
@@ -59,7 +58,7 @@ def admit(run: Run, facts: PlanFacts) -> None:
             f"`apply` is blocked: no price is known for {', '.join(cost.unpriced)}.",
             "Add it to helpers/cloud/price_tables: a price, or the reason why it is free.",
         )
-    if not cost.within_budget:
+    if cost.session_most_usd > cost.budget_usd:
         raise Problem(
             f"`apply` is blocked: a session of {cost.session_hours:g} h may cost "
             f"${cost.session_most_usd:.2f}, and kpis.cost_usd allows ${cost.budget_usd:.2f}.",
@@ -101,13 +100,12 @@ def read_dead_man(run: Run, account: Account) -> DeadMan:
     """Read the switch, and store what was read."""
     stack = run.load(Stack)
     schedule = _schedule(account, stack)
-    time = schedule["ScheduleExpression"].removeprefix("at(").removesuffix(")")
     record = DeadMan(
         emulated=account.emulated,
         schedule=stack.dead_man_schedule,
         group=stack.dead_man_schedule_group,
         target=schedule["Target"]["Arn"],
-        expires=f"{time}Z",
+        expires=schedule["ScheduleExpression"].removeprefix("at(").replace(")", "Z"),
         enabled=schedule["State"] == "ENABLED",
         seen=now(),
     )
@@ -118,10 +116,7 @@ def read_dead_man(run: Run, account: Account) -> DeadMan:
 def renew_dead_man(run: Run, account: Account, hours: float | None = None) -> DeadMan:
     """Let the switch fire so many hours from now; one that has fired is armed again.
 
-    `hours`: from now on; None takes `infrastructure.ttl_hours`.
-
-    Raises:
-        Problem: It is gone, or the time is not between 0 and 24 hours.
+    `hours`: more than 0, at most 24; None takes `infrastructure.ttl_hours`.
     """
     ttl = run.profile.infrastructure.ttl_hours if hours is None else hours
     if not 0 < ttl <= MOST_HOURS:
@@ -145,11 +140,10 @@ def renew_dead_man(run: Run, account: Account, hours: float | None = None) -> De
 
 
 def _schedule(account: Account, stack: Stack) -> dict[str, Any]:
+    wanted = {"GroupName": stack.dead_man_schedule_group, "Name": stack.dead_man_schedule}
     with asking("the dead man's switch"):
         try:
-            schedule: dict[str, Any] = account.client("scheduler").get_schedule(
-                GroupName=stack.dead_man_schedule_group, Name=stack.dead_man_schedule
-            )
+            schedule: dict[str, Any] = account.client("scheduler").get_schedule(**wanted)
         except ClientError as error:
             if error_code(error) != "ResourceNotFoundException":
                 raise
@@ -239,24 +233,23 @@ def read(run: Run, account: Account) -> Guardrails:
 
 def tick_role(run: Run, guardrails: Guardrails) -> None:
     """Tick the promise of the least-privilege role: only AWS can show that it suffices."""
-    if not guardrails.emulated and guardrails.by_deployer:
-        note = f"the stack was created by {guardrails.caller}"
-        evidence = guardrails.path()
+    note, evidence = f"the stack was created by {guardrails.caller}", guardrails.path()
+    if guardrails.emulated:
+        note = (
+            "the emulator grants everything; a test replays a rehearsal's calls against the policy"
+        )
+    elif guardrails.by_deployer:
         promises.tick(run, ROLE_PROMISE, Status.VERIFIED, evidence=evidence, note=note)
         return
-    note = (
-        "the emulator grants everything; a test replays a rehearsal's calls against the policy"
-        if guardrails.emulated
-        else f"the stack was created by {guardrails.caller}, not by the deployer role of "
-        "infra/bootstrap"
-    )
+    else:
+        note += ", not by the deployer role of infra/bootstrap"
     promises.tick(run, ROLE_PROMISE, Status.NOT_REHEARSED, note=note)
 
 
 def frame(guardrails: Guardrails) -> pd.DataFrame:
     """What protects the money, for people."""
-    cap = f"${guardrails.gpu_max_price:g} an hour" if guardrails.gpu_max_price else "none"
     notices = ", ".join(guardrails.notices)
+    cap = f"${guardrails.gpu_max_price:g} an hour" if guardrails.gpu_max_price else "none"
     facts = {
         "Budget, account-wide": f"${guardrails.budget_usd:g} a month: {notices}",
         "Billing alarm": f"charges above ${guardrails.alarm_usd:g}",
@@ -267,5 +260,5 @@ def frame(guardrails: Guardrails) -> pd.DataFrame:
         "Tags": guardrails.tags,
         "Created by": guardrails.caller,
     }
-    label = "EMULATED" if guardrails.emulated else "AWS"
-    return pd.DataFrame({"Guardrail": list(facts), "Found": list(facts.values()), "label": label})
+    table = pd.DataFrame(facts.items(), columns=["Guardrail", "Found"])
+    return table.assign(label="EMULATED" if guardrails.emulated else "AWS")

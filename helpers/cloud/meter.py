@@ -1,108 +1,70 @@
 """The meter (spent, US$ an hour, projection) and the cost report of stage 06."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pandas as pd
 
 from helpers.cloud.account import Account
-from helpers.cloud.costs import (
-    CostItem,
-    Usage,
-    bill,
-    on_demand_usd,
-    run_cost_model,
-    usage_until,
-)
+from helpers.cloud.costs import CostItem, bill, on_demand_usd, run_cost_model, usage_until
 from helpers.cloud.guardrails import DeadMan
 from helpers.cloud.prices import SpotHistory, record_spot_prices
 from helpers.cloud.stack import Stack
 from helpers.errors import Problem
 from helpers.run import Record, Run, now
-from helpers.scenario import Settings
 
 EMULATED = "EMULATED: what it would cost on AWS; nothing was spent"
 ESTIMATED = "ESTIMATED from events and prices; billed is what Cost Explorer says a day later"
 
 
-class Reading(Settings):
-    """What the meter shows."""
-
-    at: str  # when, UTC
-    label: str  # how the figures were obtained
-    standing: bool  # whether the stack exists
-    hours: float  # how long it has existed, hours
-    gpu_hours: float  # GPU nodes times hours
-    usd: float  # so far, US dollars
-    usd_per_hour: float  # now, US dollars an hour
-    teardown: str  # when the projection ends, UTC; empty where nothing exists
-    usd_at_teardown: float  # projected until then, US dollars
-    sources: str  # where the prices come from, and their dates
-
-    @property
-    def line(self) -> str:
-        """All of it in one line."""
-        spent = f"Meter ({self.label}): US$ {self.usd:.2f} so far in {self.hours:.2f} h"
-        if not self.standing:
-            return f"{spent}; nothing exists any more. Prices: {self.sources}."
-        return (
-            f"{spent} ({self.gpu_hours:.2f} GPU hours), US$ {self.usd_per_hour:.2f} an hour now, "
-            f"US$ {self.usd_at_teardown:.2f} at {self.teardown}, when the dead man's switch fires. "
-            f"Prices: {self.sources}."
-        )
-
-
-def read(run: Run, at: datetime | None = None) -> Reading | None:
-    """What the run has cost by now, or by another moment; None where nothing was ever planned.
+def read(run: Run, at: datetime | None = None) -> dict[str, Any]:
+    """The meter, now or at another moment: `usd` so far, `usd_per_hour`, `usd_at_teardown`.
 
     It reads the run's folder only: it needs no credentials, and works after the teardown.
     """
     moment = at or datetime.now(UTC)
-    model = run_cost_model(run)
-    if model is None:
-        return None
-    used = usage_until(run, moment, emulated=model.emulated)
-    items = bill(model, used)
-    teardown = max(_teardown(run, used), moment)
-    later = bill(model, usage_until(run, teardown, emulated=model.emulated))
-    return Reading(
-        at=_text(moment),
-        label=EMULATED if model.emulated else ESTIMATED,
-        standing=used.exists,
-        hours=used.hours,
-        gpu_hours=used.gpu_hours,
-        usd=sum(item.usd for item in items),
-        usd_per_hour=sum(item.usd_per_hour for item in items),
-        teardown=_text(teardown) if used.exists else "",
-        usd_at_teardown=sum(item.usd for item in (later if used.exists else items)),
-        sources=model.sources,
-    )
+    spent = _calculated(run, moment)
+    teardown = max(_teardown(run, moment), moment) if spent.standing else moment
+    return {
+        "label": spent.label,
+        "standing": spent.standing,
+        "hours": spent.hours,
+        "gpu_hours": spent.gpu_hours,
+        "usd": spent.total_usd,
+        "usd_per_hour": sum(item.usd_per_hour for item in spent.items),
+        "teardown": _text(teardown) if spent.standing else "",
+        "usd_at_teardown": _calculated(run, teardown).total_usd,
+        "sources": spent.sources,
+    }
 
 
 def show(run: Run, stage: str = "") -> None:
     """Print the meter as one line, and store the reading as an event of the stage."""
     reading = read(run)
-    if reading is None or not reading.hours:
+    if not reading["hours"]:
         print("Meter: US$ 0.00, this run has created nothing.")
         return
-    run.event("meter", stage=stage, **reading.model_dump(exclude={"at"}))
-    print(reading.line)
+    run.event("meter", stage=stage, **reading)
+    line = (
+        "Meter ({label}): US$ {usd:.2f} so far in {hours:.2f} h ({gpu_hours:.2f} GPU hours), "
+        "US$ {usd_per_hour:.2f} an hour now, US$ {usd_at_teardown:.2f} at {teardown}, "
+        "when the dead man's switch fires. Prices: {sources}."
+        if reading["standing"]
+        else "Meter ({label}): US$ {usd:.2f} so far in {hours:.2f} h; "
+        "nothing exists any more. Prices: {sources}."
+    )
+    print(line.format_map(reading))
 
 
-def _teardown(run: Run, used: Usage) -> datetime:
+def _teardown(run: Run, moment: datetime) -> datetime:
     """When the dead man's switch fires, as it was last read or applied."""
-    known = [event["expires"] for event in run.events("dead-man-renewed")]
     switch, stack = run.find(DeadMan), run.find(Stack)
-    known += [switch.expires] if switch else []
-    known += [stack.dead_man_expires] if stack else []
-    moments = [_utc(text) for text in known if text]
-    start = used.stack[-1].start if used.stack else used.until
+    known = [event["expires"] for event in run.events("dead-man-renewed")]
+    known += [switch.expires if switch else "", stack.dead_man_expires if stack else ""]
+    moments = [datetime.fromisoformat(text) for text in known if text]
+    start = usage_until(run, moment).periods["stack"][-1].start
     default = start + timedelta(hours=run.profile.infrastructure.ttl_hours)
     return max((moment for moment in moments if moment >= start), default=default)
-
-
-def _utc(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _text(moment: datetime) -> str:
@@ -174,48 +136,46 @@ def report(
     """
     moment = datetime.now(UTC)
     known = run.find(SpotHistory)
-    if account is not None and known and known.points and usage_until(run, moment).gpu_nodes:
+    if account is not None and known and known.points and usage_until(run, moment).gpu_hours:
         try:  # prices recorded before the GPU nodes ran cannot include their hours
             record_spot_prices(run, account, {point.instance_type for point in known.points})
         except Problem as problem:
             print(f"Spot prices are those recorded before: {problem}")
+    made = _calculated(run, moment, inferences)
+    run.save(made)
+    return made
+
+
+def _calculated(run: Run, moment: datetime, inferences: int | None = None) -> CostReport:
     model = run_cost_model(run)
     emulated = model.emulated if model else run.profile.target == "rehearsal"
     used = usage_until(run, moment, emulated=emulated)
-    made = CostReport(
+    stack = used.periods["stack"]
+    return CostReport(
         at=now(),
         emulated=emulated,
         label=EMULATED if emulated else ESTIMATED,
-        began=_text(used.stack[0].start) if used.stack else "",
-        ended=_text(used.stack[-1].end) if used.stack else "",
+        began=_text(stack[0].start) if stack else "",
+        ended=_text(stack[-1].end) if stack else "",
         standing=used.exists,
         hours=used.hours,
         gpu_hours=used.gpu_hours,
-        items=bill(model, used) if model and used.stack else (),
+        items=bill(model, used) if model and stack else (),
         on_demand_usd=on_demand_usd(model, used) if model else 0.0,
         inferences=inferences,
         sources=model.sources if model else "",
     )
-    run.save(made)
-    return made
 
 
 def frame(made: CostReport) -> pd.DataFrame:
     """One row for each kind of resource, and the total."""
     rows = [
-        {
-            "What": item.what,
-            "Quantity": f"{item.quantity:.2f} {item.unit}",
-            "US$": f"{item.usd:.4f}",
-            "Price": item.source,
-            "Assumed": item.assumed,
-        }
+        (item.what, f"{item.quantity:.2f} {item.unit}", item.usd, item.source, item.assumed)
         for item in made.items
     ]
-    rows.append(
-        {"What": "Total", "Quantity": f"{made.hours:.2f} hours", "US$": f"{made.total_usd:.4f}"}
-    )
-    table = pd.DataFrame(rows).fillna("")
+    rows.append(("Total", f"{made.hours:.2f} hours", made.total_usd, "", ""))
+    table = pd.DataFrame(rows, columns=["What", "Quantity", "US$", "Price", "Assumed"])
+    table["US$"] = table["US$"].map("{:.4f}".format)
     return table.assign(Label="EMULATED" if made.emulated else "ESTIMATED")
 
 
@@ -237,4 +197,4 @@ def figures(made: CostReport) -> pd.DataFrame:
         "Prices": made.sources or "–",
         "Label": made.label,
     }
-    return pd.DataFrame({"What": list(facts), "Figure": list(facts.values())})
+    return pd.DataFrame(facts.items(), columns=["What", "Figure"])

@@ -1,8 +1,9 @@
 """Terraform's plan: the only reader of `terraform show -json`, and the record of a plan."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -36,9 +37,8 @@ AMI_DISK_GIB = 20.0  # of a node whose launch template is not in the plan
 class TerraformResource:
     """A managed resource as it will exist once the plan is applied."""
 
-    address: str  # that of its module included
+    address: str
     type: str  # such as `aws_eks_cluster`
-    name: str  # in the code
     values: Mapping[str, Any]  # without those that are known only after the apply
 
     @property
@@ -61,30 +61,20 @@ class PlannedNodeGroup:
     min_nodes: int
     desired_nodes: int
     max_nodes: int
-    disk_gib: float
     labels: Mapping[str, str]  # that every node registers with
     taints: tuple[Mapping[str, str], ...]  # `key`, `value`, `effect` in Kubernetes' words
+    disk_gib: float = AMI_DISK_GIB
 
 
 class Plan:
-    """A Terraform plan.
-
-    >>> plan = Plan({"planned_values": {"root_module": {"resources": []}}})
-    >>> plan.resources, plan.node_groups
-    ((), ())
-    """
+    """A Terraform plan, from what `terraform show -json` printed."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        """Take what `terraform show -json` printed."""
         self._document = document
 
     @classmethod
     def read(cls, path: Path) -> "Plan":
-        """Read a stored plan.
-
-        Raises:
-            Problem: The file is missing or is no JSON.
-        """
+        """Read a stored plan; a file that is missing or no JSON is a `Problem`."""
         try:
             return cls(json.loads(path.read_text()))
         except (OSError, json.JSONDecodeError) as error:
@@ -92,23 +82,13 @@ class Plan:
 
     @cached_property
     def resources(self) -> tuple[TerraformResource, ...]:
-        """Every managed resource that will exist, those of modules included."""
-        resources = []
-        modules = [self._document.get("planned_values", {}).get("root_module", {})]
-        while modules:
-            module = modules.pop()
-            modules += module.get("child_modules", ())
-            resources += [
-                TerraformResource(
-                    address=item.get("address", ""),
-                    type=item["type"],
-                    name=item.get("name", ""),
-                    values=item.get("values") or {},
-                )
-                for item in module.get("resources", ())
-                if item.get("mode") == "managed"
-            ]
-        return tuple(resources)
+        """Every managed resource that will exist; the stack has no modules."""
+        root = self._document.get("planned_values", {}).get("root_module", {})
+        return tuple(
+            TerraformResource(item.get("address", ""), item["type"], item.get("values") or {})
+            for item in root.get("resources", ())
+            if item.get("mode") == "managed"
+        )
 
     def of_type(self, kind: str) -> list[TerraformResource]:
         """The resources of a Terraform type."""
@@ -118,20 +98,17 @@ class Plan:
     def changes(self) -> tuple["PlannedResource", ...]:
         """Every managed resource of the configuration with its action, by address."""
         changes = (
-            PlannedResource(
-                address=item["address"],
-                type=item["type"],
-                action=ACTIONS[tuple(item["change"]["actions"])],
-            )
+            PlannedResource(address=item["address"], type=item["type"], action=action)
             for item in self._document.get("resource_changes", ())
-            if item["mode"] == "managed" and tuple(item["change"]["actions"]) in ACTIONS
+            if item["mode"] == "managed"
+            and (action := ACTIONS.get(tuple(item["change"]["actions"])))
         )
         return tuple(sorted(changes, key=lambda change: change.address))
 
     @property
     def public_subnets(self) -> list[TerraformResource]:
         """Subnets of internet-facing load balancers."""
-        return [one for one in self.of_type("aws_subnet") if PUBLIC_SUBNET in one.tags]
+        return [subnet for subnet in self.of_type("aws_subnet") if PUBLIC_SUBNET in subnet.tags]
 
     @cached_property
     def node_groups(self) -> tuple[PlannedNodeGroup, ...]:
@@ -143,22 +120,15 @@ class Plan:
             for template in self.of_type("aws_launch_template")
         }
         largest = max(disks.values(), default=AMI_DISK_GIB)
-        managed = [
-            _managed(group.values, disks.get(group.values["node_group_name"], largest))
-            for group in self.of_type("aws_eks_node_group")
-        ]
-        scaling = [
-            _auto_scaling(group, disks.get(group.values["name"], largest))
-            for group in self.of_type("aws_autoscaling_group")
-        ]
-        return (*managed, *scaling)
+        groups = (
+            _auto_scaling(group) if group.type == "aws_autoscaling_group" else _managed(group)
+            for kind in ("aws_eks_node_group", "aws_autoscaling_group")
+            for group in self.of_type(kind)
+        )
+        return tuple(replace(group, disk_gib=disks.get(group.name, largest)) for group in groups)
 
     def masked(self, hide: Mapping[str, str]) -> str:
-        """The plan as JSON without secrets, prior state and the texts to hide.
-
-        Args:
-            hide: Text → what replaces it, such as an account's id.
-        """
+        """The plan as JSON without secrets and prior state; `hide`: text → what replaces it."""
         kept = {name: part for name, part in self._document.items() if name != "prior_state"}
         text = json.dumps(_without_secrets(kept), indent=1)
         for secret, word in hide.items():
@@ -167,7 +137,8 @@ class Plan:
         return text + "\n"
 
 
-def _managed(values: Mapping[str, Any], disk_gib: float) -> PlannedNodeGroup:
+def _managed(group: TerraformResource) -> PlannedNodeGroup:
+    values = group.values
     scaling, name = values["scaling_config"][0], values["node_group_name"]
     return PlannedNodeGroup(
         name=name,
@@ -178,30 +149,25 @@ def _managed(values: Mapping[str, Any], disk_gib: float) -> PlannedNodeGroup:
         min_nodes=scaling.get("min_size", 0),
         desired_nodes=scaling["desired_size"],
         max_nodes=scaling["max_size"],
-        disk_gib=disk_gib,
         labels={**(values.get("labels") or {}), "eks.amazonaws.com/nodegroup": name},
         taints=tuple(
-            {
-                "key": taint["key"],
-                "value": taint.get("value") or "",
-                "effect": EFFECTS.get(taint["effect"], taint["effect"]),
-            }
+            _taint(taint["key"], f"{taint.get('value') or ''}:{taint['effect']}")
             for taint in values.get("taint") or ()
         ),
     )
 
 
-def _auto_scaling(group: TerraformResource, disk_gib: float) -> PlannedNodeGroup:
+def _auto_scaling(group: TerraformResource) -> PlannedNodeGroup:
     """A group of our own; its user data is not known before the apply, but its tags are."""
     values = group.values
     policy = values["mixed_instances_policy"][0]
     distribution = policy["instances_distribution"][0]
     cap = distribution.get("spot_max_price")
-    template = {
-        key.removeprefix(NODE_TEMPLATE): value
-        for key, value in group.tags.items()
-        if key.startswith(NODE_TEMPLATE)
-    }
+
+    def template(kind: str) -> dict[str, str]:
+        prefix = f"{NODE_TEMPLATE}{kind}/"
+        return {k.removeprefix(prefix): v for k, v in group.tags.items() if k.startswith(prefix)}
+
     return PlannedNodeGroup(
         name=values["name"],
         resource="aws_autoscaling_group",
@@ -211,22 +177,14 @@ def _auto_scaling(group: TerraformResource, disk_gib: float) -> PlannedNodeGroup
         min_nodes=values.get("min_size", 0),
         desired_nodes=values["desired_capacity"],
         max_nodes=values["max_size"],
-        disk_gib=disk_gib,
-        labels={
-            key.removeprefix("label/"): value
-            for key, value in template.items()
-            if key.startswith("label/")
-        },
-        taints=tuple(
-            {
-                "key": key.removeprefix("taint/"),
-                "value": value.rpartition(":")[0],
-                "effect": value.rpartition(":")[2],
-            }
-            for key, value in template.items()
-            if key.startswith("taint/")
-        ),
+        labels=template("label"),
+        taints=tuple(_taint(key, value) for key, value in template("taint").items()),
     )
+
+
+def _taint(key: str, text: str) -> dict[str, str]:
+    value, _, effect = text.rpartition(":")
+    return {"key": key, "value": value, "effect": EFFECTS.get(effect, effect)}
 
 
 def _without_secrets(part: Any) -> Any:
@@ -297,21 +255,6 @@ class Estimate(Settings):
     budget_usd: float  # what the profile allows for a session
     unpriced: tuple[str, ...] = ()  # resource types without a known price
 
-    @property
-    def hourly(self) -> float:
-        """US dollars an hour, at first."""
-        return sum(line.hourly for line in self.lines)
-
-    @property
-    def hourly_most(self) -> float:
-        """US dollars an hour, at most."""
-        return sum(line.hourly_most for line in self.lines)
-
-    @property
-    def within_budget(self) -> bool:
-        """Whether even the most expensive session stays within the budget."""
-        return self.session_most_usd <= self.budget_usd
-
 
 class PlanFacts(Record, stage="01", name="plan"):
     """What Terraform will do, and what that costs."""
@@ -322,14 +265,10 @@ class PlanFacts(Record, stage="01", name="plan"):
     resources: tuple[PlannedResource, ...]  # every managed resource of the configuration
     cost: Estimate  # what everything costs once it exists
 
-    def count(self, action: Action) -> int:
-        """How many resources have this action."""
-        return sum(resource.action == action for resource in self.resources)
-
     @property
     def changes(self) -> int:
         """How many resources are created, changed, replaced or deleted."""
-        return len(self.resources) - self.count("none")
+        return sum(resource.action != "none" for resource in self.resources)
 
     @property
     def summary(self) -> str:
@@ -338,7 +277,8 @@ class PlanFacts(Record, stage="01", name="plan"):
             return f"no changes: all {len(self.resources)} resources are as planned"
         verbs: dict[Action, str] = {"create": "to create", "update": "to change",
                                     "replace": "to replace", "delete": "to delete"}  # fmt: skip
-        parts = [f"{n} {verb}" for action, verb in verbs.items() if (n := self.count(action))]
+        counts = Counter(resource.action for resource in self.resources)
+        parts = [f"{counts[action]} {verb}" for action, verb in verbs.items() if counts[action]]
         return f"{', '.join(parts)} of {len(self.resources)} resources"
 
 
@@ -360,7 +300,7 @@ class Replan(Record, stage="01", name="replan"):
 
 def frame(facts: PlanFacts) -> pd.DataFrame:
     """One row for each kind of resource that costs something, and the totals."""
-    cost = facts.cost
+    cost, label = facts.cost, "EMULATED" if facts.emulated else "AWS"
     rows: list[dict[str, str]] = [
         {
             "resource": line.what,
@@ -374,15 +314,17 @@ def frame(facts: PlanFacts) -> pd.DataFrame:
         }
         for line in cost.lines
     ]
-    session = f"Total per session of {cost.session_hours:g} h"
+    hourly = sum(line.hourly for line in cost.lines)
+    most = sum(line.hourly_most for line in cost.lines)
     rows += [
-        {"resource": title, "US$/h": f"{first:.2f}", "at most": f"{most:.2f}"}
-        for title, first, most in (
-            ("Total per hour", cost.hourly, cost.hourly_most),
-            (session, cost.session_usd, cost.session_most_usd),
-        )
+        {"resource": "Total per hour", "US$/h": f"{hourly:.2f}", "at most": f"{most:.2f}"},
+        {
+            "resource": f"Total per session of {cost.session_hours:g} h",
+            "US$/h": f"{cost.session_usd:.2f}",
+            "at most": f"{cost.session_most_usd:.2f}",
+        },
     ]
-    return pd.DataFrame(rows).fillna("").assign(label="EMULATED" if facts.emulated else "AWS")
+    return pd.DataFrame(rows).fillna("").assign(label=label)
 
 
 def kinds(facts: PlanFacts) -> pd.DataFrame:

@@ -34,7 +34,6 @@ class Price(Settings):
     usd: float  # US dollars per unit
     per: Literal["hour", "GB", "GB-month", "LCU-hour", "month", "request"]  # the unit
     whole: bool = False  # whether a part of an hour is billed as a whole hour
-    # `list price` of the table, or `Pricing API`
     origin: Literal["list price", "Pricing API"] = "list price"
     checked: str  # the day for which it is known, ISO 8601
     source: str  # the page that publishes it
@@ -47,25 +46,12 @@ class Price(Settings):
 
     @property
     def per_hour(self) -> float:
-        """US dollars an hour for one unit.
-
-        Raises:
-            ValueError: It is billed by amount, not by time.
-        """
-        if self.per in ("hour", "LCU-hour"):
-            return self.usd
-        if self.per in ("GB-month", "month"):
-            return self.usd / HOURS_PER_MONTH
-        raise ValueError(f"{self.key} is billed per {self.per}, not by time")
+        """US dollars an hour for one unit; of traffic, for one unit an hour."""
+        return self.usd / (HOURS_PER_MONTH if "month" in self.per else 1)
 
     def cost(self, hours: float, count: float = 1.0) -> float:
-        """US dollars for `count` units over so many hours, rounded as AWS bills them.
-
-        Raises:
-            ValueError: It is billed by amount, not by time.
-        """
-        billed = math.ceil(hours - 1e-9) if self.whole else hours
-        return self.per_hour * billed * count
+        """US dollars for `count` units over so many hours, rounded as AWS bills them."""
+        return self.per_hour * (math.ceil(hours - 1e-9) if self.whole else hours) * count
 
 
 class PriceTable(Record, stage="00", name="prices"):
@@ -84,10 +70,6 @@ class PriceTable(Record, stage="00", name="prices"):
             )
         return self.prices[key]
 
-    def instance(self, instance_type: str) -> Price:
-        """The on-demand price of an instance type; raises as `price`."""
-        return self.price(f"ec2.{instance_type}")
-
     @property
     def summary(self) -> str:
         """One sentence: how many prices, of which kind and date."""
@@ -96,11 +78,7 @@ class PriceTable(Record, stage="00", name="prices"):
 
 
 def load_table(region: str) -> PriceTable:
-    """The committed table of a region.
-
-    Raises:
-        Problem: No table covers the region.
-    """
+    """The committed table of a region; a region without one is a `Problem`."""
     tables = [json.loads(path.read_text()) for path in sorted(TABLES.glob("*.json"))]
     for table in tables:
         if region in table["regions"]:
@@ -117,40 +95,29 @@ def load_table(region: str) -> PriceTable:
 
 
 def record_prices(run: Run, account: Account) -> PriceTable:
-    """The run's prices: recorded ones, else the table, on AWS updated from the Pricing API.
-
-    Raises:
-        Problem: No table covers the region.
-    """
+    """The run's prices: recorded ones, else the table, on AWS updated from the Pricing API."""
     recorded = run.find(PriceTable)
     if recorded and recorded.region == account.region:
         return recorded
     table = load_table(account.region)
-    if not account.emulated:
-        table = _updated(table, account)
-    run.save(table)
-    return table
-
-
-def _updated(table: PriceTable, account: Account) -> PriceTable:
-    """The table with today's prices of instances; what the API does not have stays as listed."""
     prices = dict(table.prices)
     try:
-        for key in filter(lambda key: key.startswith("ec2."), table.prices):
+        for key in [] if account.emulated else [key for key in prices if key.startswith("ec2.")]:
             usd = query_instance_price(account, key.removeprefix("ec2."))
             if usd is not None:
                 facts = {"usd": usd, "origin": "Pricing API", "checked": now()[:10]}
                 prices[key] = prices[key].model_copy(update=facts)
-    except Problem as problem:
+    except Problem as problem:  # what the API does not have stays as listed
         print(f"Instance prices come from the table: {problem}")
-    return table.model_copy(update={"prices": prices})
+    table = table.model_copy(update={"prices": prices})
+    run.save(table)
+    return table
 
 
 def query_instance_price(account: Account, instance_type: str) -> float | None:
-    """Ask the Pricing API for the on-demand price of a Linux instance, US dollars an hour.
+    """The Pricing API's on-demand price of a Linux instance, US dollars an hour.
 
-    Returns:
-        None unless exactly one price is offered: a guess would be worse than the table.
+    None unless exactly one price is offered: a guess would be worse than the table.
     """
     terms = SHARED_LINUX | {"instanceType": instance_type, "regionCode": account.region}
     filters = [{"Type": "TERM_MATCH", "Field": k, "Value": v} for k, v in terms.items()]
@@ -174,17 +141,18 @@ def query_instance_price(account: Account, instance_type: str) -> float | None:
 
 def frame(table: PriceTable) -> pd.DataFrame:
     """One row for each price."""
-    prices = list(table.prices.values())
-    return pd.DataFrame(
+    rows = [
         {
-            "price": [price.key for price in prices],
-            "US$": [price.usd for price in prices],
-            "per": [price.per for price in prices],
-            "known from": [price.label for price in prices],
-            "source": [price.source for price in prices],
-            "note": [price.note for price in prices],
+            "price": price.key,
+            "US$": price.usd,
+            "per": price.per,
+            "known from": price.label,
+            "source": price.source,
+            "note": price.note,
         }
-    )
+        for price in table.prices.values()
+    ]
+    return pd.DataFrame(rows)
 
 
 class SpotPoint(Settings):
@@ -219,7 +187,7 @@ class SpotHistory(Record, stage="00", name="spot-prices"):
     def price_at(self, moment: datetime, instance_type: str, zone: str = "") -> float | None:
         """The price at a moment, US dollars an hour; None where the history does not reach.
 
-        `zone`: where; empty takes the most expensive zone, as the node may be in any.
+        Without a zone it is that of the most expensive one, as the node may be in any.
         """
         by_zone: dict[str, float] = {}
         for point in self.points:
@@ -244,40 +212,38 @@ class SpotHistory(Record, stage="00", name="spot-prices"):
         return weighted / seconds if seconds else self.price_at(end, instance_type, zone)
 
 
-def query_spot_history(account: Account, instance_types: Iterable[str]) -> SpotHistory:
-    """Ask AWS for the spot prices of the last week, beginning with the price at its start."""
+def record_spot_prices(run: Run, account: Account, instance_types: Iterable[str]) -> SpotHistory:
+    """Ask for the last week's spot prices and store them: as a record and as a table.
+
+    The first are those at the week's start.
+    """
     end, types = datetime.now(UTC), sorted(set(instance_types))
-    points = []
-    if types:  # an empty list would ask for every type there is
-        pages = account.client("ec2").get_paginator("describe_spot_price_history")
-        with asking("the spot price history"):
-            points = [
-                SpotPoint(
-                    at=item["Timestamp"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                    zone=item["AvailabilityZone"],
-                    instance_type=item["InstanceType"],
-                    usd=float(item["SpotPrice"]),
-                )
-                for page in pages.paginate(
-                    InstanceTypes=types,
-                    ProductDescriptions=["Linux/UNIX"],
-                    StartTime=end - timedelta(days=SPOT_DAYS),
-                    EndTime=end,
-                )
-                for item in page["SpotPriceHistory"]
-            ]
-    return SpotHistory(
+    wanted = {
+        "InstanceTypes": types,
+        "ProductDescriptions": ["Linux/UNIX"],
+        "StartTime": end - timedelta(days=SPOT_DAYS),
+        "EndTime": end,
+    }
+    pages = account.client("ec2").get_paginator("describe_spot_price_history")
+    with asking("the spot price history"):
+        points = [
+            SpotPoint(
+                at=item["Timestamp"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                zone=item["AvailabilityZone"],
+                instance_type=item["InstanceType"],
+                usd=float(item["SpotPrice"]),
+            )
+            # an empty list of types would ask for every type there is
+            for page in (pages.paginate(**wanted) if types else ())
+            for item in page["SpotPriceHistory"]
+        ]
+    history = SpotHistory(
         region=account.region,
         asked=now(),
         days=SPOT_DAYS,
         emulated=account.emulated,
         points=tuple(sorted(points, key=lambda point: point.moment)),
     )
-
-
-def record_spot_prices(run: Run, account: Account, instance_types: Iterable[str]) -> SpotHistory:
-    """Ask for the last week's spot prices and store them: as a record and as a table."""
-    history = query_spot_history(account, instance_types)
     run.save(history)
     rows = [point.model_dump() for point in history.points]
     run.save_table("spot_prices", pd.DataFrame(rows, columns=list(SpotPoint.model_fields)))

@@ -3,8 +3,8 @@
 import json
 import re
 import shlex
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -25,14 +25,11 @@ from helpers.cloud.account import (
     error_code,
     identity,
     is_not_found,
-    is_throttled,
     refusal,
 )
 from helpers.scenario import Settings
 
 HOME = "home"
-# after botocore's own tries; a scan lists more in a minute than a person does in a day
-PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 EXAMPLE_ACCOUNT = "123456789012"  # of AWS's own documentation: never masked
 CLI_NAMES = {"s3": "s3api"}
 OWN_ACCOUNT = "$(aws sts get-caller-identity --query Account --output text)"
@@ -93,19 +90,18 @@ def kind_named(name: str) -> Kind:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, and where: makes calls that are given as data, and waits out throttling."""
+    """Who calls, and where: makes calls that are given as data."""
 
     account: Account
     account_id: str
     arn: str
-    sleep: Callable[[float], None] = time.sleep
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def identify(cls, account: Account, sleep: Callable[[float], None] = time.sleep) -> "Caller":
+    def identify(cls, account: Account) -> "Caller":
         """Ask AWS who calls."""
         who = identity(account)
-        return cls(account, who.account_id, who.arn, sleep)
+        return cls(account, who.account_id, who.arn)
 
     def client(self, service: str, region: str) -> Any:
         """A client; each is made once."""
@@ -123,40 +119,33 @@ class Caller:
             ClientError: AWS refuses.
             Problem: The credentials have expired, or AWS cannot be reached.
         """
-        client = self.client(service, region)
+        client, path = self.client(service, region), jmespath.compile(wanted.items)
         arguments = fill(wanted.arguments, facts)
-        path = jmespath.compile(wanted.items)
-
-        def listed() -> list[Any]:
+        with _fatal(service):
             if client.can_paginate(wanted.call):
                 pages = client.get_paginator(wanted.call).paginate(**arguments)
                 return [row for page in pages for row in path.search(page) or []]
             answer = path.search(getattr(client, wanted.call)(**arguments)) or []
-            return [answer] if isinstance(answer, dict) else list(answer)
-
-        return list(self._patiently(service, listed))
+        return [answer] if isinstance(answer, dict) else list(answer)
 
     def execute(self, service: str, region: str, call: str, arguments: dict[str, Any]) -> None:
         """Make a call for its effect; raises as `rows`."""
-        client = self.client(service, region)
-        self._patiently(service, lambda: getattr(client, call)(**arguments))
+        with _fatal(service):
+            getattr(self.client(service, region), call)(**arguments)
 
-    def _patiently(self, service: str, call: Callable[[], Any]) -> Any:
-        """The result of a call; an error that no further call can avoid is a Problem."""
-        pauses = iter(PAUSES_S)
-        while True:
-            try:
-                return call()
-            except ClientError as error:
-                if error_code(error) in (*EXPIRED, *UNKNOWN_KEY):
-                    raise refusal(service, error) from error
-                pause = next(pauses, None)
-                if pause is None or not is_throttled(error):
-                    raise
-                self.sleep(pause)
-            except BotoCoreError:
-                with asking(service):
-                    raise
+
+@contextmanager
+def _fatal(service: str) -> Iterator[None]:
+    """Make a Problem of an error that no other call can avoid."""
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) in (*EXPIRED, *UNKNOWN_KEY):
+            raise refusal(service, error) from error
+        raise
+    except BotoCoreError:
+        with asking(service):
+            raise
 
 
 @dataclass(frozen=True)
@@ -187,31 +176,21 @@ class Item:
     def tags(self, caller: Caller) -> dict[str, str] | None:
         """Its tags as they are now; None where its kind has no tags of its own.
 
-        Raises:
-            ClientError: AWS refuses.
+        Raises as `Caller.rows`.
         """
-        match self.kind.tags:
-            case None:
-                return None
-            case ListCall() as call:
-                try:
-                    rows = caller.rows(self.kind.service, self.region, call, self.facts)
-                    return tag_dict(rows)
-                except ClientError as error:
-                    if error_code(error) == "NoSuchTagSet":
-                        return {}
-                    raise
-            case path:
-                return tag_dict(jmespath.search(path, self.facts["item"]))
+        tags = self.kind.tags
+        if not isinstance(tags, ListCall):
+            return None if tags is None else tag_dict(jmespath.search(tags, self.facts["item"]))
+        try:
+            return tag_dict(caller.rows(self.kind.service, self.region, tags, self.facts))
+        except ClientError as error:
+            if error_code(error) == "NoSuchTagSet":
+                return {}
+            raise
 
 
 def list_items(caller: Caller, kind: Kind, region: str, parent: str = "") -> list[Item]:
-    """Everything of a kind, whoever it belongs to.
-
-    Raises:
-        ClientError: AWS refuses.
-        Problem: The credentials have expired, or AWS cannot be reached.
-    """
+    """Everything of a kind, whoever it belongs to; raises as `Caller.rows`."""
     place = {"account": caller.account_id, "region": region, "parent": parent}
     rows = caller.rows(kind.service, region, kind.list, place)
     return [item for row in rows for item in _items(caller, kind, region, place, row)]
@@ -230,18 +209,15 @@ def _items(
                 raise
             details = []
     for item in details:
+        name, vpc, state = (
+            str((path and jmespath.search(path, item)) or "")
+            for path in (kind.name, kind.vpc, kind.state)
+        )
         identifier = str(jmespath.search(kind.id, item))
-        facts = {
-            **place,
-            "id": identifier,
-            "name": re.split("[/:]", identifier)[-1],
-            "vpc": (kind.vpc and jmespath.search(kind.vpc, item)) or "",
-            "item": item,
-        }
-        if kind.name:
-            facts["name"] = jmespath.search(kind.name, item) or ""
-        state = jmespath.search(kind.state, item) if kind.state else ""
-        yield Item(kind, region, facts, str(state or ""))
+        if not kind.name:
+            name = re.split("[/:]", identifier)[-1]
+        facts = {**place, "id": identifier, "name": name, "vpc": vpc, "item": item}
+        yield Item(kind, region, facts, state)
 
 
 def remove_item(caller: Caller, item: Item) -> None:
@@ -295,8 +271,7 @@ def mask_account(text: str, account_id: str) -> str:
 def removal_command(caller: Caller, item: Item) -> str:
     """The AWS CLI command, one line, that removes a resource.
 
-    The account's number is asked for where it is needed, never shown; an emulator's address is
-    part of the line.
+    It asks for the account's number, and never shows it; it names an emulator's address.
     """
     kind, account_id, where = item.kind, caller.account_id, ["--region", item.region]
     if caller.account.emulated:

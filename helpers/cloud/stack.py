@@ -163,15 +163,15 @@ def _trusted(account: Account, arn: str) -> str:
 
 def frame(stack: Stack, description: StackDescription) -> pd.DataFrame:
     """What exists, for people."""
+    gpus = ", ".join(stack.gpu_instance_types)
     facts = {
         "VPC": f"{stack.vpc_id}: {description.network}",
         "EKS cluster": f"{stack.cluster_name}: {description.cluster}",
-        "GPU nodes": f"{stack.gpu_asg_name}: {', '.join(stack.gpu_instance_types)}, "
-        f"{stack.gpu_capacity}",
+        "GPU nodes": f"{stack.gpu_asg_name}: {gpus}, {stack.gpu_capacity}",
         "Load balancer controller's role": f"for {description.controller_trusts}",
         "Image repository": stack.ecr_repository_name,
         "Models": f"{stack.artifact_bucket}/{stack.model_prefix}",
         "Certificate": "imported" if stack.certificate_arn else "none",
     }
-    label = "EMULATED" if description.emulated else "AWS"
-    return pd.DataFrame({"What": list(facts), "Found": list(facts.values()), "label": label})
+    table = pd.DataFrame(facts.items(), columns=["What", "Found"])
+    return table.assign(label="EMULATED" if description.emulated else "AWS")

@@ -87,7 +87,7 @@ def remove_leftovers(
     `found`: what a scan found; whatever is not this run's own is left alone.
     `store`: whether the result is the run's record of its sweep.
     """
-    sweeper = _Sweeper(Caller.identify(account, sleep), Marks.for_run(run), tuple(found))
+    sweeper = _Sweeper(Caller.identify(account), Marks.for_run(run), tuple(found))
     idle = 0
     for number in range(rounds):
         if number:

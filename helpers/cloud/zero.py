@@ -154,7 +154,7 @@ def certify(
     `doubt`: why even clean scans would prove nothing; empty where there is no such reason.
     `scans`: the highest number of scans.
     """
-    caller, stack = Caller.identify(account, sleep), run.find(Stack)
+    caller, stack = Caller.identify(account), run.find(Stack)
     passes: list[Scan] = []
     for number in range(scans):
         if number:

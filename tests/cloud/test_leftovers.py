@@ -86,7 +86,7 @@ def test_throttling_is_waited_out_and_given_up_in_the_end(
     run: Run, caller: Caller, own: Seeds, aws: Emulated
 ) -> None:
     own.make("log group")
-    aws.faults.add(Fault(kind="throttled", service="logs", times=10))
+    aws.faults.add(Fault(kind="throttled", service="logs", times=9))
     assert len(scan(run, caller, "log group").left) == 1
     aws.faults.add(Fault(kind="throttled", service="logs"))
     (missing,) = scan(run, caller, "log group").not_scanned

@@ -6,22 +6,20 @@ from typing import Any
 import pytest
 
 from helpers.cloud import plan
-from helpers.cloud.plan import Estimate, EstimateLine, Plan, PlanFacts
+from helpers.cloud.plan import Plan
 from helpers.errors import Problem
 from helpers.run import Run
 
 from .plans import CAPPED, MANAGED, SYSTEM, document, template
 
 
-def test_resources_of_modules_are_read_and_data_sources_are_not() -> None:
+def test_resources_are_read_and_data_sources_are_not() -> None:
     root = document(("aws_vpc", {}), ("aws_subnet", {"tags": {plan.PUBLIC_SUBNET: "1"}}))
-    read = {"address": "data.x", "type": "aws_vpc", "mode": "data", "values": {}}
-    resources = root["planned_values"]["root_module"]["resources"]
-    child = {"resources": [resources.pop(), read]}
-    root["planned_values"]["root_module"]["child_modules"] = [child]
-    found = Plan(root)
-    assert [resource.type for resource in found.resources] == ["aws_vpc", "aws_subnet"]
-    assert len(found.public_subnets) == 1 and found.resources[1].address == "aws_subnet.r1"
+    data = {"address": "data.x", "type": "aws_vpc", "mode": "data", "values": {}}
+    root["planned_values"]["root_module"]["resources"].append(data)
+    read = Plan(root)
+    assert [resource.type for resource in read.resources] == ["aws_vpc", "aws_subnet"]
+    assert read.public_subnets == [read.resources[1]]
 
 
 def test_node_groups_have_types_sizes_price_cap_and_disk() -> None:
@@ -34,11 +32,9 @@ def test_node_groups_have_types_sizes_price_cap_and_disk() -> None:
         )
     ).node_groups
     system, gpu = groups
-    assert (system.instance_types, system.spot, system.cap_usd) == (("t3.large", "t3a.large"),
-                                                                    False, None)  # fmt: skip
-    assert (gpu.spot, gpu.cap_usd, gpu.min_nodes, gpu.desired_nodes, gpu.max_nodes) == (
-        True, 0.3, 0, 1, 2,
-    )  # fmt: skip
+    assert (system.instance_types, system.spot) == (("t3.large", "t3a.large"), False)
+    assert (gpu.spot, gpu.cap_usd) == (True, 0.3)
+    assert (gpu.min_nodes, gpu.desired_nodes, gpu.max_nodes) == (0, 1, 2)
     assert [group.disk_gib for group in groups] == [30, 100]
 
 
@@ -103,16 +99,3 @@ def test_a_run_without_a_plan_and_a_torn_plan(run: Run) -> None:
     run.write(plan.PLAN_JSON, "{")
     with pytest.raises(Problem, match=r"plan\.json cannot be read"):
         plan.read_plan(run)
-
-
-def test_the_table_ends_with_both_totals_and_has_the_label() -> None:
-    line = EstimateLine(what="NAT gateway", resource="aws_nat_gateway", count=1, most=2,
-                        usd_per_hour=0.045, most_usd_per_hour=0.045, source="a test")  # fmt: skip
-    cost = Estimate(
-        lines=(line,), session_hours=4, session_usd=0.18, session_most_usd=0.36, budget_usd=5
-    )
-    facts = PlanFacts(emulated=True, planned="", sha256="", resources=(), cost=cost)
-    table = plan.frame(facts)
-    assert list(table["resource"][-2:]) == ["Total per hour", "Total per session of 4 h"]
-    assert list(table["at most"]) == ["0.0900", "0.09", "0.36"]
-    assert set(table["label"]) == {"EMULATED"} and table["count"][0] == "1, up to 2"
