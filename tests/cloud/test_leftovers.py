@@ -25,7 +25,7 @@ def aws() -> Iterator[Emulated]:
 
 @pytest.fixture
 def caller(aws: Emulated) -> Caller:
-    return Caller.identify(aws.account, sleep=lambda _: None)
+    return Caller.identify(aws.account)
 
 
 @pytest.fixture
