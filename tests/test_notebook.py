@@ -36,7 +36,6 @@ def papermill(outputs: Path, parameter: str, value: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"profile": "moon"}, "Profile 'moon' does not exist"),
         ({"run_id": "20200101T0000Z-quick"}, "Run '20200101T0000Z-quick' does not exist"),
         ({"settings": "load.colour=red"}, "load.colour: unknown key"),
         ({"profile": 7}, "Parameter profile must be text"),

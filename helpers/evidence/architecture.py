@@ -153,8 +153,8 @@ def _workloads(objects: Iterable[Mapping[str, Any]]) -> dict[bool, tuple[str, ..
     for item in objects:
         if item.get("kind") in WORKLOADS:
             spec, metadata = item["spec"]["template"]["spec"], item["metadata"]
-            limits = [one.get("resources", {}).get("limits") or {} for one in spec["containers"]]
-            gpu = any(resource in limit for limit in limits)
+            resources = [container.get("resources", {}) for container in spec["containers"]]
+            gpu = any(resource in (wanted.get("limits") or {}) for wanted in resources)
             gpu = gpu or bool(spec.get("nodeSelector") and spec.get("tolerations"))
             labels = metadata.get("labels") or {}
             names[gpu][labels.get("app.kubernetes.io/name") or metadata["name"]] = None
@@ -221,9 +221,8 @@ def _box(axes: Axes, place: Place, title: str, note: str) -> None:
 
 
 def _patch(axes: Axes, place: Place, fill: str, edge: str) -> None:
-    left, bottom, width, height = place
     rounded = "round,pad=0,rounding_size=0.9"
-    axes.add_patch(FancyBboxPatch((left, bottom), width, height, boxstyle=rounded, facecolor=fill,
+    axes.add_patch(FancyBboxPatch(place[:2], *place[2:], boxstyle=rounded, facecolor=fill,
                                   edgecolor=edge, linewidth=1))  # fmt: skip
 
 

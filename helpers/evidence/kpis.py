@@ -148,12 +148,13 @@ def _kpis(run: Run) -> Iterator[Kpi]:
     absent = telemetry.gpu_absent if telemetry else "no telemetry was collected"
     yield _kpi(run, "gpu_utilisation_pct", utilisation, absent or "mean under load")
     report = run.readable(CostReport)
-    spent, note = report.total_usd if report else None, "no cost report in this run"
-    if report:
-        note = report.summary
-    if report and report.emulated:  # what an emulator counted was never spent
-        spent, note = None, f"a rehearsal creates nothing that is billed; {note}"
-    yield _kpi(run, "cost_usd", spent, note)
+    if report is None:
+        yield _kpi(run, "cost_usd", None, "no cost report in this run")
+    elif report.emulated:  # what an emulator counted was never spent
+        note = f"a rehearsal creates nothing that is billed; {report.summary}"
+        yield _kpi(run, "cost_usd", None, note)
+    else:
+        yield _kpi(run, "cost_usd", report.total_usd, report.summary)
 
 
 def _latency_kpi(run: Run, name: str, scenario: ScenarioReport) -> Kpi:

@@ -96,9 +96,8 @@ def differences(folder: Path, claims: Sequence[Claim]) -> list[str]:
     for claim in claims:
         value = read_value(folder, claim.source, claim.pointer)
         if value != claim.value:
-            sentences.append(
-                f"{claim.name}: the ledger says {claim.value:g}, {claim.source} says {value}"
-            )
+            ours = f"{claim.name}: the ledger says {claim.value:g}"
+            sentences.append(f"{ours}, {claim.source} says {value}")
     return sentences
 
 
@@ -128,7 +127,7 @@ def _places(run: Run) -> Iterator[Place]:
     capacity = run.readable(Capacity)
     for number in range(len(capacity.steps) if capacity else 0):
         for key, unit in STEP_UNITS.items():
-            yield (f"capacity.{number}.{key}", unit, Capacity.path(), f"/steps/{number}/{key}")
+            yield f"capacity.{number}.{key}", unit, Capacity.path(), f"/steps/{number}/{key}"
     yield "cap", "US$", PROFILE, "/infrastructure/gpu/max_price_usd"
     yield "cost.saved", "%", Verdicts.path(), "/saved_pct"
     for part in COST_PARTS:
@@ -141,7 +140,6 @@ def _phase_places(name: str, phase: PhaseReport, pointer: str) -> Iterator[Place
     for key, unit in PHASE_UNITS.items():
         yield f"{name}.{key}", unit, LOAD, f"{pointer}/{key}"
     for percentile in phase.latency:
-        here = f"{pointer}/latency/{percentile}"
-        yield f"{name}.{percentile}", "ms", LOAD, f"{here}/ms"
-        yield f"{name}.{percentile}.low", "ms", LOAD, f"{here}/low_ms"
-        yield f"{name}.{percentile}.high", "ms", LOAD, f"{here}/high_ms"
+        for suffix, key in (("", "ms"), (".low", "low_ms"), (".high", "high_ms")):
+            here = f"{pointer}/latency/{percentile}/{key}"
+            yield f"{name}.{percentile}{suffix}", "ms", LOAD, here

@@ -61,9 +61,9 @@ def _results_differences(run: Run, scenarios: tuple[ScenarioReport, ...]) -> Ite
     path = run.folder / "evidence/results.json"
     if not path.is_file():
         yield "evidence/results.json is missing"
-    elif json.loads(path.read_text())["scenarios"] != [
-        s.model_dump(mode="json") for s in scenarios
-    ]:
+        return
+    load = [scenario.model_dump(mode="json") for scenario in scenarios]
+    if json.loads(path.read_text())["scenarios"] != load:
         yield "evidence/results.json holds another load than the record"
 
 

@@ -42,9 +42,9 @@ def phase(name: str, count: int, **changed: object) -> PhaseReport:
     return PhaseReport.model_validate(facts | changed)
 
 
-def scenario(name: str, count: int = 800, **changed: object) -> ScenarioReport:
+def scenario(name: str, steady: PhaseReport | None = None, **changed: object) -> ScenarioReport:
     """A scenario of one phase."""
-    steady = phase("steady", count)
+    steady = steady or phase("steady", 800)
     facts = SOAK | {"name": name, "started": "2026-01-01T00:00:10.000Z", "server": None}
     facts |= {"phases": (steady,), "measured": steady.model_copy(update={"name": "measured"})}
     return ScenarioReport.model_validate(facts | changed)

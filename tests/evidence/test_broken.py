@@ -34,8 +34,7 @@ def only(run: Run, table: pd.DataFrame, good: int) -> None:
         latency=statistics.latency(latency), mean_ms=float(latency.mean()) if good else None,
         max_ms=float(latency.max()) if good else None,
     )  # fmt: skip
-    whole = measured.model_copy(update={"name": "measured"})
-    run.save(LoadReport(scenarios=(scenario("soak", phases=(measured,), measured=whole),)))
+    run.save(LoadReport(scenarios=(scenario("soak", measured),)))
     run.save_table("requests-soak", table)
 
 
@@ -99,8 +98,7 @@ def test_millions_of_requests(measured: Run) -> None:
     table = table.astype({"phase": "category", "outcome": "category"})
     table.to_parquet(measured.folder / "tables/requests-soak.parquet", index=False)
     steady = phase("steady", MANY, latency=statistics.latency(latency), mean_ms=10.0, max_ms=99.0)
-    whole = steady.model_copy(update={"name": "measured"})
-    measured.save(LoadReport(scenarios=(scenario("soak", phases=(steady,), measured=whole),)))
+    measured.save(LoadReport(scenarios=(scenario("soak", steady),)))
     command = [sys.executable, "-c", DRAW, str(measured.folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout.splitlines()[-1]) < MOST_GIB

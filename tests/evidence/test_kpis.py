@@ -6,7 +6,7 @@ from helpers.evidence import kpis
 from helpers.evidence.kpis import Kpi, Verdict
 from helpers.load.records import LoadReport, Percentile
 from helpers.run import Run
-from tests.evidence.conftest import capacity, phase, scenario, telemetry
+from tests.evidence.conftest import phase, scenario, telemetry
 
 
 def judged(run: Run) -> dict[str, Kpi]:
@@ -68,12 +68,3 @@ def test_gpu_utilisation_is_absent_or_a_gpus(measured: Run, gpu: float, verdict:
     assert found.verdict == verdict
     assert found.measured == gpu
     assert (found.note == "no GPU here") == (gpu is None)
-
-
-def test_a_capacity_of_which_the_client_was_late_carries_the_doubt() -> None:
-    found = capacity()
-    assert found.sentence == "3,000 requests/s hold a P99 of 120 ms"
-    late = [step.model_copy(update={"invalid": ("late",)} if step.rate == 2000 else {})
-            for step in found.steps]  # fmt: skip
-    doubted = found.model_copy(update={"steps": tuple(late)})
-    assert not doubted.is_valid and "invalid: see its steps" in doubted.sentence
