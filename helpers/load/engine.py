@@ -29,7 +29,6 @@ MAX_CONNECTIONS = 256
 WIDTH, HEIGHT, MARGIN = 640, 150, 34
 MOST_POINTS = 300  # seconds shown at once
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b6b6b"
-Lines = list[tuple[str, str, list[float | None]]]
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,8 @@ async def run(
     """Fire a scenario and wait until every request has its outcome.
 
     However it ends, what was measured is in `folder`: `tables/requests-<scenario>.parquet` and
-    `tables/seconds-<scenario>.csv`.
-
-    Raises:
-        Problem: The scenario cannot be sent to this server, a worker failed, or it was stopped
-            from outside.
+    `tables/seconds-<scenario>.csv`. It is a `Problem` where the scenario cannot be sent to this
+    server, where a worker failed, and where it was stopped from outside.
     """
     on_event = on_event or printer(scenario.name)
     if folder is None:
@@ -130,7 +126,7 @@ def _settled_counters(
     fewest, _ = server_check.expected_successes(statistics.outcomes(table))
     while True:
         after = read()
-        if after is None or before is None or time.monotonic() > deadline:
+        if not (before and after) or time.monotonic() > deadline:
             return after
         if server_check.counted(before, after).requests >= fewest:
             return after
@@ -224,22 +220,19 @@ def chart(name: str, seconds: "deque[Second]") -> str:
         (("offered /s", GREY, "offered_rps"), ("answered /s", BLUE, "throughput_rps")),
         (("P50 ms", BLUE, "p50_ms"), ("P99 ms", VERMILION, "p99_ms")),
     )
-    drawn = [
-        _panel([(label, colour, [getattr(second, field) for second in seconds])
-                for label, colour, field in panel])
-        for panel in panels
-    ]  # fmt: skip
-    return f"<div>{''.join(drawn)}<pre>{seconds[-1].line(name)}</pre></div>"
+    drawn = "".join(_panel(lines, seconds) for lines in panels)
+    return f"<div>{drawn}<pre>{seconds[-1].line(name)}</pre></div>"
 
 
-def _panel(lines: Lines) -> str:
-    top = max((value for _, _, values in lines for value in values if value), default=1.0)
+def _panel(lines: tuple[tuple[str, str, str], ...], seconds: "deque[Second]") -> str:
+    series = [[getattr(second, field) for second in seconds] for _, _, field in lines]
+    top = max((value for values in series for value in values if value), default=1.0)
     parts = [
         f'<path d="M{MARGIN} 18V{HEIGHT - 6}H{WIDTH}" stroke="{GREY}" fill="none"/>'
         f'<text x="0" y="26" fill="{GREY}">{top:.3g}</text>'
         f'<text x="0" y="{HEIGHT - 6}" fill="{GREY}">0</text>'
     ]
-    for number, (label, colour, values) in enumerate(lines):
+    for number, ((label, colour, _), values) in enumerate(zip(lines, series, strict=True)):
         step = (WIDTH - MARGIN) / max(len(values) - 1, 1)
         points = " ".join(
             f"{MARGIN + at * step:.1f},{HEIGHT - 6 - value / top * (HEIGHT - 24):.1f}"

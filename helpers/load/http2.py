@@ -17,15 +17,9 @@ if TYPE_CHECKING:
 END_STREAM, HEAD, KIND_AT, LARGEST = frames.END_STREAM, frames.HEAD, frames.KIND_AT, frames.LARGEST
 NUMBER, SETTING, STREAM_AT = frames.NUMBER, frames.SETTING, frames.STREAM_AT
 frame, head = frames.frame, frames.head
-
 LAST_STREAM = LARGEST
 RECEIVE_WINDOW = 1 << 30
 WRITE_AHEAD = 1 << 20  # bytes handed to the system before bodies are queued
-WISHES = (
-    (frames.HEADER_TABLE_SIZE, 0),
-    (frames.ENABLE_PUSH, 0),
-    (frames.INITIAL_WINDOW, RECEIVE_WINDOW),
-)
 
 
 @dataclass(slots=True, eq=False)
@@ -89,8 +83,10 @@ class Http2Connection(asyncio.Protocol):
             self._break(TLS, unopened=TLS)
             return
         self._transport.set_write_buffer_limits(WRITE_AHEAD)
-        wishes = b"".join(SETTING.pack(*setting) for setting in WISHES)
-        self._write(frames.PREFACE + frame(frames.SETTINGS, 0, 0, wishes))
+        wishes = {frames.HEADER_TABLE_SIZE: 0, frames.ENABLE_PUSH: 0,
+                  frames.INITIAL_WINDOW: RECEIVE_WINDOW}  # fmt: skip
+        payload = b"".join(SETTING.pack(*wish) for wish in wishes.items())
+        self._write(frames.PREFACE + frame(frames.SETTINGS, 0, 0, payload))
         self._widen(RECEIVE_WINDOW - frames.DEFAULT_WINDOW)
 
     def send(self, request: Request, body: bytes) -> None:

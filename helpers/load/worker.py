@@ -19,6 +19,8 @@ from pathlib import Path
 from time import monotonic, process_time
 from typing import Any
 
+import uvloop
+
 from helpers.errors import Problem
 from helpers.load import arrivals, http_client
 from helpers.load import request as requests
@@ -27,11 +29,6 @@ from helpers.load.request import OK, TIMEOUT, Answered, Client, Recorder, Reques
 from helpers.run import now
 from helpers.scenario import Burst, Closed, Phase, Scenario, Settings
 from helpers.serving.endpoint import Endpoint
-
-try:
-    import uvloop as loops
-except ImportError:  # not available on this system: asyncio does the same, but slower
-    import asyncio as loops  # type: ignore[no-redef]
 
 HEAD_START_S = 0.1
 FLUSH_S = 2.0
@@ -275,7 +272,7 @@ async def fire(job: WorkerJob) -> None:
         await player.play(client, start)
     finally:
         await client.close()
-    engine = f"embedded {scenario.protocol} client, {loops.__name__}"
+    engine = f"embedded {scenario.protocol} client, uvloop"
     report("end", engine=engine, interrupted=player.interrupted, cpu_share=player.cpu_share)
 
 
@@ -324,7 +321,7 @@ def main() -> None:
     if is_timed(job.scenario):
         arrivals.shorten_time_slice()
     try:
-        loops.run(fire(job))
+        uvloop.run(fire(job))
     except Problem as problem:
         sys.exit(str(problem))
 

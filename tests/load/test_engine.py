@@ -29,7 +29,8 @@ def fire(played: Scenario, server: KnownServer, folder: Path, **more: Any) -> Re
 
 
 def test_workers_send_together_what_one_would(server: KnownServer, tmp_path: Path) -> None:
-    played = scenario(STEADY, {**STEADY, "name": "even", "arrivals": "constant"}, workers=3)
+    longer = {**STEADY, "duration_s": 1.5}
+    played = scenario(longer, {**longer, "name": "even", "arrivals": "constant"}, workers=3)
     reported: list[tuple[str, Any]] = []
     result = fire(played, server, tmp_path, on_event=lambda *event: reported.append(event))
     table = result.requests()

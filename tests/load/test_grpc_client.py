@@ -49,12 +49,7 @@ def fire(make_run: MakeRun, server: Scripted, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(worker, "HEAD_START_S", 0.02)  # many short loads in a row
 
     def play_phase(
-        phase: Any,
-        messages: Any = MESSAGES,
-        *,
-        url: str = "",
-        timeout_s: float = 5,
-        trust: str = "",
+        phase: Any, messages: Any = MESSAGES, url: str = "", timeout_s: float = 5, trust: str = ""
     ) -> pd.DataFrame:
         url = url or f"grpc://127.0.0.1:{server.port}"
         target = Target(url, messages, SHAPE.output_bytes, timeout_s, certificate=trust)
@@ -72,13 +67,10 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
     ("status", "outcome"),
     [
         (None, "ok"),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, "grpc-resource-exhausted"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "timeout"),
     ],
 )
-def test_outcomes_of_a_real_server(
-    fire: Fire, status: grpc.StatusCode | None, outcome: str
-) -> None:
+def test_outcomes_of_a_real_server(fire: Fire, status: Any, outcome: str) -> None:
     ports, requests = [], []
 
     async def handle(request: bytes, context: Any) -> bytes:

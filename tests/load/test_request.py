@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tritonclient import grpc as tritongrpc
 from tritonclient import http as tritonhttp
 
 from helpers import load
-from helpers.load import grpc_client, http_client, request, statistics
+from helpers.load import http_client, request, statistics
 from helpers.load.request import Recorder, Request, parts_folder
 from helpers.run import Run
 
@@ -37,16 +36,6 @@ def test_http_body_equals_that_of_tritonclient() -> None:
     ours = int(head.split(b"Inference-Header-Content-Length: ")[1].split(b"\r\n")[0])
     assert json.loads(sent[:ours]) == json.loads(body[:length])
     assert sent[ours:] == body[length:] == image.tobytes()
-
-
-def test_grpc_message_is_a_whole_inference() -> None:
-    (image,) = request.tensors(BATCH, scenario(BURST, inputs=1))
-    (message,) = grpc_client.messages(BATCH, [image])
-    parsed = tritongrpc.service_pb2.ModelInferRequest.FromString(message)
-    assert (parsed.model_name, parsed.inputs[0].name) == (MODEL, "input")
-    assert (list(parsed.inputs[0].shape), parsed.inputs[0].datatype) == ([2, 3, 32, 32], "FP32")
-    assert parsed.outputs[0].name == "logits"
-    assert parsed.raw_input_contents[0] == image.tobytes()
 
 
 def test_inputs_are_seeded_and_differ_or_are_zeros() -> None:

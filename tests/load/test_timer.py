@@ -8,15 +8,12 @@ import sys
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
 import pytest
 import uvloop
 
-from helpers.load import arrivals, worker
+from helpers.load import arrivals
 from helpers.load.arrivals import Timer
-
-from .conftest import scenario
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="no timerfd, another scheduler")
 
@@ -151,17 +148,3 @@ def test_niceness_and_another_policy_stay(change: str, after: str) -> None:
 def test_a_system_without_it_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert not arrivals.shorten_time_slice()
-
-
-@pytest.mark.parametrize(
-    ("arrivals", "timed"),
-    [
-        ({"arrivals": "poisson", "rate": 60}, True),
-        ({"arrivals": "closed", "concurrency": 1}, True),
-        ({"arrivals": "closed", "concurrency": 2}, False),
-    ],
-)
-def test_a_loop_that_keeps_many_in_flight_lets_the_server_work(
-    arrivals: dict[str, Any], timed: bool
-) -> None:
-    assert worker.is_timed(scenario({"name": "a", "duration_s": 1, **arrivals})) is timed
