@@ -130,7 +130,7 @@ def recorded(run: Run) -> list[Service]:
     return [
         Service(**json.loads(path.read_text()))
         for path in sorted((run.folder / "services").glob("*.json"))
-        if not path.name.endswith(".exit.json") and not path.name.startswith(".")
+        if not path.name.endswith(".exit.json")
     ]
 
 

@@ -1,4 +1,4 @@
-"""The committed benchmarks are whole, honest, and about every goal."""
+"""The committed benchmark results are complete and cover every goal."""
 
 import json
 from statistics import median

@@ -1,4 +1,4 @@
-"""Bad input on the command line is one sentence, and nothing has begun."""
+"""Bad input on the command line is reported in one sentence, and nothing starts."""
 
 import sys
 

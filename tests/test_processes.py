@@ -1,4 +1,4 @@
-"""A service starts, is watched, and ends whatever becomes of those who started it."""
+"""A service starts, is watched, and ends even if the process that started it is killed."""
 
 import json
 import os

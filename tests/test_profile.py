@@ -1,4 +1,4 @@
-"""A profile is checked as a whole before anything starts, and says what is wrong in a sentence."""
+"""A profile is validated before anything starts; errors are one sentence."""
 
 from pathlib import Path
 

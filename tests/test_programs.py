@@ -1,4 +1,4 @@
-"""What this machine has is found; what it lacks is named with its cost and the way to get it."""
+"""Installed programs and libraries are found; missing ones are listed with the way to get them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A promise is ticked only for what was seen, and the target limits what can be claimed."""
+"""A promise is ticked only with evidence, and the target limits the status."""
 
 import pytest
 

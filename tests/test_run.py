@@ -1,4 +1,4 @@
-"""A run's folder survives kills, and says clearly what it does not hold."""
+"""A run's folder survives kills, and missing or damaged content is reported."""
 
 import json
 import subprocess

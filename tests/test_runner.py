@@ -1,4 +1,4 @@
-"""The runner tears down after a failure, skips what a machine cannot have, and can be stopped."""
+"""The runner tears down after a failure, skips what is unavailable, and can be stopped."""
 
 import os
 import signal

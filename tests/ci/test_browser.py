@@ -1,4 +1,4 @@
-"""The check in a real browser finds what is planted for it."""
+"""The browser check finds faults in a page."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The checks find what they are there to find."""
+"""Each check of ci/ finds the faults it is for."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""The README and the committed sample say what a run's results hold, and nothing else."""
+"""README and committed sample show the figures of a run, and no others."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Set-up is done once, is pinned, and names what this machine cannot have."""
+"""Set-up runs once, installs pinned versions, and says what this machine cannot have."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The diagram holds what plan and charts hold, and nothing else."""
+"""The diagram shows what plan and charts contain, and nothing else."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whatever a run lacks, the pack is drawn for what is there and says what is missing."""
+"""Evidence of an incomplete run shows what is there and says what is missing."""
 
 import subprocess
 import sys
@@ -88,7 +88,7 @@ print(int(peak[1]) / 2**20)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a process's own peak is told by Linux alone")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports a process's own peak")
 def test_millions_of_requests(measured: Run) -> None:
     generator = np.random.default_rng(1)
     latency = generator.gamma(2, 5, MANY).round(3)

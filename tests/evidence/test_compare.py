@@ -1,4 +1,4 @@
-"""Two runs side by side say what differs, and by which rule."""
+"""A comparison of two runs says what differs, and by which test."""
 
 from pathlib import Path
 
@@ -35,20 +35,20 @@ def rows(first: Run, second: Run) -> dict[str, compare.Row]:
 
 
 def test_a_run_twice_as_slow_differs(tmp_path: Path) -> None:
-    found = rows(another(tmp_path, 1.0), another(tmp_path, 2.0))
+    by_figure = rows(another(tmp_path, 1.0), another(tmp_path, 2.0))
     for name in ("P50, ms", "P95, ms", "P99, ms"):
-        assert found[name].finding == "differs: the 95 % intervals do not overlap"
-        assert found[name].change_pct == pytest.approx(100)
-    assert "differs, p = " in found["all latencies"].finding
-    slower = int(found["all latencies"].finding.partition("slower in ")[2].partition(" ")[0])
+        assert by_figure[name].finding == "differs: the 95 % intervals do not overlap"
+        assert by_figure[name].change_pct == pytest.approx(100)
+    assert "differs, p = " in by_figure["all latencies"].finding
+    slower = int(by_figure["all latencies"].finding.partition("slower in ")[2].partition(" ")[0])
     assert slower > 90
 
 
 def test_equal_runs_show_no_difference(tmp_path: Path) -> None:
-    found = rows(another(tmp_path, 1.0), another(tmp_path, 1.0))
-    assert found["P99, ms"].finding == "no difference shown"
-    assert "no difference shown, p = " in found["all latencies"].finding
-    assert found["errors, %"].finding == "no difference shown, p = 1, Fisher"
+    by_figure = rows(another(tmp_path, 1.0), another(tmp_path, 1.0))
+    assert by_figure["P99, ms"].finding == "no difference shown"
+    assert "no difference shown, p = " in by_figure["all latencies"].finding
+    assert by_figure["errors, %"].finding == "no difference shown, p = 1, Fisher"
 
 
 def test_what_was_chosen_differently_is_listed_and_an_invalid_run_not_compared(

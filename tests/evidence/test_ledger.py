@@ -1,4 +1,4 @@
-"""Every figure has a place, and what has changed since is found."""
+"""Every figure has a source, and later changes are found."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Planted secrets do not get out, wherever in a run they stand."""
+"""Secrets anywhere in a run are not exported."""
 
 import nbformat
 import pytest
