@@ -59,10 +59,13 @@ def test_records_read_back_equal_and_a_missing_one_names_its_stage(run: Run) -> 
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"degrees": "warm"}', '{"degrees": 1, "sky": "blue"}'])
-def test_a_damaged_record_is_one_sentence(run: Run, text: str) -> None:
+def test_a_damaged_record_or_manifest_is_one_sentence(run: Run, text: str) -> None:
     run.write(Weather.path(), text)
     with pytest.raises(Problem, match="Run stage 00 again"):
         run.load(Weather)
+    run.write("manifest.json", text[:1])
+    with pytest.raises(Problem, match=r"manifest\.json of run .* cannot be read"):
+        run.manifest()
 
 
 def test_tables_read_back_equal_and_have_a_csv(run: Run) -> None:
@@ -109,9 +112,3 @@ def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
     assert len(lines) == 600
     for who in range(3):
         assert [line["number"] for line in lines if line["who"] == who] == list(range(200))
-
-
-def test_a_run_whose_manifest_is_damaged_says_so(run: Run) -> None:
-    run.write("manifest.json", '{"run_id": ')
-    with pytest.raises(Problem, match=r"manifest\.json"):
-        Run.open(run.run_id, run.folder.parent).manifest()
