@@ -181,38 +181,35 @@ def _rows(
     # without the tag, services that the run never used belong to others
     names = {*expected, *side} if tag_active else {*expected, *(set(side) & {TAX})}
     for service in sorted(names, key=lambda name: -max(expected[name], side[name])):
-        paid, untagged = side[service], billed.untagged[service] if tag_active else 0.0
-        reasons = _reasons(service, expected[service], paid, untagged, coverage, tag_active)
-        yield ServiceBill(
+        row = ServiceBill(
             service=service,
             predicted_usd=expected[service],
-            billed_usd=paid,
-            untagged_usd=untagged,
-            why="; ".join(reasons),
+            billed_usd=side[service],
+            untagged_usd=billed.untagged[service] if tag_active else 0.0,
+            why="",
         )
+        yield row.model_copy(update={"why": "; ".join(_reasons(row, coverage, tag_active))})
 
 
-def _reasons(
-    service: str, predicted: float, paid: float, untagged: float, coverage: Coverage, active: bool
-) -> list[str]:
+def _reasons(row: ServiceBill, coverage: Coverage, tag_active: bool) -> list[str]:
     """What explains a difference, most likely first."""
-    gap = paid - predicted
+    gap = row.billed_usd - row.predicted_usd
     if abs(gap) < SAME_USD:
         return []
     if coverage in ("empty", "disabled"):
         return [COVERAGE_TEXT[coverage]]
     reasons = [] if coverage == "complete" else [COVERAGE_TEXT[coverage]]
-    if service == TAX:
+    if row.service == TAX:
         return [*reasons, "tax, which no list price includes"]
-    if not active:
+    if not tag_active:
         reasons.append("the tag project is not active: all of the account's use is counted")
-    if paid < 0:
+    if row.billed_usd < 0:
         reasons.append("a credit")
-    elif gap < 0 and untagged >= SAME_USD:
-        reasons.append(f"US$ {untagged:.2f} have no tag, perhaps this run's among them")
+    elif gap < 0 and row.untagged_usd >= SAME_USD:
+        reasons.append(f"US$ {row.untagged_usd:.2f} have no tag, perhaps this run's among them")
     elif gap < 0:
         reasons.append("free tier, credits, or less used than assumed")
-    elif predicted == 0:
+    elif row.predicted_usd == 0:
         reasons.append("not in the prediction: it has no price by the hour")
     else:
         reasons.append("more traffic or started hours than assumed, or another run of these days")

@@ -235,8 +235,11 @@ def usage_until(run: Run, until: datetime, *, emulated: bool = False) -> Usage:
     `emulated`: whether the account is emulated. The emulator has no load balancer controller:
     the planned load balancer is then counted as long as the stack exists, as on AWS.
     """
-    events = [(datetime.fromisoformat(event["at"]), event) for event in run.events()]
-    events = [(moment, event) for moment, event in events if moment <= until]
+    events = [
+        (moment, event)
+        for event in run.events()
+        if (moment := datetime.fromisoformat(event["at"])) <= until
+    ]
     stack: list[Period] = []
     start: datetime | None = None
     for moment, event in events:
@@ -260,11 +263,10 @@ def usage_until(run: Run, until: datetime, *, emulated: bool = False) -> Usage:
             if count
         )
 
-    whole, gpu_nodes, balancers = tuple(stack), counted("gpu-nodes"), counted("load-balancers")
+    periods: dict[Billed, tuple[Period, ...]] = {"stack": tuple(stack)}
+    periods["gpu-nodes"], periods["load-balancers"] = map(counted, ("gpu-nodes", "load-balancers"))
     if emulated and not run.events("load-balancers"):
-        balancers = whole
-    periods: dict[Billed, tuple[Period, ...]]
-    periods = {"stack": whole, "gpu-nodes": gpu_nodes, "load-balancers": balancers}
+        periods["load-balancers"] = periods["stack"]
     return Usage(periods, until, exists=start is not None)
 
 
@@ -306,12 +308,6 @@ def bill(model: CostModel, usage: Usage) -> tuple[CostItem, ...]:
             )
         )
     return tuple(items)
-
-
-def on_demand_usd(model: CostModel, usage: Usage) -> float:
-    """What the GPU hours would have cost at the on-demand price, US dollars."""
-    spot = (rate for rate in model.rates if rate.cap_usd is not None)
-    return sum(rate.price.usd * usage.gpu_hours for rate in spot)
 
 
 def hourly_rates(run: Run) -> tuple[dict[str, float], float | None]:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from helpers.cloud.account import Account
-from helpers.cloud.costs import CostItem, bill, on_demand_usd, run_cost_model, usage_until
+from helpers.cloud.costs import CostItem, bill, run_cost_model, usage_until
 from helpers.cloud.guardrails import DeadMan
 from helpers.cloud.prices import SpotHistory, record_spot_prices
 from helpers.cloud.stack import Stack
@@ -151,6 +151,7 @@ def _calculated(run: Run, moment: datetime, inferences: int | None = None) -> Co
     emulated = model.emulated if model else run.profile.target == "rehearsal"
     used = usage_until(run, moment, emulated=emulated)
     stack = used.periods["stack"]
+    spot = [rate for rate in model.rates if rate.cap_usd is not None] if model else []
     return CostReport(
         at=now(),
         emulated=emulated,
@@ -161,7 +162,7 @@ def _calculated(run: Run, moment: datetime, inferences: int | None = None) -> Co
         hours=used.hours,
         gpu_hours=used.gpu_hours,
         items=bill(model, used) if model and stack else (),
-        on_demand_usd=on_demand_usd(model, used) if model else 0.0,
+        on_demand_usd=sum(rate.price.usd * used.gpu_hours for rate in spot),
         inferences=inferences,
         sources=model.sources if model else "",
     )

@@ -17,14 +17,6 @@ from helpers.scenario import Settings
 PLAN_JSON = "terraform/plan.json"  # in a run's folder; without secrets and account ids
 SECRET = "(sensitive)"
 Action = Literal["create", "update", "replace", "delete", "none"]
-ACTIONS: dict[tuple[str, ...], Action] = {
-    ("create",): "create",
-    ("update",): "update",
-    ("delete",): "delete",
-    ("delete", "create"): "replace",
-    ("create", "delete"): "replace",
-    ("no-op",): "none",
-}
 # The tags that tell the cluster autoscaler what the nodes of an Auto Scaling group are like.
 NODE_TEMPLATE = "k8s.io/cluster-autoscaler/node-template/"
 EFFECTS = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute",
@@ -97,12 +89,13 @@ class Plan:
     @cached_property
     def changes(self) -> tuple["PlannedResource", ...]:
         """Every managed resource of the configuration with its action, by address."""
-        changes = (
-            PlannedResource(address=item["address"], type=item["type"], action=action)
-            for item in self._document.get("resource_changes", ())
-            if item["mode"] == "managed"
-            and (action := ACTIONS.get(tuple(item["change"]["actions"])))
-        )
+        changes = []
+        for item in self._document.get("resource_changes", ()):
+            actions = item["change"]["actions"]  # a replacement is two, in either order
+            if item["mode"] == "managed" and actions != ["read"]:
+                action = "replace" if len(actions) > 1 else actions[0].replace("no-op", "none")
+                place = {"address": item["address"], "type": item["type"]}
+                changes.append(PlannedResource.model_validate({**place, "action": action}))
         return tuple(sorted(changes, key=lambda change: change.address))
 
     @property

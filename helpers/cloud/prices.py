@@ -158,15 +158,10 @@ def frame(table: PriceTable) -> pd.DataFrame:
 class SpotPoint(Settings):
     """A spot price, US dollars an hour, from a moment (UTC) on, for a zone and instance type."""
 
-    at: str
+    at: datetime
     zone: str
     instance_type: str
     usd: float
-
-    @property
-    def moment(self) -> datetime:
-        """`at` as a time."""
-        return datetime.fromisoformat(self.at)
 
 
 class SpotHistory(Record, stage="00", name="spot-prices"):
@@ -191,13 +186,13 @@ class SpotHistory(Record, stage="00", name="spot-prices"):
         """
         by_zone: dict[str, float] = {}
         for point in self.points:
-            if point.instance_type == instance_type and point.moment <= moment:
+            if point.instance_type == instance_type and point.at <= moment:
                 by_zone[point.zone] = point.usd
         return by_zone.get(zone) if zone else max(by_zone.values(), default=None)
 
     def changes(self, instance_type: str, start: datetime, end: datetime) -> list[datetime]:
         """Start, every price change in between, end."""
-        moments = {p.moment for p in self.points if p.instance_type == instance_type}
+        moments = {p.at for p in self.points if p.instance_type == instance_type}
         return [start, *sorted(at for at in moments if start < at < end), end]
 
     def mean(
@@ -228,7 +223,7 @@ def record_spot_prices(run: Run, account: Account, instance_types: Iterable[str]
     with asking("the spot price history"):
         points = [
             SpotPoint(
-                at=item["Timestamp"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                at=item["Timestamp"].astimezone(UTC).replace(microsecond=0),
                 zone=item["AvailabilityZone"],
                 instance_type=item["InstanceType"],
                 usd=float(item["SpotPrice"]),
@@ -242,10 +237,10 @@ def record_spot_prices(run: Run, account: Account, instance_types: Iterable[str]
         asked=now(),
         days=SPOT_DAYS,
         emulated=account.emulated,
-        points=tuple(sorted(points, key=lambda point: point.moment)),
+        points=tuple(sorted(points, key=lambda point: point.at)),
     )
     run.save(history)
-    rows = [point.model_dump() for point in history.points]
+    rows = [point.model_dump(mode="json") for point in history.points]
     run.save_table("spot_prices", pd.DataFrame(rows, columns=list(SpotPoint.model_fields)))
     return history
 

@@ -12,11 +12,7 @@ ANYWHERE = "0.0.0.0/0"
 
 
 class Stack(Record, stage="01", name="stack"):
-    """Terraform's outputs.
-
-    The run's folder is private: identifiers are complete here, since charts and image push need
-    them. Whatever leaves the machine masks account ids (`helpers.evidence`).
-    """
+    """Terraform's outputs, account ids included: whatever leaves the machine masks them."""
 
     emulated: bool
     applied: str  # UTC
@@ -46,12 +42,6 @@ class Stack(Record, stage="01", name="stack"):
     alerts_topic_arn: str
     api_cidr: str  # who reaches the cluster's API
     tags: dict[str, str]
-
-    @property
-    def summary(self) -> str:
-        """One sentence: which cluster, and where."""
-        where = f"{self.region}{' (EMULATED)' if self.emulated else ''}"
-        return f"cluster {self.cluster_name} {self.cluster_version} in {where}, VPC {self.vpc_id}"
 
 
 def stack_record(outputs: dict[str, Any], emulated: bool) -> Stack:
@@ -144,7 +134,7 @@ def _routed(tables: list[dict[str, Any]], target: str, prefix: str) -> set[str]:
         for table in tables
         for route in table["Routes"]
         if route.get("DestinationCidrBlock") == ANYWHERE
-        and str(route.get(target, "")).startswith(prefix)
+        and route.get(target, "").startswith(prefix)
         for association in table["Associations"]
         if "SubnetId" in association
     }

@@ -31,7 +31,7 @@ def market(*points: tuple[float, float], emulated: bool = True) -> SpotHistory:
         region="us-east-1", asked=(NOON + timedelta(hours=6)).isoformat(), days=7,
         emulated=emulated,
         points=tuple(
-            SpotPoint(at=(NOON + timedelta(hours=hours)).isoformat(), zone="us-east-1a",
+            SpotPoint(at=NOON + timedelta(hours=hours), zone="us-east-1a",
                       instance_type="g4dn.xlarge", usd=usd)
             for hours, usd in points
         ),
@@ -155,13 +155,9 @@ def test_a_cluster_brings_the_load_balancer_that_is_not_in_the_plan() -> None:
     assert line(cost, "addresses of the load balancer").count == 1
 
 
-def test_a_session_is_counted_in_whole_hours() -> None:
-    cost = estimated(("aws_nat_gateway", {}), hours=2.5)
+def test_a_session_is_counted_in_whole_hours_and_a_type_without_a_price_is_named() -> None:
+    cost = estimated(("aws_nat_gateway", {}), ("aws_db_instance", {}), ("aws_vpc", {}), hours=2.5)
     assert cost.session_usd == pytest.approx(3 * hourly(cost))
-
-
-def test_a_type_without_a_known_price_is_named() -> None:
-    cost = estimated(("aws_db_instance", {}), ("aws_vpc", {}))
     assert cost.unpriced == ("aws_db_instance",)
     assert estimated(("aws_vpc_endpoint", {"vpc_endpoint_type": "Interface"})).unpriced
     assert not estimated(("aws_vpc_endpoint", {"vpc_endpoint_type": "Gateway"})).unpriced
@@ -186,9 +182,9 @@ def happens(run: Run, hours: float, kind: str, **facts: object) -> None:
     path.write_text("\n".join(sorted(lines)) + "\n")
 
 
-def planned(run: Run, *, emulated: bool = False, support: str = "STANDARD") -> None:
+def planned(run: Run, *, emulated: bool = False) -> None:
     """A cluster, a NAT gateway and a spot group; g4dn.xlarge at 0.20, from 13:00 on at 0.40."""
-    plan = document(("aws_eks_cluster", cluster(support)), ("aws_nat_gateway", {}),
+    plan = document(("aws_eks_cluster", cluster()), ("aws_nat_gateway", {}),
                     ("aws_autoscaling_group", CAPPED))  # fmt: skip
     run.write("terraform/plan.json", json.dumps(plan))
     cost = Estimate(lines=(), session_hours=4, session_usd=0, session_most_usd=0, budget_usd=5)

@@ -100,7 +100,7 @@ def test_an_api_that_refuses_leaves_the_table(run: Run, capsys: pytest.CaptureFi
 
 def history(*points: tuple[int, str, float]) -> SpotHistory:
     made = tuple(
-        SpotPoint(at=f"2026-11-24T{hour:02}:00:00Z", zone=zone, instance_type="g", usd=usd)
+        SpotPoint(at=NOON.replace(hour=hour), zone=zone, instance_type="g", usd=usd)
         for hour, zone, usd in points
     )
     return SpotHistory(region="r", asked="2026-11-24T23:00:00Z", days=1, emulated=True, points=made)
