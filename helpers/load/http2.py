@@ -1,6 +1,7 @@
 """An HTTP/2 client connection made for timing: many streams, no task or future per stream."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, cast
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 # used for every request, so they are looked up in this module
 END_STREAM, HEAD, KIND_AT, LARGEST = frames.END_STREAM, frames.HEAD, frames.KIND_AT, frames.LARGEST
 NUMBER, SETTING, STREAM_AT = frames.NUMBER, frames.SETTING, frames.STREAM_AT
-frame, head = frames.frame, frames.head
+frame, head, decode = frames.frame, frames.head, frames.decode
 LAST_STREAM = LARGEST
 RECEIVE_WINDOW = 1 << 30
 WRITE_AHEAD = 1 << 20  # bytes handed to the system before bodies are queued
@@ -64,7 +65,8 @@ class Http2Connection(asyncio.Protocol):
         self._decoder = Decoder()
         self._begun = 0, 0, b""  # a header block that is not complete: flags, stream, so far
         self._usual: frames.WholeAnswer | None = None
-        self._outbox = frames.Outbox(self._write)
+        self._outbox: frames.Outbox
+        self._write: Callable[[bytes], None]
         self._streams: dict[int, Stream] = {}
         self._limit = LARGEST
         self._next = 1
@@ -78,6 +80,8 @@ class Http2Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send preface and settings, with receive windows that no answer fills."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+        self._write = self._transport.write
+        self._outbox = frames.Outbox(self._write)
         secured = transport.get_extra_info("ssl_object")
         if secured is not None and secured.selected_alpn_protocol() != "h2":
             self._break(TLS, unopened=TLS)
@@ -112,9 +116,9 @@ class Http2Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection at once, without notifying anyone."""
-        self._streams.clear()
-        self._outbox.unsent.clear()
         if self._transport is not None:
+            self._streams.clear()
+            self._outbox.unsent.clear()
             self._transport.abort()
 
     def pause_writing(self) -> None:
@@ -216,9 +220,7 @@ class Http2Connection(asyncio.Protocol):
             return
         flags, number, block = self._begun
         try:  # a repeated name keeps its last value
-            fields = (
-                frames.decode(block) if self._stateless else dict(self._decoder.decode(block, True))
-            )
+            fields = decode(block) if self._stateless else dict(self._decoder.decode(block, True))
         except HPACKError as error:
             raise frames.Violation(frames.COMPRESSION_ERROR) from error
         stream = self._streams.get(number)
@@ -310,7 +312,3 @@ class Http2Connection(asyncio.Protocol):
 
     def _widen(self, size: int) -> None:
         self._write(frame(frames.WINDOW_UPDATE, 0, 0, NUMBER.pack(size)))
-
-    def _write(self, data: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(data)

@@ -306,11 +306,8 @@ def report(kind: str, **facts: Any) -> None:
 
 
 def is_timed(scenario: Scenario) -> bool:
-    """Whether it counts when a request leaves and is answered, more than how many there are.
-
-    Not so where several are kept in flight: to interrupt the server then, for each answer that
-    comes, costs a fifth of the throughput where both share the cores.
-    """
+    """Whether it counts when a request leaves, not how many do, as where several are in flight."""
+    # there, to interrupt the server for each answer costs a fifth of the throughput of shared cores
     return not any(isinstance(phase, Closed) and phase.concurrency > 1 for phase in scenario.phases)
 
 
