@@ -4,13 +4,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import pandas as pd
 from botocore.exceptions import ClientError
 
-from helpers.cloud.account import ADDRESS_SERVICE, Account, asking, caller_address, identity
+from helpers.cloud.account import (
+    ADDRESS_SERVICE,
+    Account,
+    asking,
+    caller_address,
+    error_code,
+    identity,
+    is_not_found,
+)
 from helpers.cloud.prices import record_spot_prices
 from helpers.errors import Problem, Unavailable
+from helpers.profile import InfrastructureSettings
 from helpers.run import Record, Run, now
 from helpers.scenario import Settings
 
@@ -100,17 +110,30 @@ class Context:
     account: Account
     gpu_types: tuple[str, ...]
 
+    @property
+    def stack(self) -> InfrastructureSettings:
+        """What the profile says about the stack."""
+        return self.run.profile.infrastructure
+
+    def rerun(self, setting: str) -> str:
+        """The command for a run with another setting of the stack."""
+        return f"workbook run --profile {self.run.profile.name} -p infrastructure.{setting}"
+
+    def rows(self, service: str, call: str, path: str, **arguments: Any) -> list[Any]:
+        """What is at `path` (JMESPath) in all pages of a list."""
+        pages = self.account.client(service).get_paginator(call).paginate(**arguments)
+        return list(pages.search(path))
+
     def zones(self) -> list[str]:
         """The availability zones that the stack uses."""
+        filters = {"state": "available", "opt-in-status": "opt-in-not-required"}
         with asking("the availability zones"):
             answer = self.account.client("ec2").describe_availability_zones(
-                Filters=[
-                    {"Name": "state", "Values": ["available"]},
-                    {"Name": "opt-in-status", "Values": ["opt-in-not-required"]},
-                ]
-            )["AvailabilityZones"]
-        names = sorted(z["ZoneName"] for z in answer if z["ZoneId"] not in NO_CONTROL_PLANE)
-        return names[: self.run.profile.infrastructure.zones]
+                Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()]
+            )
+        zones = answer["AvailabilityZones"]
+        names = sorted(z["ZoneName"] for z in zones if z["ZoneId"] not in NO_CONTROL_PLANE)
+        return names[: self.stack.zones]
 
 
 def examine(
@@ -123,19 +146,16 @@ def examine(
 
     `only`: names of the checks to run; empty for all.
     """
-    context = Context(run, account, tuple(gpu_types))
-    caller = ""
+    context, caller = Context(run, account, tuple(gpu_types)), ""
     try:
         who = identity(account)
         caller = who.shown
         text = f"{caller} in account {who.masked_id}, region {account.region}"
-        first = _finding("identity", "Identity", text, OK, "aws sts get-caller-identity")
+        findings = [_finding("identity", "Identity", text, OK, "aws sts get-caller-identity")]
+        chosen = set(only) or set(CHECKS)
+        findings += [item for name in CHECKS if name in chosen for item in _check(name, context)]
     except Problem as problem:
-        first = _finding("identity", "Identity", problem.what, BLOCKS, "aws sso login")
-    findings, chosen = [first], {*only}
-    names = [name for name in CHECKS if not chosen or name in chosen]
-    if caller:
-        findings += [found for name in names for found in _run_check(name, context)]
+        findings = [_finding("identity", "Identity", problem.what, BLOCKS, "aws sso login")]
     report = Readiness(emulated=account.emulated, region=account.region, asked=now(),
                        identity=caller, findings=tuple(findings))  # fmt: skip
     run.save(report)
@@ -153,7 +173,7 @@ def frame(report: Readiness) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(label=label)
 
 
-def _run_check(name: str, context: Context) -> list[ReadinessFinding]:
+def _check(name: str, context: Context) -> list[ReadinessFinding]:
     title, check = CHECKS[name]
     try:
         return list(check(context))
@@ -175,35 +195,32 @@ def _free_plan(context: Context) -> Iterator[ReadinessFinding]:
     with asking("the account's plan"):
         client = context.account.client("freetier", FREE_TIER_REGION)
         free = client.get_account_plan_state()["accountPlanType"] == "FREE"
-    text, verdict, command = "paid plan", OK, "aws freetier get-account-plan-state"
-    if free:
-        text, verdict = "free plan: it refuses GPU instance types", BLOCKS
-        command = "aws freetier upgrade-account-plan --account-plan-type PAID"
+    text, verdict, command = (
+        ("free plan: it refuses GPU instance types", BLOCKS,
+         "aws freetier upgrade-account-plan --account-plan-type PAID")
+        if free
+        else ("paid plan", OK, "aws freetier get-account-plan-state")
+    )  # fmt: skip
     yield _finding("plan", "Account plan", text, verdict, command)
 
 
 def _address(context: Context) -> Iterator[ReadinessFinding]:
     """The address for which the cluster's API is opened."""
-    cidr = context.run.profile.infrastructure.api_cidr
-    text = f"{cidr}, as the profile says"
-    if not cidr:
+    text = f"{context.stack.api_cidr}, as the profile says"
+    if not context.stack.api_cidr:
         address = caller_address(context.run, context.account, refresh=True)
         hidden = f"{address.rpartition('.')[0]}.x"
         text = f"{f'{address} (emulated)' if context.account.emulated else hidden} only"
-    text = f"the API will be open to {text}"
-    command = f"curl {ADDRESS_SERVICE}"
+    text, command = f"the API will be open to {text}", f"curl {ADDRESS_SERVICE}"
     yield _finding("caller", "This machine's address", text, OK, command)
 
 
 def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
     """The roles that services use; a new account has none of them."""
-    pages = context.account.client("iam").get_paginator("list_roles")
     with asking("the service-linked roles"):
-        existing = {
-            role["RoleName"]
-            for page in pages.paginate(PathPrefix="/aws-service-role/")
-            for role in page["Roles"]
-        }
+        existing = context.rows(
+            "iam", "list_roles", "Roles[].RoleName", PathPrefix="/aws-service-role/"
+        )
     for service, (role, needed) in LINKED_ROLES.items():
         text, verdict = "exists", OK
         command = f"aws iam get-role --role-name {role}"
@@ -217,12 +234,10 @@ def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
 
 def _alerts(context: Context) -> Iterator[ReadinessFinding]:
     """Whether anybody is notified of budget and alarm."""
-    profile = context.run.profile
-    limit = profile.infrastructure.budget_usd
-    text = f"stage 01 creates budget and alarm at ${limit:g} a month; "
+    text = f"stage 01 creates budget and alarm at ${context.stack.budget_usd:g} a month; "
     notified, verdict = "nobody is notified", WARN
-    command = f"workbook run --profile {profile.name} -p infrastructure.alert_email=you@example.org"
-    if profile.infrastructure.alert_email:
+    command = context.rerun("alert_email=you@example.org")
+    if context.stack.alert_email:
         notified, verdict = "an e-mail address is notified", OK
         command = "Confirm AWS's e-mail 'Subscription Confirmation' after stage 01."
     yield _finding("alerts", "Budget and alarm", text + notified, verdict, command)
@@ -230,7 +245,7 @@ def _alerts(context: Context) -> Iterator[ReadinessFinding]:
 
 def _state_bucket(context: Context) -> Iterator[ReadinessFinding]:
     """Where Terraform's state is stored, and whether that place exists."""
-    bucket = context.run.profile.infrastructure.state_bucket
+    bucket = context.stack.state_bucket
     text, command = "in the run's folder, on this machine", "ls outputs"
     if bucket:
         text = f"in the S3 bucket {bucket}, locked while it is used"
@@ -239,7 +254,7 @@ def _state_bucket(context: Context) -> Iterator[ReadinessFinding]:
             try:
                 context.account.client("s3").head_bucket(Bucket=bucket)
             except ClientError as error:
-                if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+                if error_code(error) not in ("404", "NoSuchBucket"):
                     raise
                 raise Problem(
                     f"The state's bucket {bucket} does not exist.",
@@ -250,7 +265,7 @@ def _state_bucket(context: Context) -> Iterator[ReadinessFinding]:
 
 def _quotas(context: Context) -> Iterator[ReadinessFinding]:
     """The vCPU limits of spot GPU nodes, on-demand GPU nodes and system nodes."""
-    settings, region = context.run.profile.infrastructure, context.account.region
+    settings, region = context.stack, context.account.region
     types = sorted({*context.gpu_types, *settings.cpu_instance_types})
     with asking("the instance types"):
         answer = context.account.client("ec2").describe_instance_types(InstanceTypes=types)
@@ -273,15 +288,14 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
             verb, verdict = "request-service-quota-increase", BLOCKS
             with asking(f"the requests for {title}"):
                 history = client.list_requested_service_quota_change_history_by_quota(**quota)
-            open_requests = [
-                f"; {request['DesiredValue']:g} have been requested ({request['Status']})"
-                for request in history["RequestedQuotas"]
-                if request["Status"] in ("PENDING", "CASE_OPENED")
-            ]
-            if open_requests:
-                verb, text = QUOTA_HISTORY, text + open_requests[0]
-            else:
-                options += f" --desired-value {needed}"
+            options += f" --desired-value {needed}"
+            for request in history["RequestedQuotas"]:
+                if request["Status"] in ("PENDING", "CASE_OPENED"):
+                    verb, options = QUOTA_HISTORY, options.partition(" --desired")[0]
+                    text += (
+                        f"; {request['DesiredValue']:g} have been requested ({request['Status']})"
+                    )
+                    break
         command = f"aws service-quotas {verb} {options} --region {region}"
         yield _finding(name, f"{title} ({code})", text, verdict, command)
 
@@ -289,23 +303,19 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
 def _offered(context: Context) -> Iterator[ReadinessFinding]:
     """Whether the stack's zones offer the instance types at all."""
     zones, region = context.zones(), context.account.region
-    pages = context.account.client("ec2").get_paginator("describe_instance_type_offerings")
-    system = context.run.profile.infrastructure.cpu_instance_types
-    for name, types in (("gpu", context.gpu_types), ("system", system)):
+    for name, types in (("gpu", context.gpu_types), ("system", context.stack.cpu_instance_types)):
         filters = [{"Name": "instance-type", "Values": list(types)}]
         with asking("where the instance types are offered"):
-            offering = {
-                offer["Location"]
-                for page in pages.paginate(LocationType="availability-zone", Filters=filters)
-                for offer in page["InstanceTypeOfferings"]
-            }
+            offering = context.rows(
+                "ec2", "describe_instance_type_offerings", "InstanceTypeOfferings[].Location",
+                LocationType="availability-zone", Filters=filters,
+            )  # fmt: skip
         having = [zone for zone in zones if zone in offering]
-        verdict = WARN if having else BLOCKS
         yield _finding(
             f"offered-{name}",
             f"{' or '.join(types)} in the stack's zones",
             f"in {', '.join(having) or 'none'} of {', '.join(zones)}",
-            OK if having == zones else verdict,
+            OK if having == zones else WARN if having else BLOCKS,
             "aws ec2 describe-instance-type-offerings --location-type availability-zone "
             f"--filters Name=instance-type,Values={','.join(types)} --region {region}",
         )
@@ -313,7 +323,7 @@ def _offered(context: Context) -> Iterator[ReadinessFinding]:
 
 def _spot_price(context: Context) -> Iterator[ReadinessFinding]:
     """The spot price now and over a week, in the stack's zones, against the cap."""
-    gpu, zones = context.run.profile.infrastructure.gpu, context.zones()
+    gpu, zones = context.stack.gpu, context.zones()
     history = record_spot_prices(context.run, context.account, context.gpu_types)
     moment = datetime.fromisoformat(history.asked)
     texts, below = [], 0
@@ -338,13 +348,11 @@ def _spot_price(context: Context) -> Iterator[ReadinessFinding]:
 
 def _version(context: Context) -> Iterator[ReadinessFinding]:
     """When the version's standard support ends: extended support costs six times as much."""
-    profile = context.run.profile
-    wanted = profile.infrastructure.kubernetes_version
-    pages = context.account.client("eks").get_paginator("describe_cluster_versions")
+    wanted = context.stack.kubernetes_version
     with asking("the Kubernetes versions of EKS"):
-        known = {v["clusterVersion"]: v for p in pages.paginate() for v in p["clusterVersions"]}
+        rows = context.rows("eks", "describe_cluster_versions", "clusterVersions[]")
+    known = {row["clusterVersion"]: row for row in rows}
     standard = sorted(n for n, v in known.items() if v["versionStatus"] == "STANDARD_SUPPORT")
-    newest = f" -p infrastructure.kubernetes_version={standard[-1]}" if standard else ""
     text, verdict = f"EKS does not offer {wanted}", BLOCKS
     if wanted in standard:
         ends: datetime = known[wanted]["endOfStandardSupportDate"].astimezone(UTC)
@@ -353,7 +361,7 @@ def _version(context: Context) -> Iterator[ReadinessFinding]:
         verdict = OK if days > SUPPORT_ENDS_SOON_DAYS else WARN
     elif wanted in known:
         text = f"{wanted} is out of standard support: $0.60 an hour instead of $0.10"
-    command = f"workbook run --profile {profile.name}{newest}"
+    command = context.rerun(f"kubernetes_version={standard[-1] if standard else wanted}")
     if verdict is OK:
         command = f"aws eks describe-cluster-versions --cluster-versions {wanted}"
         command += f" --region {context.account.region}"
@@ -362,25 +370,20 @@ def _version(context: Context) -> Iterator[ReadinessFinding]:
 
 def _cluster_name(context: Context) -> Iterator[ReadinessFinding]:
     """Whether a cluster of the stack's name exists already, and whose it is."""
-    profile, verdict = context.run.profile, OK
-    name = profile.infrastructure.name
+    name, verdict = context.stack.name, OK
     text = f"no cluster is called {name}"
     command = f"aws eks describe-cluster --name {name} --region {context.account.region}"
     with asking("the clusters"):
         try:
-            answer = context.account.client("eks").describe_cluster(name=name)
-            owner = str(answer["cluster"].get("tags", {}).get("run", ""))
-            text = "the cluster of this run exists"
-            if owner != context.run.run_id:
-                text, verdict = (
-                    f"a cluster {name} exists, of run {owner or '?'}",
-                    BLOCKS,
-                )
-                again = f"workbook run --profile {profile.name} -p infrastructure.name=other"
-                command = f"workbook resume {owner}" if owner else again
+            cluster = context.account.client("eks").describe_cluster(name=name)["cluster"]
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            if not is_not_found(error):
                 raise
+        else:
+            text, owner = "the cluster of this run exists", cluster.get("tags", {}).get("run", "")
+            if owner != context.run.run_id:
+                text, verdict = f"a cluster {name} exists, of run {owner or '?'}", BLOCKS
+                command = f"workbook resume {owner}" if owner else context.rerun("name=other")
     yield _finding("free-name", "Cluster name", text, verdict, command)
 
 

@@ -10,9 +10,9 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
 import requests
 
@@ -25,47 +25,31 @@ from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts, Replan
 from helpers.cloud.preflight import SYSTEM_NODES
 from helpers.cloud.prices import SpotHistory, record_prices, record_spot_prices
 from helpers.cloud.stack import Stack, stack_record
-from helpers.cloud.terraform_process import CODE, Progress, Terraform
+from helpers.cloud.terraform_process import CODE, Terraform
 from helpers.errors import Problem, Unavailable
 from helpers.paths import CACHE, ROOT
 from helpers.run import Run, now
 
 PLAN, VARIABLES = "plan.tfplan", "run.tfvars.json"
 NOT_CODE = shutil.ignore_patterns("tests", "bootstrap", ".terraform", "*.tfstate*", "README.md")
-ALWAYS = ("-input=false", "-no-color")
+VARIABLES_OPTION = f"-var-file=../{VARIABLES}"
+JSON = ("-json", "-input=false", "-no-color")
 ERRORED = "errored.tfstate"  # where Terraform leaves a state that it could not store
 MIRROR = "TF_PROVIDER_MIRROR"
 REGISTRY = "https://registry.terraform.io/.well-known/terraform.json"
 PROVIDER = Path("registry.terraform.io/hashicorp/aws")
+# settings of a profile's `infrastructure` that are variables of `infra/`
+SAME_NAME = {"name", "kubernetes_version", "zones", "nat_per_zone", "cpu_instance_types", "gpu",
+             "ttl_hours", "budget_usd", "alert_email"}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Workspace:
-    """Terraform in a run's folder: the run, its account, and the program."""
-
-    run: Run
-    account: Account
-    terraform: Terraform
+class Workspace(Terraform):
+    """The life of a stack: planned, applied, destroyed."""
 
     @classmethod
     def for_run(cls, run: Run, account: Account) -> Self:
-        """The workspace of a run; nothing is changed yet.
-
-        Raises:
-            Unavailable: There is no Terraform on this machine.
-        """
-        program = programs.need("terraform")
-        return cls(run, account, Terraform(program, run.folder / "terraform", account, run.mark))
-
-    @property
-    def folder(self) -> Path:
-        """The run's folder `terraform/`."""
-        return self.terraform.folder
-
-    @property
-    def code(self) -> Path:
-        """The copy of `infra/` in which Terraform runs."""
-        return self.terraform.code
+        """The workspace of a run; nothing is changed yet."""
+        return cls(run, account, programs.need("terraform"))
 
     @property
     def exists(self) -> bool:
@@ -77,17 +61,10 @@ class Workspace:
 
         Returns:
             Where the provider came from.
-
-        Raises:
-            Unavailable: The provider is not available on this machine.
-            Problem: Terraform of this run is still running, or cannot start.
         """
-        self.terraform.settle()
+        self.settle()
         self._copy_code()
-        made = certificate.ensure(self.run)
-        files = [os.path.relpath(path, self.code) for path in (made.certificate, made.key)]
-        values = self._variables(*files)
-        self._write_private(VARIABLES, json.dumps(values, indent=2) + "\n")
+        self._write_private(VARIABLES, json.dumps(self._variables(), indent=2) + "\n")
         return self._init()
 
     def plan(self) -> PlanFacts:
@@ -127,16 +104,15 @@ class Workspace:
         """
         facts = self.run.load(PlanFacts)
         admit(self.run, facts)
-        if self._plan_digest() != facts.sha256:
+        if not self._plan_file.is_file() or self._plan_digest() != facts.sha256:
             raise Problem(
                 "There is no plan to apply whose cost is known.",
                 "Plan first; a plan is applied once.",
             )
-        self.terraform.settle()
+        self.settle()
         with self._recorded("stack-apply"):
-            arguments = ["apply", "-json", *ALWAYS, f"../{PLAN}"]
-            self.terraform.execute("apply the plan", arguments, Progress(total=facts.changes))
-            (self.folder / PLAN).unlink()
+            self.execute("apply the plan", "apply", *JSON, f"../{PLAN}", total=facts.changes)
+            self._plan_file.unlink()
         stack = stack_record(self.outputs(), self.account.emulated)
         self.run.save(stack)
         with asking("the GPU nodes' group"):
@@ -149,15 +125,15 @@ class Workspace:
 
     def outputs(self) -> dict[str, Any]:
         """Terraform's outputs by name."""
-        answer = json.loads(self.terraform.query("read the outputs", ["output", "-json"]))
+        answer = json.loads(self.query("read the outputs", "output", "-json"))
         return {name: output["value"] for name, output in answer.items()}
 
     def remaining(self) -> tuple[str, ...]:
         """Addresses of the resources in the state; empty after a complete destroy."""
         if not self.exists:
             return ()
-        self.terraform.settle()
-        pulled = self.terraform.query("read the state", ["state", "pull"]).strip()
+        self.settle()
+        pulled = self.query("read the state", "state", "pull").strip()
         resources = json.loads(pulled)["resources"] if pulled else []
         return tuple(
             f"{item['type']}.{item['name']}" + (f"[{number}]" if len(item["instances"]) > 1 else "")
@@ -171,40 +147,33 @@ class Workspace:
 
         Returns:
             How many resources were in the state.
-
-        Raises:
-            Problem: Terraform fails; what is left is still in the state.
         """
         if not self.exists:
             return 0
-        self.terraform.settle()
+        self.settle()
         self._init()
         before = len(self.remaining())
         if before:
-            options = ["-auto-approve", *ALWAYS, f"-var-file=../{VARIABLES}"]
+            arguments = ("destroy", *JSON, "-auto-approve", VARIABLES_OPTION)
             with self._recorded("stack-destroy"):
-                arguments = ["destroy", "-json", *options]
-                self.terraform.execute("destroy the stack", arguments, Progress(total=before))
+                self.execute("destroy the stack", *arguments, total=before)
         return before
 
-    def unlock(self, lock_id: str) -> None:
-        """Remove the lock that a killed Terraform left on a state in S3."""
-        self.terraform.settle()
-        self.terraform.query("remove the lock", ["force-unlock", "-force", lock_id])
+    @property
+    def _plan_file(self) -> Path:
+        return self.folder / PLAN
 
     def _plan_digest(self) -> str:
-        """Identifies the plan, so that none is applied without a known cost; empty for none."""
-        path = self.folder / PLAN
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        return hashlib.sha256(self._plan_file.read_bytes()).hexdigest()
 
     def _copy_code(self) -> None:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         for old in self.code.glob("*.tf"):
             old.unlink()
         shutil.copytree(ROOT / CODE, self.code, ignore=NOT_CODE, dirs_exist_ok=True)
-        contract = self.folder / "k8s" / "contract.yaml"
-        contract.parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / "k8s" / "contract.yaml", contract)
+        contract = Path("k8s/contract.yaml")
+        (self.folder / contract).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / contract, self.folder / contract)
         override = json.dumps({"terraform": {"backend": self._backend()}}, indent=2) + "\n"
         self._write_private(f"{CODE}/backend_override.tf.json", override)
 
@@ -218,45 +187,37 @@ class Workspace:
         return {"s3": {"bucket": settings.state_bucket, "key": key, "region": region,
                        "encrypt": True, "use_lockfile": True}}  # fmt: skip
 
-    def _variables(self, certificate_file: str, key_file: str) -> dict[str, Any]:
-        """The variables of `infra/`."""
-        settings = self.run.profile.infrastructure
+    def _variables(self) -> dict[str, Any]:
+        """The variables of `infra/`, with a certificate for the load balancer."""
+        made, profile = certificate.ensure(self.run), self.run.profile
         return {
-            "region": self.run.profile.region,
-            "name": settings.name,
+            **profile.infrastructure.model_dump(include=SAME_NAME),
+            "region": profile.region,
             "run_id": self.run.run_id,
-            "tags": self.run.profile.tags,
-            "kubernetes_version": settings.kubernetes_version,
-            "zones": settings.zones,
-            "nat_per_zone": settings.nat_per_zone,
+            "tags": profile.tags,
             "api_cidr": api_cidr(self.run, self.account),
-            "cpu_instance_types": list(settings.cpu_instance_types),
             "cpu_nodes": SYSTEM_NODES,
-            "gpu": settings.gpu.model_dump(),
-            "ttl_hours": settings.ttl_hours,
-            "certificate_file": certificate_file,
-            "certificate_key_file": key_file,
-            "budget_usd": settings.budget_usd,
-            "alert_email": settings.alert_email,
+            "certificate_file": os.path.relpath(made.certificate, self.code),
+            "certificate_key_file": os.path.relpath(made.key, self.code),
         }
 
     def _init(self) -> str:
         provider = find_provider()
-        arguments = ["init", "-json", *ALWAYS, "-lockfile=readonly", "-reconfigure"]
-        arguments += provider.arguments
-        self.terraform.execute("start", arguments, Progress(), provider.environment)
+        arguments = ("init", *JSON, "-lockfile=readonly", "-reconfigure", *provider.arguments)
+        self.execute("start", *arguments, environment=provider.environment)
         errored = self.code / ERRORED
         if errored.is_file():
             doing = "store the state that could not be stored"
-            self.terraform.query(doing, ["state", "push", errored.name])
+            self.query(doing, "state", "push", errored.name)
             errored.rename(self.folder / f"{ERRORED}.pushed")
             print("A state that Terraform could not store before has been stored now.")
         return provider.label
 
     def _spot_prices(self, planned: Plan) -> SpotHistory:
         """The recorded spot prices if they cover the plan's types, else the last week's."""
-        groups = [group for group in planned.node_groups if group.spot]
-        types = {kind for group in groups for kind in group.instance_types}
+        types = {
+            kind for group in planned.node_groups if group.spot for kind in group.instance_types
+        }
         recorded = self.run.find(SpotHistory)
         if recorded and types <= {point.instance_type for point in recorded.points}:
             return recorded
@@ -264,18 +225,15 @@ class Workspace:
 
     def _planned(self) -> Plan:
         """Plan, and keep the plan as JSON without secrets and account ids."""
-        self.terraform.settle()
-        arguments = ["plan", "-json", *ALWAYS, f"-out=../{PLAN}", f"-var-file=../{VARIABLES}"]
-        self.terraform.execute("plan", arguments, Progress())
-        shown = self.terraform.query("show the plan", ["show", "-json", f"../{PLAN}"])
+        self.settle()
+        self.execute("plan", "plan", *JSON, f"-out=../{PLAN}", VARIABLES_OPTION)
+        shown = self.query("show the plan", "show", "-json", f"../{PLAN}")
         planned = Plan(json.loads(shown))
-        private: dict[str, str] = {}
-        if not self.account.emulated:  # an emulator has nothing private
-            private = {
-                identity(self.account).account_id: MASK,
-                api_cidr(self.run, self.account): "<caller>",
-                self.run.profile.infrastructure.alert_email: "<e-mail>",
-            }
+        private = {} if self.account.emulated else {
+            identity(self.account).account_id: MASK,
+            api_cidr(self.run, self.account): "<caller>",
+            self.run.profile.infrastructure.alert_email: "<e-mail>",
+        }  # fmt: skip
         self.run.write(PLAN_JSON, planned.masked(private))
         return planned
 
@@ -300,51 +258,36 @@ class Workspace:
         path.write_text(text)
 
 
-@dataclass(frozen=True)
-class Provider:
-    """Where `terraform init` gets the AWS provider: a mirror's folder, or the registry (None)."""
+class Provider(NamedTuple):
+    """Where `terraform init` gets the AWS provider: in words, its options, its environment."""
 
-    folder: Path | None
     label: str
-
-    @property
-    def arguments(self) -> list[str]:
-        """Options of `terraform init`."""
-        return [f"-plugin-dir={self.folder}"] if self.folder else []
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables of `terraform init`: the registry's 700 MB are cached for the next run."""
-        if self.folder:
-            return {}
-        cache = CACHE / "terraform"
-        cache.mkdir(parents=True, exist_ok=True)
-        return {"TF_PLUGIN_CACHE_DIR": str(cache)}
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = MappingProxyType({})
 
 
 def find_provider(
     environment: Mapping[str, str] = os.environ, registry: str = REGISTRY
 ) -> Provider:
-    """The first source that has the provider: a named mirror, the registry, a local folder.
-
-    Raises:
-        Unavailable: None has it.
-    """
+    """The first source that has the provider: a named mirror, the registry, a local folder."""
     if named := environment.get(MIRROR, ""):
         if not (Path(named) / PROVIDER).is_dir():
             raise Unavailable(
                 f"{MIRROR} names a folder without {PROVIDER}.",
                 "Fill it with 'terraform providers mirror', or unset the variable.",
             )
-        return Provider(Path(named).resolve(), f"the mirror that {MIRROR} names")
+        mirror = f"-plugin-dir={Path(named).resolve()}"
+        return Provider(f"the mirror that {MIRROR} names", (mirror,))
     try:
         if requests.get(registry, timeout=4).ok:
-            return Provider(None, "the Terraform registry")
+            cache = CACHE / "terraform"  # 700 MB for the next run
+            cache.mkdir(parents=True, exist_ok=True)
+            return Provider("the Terraform registry", (), {"TF_PLUGIN_CACHE_DIR": str(cache)})
     except requests.RequestException:
         pass
-    for folder in _mirror_folders(environment):
+    for folder in _plugin_folders(environment):
         if (folder / PROVIDER).is_dir():
-            return Provider(folder, "a mirror on this machine")
+            return Provider("a mirror on this machine", (f"-plugin-dir={folder}",))
     raise Unavailable(
         "Terraform's AWS provider is not available: the registry does not answer, and no folder "
         "of this machine has it.",
@@ -352,13 +295,11 @@ def find_provider(
     )
 
 
-def _mirror_folders(environment: Mapping[str, str]) -> Iterator[Path]:
+def _plugin_folders(environment: Mapping[str, str]) -> list[Path]:
     """XDG data, the home plugin folder, and folders under opt and share."""
     home = Path(environment.get("HOME", Path.home()))
-    data = [environment.get("XDG_DATA_HOME") or str(home / ".local/share")]
-    data += (environment.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")
-    yield from (Path(folder) / "terraform/plugins" for folder in data)
-    yield home / ".terraform.d/plugins"
-    for parent in (Path("/opt"), Path("/usr/local/opt"), *map(Path, data[1:])):
-        if parent.is_dir():
-            yield from sorted(folder for folder in parent.iterdir() if folder.is_dir())
+    user = environment.get("XDG_DATA_HOME") or home / ".local/share"
+    data = (environment.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")
+    implied = [Path(folder) / "terraform/plugins" for folder in (user, *data)]
+    others = [sorted(Path(folder).glob("*/")) for folder in ("/opt", "/usr/local/opt", *data)]
+    return [*implied, home / ".terraform.d/plugins", *(path for paths in others for path in paths)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers.cloud import terraform
-from helpers.cloud.terraform import Workspace
+from helpers.cloud.terraform import Provider, Workspace
 from helpers.errors import Unavailable
 from helpers.profile import Profile
 from helpers.run import Run
@@ -25,22 +25,20 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
-def mirror() -> str:
-    """Where the provider is on this machine, asked once."""
+def provider() -> Provider:
+    """Where the provider is, asked once."""
     try:
-        route = terraform.find_provider()
+        return terraform.find_provider()
     except Unavailable as reason:
         pytest.skip(str(reason))
-    return str(route.folder or "")
 
 
 @pytest.fixture
 def make(
-    tmp_path: Path, served: Emulator, mirror: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, served: Emulator, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MakeWorkspace]:
     """Makes the workspace of a new run, whose code is a small stack's: `bare`, or in `aws`."""
-    if mirror:
-        monkeypatch.setenv(terraform.MIRROR, mirror)
+    monkeypatch.setattr(terraform, "find_provider", lambda: provider)
     small = tmp_path / "checkout"
     (small / "k8s").mkdir(parents=True)
     (small / "k8s" / "contract.yaml").write_text("{}\n")

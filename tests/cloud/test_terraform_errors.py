@@ -3,7 +3,6 @@
 import http.server
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,14 @@ from helpers.cloud import terraform, terraform_process
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
 from helpers.cloud.terraform import Workspace, find_provider
-from helpers.cloud.terraform_process import Progress, Terraform
+from helpers.cloud.terraform_process import Progress
 from helpers.errors import Unavailable
 from helpers.paths import ROOT
 from helpers.run import Run
 from tests.listening import listening
 
 # Texts as Terraform 1.11 and the provider 5.100 write them.
-SAID = {
+NEXT_STEPS = {
     "api error ExpiredToken: The security token included in the request is expired": "sso login",
     "No valid credential sources found": "Log in again",
     "api error UnauthorizedOperation: You are not authorized to perform this operation.": (
@@ -44,17 +43,17 @@ OperationTypeApply Who: nancy@laptop Created: 2026-11-25 00:01:02 UTC"""
 
 
 def line(summary: str, detail: str = "", address: str = "") -> str:
-    said = {"severity": "error", "summary": summary, "detail": detail, "address": address}
-    return json.dumps({"type": "diagnostic", "diagnostic": said})
+    error = {"severity": "error", "summary": summary, "detail": detail, "address": address}
+    return json.dumps({"type": "diagnostic", "diagnostic": error})
 
 
-@pytest.mark.parametrize("text", SAID)
+@pytest.mark.parametrize("text", NEXT_STEPS)
 def test_each_known_failure_has_its_next_step(text: str) -> None:
     progress = Progress()
     progress.read(line("creating something", text, "aws_thing.this"))
     problem = progress.problem("apply the plan", "terraform/apply.log")
     assert text.rstrip(".").split(":")[-1].strip() in problem.what
-    assert "[aws_thing.this]" in problem.what and SAID[text] in problem.next_step
+    assert "[aws_thing.this]" in problem.what and NEXT_STEPS[text] in problem.next_step
 
 
 def test_a_stale_lock_is_explained_with_its_holder_and_how_to_remove_it() -> None:
@@ -62,7 +61,7 @@ def test_a_stale_lock_is_explained_with_its_holder_and_how_to_remove_it() -> Non
     progress.read(line(*LOCKED.split(": ", 1)))
     problem = progress.problem("plan", "terraform/plan.log")
     assert "ID: 1b2c-3d" in problem.what and "Who: nancy@laptop" in problem.what
-    assert "Workspace.unlock" in problem.next_step and "wait for it" in problem.next_step
+    assert "force-unlock" in problem.next_step and "wait for it" in problem.next_step
 
 
 def test_more_errors_are_counted_and_account_ids_masked() -> None:
@@ -95,55 +94,41 @@ def test_one_line_a_resource_and_one_in_thirty_seconds_for_a_slow_one() -> None:
     assert hook("apply_complete", 61) == "[1/2] aws_eks_cluster.this created in 61 s"
 
 
-@pytest.fixture
-def registry() -> Iterator[str]:
-    made = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
-    with listening(made) as server:
-        yield f"http://127.0.0.1:{server.server_port}/"
-
-
 NOWHERE = "http://127.0.0.1:1/"
 
 
-def test_a_named_mirror_comes_before_the_registry(tmp_path: Path, registry: str) -> None:
-    (tmp_path / terraform.PROVIDER).mkdir(parents=True)
-    route = find_provider({terraform.MIRROR: str(tmp_path)}, registry)
-    assert route.arguments == [f"-plugin-dir={tmp_path}"]
+def test_a_named_mirror_comes_first_then_the_registry_then_a_folder(tmp_path: Path) -> None:
+    environment = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    folder, mirror = tmp_path / "terraform" / "plugins", tmp_path / "mirror"
+    for place in (folder, mirror):
+        (place / terraform.PROVIDER).mkdir(parents=True)
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    with listening(server):
+        registry = f"http://127.0.0.1:{server.server_port}/"
+        named = find_provider(environment | {terraform.MIRROR: str(mirror)}, registry)
+        assert named.arguments == (f"-plugin-dir={mirror}",)
+        online = find_provider(environment, registry)
+        assert not online.arguments and "TF_PLUGIN_CACHE_DIR" in online.environment
+    assert find_provider(environment, NOWHERE).arguments == (f"-plugin-dir={folder}",)
 
 
-def test_a_registry_that_answers_needs_no_folder(tmp_path: Path, registry: str) -> None:
-    route = find_provider({"HOME": str(tmp_path)}, registry)
-    assert route.folder is None and route.arguments == []
-
-
-def test_where_the_registry_is_away_a_folder_is_found(tmp_path: Path) -> None:
-    mirror = tmp_path / "data" / "terraform" / "plugins"
-    (mirror / terraform.PROVIDER).mkdir(parents=True)
-    environment = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "data")}
-    assert find_provider(environment, NOWHERE).folder == mirror
-
-
-def test_a_mirror_without_the_provider_is_a_sentence(tmp_path: Path) -> None:
+def test_without_the_provider_the_stage_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terraform, "_plugin_folders", lambda _environment: [tmp_path])
+    with pytest.raises(Unavailable, match=r"is not available.*TF_PROVIDER_MIRROR"):
+        find_provider({}, NOWHERE)
     with pytest.raises(Unavailable, match="terraform providers mirror"):
         find_provider({terraform.MIRROR: str(tmp_path)}, NOWHERE)
 
 
-def test_no_way_to_the_provider_makes_the_stage_unavailable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(terraform, "_mirror_folders", lambda _environment: iter([tmp_path]))
-    with pytest.raises(Unavailable, match=r"is not available.*TF_PROVIDER_MIRROR"):
-        find_provider({}, NOWHERE)
-
-
 def workspace(run: Run) -> Workspace:
-    account = Account("us-east-1", NOWHERE)
-    return Workspace(run, account, Terraform(Path("terraform"), run.folder, account, "mark"))
+    return Workspace(run, Account("us-east-1", NOWHERE), Path("terraform"))
 
 
 def test_every_variable_of_the_stack_that_a_profile_decides_is_passed(run: Run) -> None:
     declared = set(re.findall(r'^variable "(\w+)"', _infra("variables.tf"), re.MULTILINE))
-    passed = workspace(run)._variables("a.pem", "b.pem")
+    passed = workspace(run)._variables()
     assert set(passed) <= declared
     assert declared - set(passed) == {"vpc_cidr", "service_cidr", "admin_arns"}
 
@@ -164,28 +149,28 @@ def test_the_state_is_local_unless_a_bucket_is_named(run: Run) -> None:
 
 
 def test_nothing_that_a_user_set_for_terraform_changes_a_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TF_CLI_ARGS_plan", "-destroy")
     monkeypatch.setenv("TF_WORKSPACE", "other")
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(tmp_path / "missing"))
-    program = Terraform(Path("terraform"), tmp_path, Account("us-east-1", NOWHERE), "mark")
-    found = program._environment()
-    kept = {name for name in found if name.startswith("TF_")}
-    assert kept == {"TF_IN_AUTOMATION"} and found["CHECKPOINT_DISABLE"] == "1"
+    environment = workspace(run)._environment()
+    kept = {name for name in environment if name.startswith("TF_")}
+    assert kept == {"TF_IN_AUTOMATION"} and environment["CHECKPOINT_DISABLE"] == "1"
 
 
-def test_a_torn_state_without_any_copy_is_said(tmp_path: Path) -> None:
-    (tmp_path / terraform_process.STATE).write_text('{"serial": 3')
-    assert "no whole copy" in terraform_process.repair_state(tmp_path)
-
-
-def test_the_newer_of_two_copies_is_put_back(tmp_path: Path) -> None:
-    (tmp_path / terraform_process.STATE).write_text("{")
+def test_the_newer_of_two_copies_of_a_torn_state_is_put_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / terraform_process.STATE
+    state.write_text("{")
+    terraform_process.repair_state(tmp_path)
     (tmp_path / terraform_process.KEPT).write_text('{"serial": 9}')
     (tmp_path / terraform_process.BACKUP).write_text('{"serial": 2}')
-    assert "serial 9" in terraform_process.repair_state(tmp_path)
-    assert json.loads((tmp_path / terraform_process.STATE).read_text()) == {"serial": 9}
+    terraform_process.repair_state(tmp_path)
+    none, repaired = capsys.readouterr().out.splitlines()
+    assert "no whole copy" in none and "serial 9" in repaired
+    assert json.loads(state.read_text()) == {"serial": 9}
 
 
 def _infra(name: str) -> str:
