@@ -48,6 +48,16 @@ THROTTLED = ("Throttling", "ThrottlingException", "ThrottledException", "Request
 QUOTA = ("VcpuLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded",
          "InstanceLimitExceeded", "ServiceQuotaExceededException", "AddressLimitExceeded",
          "VpcLimitExceeded", "ResourceLimitExceeded")  # fmt: skip
+# codes of AWS, the sentence about them, and the next step; the first match counts
+REFUSALS = (
+    (EXPIRED, "The AWS credentials have expired while asking for {what}.", LOG_IN),
+    (UNKNOWN_KEY, "AWS does not know the credentials that ask for {what} ({code}).", LOG_IN),
+    (DENIED, "AWS denies {what}: {operation} ({code}): {message}.", ROLE),
+    (THROTTLED, "AWS throttles {what} ({code}), also after several tries.",
+     "Wait a minute, and repeat the step."),
+    (QUOTA, "A service quota does not allow {what} ({code}): {message}.",
+     "Run 00-setup: its readiness report gives the command that requests more."),
+)  # fmt: skip
 MASK = "<account>"
 _ACCOUNT_ID = re.compile(r"(?<=:)\d{12}(?=:)|(?<!\d)\d{12}(?=\.dkr\.ecr)")
 ADDRESS_SERVICE = "https://checkip.amazonaws.com"
@@ -89,41 +99,30 @@ class Account:
     def surroundings(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of a program that works in the same account.
 
-        Args:
-            inherited: What the program would inherit; in a rehearsal every AWS setting in it is
-                dropped, so that not even the endpoint of a single service leads to AWS.
+        Of what it would inherit, a rehearsal drops every AWS setting, so that not even the
+        endpoint of a single service leads to AWS.
         """
         kept = {k: v for k, v in inherited.items() if not (self.emulated and k.startswith("AWS_"))}
         return kept | self.environment
 
     def client(self, service: str, region: str = "") -> Any:
-        """A boto3 client.
+        """A boto3 client in a session of its own, so that a new login counts at once.
 
         `region`: another region than the stack's; billing works in us-east-1 only.
         """
-        region = region or self.region
-        if not self.emulated:
-            config = Config(
-                retries={"mode": "standard", "max_attempts": 10},
-                connect_timeout=10,
-                read_timeout=60,
-            )
-            with asking("AWS"):
-                session = botocore.session.get_session()
-                return _boto3_session(session, region).client(service, config=config)
-        # an emulator on this machine is never behind a proxy
-        config = Config(retries={"mode": "standard", "max_attempts": 2}, proxies={})
-        session = botocore.session.Session(session_vars=NO_PROFILE)
-        keys = {name.lower(): value for name, value in EMULATED_KEYS.items()}
-        return _boto3_session(session, region, **keys).client(
-            service, endpoint_url=self.endpoint, config=config
-        )
-
-
-def _boto3_session(session: Any, region: str, **keys: str) -> boto3.Session:
-    """A new session, so that a new login counts at once; the services' models are shared."""
-    session.register_component("data_loader", _service_models())
-    return boto3.Session(region_name=region, botocore_session=session, **keys)
+        options: dict[str, Any] = {"retries": {"mode": "standard", "max_attempts": 10},
+                                   "connect_timeout": 10, "read_timeout": 60}  # fmt: skip
+        keys, settings = {}, None
+        if self.emulated:
+            # an emulator on this machine is never behind a proxy
+            options = {"retries": {"mode": "standard", "max_attempts": 2}, "proxies": {}}
+            keys, settings = {name.lower(): key for name, key in EMULATED_KEYS.items()}, NO_PROFILE
+        with asking("AWS"):
+            session = botocore.session.Session(session_vars=settings)
+            session.register_component("data_loader", _service_models())
+            return boto3.Session(
+                region_name=region or self.region, botocore_session=session, **keys
+            ).client(service, endpoint_url=self.endpoint or None, config=Config(**options))
 
 
 @functools.cache
@@ -154,11 +153,7 @@ class Identity:
 
 
 def identity(account: Account) -> Identity:
-    """Whose credentials are used.
-
-    Raises:
-        Problem: There are none, or AWS does not accept them.
-    """
+    """Whose credentials are used."""
     with asking("the caller's identity"):
         answer = account.client("sts").get_caller_identity()
     return Identity(answer["Account"], answer["Arn"])
@@ -179,9 +174,6 @@ def caller_address(run: Run, account: Account, *, refresh: bool = False) -> str:
     """The public IPv4 address of this machine; in a rehearsal a documentation address.
 
     `refresh`: ask again, for a machine that has moved.
-
-    Raises:
-        Problem: The address cannot be found.
     """
     if account.emulated:
         return EMULATED_ADDRESS
@@ -193,9 +185,8 @@ def caller_address(run: Run, account: Account, *, refresh: bool = False) -> str:
         answer.raise_for_status()
         address = str(ipaddress.IPv4Address(answer.text.strip()))
     except (requests.RequestException, ValueError) as error:
-        reason = "its answer is no IPv4 address"
-        if isinstance(error, requests.RequestException):
-            reason = f"it does not answer ({type(error).__name__})"
+        silent = isinstance(error, requests.RequestException)
+        reason = "it does not answer" if silent else "its answer is no IPv4 address"
         raise Problem(
             f"This machine's public address cannot be found with {ADDRESS_SERVICE}: {reason}.",
             "Set infrastructure.api_cidr in the profile to your address, such as x.x.x.x/32.",
@@ -241,24 +232,12 @@ def refusal(what: str, error: ClientError) -> Problem:
     """What AWS refused, as a sentence with the next step."""
     code = error_code(error)
     message = masked(str(error.response["Error"].get("Message", ""))).rstrip(".")
-    if code in EXPIRED:
-        return Problem(f"The AWS credentials have expired while asking for {what}.", LOG_IN)
-    if code in UNKNOWN_KEY:
-        return Problem(f"AWS does not know the credentials that ask for {what} ({code}).", LOG_IN)
-    if code in DENIED:
-        return Problem(f"AWS denies {what}: {error.operation_name} ({code}): {message}.", ROLE)
-    if code in THROTTLED:
-        return Problem(
-            f"AWS throttles {what} ({code}), also after several tries.",
-            "Wait a minute, and repeat the step.",
-        )
-    if code in QUOTA:
-        return Problem(
-            f"A service quota does not allow {what} ({code}): {message}.",
-            "Run 00-setup: its readiness report gives the command that requests more.",
-        )
     if code == "NotEmulated":
         return Unavailable(f"The emulator cannot answer for {what}: {message}.")
+    facts = {"what": what, "code": code, "message": message, "operation": error.operation_name}
+    for codes, sentence, next_step in REFUSALS:
+        if code in codes:
+            return Problem(sentence.format(**facts), next_step)
     return Problem(f"AWS refuses {what}: {code}: {message}.")
 
 

@@ -32,8 +32,7 @@ class Certificate:
     certificate: Path  # PEM of the certificate; what clients trust
     key: Path  # PEM of the private key; readable by its owner alone
     names: tuple[str, ...]  # host names and addresses it is for
-    expires: datetime  # when it ends
-    sha256: str  # its fingerprint
+    expires: datetime
 
 
 def wildcard(region: str) -> str:
@@ -45,14 +44,13 @@ def ensure(run: Run) -> Certificate:
     """The run's certificate: the one there is while it holds a day longer, else a new one."""
     folder, names = run.folder / FOLDER, (wildcard(run.profile.region),)
     if (folder / "alb.pem").is_file() and (folder / "alb-key.pem").is_file():
-        found = read(folder)
-        if found.names == names and found.expires > datetime.now(UTC) + SPARE:
-            return found
+        existing = _read(folder)
+        if existing.names == names and existing.expires > datetime.now(UTC) + SPARE:
+            return existing
     return make(folder, names)
 
 
-def read(folder: Path) -> Certificate:
-    """A certificate that was made before."""
+def _read(folder: Path) -> Certificate:
     path = folder / "alb.pem"
     try:
         parsed = x509.load_pem_x509_certificate(path.read_bytes())
@@ -67,7 +65,6 @@ def read(folder: Path) -> Certificate:
         key=folder / "alb-key.pem",
         names=tuple(str(name.value) for name in names),
         expires=parsed.not_valid_after_utc,
-        sha256=parsed.fingerprint(hashes.SHA256()).hex(),
     )
 
 
@@ -88,39 +85,27 @@ def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
             serialization.NoEncryption(),
         )
     )
-    signed = _builder(key, names, days).sign(key, hashes.SHA256())
-    (folder / "alb.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    return read(folder)
-
-
-def _builder(key: rsa.RSAPrivateKey, names: Sequence[str], days: float) -> x509.CertificateBuilder:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gpu-e2e")])
-    begins = datetime.now(UTC).replace(microsecond=0)
+    begins, public = datetime.now(UTC).replace(microsecond=0), key.public_key()
     usage = x509.KeyUsage(
         digital_signature=True, key_encipherment=True, key_cert_sign=True, crl_sign=False,
         content_commitment=False, data_encipherment=False, key_agreement=False,
         encipher_only=False, decipher_only=False,
     )  # fmt: skip
-    extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (
-        (x509.SubjectAlternativeName([_name(name) for name in names]), False),
-        # its own authority, but for nobody else: strict verifiers want a root to be one
-        (x509.BasicConstraints(ca=True, path_length=0), True),
-        (usage, True),
-        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
-    )
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+    signed = (
+        x509.CertificateBuilder(subject, subject, public, x509.random_serial_number())
         .not_valid_before(begins - CLOCKS)
         .not_valid_after(begins + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), False)
+        # its own authority, but for nobody else: strict verifiers want a root to be one
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .add_extension(usage, True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
+        .sign(key, hashes.SHA256())
     )
-    for extension, critical in extensions:
-        builder = builder.add_extension(extension, critical=critical)
-    return builder
+    (folder / "alb.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    return _read(folder)
 
 
 def _name(name: str) -> x509.GeneralName:

@@ -100,15 +100,13 @@ class Scan(Settings):
 
 def frame(scan: Scan) -> pd.DataFrame:
     """What is left, why it counts as the run's, and the command that removes it."""
-    return pd.DataFrame(
-        {
-            "Kind": [item.kind for item in scan.left],
-            "Id": [item.id for item in scan.left],
-            "Because of": ["; ".join(item.reasons) for item in scan.left],
-            "This run's own": ["yes" if item.owned else "no: not touched" for item in scan.left],
-            "Removed by": [item.command for item in scan.left],
-        }
-    )
+    columns = ["Kind", "Id", "Because of", "This run's own", "Removed by"]
+    rows = [
+        (item.kind, item.id, "; ".join(item.reasons), "yes" if item.owned else "no: not touched",
+         item.command)
+        for item in scan.left
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
 
 
 def kinds_frame(scan: Scan) -> pd.DataFrame:
@@ -138,22 +136,20 @@ class Marks:
     @property
     def filters(self) -> tuple[str, ...]:
         """What is looked for, for people."""
-        vpcs = ", ".join(sorted(self.vpcs)) or "none known"
-        cluster = f"tags of cluster {self.name} ({', '.join(CLUSTER_TAGS)}, kubernetes.io/cluster/)"
         return (
             f"tag {RUN}={self.run_id}",
             f"tag {PROJECT}={self.project}",
-            cluster,
+            f"tags of cluster {self.name} ({', '.join(CLUSTER_TAGS)}, kubernetes.io/cluster/)",
             f"name {self._pattern.pattern}",
-            f"VPC {vpcs}",
+            f"VPC {', '.join(sorted(self.vpcs)) or 'none known'}",
         )
 
     def reasons(self, name: str, tags: Mapping[str, str], vpc: str) -> tuple[str, ...]:
         """Why a resource counts as the run's; empty where it does not."""
         named = [text for text in (name, tags.get("Name", "")) if self._pattern.search(text)]
-        cluster = [f"kubernetes.io/cluster/{self.name}"] if (
-            f"kubernetes.io/cluster/{self.name}" in tags
-        ) else [tag for tag in CLUSTER_TAGS if tags.get(tag) == self.name]  # fmt: skip
+        cluster = [tag for tag in CLUSTER_TAGS if tags.get(tag) == self.name]
+        if (whole := f"kubernetes.io/cluster/{self.name}") in tags:
+            cluster = [whole]
         reasons = [
             f"tag {RUN}={self.run_id}" if self.owns(tags) else "",
             f"tag {PROJECT}={self.project}" if tags.get(PROJECT) == self.project else "",
@@ -177,13 +173,7 @@ class Marks:
 
     @property
     def _pattern(self) -> re.Pattern[str]:
-        """Names that begin with ours, or with a prefix that EKS puts before it.
-
-        >>> bool(Marks("r", "p", "gpu-e2e")._pattern.search("/aws/eks/gpu-e2e/cluster"))
-        True
-        >>> bool(Marks("r", "p", "gpu-e2e")._pattern.search("gpu-e2example"))
-        False
-        """
+        """Names that begin with ours, or with a prefix that EKS puts before it."""
         return re.compile(rf"(^|[/ ])(eks-|eks-cluster-sg-)?{re.escape(self.name)}($|[-_./])")
 
 
@@ -201,13 +191,12 @@ def scan(
     `only`: kinds to look for; empty for all.
     `caller`: who calls; given by who scans more than once, since making clients takes seconds.
     """
-    names = set(only) or {kind.kind for kind in kinds()}
-    chosen = [kind for kind in kinds() if kind.kind in names]
+    wanted, order = set(only), [kind.kind for kind in kinds()]
+    chosen = [kind for kind in kinds() if not wanted or kind.kind in wanted]
     scanner = _Scanner(caller or Caller.identify(account), Marks.for_run(run, vpcs))
     # what is listed inside something else needs that first
     scanner.scan([kind for kind in chosen if not kind.within])
     scanner.scan([kind for kind in chosen if kind.within])
-    order = [kind.kind for kind in kinds()]
     return Scan(
         at=now(),
         filters=scanner.marks.filters,
@@ -239,61 +228,59 @@ class _Scanner:
         ]
         # a VPC of the run makes what is in it the run's
         for item in (item for _, _, items, _ in lists for item in items):
-            if item.kind.kind == "VPC":
-                name, tags = str(item.facts["name"]), item.tags(self.caller) or {}
-                if self.marks.reasons(name, tags, ""):
-                    self.marks = replace(self.marks, vpcs=self.marks.vpcs | {item.id})
-        for kind, region, items, problem in lists:
-            problems, count = [problem] if problem else [], 0
+            if item.kind.kind == "VPC" and self._reasons(item, item.tags(self.caller) or {}):
+                self.marks = replace(self.marks, vpcs=self.marks.vpcs | {item.id})
+        for kind, region, items, problems in lists:
+            before = len(self.found)
             for item in items:
                 try:
-                    count += self._judge(item)
+                    self._judge(item)
                 except ClientError as error:
                     if not is_not_found(error):
                         problems.append(f"{item.id}: {error_text(error)}")
-            call = f"{kind.service}.{kind.list.call}"
             self.lists.append(
-                ListedKind(kind=kind.kind, call=call, region=region, listed=len(items),
-                           found=count, problem="; ".join(problems[:3]))
+                ListedKind(kind=kind.kind, call=f"{kind.service}.{kind.list.call}", region=region,
+                           listed=len(items), found=len(self.found) - before,
+                           problem="; ".join(problems[:3]))
             )  # fmt: skip
 
-    def _list(self, kind: Kind, region: str) -> tuple[list[Item], str]:
+    def _list(self, kind: Kind, region: str) -> tuple[list[Item], list[str]]:
         """What exists of a kind, and why the list is not complete."""
         parents, items = [""], []
         if kind.within:
-            parents = [f.id for f in self.found if f.kind == kind.within and not f.kept]
+            parents = [item.id for item in self.found if item.kind == kind.within and not item.kept]
         try:
             for parent in parents:
                 items += list_items(self.caller, kind, region, parent)
         except ClientError as error:
-            return items, error_text(error)
-        return [item for item in items if not item.ended], ""
+            return items, [error_text(error)]
+        return [item for item in items if not item.ended], []
 
-    def _judge(self, item: Item) -> bool:
+    def _reasons(self, item: Item, tags: Mapping[str, str]) -> tuple[str, ...]:
+        return self.marks.reasons(str(item.facts["name"]), tags, str(item.facts["vpc"]))
+
+    def _judge(self, item: Item) -> None:
         """Keep a resource if it counts as the run's; without tags its parent decides."""
-        tags, facts = item.tags(self.caller), item.facts
+        tags, parent_id = item.tags(self.caller), item.facts["parent"]
         reasons: tuple[str, ...]
         if tags is None:
-            place = (item.kind.within, facts["parent"])
-            parent = next(found for found in self.found if (found.kind, found.id) == place)
+            place = (item.kind.within, parent_id)
+            parent = next(other for other in self.found if (other.kind, other.id) == place)
             reasons, owned = (f"in {parent.kind} {parent.id}",), parent.owned
         else:
-            reasons = self.marks.reasons(str(facts["name"]), tags, str(facts["vpc"]))
-            owned = self.marks.owns(tags)
-        if not reasons:
-            return False
-        self.found.append(
-            Leftover(
-                kind=item.kind.kind,
-                region=item.region,
-                id=item.id,
-                parent=facts["parent"],
-                reasons=reasons,
-                state=item.state,
-                owned=owned,
-                leaving=item.leaving,
-                kept=self.marks.kept(item.kind.kind, item.id, tags or {}),
-                command=removal_command(self.caller, item),
+            reasons, owned = self._reasons(item, tags), self.marks.owns(tags)
+        if reasons:
+            self.found.append(
+                Leftover(
+                    kind=item.kind.kind,
+                    region=item.region,
+                    id=item.id,
+                    parent=parent_id,
+                    reasons=reasons,
+                    state=item.state,
+                    owned=owned,
+                    leaving=item.leaving,
+                    kept=self.marks.kept(item.kind.kind, item.id, tags or {}),
+                    command=removal_command(self.caller, item),
+                )
             )
-        )
-        return True

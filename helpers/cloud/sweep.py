@@ -6,8 +6,7 @@ them, and they block the removal of the VPC.
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
 from botocore.exceptions import ClientError
@@ -59,8 +58,8 @@ class Sweep(Record, stage="06", name="sweep"):
     @property
     def summary(self) -> str:
         """One sentence: how many leftovers have which outcome."""
-        outcomes: tuple[Outcome, ...] = ("removed", "leaving", "untouched", "failed")
-        parts = [f"{count} {outcome}" for outcome in outcomes if (count := self.count(outcome))]
+        counts = {outcome: self.count(outcome) for outcome in get_args(Outcome)}
+        parts = [f"{count} {outcome}" for outcome, count in counts.items() if count]
         return ", ".join(parts) or "nothing to sweep"
 
 
@@ -87,22 +86,24 @@ def remove_leftovers(
     `found`: what a scan found; whatever is not this run's own is left alone.
     `store`: whether the result is the run's record of its sweep.
     """
-    sweeper = _Sweeper(Caller.identify(account), Marks.for_run(run), tuple(found))
-    idle = 0
+    sweeper, idle = _Sweeper(Caller.identify(account), Marks.for_run(run), tuple(found)), 0
     for number in range(rounds):
         if number:
             sleep(PAUSE_S)
         idle = 0 if sweeper.try_all() else idle + 1
-        if sweeper.is_settled or idle == IDLE_ROUNDS:
+        if idle == IDLE_ROUNDS or all(state.settled for state in sweeper.states.values()):
             break
-    sweep = Sweep(at=now(), swept=sweeper.swept())
+    sweep = Sweep(at=now(), swept=tuple(
+        Swept(kind=item.kind, id=mask_account(item.id, sweeper.caller.account_id),
+              outcome=state.outcome, reason=state.reason)
+        for item, state in sweeper.states.items()
+    ))  # fmt: skip
     if store:
         run.save(sweep)
     return sweep
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     """What has become of a leftover so far; once settled it is not tried again."""
 
     outcome: Outcome
@@ -119,34 +120,21 @@ class _Sweeper:
         self.leftovers = sorted(
             found, key=lambda item: (_parent(item, found) is not None, order.index(item.kind))
         )
-        self._states: dict[Leftover, _State] = {}
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether there is nothing left to try."""
-        return all(state.settled for state in self._states.values())
-
-    def swept(self) -> tuple[Swept, ...]:
-        """What became of each."""
-        return tuple(
-            Swept(kind=item.kind, id=mask_account(item.id, self.caller.account_id),
-                  outcome=state.outcome, reason=state.reason)
-            for item, state in self._states.items()
-        )  # fmt: skip
+        self.states: dict[Leftover, _State] = {}
 
     def try_all(self) -> bool:
         """Try whatever is not settled; True where something has changed."""
-        before = dict(self._states)
+        before = dict(self.states)
         for item in self.leftovers:
-            if item not in self._states or not self._states[item].settled:
-                self._states[item] = self._try(item)
-        return before != self._states
+            if item not in before or not before[item].settled:
+                self.states[item] = self._try(item)
+        return before != self.states
 
     def _try(self, leftover: Leftover) -> _State:
         if leftover.kept or not leftover.owned:
             return _State("untouched", leftover.kept or FOREIGN)
         if parent := _parent(leftover, self.leftovers):
-            return replace(self._states[parent], reason=f"goes with {parent.kind} {parent.id}")
+            return self.states[parent]._replace(reason=f"goes with {parent.kind} {parent.id}")
         try:
             item = self._current(leftover)
             if item and not item.ended and not self._is_owned(leftover, item):
@@ -174,7 +162,7 @@ class _Sweeper:
         tags = item.tags(self.caller)
         if tags is None:
             parents = list_items(self.caller, kind_named(item.kind.within), leftover.region)
-            parent = next((one for one in parents if one.id == leftover.parent), None)
+            parent = next((parent for parent in parents if parent.id == leftover.parent), None)
             tags = parent.tags(self.caller) if parent else {}
         return self.marks.owns(tags or {})
 
@@ -248,8 +236,7 @@ def remove_load_balancers(
     by_controller, swept = seen - _balancers(left), 0
     if left:
         sweep = remove_leftovers(run, account, left, rounds=rounds, sleep=sleep, store=False)
-        swept = sweep.count("removed")
-        left = count_load_balancers(run, account)
+        swept, left = sweep.count("removed"), count_load_balancers(run, account)
     if left:
         commands = "\n".join(item.command for item in left)
         raise Problem(
@@ -257,7 +244,8 @@ def remove_load_balancers(
             "run's tag they are not removed for you.",
             f"Remove them, and run 06 again:\n{commands}",
         )
-    _await_interfaces(run, account, rounds, sleep)
+    if stack := run.find(Stack):
+        _await_interfaces(account, stack.vpc_id, rounds, sleep)
     record = LoadBalancersGone(at=now(), seen=seen, by_controller=by_controller, swept=swept)
     run.save(record)
     return record
@@ -268,33 +256,25 @@ def _balancers(found: tuple[Leftover, ...]) -> int:
 
 
 def _await_interfaces(
-    run: Run, account: Account, rounds: int, sleep: Callable[[float], None]
+    account: Account, vpc: str, rounds: int, sleep: Callable[[float], None]
 ) -> None:
     """A load balancer's network interfaces outlive it by minutes, and block subnets."""
-    stack, names = run.find(Stack), []
-    for number in range(rounds if stack else 0):
-        names = _interfaces(account, stack.vpc_id if stack else "")
-        if not names:
-            return
-        if number == 0:
-            print(f"Waiting until {len(names)} network interfaces of load balancers are gone.")
-        sleep(PAUSE_S)
-    if names:
-        raise Problem(
-            f"Network interfaces of a load balancer still exist: {', '.join(names)}.",
-            "AWS removes them, which can take 15 minutes; then run 06 again.",
-        )
-
-
-def _interfaces(account: Account, vpc: str) -> list[str]:
     pages = account.client("ec2").get_paginator("describe_network_interfaces")
     filters = [
         {"Name": "vpc-id", "Values": [vpc]},
         {"Name": "description", "Values": ["ELB *"]},
     ]
-    with asking("the network interfaces of load balancers"):
-        return [
-            str(interface["NetworkInterfaceId"])
-            for page in pages.paginate(Filters=filters)
-            for interface in page["NetworkInterfaces"]
-        ]
+    names: list[str] = []
+    for number in range(rounds):
+        with asking("the network interfaces of load balancers"):
+            found = pages.paginate(Filters=filters).search("NetworkInterfaces[].NetworkInterfaceId")
+            names = list(found)
+        if not names:
+            return
+        if number == 0:
+            print(f"Waiting until {len(names)} network interfaces of load balancers are gone.")
+        sleep(PAUSE_S)
+    raise Problem(
+        f"Network interfaces of a load balancer still exist: {', '.join(names)}.",
+        "AWS removes them, which can take 15 minutes; then run 06 again.",
+    )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -59,12 +59,9 @@ class Teardown(Record, stage="06", name="teardown"):
 
 
 def destroy(run: Run, workspace: Workspace, *, doubt: str = "") -> Teardown:
-    """Destroy the stack, whatever is left of it; can be repeated at any point.
+    """Destroy the stack, whatever is left of it; can be repeated, also after a failure.
 
     `doubt`: why it proves nothing; empty where it does.
-
-    Raises:
-        Problem: Terraform fails; what is left is still in its state, and can be destroyed again.
     """
     destroyed = workspace.destroy()
     record = Teardown(
@@ -82,10 +79,7 @@ def destroy(run: Run, workspace: Workspace, *, doubt: str = "") -> Teardown:
 def restart_doubt(run: Run, emulator: str) -> str:
     """Why an empty account proves nothing: the emulator that held the stack was restarted.
 
-    `emulator`: name of the emulator's service in the run.
-
-    Returns:
-        One sentence; empty where the account is the one that held the stack.
+    `emulator`: name of the emulator's service in the run. Empty where the account is the same.
     """
     exists, doubt = False, ""
     for event in run.events():
@@ -173,7 +167,7 @@ def certify(
         looks=len(passes),
         passes=tuple(passes[-CLEAN_SCANS:]),
         state=tuple(state),
-        refused=tuple(_refusals(passes, tuple(state), doubt)),
+        refused=_refusals(passes, tuple(state), doubt),
         at=now(),
     )
     zero = zero.model_copy(update={"sha256": zero.checksum})
@@ -194,7 +188,7 @@ def verify(path: Path) -> Zero:
         raise Problem(f"{path.name} is not a zero certificate that can be read.") from error
     if zero.checksum != zero.sha256:
         raise Problem(f"{path.name} was changed after it was written: its checksum differs.")
-    refused = zero.refused or tuple(_refusals(list(zero.passes), zero.state, ""))
+    refused = zero.refused or _refusals(list(zero.passes), zero.state, "")
     if refused:
         raise Problem(f"The certificate of {zero.run_id} was not issued.", " ".join(refused))
     return zero
@@ -204,9 +198,9 @@ def frame(zero: Zero) -> pd.DataFrame:
     """The certificate, for people."""
     kept = ", ".join(f"{item.kind} {item.id} ({item.kept})" for item in zero.last.kept)
     facts = {
-        "ReadinessVerdict": "nothing is left"
-        if zero.issued
-        else "NOT ISSUED: " + " ".join(zero.refused),
+        "ReadinessVerdict": " ".join(("NOT ISSUED:", *zero.refused))
+        if zero.refused
+        else "nothing is left",
         "Where": f"{zero.label} Region {zero.region}, by {zero.identity}.",
         "Looked for": "; ".join(zero.last.filters),
         "Scanned": zero.last.summary,
@@ -222,21 +216,18 @@ def _is_clean(passes: list[Scan]) -> bool:
     return len(passes) >= CLEAN_SCANS and all(scan.is_clean for scan in passes[-CLEAN_SCANS:])
 
 
-def _refusals(passes: list[Scan], state: tuple[str, ...], doubt: str) -> Iterator[str]:
+def _refusals(passes: list[Scan], state: tuple[str, ...], doubt: str) -> tuple[str, ...]:
     if not passes or not passes[-1].looked:
-        yield "Nothing was scanned."
-        return
-    last = passes[-1]
-    if last.left:
-        kinds = ", ".join(dict.fromkeys(item.kind for item in last.left))
-        yield f"{len(last.left)} resources are left ({kinds})."
-    if last.not_scanned:
-        lists = dict.fromkeys(f"{item.kind}: {item.problem}" for item in last.not_scanned)
-        yield f"Not everything could be scanned ({'; '.join(lists)})."
-    if last.is_clean and not _is_clean(passes):
-        clean = sum(scan.is_clean for scan in passes)
-        yield f"Only {clean} of {CLEAN_SCANS} scans are clean."
-    if state:
-        yield f"Terraform's state still holds {len(state)} resources, {state[0]} among them."
-    if doubt:
-        yield doubt
+        return ("Nothing was scanned.",)
+    last, clean = passes[-1], sum(scan.is_clean for scan in passes)
+    kinds = ", ".join(dict.fromkeys(item.kind for item in last.left))
+    lists = dict.fromkeys(f"{item.kind}: {item.problem}" for item in last.not_scanned)
+    reasons = (
+        last.left and f"{len(last.left)} resources are left ({kinds}).",
+        lists and f"Not everything could be scanned ({'; '.join(lists)}).",
+        last.is_clean and not _is_clean(passes)
+        and f"Only {clean} of {CLEAN_SCANS} scans are clean.",
+        state and f"Terraform's state still holds {len(state)} resources, {state[0]} among them.",
+        doubt,
+    )  # fmt: skip
+    return tuple(str(reason) for reason in reasons if reason)
