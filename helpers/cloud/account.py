@@ -246,11 +246,6 @@ def error_code(error: ClientError) -> str:
     return str(error.response["Error"]["Code"])
 
 
-def is_throttled(error: ClientError) -> bool:
-    """Whether the same call may succeed later."""
-    return error_code(error) in THROTTLED or "throttl" in error_code(error).lower()
-
-
 def is_denied(error: ClientError) -> bool:
     """Whether the caller lacks the permission."""
     return error_code(error) in DENIED
