@@ -1,8 +1,8 @@
 """What the client adds to latency: the engine is fired at a server with a known delay.
 
-The server is a process, `python -m helpers.load.calibration MS http|grpc`. It prints where it
-listens, and, once standard input ends, how long its answers really took, both as JSON. It speaks
-as much of KServe v2 as a load needs.
+The server is a process, `python -m helpers.load.calibration MS http|grpc`. It prints its port, and,
+once standard input ends, how long its answers really took, both as JSON. It answers inferences, and
+nothing else.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ import numpy as np
 from helpers.errors import Problem
 from helpers.load.http_client import HEAD_END
 from helpers.load.records import Calibration
+from helpers.load.request import Shape
 from helpers.paths import ROOT
 from helpers.scenario import Scenario
 from helpers.serving.endpoint import Endpoint
@@ -29,18 +30,9 @@ from helpers.serving.endpoint import Endpoint
 DELAY_MS = 5.0
 RATE, SECONDS, WARMUP_S = 400.0, 2.0, 0.5  # samples enough for a P99
 END_S = 5.0
-MODEL, FLOATS = "delay", 16
-TENSOR = {"datatype": "FP32", "shape": [-1, FLOATS]}
-METADATA = {
-    f"/v2/models/{MODEL}/ready": {},
-    f"/v2/models/{MODEL}/config": {"max_batch_size": 1},
-    f"/v2/models/{MODEL}": {
-        "inputs": [{"name": "in", **TENSOR}],
-        "outputs": [{"name": "out", **TENSOR}],
-    },
-}
-OUTPUT_BYTES = bytes(FLOATS * 4)
-OUTPUT = {"name": "out", "datatype": "FP32", "shape": [1, FLOATS],
+SHAPE = Shape("delay", batch=1, dims=(16,), outputs=16, input_name="in", output_name="out")
+OUTPUT_BYTES = bytes(SHAPE.output_bytes)
+OUTPUT = {"name": "out", "datatype": "FP32", "shape": [1, SHAPE.outputs],
           "parameters": {"binary_data_size": len(OUTPUT_BYTES)}}  # fmt: skip
 
 
@@ -56,17 +48,21 @@ async def measure(wire: str) -> Calibration:
     scenario = Scenario.model_validate(
         {
             "name": f"calibration-{wire}",
-            "model": MODEL, "protocol": wire, "inputs": 1,
+            "model": SHAPE.model, "protocol": wire, "inputs": 1,
             "phases": [
                 {"name": "warm-up", **steady, "duration_s": WARMUP_S, "warmup": True},
                 {"name": "steady", **steady, "duration_s": SECONDS},
             ],
         }
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, _delay_server(wire) as (endpoint, server):
-        result = await engine.run(
-            scenario, endpoint, folder=Path(folder), on_event=lambda kind, what: None
+    with tempfile.TemporaryDirectory() as folder, _delay_server(wire) as (address, server):
+        endpoint = Endpoint(
+            http=f"http://{address}", grpc=address, metrics="", server="known delay"
         )
+        result = await engine.run(
+            scenario, endpoint, shape=SHAPE, folder=Path(folder),
+            on_event=lambda kind, what: None,
+        )  # fmt: skip
         output, _ = server.communicate(timeout=END_S)
         truth: dict[str, float] = json.loads(output)
     measured = result.report.measured
@@ -84,28 +80,18 @@ async def measure(wire: str) -> Calibration:
 
 
 @contextmanager
-def _delay_server(wire: str) -> Iterator[tuple[Endpoint, "subprocess.Popen[str]"]]:
+def _delay_server(wire: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    command = [sys.executable, "-m", "helpers.load.calibration", f"{DELAY_MS}", wire]
     server = subprocess.Popen(
-        [sys.executable, "-m", "helpers.load.calibration", f"{DELAY_MS}", wire],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
         start_new_session=True,
-    )
+    )  # fmt: skip
     try:
         assert server.stdout is not None
         line = server.stdout.readline()
         if not line:
             raise Problem("The server for the calibration did not start.")
-        ports = json.loads(line)
-        url = f"http://127.0.0.1:{ports['http']}"
-        yield Endpoint(
-            http=url,
-            grpc=f"127.0.0.1:{ports.get('grpc', 0)}",
-            metrics=f"{url}/metrics",
-            server="known delay",
-        ), server  # fmt: skip
+        yield f"127.0.0.1:{json.loads(line)}", server
     finally:
         server.kill()
         server.communicate()
@@ -124,34 +110,25 @@ class DelayConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer once a request is whole."""
+        """Answer, after the delay, once a request is whole."""
         self._received += data
-        end = self._received.find(HEAD_END)
-        if end < 0:
+        head, found, body = self._received.partition(HEAD_END)
+        if not found:
             return
-        first, *fields = self._received[:end].decode("latin-1").split("\r\n")
-        lengths = [line[15:] for line in fields if line.lower().startswith("content-length:")]
-        if len(self._received) < end + len(HEAD_END) + int(lengths[0] if lengths else 0):
+        length = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
+        if len(body) < int(length):
             return
         self._received.clear()
-        method, path, _ = first.split(" ")
-        if method == "POST":
-            asyncio.get_running_loop().call_later(self._delay_s, self._infer, monotonic())
-        else:
-            status = "200 OK" if path in METADATA else "404 Not Found"
-            self._answer(status, json.dumps(METADATA.get(path, {})).encode())
+        asyncio.get_running_loop().call_later(self._delay_s, self._answer, monotonic())
 
-    def _infer(self, received: float) -> None:
-        described = json.dumps({"model_name": MODEL, "outputs": [OUTPUT]}).encode()
+    def _answer(self, received: float) -> None:
+        described = json.dumps({"model_name": SHAPE.model, "outputs": [OUTPUT]}).encode()
         self._took_s.append(monotonic() - received)
-        self._answer(
-            "200 OK", described + OUTPUT_BYTES,
-            f"Inference-Header-Content-Length: {len(described)}\r\n",
-        )  # fmt: skip
-
-    def _answer(self, status: str, body: bytes, field: str = "") -> None:
-        head = f"HTTP/1.1 {status}\r\n{field}Content-Length: {len(body)}\r\n\r\n"
-        self._transport.write(head.encode() + body)
+        head = (
+            f"HTTP/1.1 200 OK\r\nInference-Header-Content-Length: {len(described)}\r\n"
+            f"Content-Length: {len(described) + len(OUTPUT_BYTES)}\r\n\r\n"
+        )
+        self._transport.write(head.encode() + described + OUTPUT_BYTES)
 
 
 async def listen_grpc(delay_s: float, took_s: list[float]) -> tuple[Any, int]:
@@ -160,14 +137,11 @@ async def listen_grpc(delay_s: float, took_s: list[float]) -> tuple[Any, int]:
     from tritonclient.grpc import service_pb2, service_pb2_grpc
 
     class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-        async def ModelReady(self, request: Any, context: Any) -> Any:
-            return service_pb2.ModelReadyResponse(ready=request.name == MODEL)
-
         async def ModelInfer(self, request: Any, context: Any) -> Any:
             received = monotonic()
             await asyncio.sleep(delay_s)
-            answer = service_pb2.ModelInferResponse(model_name=MODEL)
-            answer.outputs.add(name="out", datatype="FP32", shape=[1, FLOATS])
+            answer = service_pb2.ModelInferResponse(model_name=SHAPE.model)
+            answer.outputs.add(name="out", datatype="FP32", shape=[1, SHAPE.outputs])
             answer.raw_output_contents.append(OUTPUT_BYTES)
             took_s.append(monotonic() - received)
             return answer
@@ -183,12 +157,13 @@ async def serve(delay_s: float, wire: str) -> None:
     """Serve until standard input ends."""
     loop = asyncio.get_running_loop()
     took_s: list[float] = []
-    connection = partial(DelayConnection, delay_s, took_s)
-    server = await loop.create_server(connection, "127.0.0.1", 0, backlog=256)
-    ports = {"http": server.sockets[0].getsockname()[1]}
     if wire == "grpc":
-        _grpc, ports["grpc"] = await listen_grpc(delay_s, took_s)
-    print(json.dumps(ports), flush=True)
+        server, port = await listen_grpc(delay_s, took_s)
+    else:
+        connection = partial(DelayConnection, delay_s, took_s)
+        server = await loop.create_server(connection, "127.0.0.1", 0, backlog=256)
+        port = server.sockets[0].getsockname()[1]
+    print(port, flush=True)
     parent = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(parent), sys.stdin)
     await parent.read()

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from helpers.cloud.account import Account
@@ -34,10 +35,8 @@ REQUIREMENTS = ROOT / "requirements.txt"
 IMPORT_S = 60
 # both clients: the worker imports the gRPC client only when needed
 LOADED = """
-import sys
-import helpers.load.grpc_client, helpers.load.worker
-print(*(module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "helpers"),
-      sep="\\n")
+import sys, helpers.load.grpc_client, helpers.load.worker
+print(*(module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "helpers"))
 """
 
 
@@ -48,19 +47,16 @@ def cluster_starter(run: Run) -> "ClusterStarter":
         Problem: There is no cluster, or nothing here can build the image.
     """
     account = Account(run.profile.region)
-    cluster = client.connect(run, account)
     pace = waits.pace(run, run.profile.cluster.release_s)
-    return ClusterStarter(cluster, publish_image(run, account), pace)
+    return ClusterStarter(client.connect(run, account), publish_image(run, account), pace)
 
 
 def triton_inside() -> Endpoint:
     """Where pods reach Triton: its Service, without load balancer and TLS."""
     agreed = contract.load()
     host = f"{triton_release.NAME}.{agreed.namespaces.triton}.svc"
-    return Endpoint(
-        http=f"http://{host}:{agreed.ports.http}", grpc=f"{host}:{agreed.ports.grpc}", metrics="",
-        server="tritonserver, from inside the cluster",
-    )  # fmt: skip
+    http, grpc = f"http://{host}:{agreed.ports.http}", f"{host}:{agreed.ports.grpc}"
+    return Endpoint(http=http, grpc=grpc, metrics="", server="tritonserver, inside the cluster")
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,8 @@ class ClusterStarter:
         inside = order.model_copy(update={"endpoint": target}).model_dump_json()
         life = scenario.duration_s + scenario.timeout_s + self.pace.timeout_s + SLACK_S
         log = log_path(order, folder)
-        self._remove(mark)  # remains of a killed load
+        remove = partial(load_pods.remove, self.cluster, self.pace, mark)
+        remove()  # remains of a killed load
         try:
             load_pods.install(self.cluster, folder, self.image, inside, math.ceil(life), mark)
             load_pods.wait(self.cluster, scenario.workers + 1, self.pace)
@@ -100,7 +97,7 @@ class ClusterStarter:
                     env=os.environ | {MARK: mark}, start_new_session=True,
                 )  # fmt: skip
         except BaseException:
-            self._remove(mark)
+            remove()
             raise
 
         def on_stop(begun: bool) -> None:
@@ -108,12 +105,9 @@ class ClusterStarter:
                 if begun:
                     load_pods.fetch(self.cluster, folder)
             finally:
-                self._remove(mark)
+                remove()
 
         return WorkerPool(scenario, [master], log, master=True, on_stop=on_stop)
-
-    def _remove(self, mark: str) -> None:
-        load_pods.remove(self.cluster, self.pace, mark)
 
 
 def publish_image(run: Run, account: Account) -> str:
@@ -123,8 +117,7 @@ def publish_image(run: Run, account: Account) -> str:
         Problem: Nothing here can build, or the build, the login or the push failed.
     """
     context = image_context(run.folder / "load-image")
-    tag = image_tag(context)
-    pushed = ecr.push(run.load(Stack), account, tag, DOCKERFILE, lambda: context)
+    pushed = ecr.push(run.load(Stack), account, image_tag(context), DOCKERFILE, lambda: context)
     run.note(images=run.manifest().get("images", {}) | {"load": pushed.digest})
     return pushed.reference
 
@@ -141,9 +134,8 @@ def image_context(folder: Path) -> Path:
     )  # fmt: skip
     if done.returncode:
         raise Problem(f"A worker's modules cannot be loaded: {done.stderr.strip()[-300:]}.")
-    modules = map(Path, done.stdout.split())
     shutil.rmtree(folder, ignore_errors=True)
-    for path in (*modules, ROOT / LOCUSTFILE, REQUIREMENTS):
+    for path in (*map(Path, done.stdout.split()), ROOT / LOCUSTFILE, REQUIREMENTS):
         target = folder / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)

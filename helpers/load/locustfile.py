@@ -146,8 +146,9 @@ class Master:
             for shard in gone - self._lost - self._ends.keys():
                 self._lost.add(shard)
                 # at the end of Locust's own log, so that it is the last line
-                tell = partial(_print_loss, shard)
-                events.quit.add_listener(tell)  # type: ignore[no-untyped-call]
+                loss = f"The worker of shard {shard} is gone."
+                tell = partial(print, loss, file=sys.stderr, flush=True)
+                events.quit.add_listener(lambda tell=tell, **_: tell())  # type: ignore[no-untyped-call]
                 self._runner.send_message(STOP)
                 self._end_with_last()
 
@@ -174,10 +175,6 @@ class Master:
                 cpu_share=max(end["cpu_share"] for end in ends),
             )
             gevent.spawn(self._runner.quit)
-
-
-def _print_loss(shard: int, **_: Any) -> None:
-    print(f"The worker of shard {shard} is gone.", file=sys.stderr, flush=True)
 
 
 def _keep_part(msg: Any, **_: Any) -> None:

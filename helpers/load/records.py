@@ -21,8 +21,7 @@ class Percentile(Settings):
     """A percentile of the latency of good answers, with a 95 % confidence interval."""
 
     ms: float  # the exact sample percentile, milliseconds
-    # lower end of the interval by order statistics; None where samples are too few
-    low_ms: float | None
+    low_ms: float | None  # lower end of the interval; None where samples are too few
     high_ms: float | None  # upper end; None where samples are too few
 
 
@@ -31,12 +30,10 @@ class PhaseReport(Settings):
 
     name: str  # the phase's name, or `measured` for all of them together
     warmup: bool  # whether it is left out of the scenario's figures
-    # arrivals the schedule asked for, per second; None for closed loops
-    requested_rps: float | None
+    requested_rps: float | None  # scheduled arrivals per second; None for closed loops
     offered_rps: float  # requests really sent, per second
     throughput_rps: float  # good answers per second
-    # of these, answers within the objective; None where there is no objective
-    goodput_rps: float | None
+    goodput_rps: float | None  # of these, within the objective; None where there is none
     start_s: float  # begin, seconds since the scenario's start
     end_s: float  # end, seconds since the scenario's start
     requests: int  # how many were scheduled
@@ -44,8 +41,7 @@ class PhaseReport(Settings):
     ok: int  # how many got a good answer
     errors: dict[str, int]  # error class → count
     error_rate_pct: float  # share of requests without a good answer, per cent
-    # `p50`, `p90`, `p95`, `p99`, `p99.9` → percentile; those with too few samples are missing.
-    # Latency counts from the intended send time
+    # from the intended send time: `p50` to `p99.9`; those with too few samples are missing
     latency: dict[str, Percentile]
     mean_ms: float | None  # mean latency of good answers; None where there is none, as below
     max_ms: float | None  # largest latency of good answers
@@ -101,19 +97,16 @@ class ScenarioReport(Settings):
     engine: str  # which client sent the requests
     started: str  # UTC, ISO 8601, of second 0
     stopped: str  # why the scenario ended early; empty where it did not
-    # good answers within this are goodput; None where there is no objective
-    objective_ms: float | None
+    objective_ms: float | None  # good answers within this are goodput; None: no objective
     phases: tuple[PhaseReport, ...]  # each phase by itself
     measured: PhaseReport  # all phases but warm-ups together
     server: ServerSide | None  # what Triton counted; None where its metrics could not be read
     agreement: str  # how the client's counts compare with Triton's, in one sentence
-    # how the median latency changed, milliseconds per minute; None for short scenarios
-    drift: Trend | None
+    drift: Trend | None  # of the median latency, ms per minute; None for short scenarios
     memory: dict[str, Memory]  # `client` and each watched process → its resident memory
     client_cpu_share: float  # CPU seconds per second of the busiest client process
     invalid: tuple[str, ...]  # why the scenario's figures must not be trusted; empty where they may
-    # why these are the figures of a second firing; empty where the first was good
-    repeated: str = ""
+    repeated: str = ""  # why these figures are of a second firing; empty where the first was good
 
     @property
     def client_was_the_bottleneck(self) -> bool:
@@ -123,13 +116,12 @@ class ScenarioReport(Settings):
     @property
     def sentence(self) -> str:
         """The measured figures in words."""
-        percentiles = ", ".join(
-            f"{name.upper()} {percentile.ms:.1f} ms"
-            for name, percentile in self.measured.latency.items()
-        )
+        figures = self.measured
+        known = [f"{name.upper()} {value.ms:.1f} ms" for name, value in figures.latency.items()]
+        percentiles = ", ".join(known) or "too few for a percentile"
         return (
-            f"{self.measured.ok:,} of {self.measured.requests:,} answered well, "
-            f"{self.measured.throughput_rps:.1f}/s; {percentiles or 'too few for a percentile'}; "
+            f"{figures.ok:,} of {figures.requests:,} answered well, "
+            f"{figures.throughput_rps:.1f}/s; {percentiles}; "
             f"{'; '.join(self.invalid) or 'valid'}"
         )
 
@@ -143,10 +135,10 @@ class ScenarioReport(Settings):
     @property
     def network_and_client_ms(self) -> float | None:
         """Mean latency that Triton did not count; None where its counters could not be read."""
-        mean = self.all_mean_ms
-        if self.server is None or mean is None:
-            return None
-        return mean - self.server.queue_ms - self.server.compute_ms
+        mean, server = self.all_mean_ms, self.server
+        return (
+            None if server is None or mean is None else mean - server.queue_ms - server.compute_ms
+        )
 
 
 class Calibration(Settings):
@@ -200,11 +192,8 @@ class LoadReport(Record, stage="05", name="load"):
     @property
     def trust(self) -> str:
         """One sentence: whether every scenario may be trusted, and why not."""
-        reasons = [
-            f"{scenario.name}: {', '.join(scenario.invalid)}"
-            for scenario in self.scenarios
-            if scenario.invalid
-        ]
+        doubted = [scenario for scenario in self.scenarios if scenario.invalid]
+        reasons = [f"{scenario.name}: {', '.join(scenario.invalid)}" for scenario in doubted]
         return "; ".join(reasons) or "every scenario is valid"
 
 
@@ -221,8 +210,7 @@ class Step(Settings):
     overloaded: bool  # the server did not keep up
     invalid: tuple[str, ...]  # why the step must not be trusted; empty where it may
     holds: bool  # whether the objective was held
-    # why these are the figures of a second firing; empty where the first was good
-    repeated: str = ""
+    repeated: str = ""  # why these figures are of a second firing; empty where the first was good
 
     @property
     def sentence(self) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import requests
@@ -40,8 +41,10 @@ def preflight(endpoint: Endpoint, scenario: Scenario) -> Shape:
                 f"The server at {endpoint.http} is not ready to serve '{model}' (HTTP {status}).",
                 SERVE_FIRST,
             )
-        metadata = _get_json(session, endpoint, f"models/{model}")
-        most = _get_json(session, endpoint, f"models/{model}/config").get("max_batch_size", 0)
+        metadata, config = (
+            _get_json(session, endpoint, f"models/{model}{path}") for path in ("", "/config")
+        )
+    most = config.get("max_batch_size", 0)
     if scenario.protocol == "grpc":
         _require_grpc(endpoint, model)
     if scenario.batch > max(most, 1):
@@ -63,17 +66,15 @@ def preflight(endpoint: Endpoint, scenario: Scenario) -> Shape:
 
 def _get_json(session: requests.Session, endpoint: Endpoint, path: str) -> dict[str, Any]:
     answer = _get(session, endpoint, path)
-    try:
+    with suppress(ValueError):
         content = answer.json()
-    except ValueError:
-        content = None
-    if answer.status_code != 200 or not isinstance(content, dict):
-        raise Problem(
-            f"What answers at {endpoint.http} does not speak the KServe v2 protocol "
-            f"(HTTP {answer.status_code} for /v2/{path}).",
-            "Check that the address is that of Triton's HTTP port.",
-        )
-    return content
+        if answer.status_code == 200 and isinstance(content, dict):
+            return content
+    raise Problem(
+        f"What answers at {endpoint.http} does not speak the KServe v2 protocol "
+        f"(HTTP {answer.status_code} for /v2/{path}).",
+        "Check that the address is that of Triton's HTTP port.",
+    )
 
 
 def _get(session: requests.Session, endpoint: Endpoint, path: str) -> requests.Response:
@@ -137,29 +138,19 @@ def _shape(metadata: dict[str, Any], scenario: Scenario, *, batched: bool) -> Sh
             "to send.",
             "Export it with fixed dimensions (the batch may stay open).",
         )
-    return Shape(
-        model=scenario.model,
-        batch=scenario.batch,
-        dims=dims,
-        outputs=math.prod(out),
-        input_name=inputs[0]["name"],
-        output_name=outputs[0]["name"],
-        batched=batched,
-    )
+    names = inputs[0]["name"], outputs[0]["name"]
+    return Shape(scenario.model, scenario.batch, dims, math.prod(out), *names, batched)
 
 
 # What the server may have counted as a success although no good answer reached the client.
 UNSEEN = (TIMEOUT, DISCONNECTED, BAD_HTTP, BAD_OUTPUT)
 COMPUTE = tuple(f"nv_inference_compute_{part}_duration_us" for part in ("input", "infer", "output"))
-COUNTERS = (
-    "nv_inference_request_success",
-    "nv_inference_request_failure",
-    "nv_inference_request_duration_us",
-    "nv_inference_count",
-    "nv_inference_exec_count",
-    "nv_inference_queue_duration_us",
-    *COMPUTE,
-)
+SUCCESSES, FAILURES, INFERENCES, EXECUTIONS, QUEUE, _ = COUNTED = tuple(
+    f"nv_inference_{name}"
+    for name in ("request_success", "request_failure", "count", "exec_count", "queue_duration_us",
+                 "request_duration_us")
+)  # fmt: skip
+COUNTERS = (*COUNTED, *COMPUTE)
 Counters = dict[str, float]
 """Triton's counters of one model since it started; durations in microseconds."""
 
@@ -190,18 +181,16 @@ def read_counters(url: str, model: str) -> Counters | None:
 def counted(before: Counters, after: Counters) -> ServerSide:
     """What was added between two readings."""
     added = {name: after[name] - before[name] for name in COUNTERS}
-    successes = added["nv_inference_request_success"]
-    executions = added["nv_inference_exec_count"]
+    successes, executions = added[SUCCESSES], added[EXECUTIONS]
     compute_us = sum(added[name] for name in COMPUTE)
-    queue_us = added["nv_inference_queue_duration_us"]
     return ServerSide(
         requests=round(successes),
-        failures=round(added["nv_inference_request_failure"]),
-        inferences=round(added["nv_inference_count"]),
+        failures=round(added[FAILURES]),
+        inferences=round(added[INFERENCES]),
         executions=round(executions),
-        queue_ms=queue_us / successes / 1000 if successes else 0.0,
+        queue_ms=added[QUEUE] / successes / 1000 if successes else 0.0,
         compute_ms=compute_us / successes / 1000 if successes else 0.0,
-        mean_batch=added["nv_inference_count"] / executions if executions else 0.0,
+        mean_batch=added[INFERENCES] / executions if executions else 0.0,
     )
 
 

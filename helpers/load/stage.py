@@ -55,10 +55,8 @@ async def fire(
 
         control, calibrate = cluster_starter(run), False
     wires = sorted({"grpc" if played.protocol == "grpc" else "http" for played in scenarios})
-    report = LoadReport(
-        calibrations=tuple([await calibration.measure(wire) for wire in wires if calibrate]),
-        scenarios=(),
-    )
+    calibrations = tuple([await calibration.measure(wire) for wire in wires if calibrate])
+    report = LoadReport(calibrations=calibrations, scenarios=())
     for scenario, shape in zip(scenarios, shapes, strict=True):
         fire_one = partial(_fire_one, run, endpoint, scenario, shape, control)
         played = await engine.run_with_retry(fire_one)
@@ -86,17 +84,11 @@ async def _fire_one(
 
     services = processes.recorded(run)
     result = await engine.run(
-        scenario,
-        endpoint,
-        shape=shape,
-        folder=run.folder,
-        on_event=on_event,
-        objective_ms=run.profile.kpis.p99_ms,
-        max_connections=run.profile.load.max_connections,
-        mark=run.mark,
+        scenario, endpoint, shape=shape, folder=run.folder, on_event=on_event,
+        objective_ms=run.profile.kpis.p99_ms, max_connections=run.profile.load.max_connections,
+        mark=run.mark, control=control,
         watched={service.name: service.pid for service in services if service.name == SERVER},
-        control=control,
-    )
+    )  # fmt: skip
     return result.report
 
 
@@ -125,7 +117,7 @@ def is_exported(run: Run, report: LoadReport) -> bool:
         return False
     for scenario in report.scenarios:
         csv = statistics.seconds_path(run.folder, scenario.name)
-        if not (statistics.table_path(run.folder, scenario.name).is_file() and csv.is_file()):
+        if not statistics.table_path(run.folder, scenario.name).is_file() or not csv.is_file():
             return False
         table = statistics.open_requests(run.folder, scenario.name)
         requests = sum(phase.requests for phase in scenario.phases)
@@ -139,16 +131,10 @@ def is_exported(run: Run, report: LoadReport) -> bool:
 def is_announced(run: Run, report: LoadReport) -> bool:
     """Whether start and stop of every scenario, and of each of its phases, are in the events."""
     for scenario in report.scenarios:
-        logged = [
-            (event["kind"], event.get("phase", ""))
-            for event in run.events()
-            if event.get("scenario") == scenario.name
-        ]
-        phases = [
-            (kind, phase.name)
-            for phase in scenario.phases
-            for kind in ("phase-start", "phase-stop")
-        ]
+        events = [event for event in run.events() if event.get("scenario") == scenario.name]
+        logged = [(event["kind"], event.get("phase", "")) for event in events]
+        kinds = ("phase-start", "phase-stop")
+        phases = [(kind, phase.name) for phase in scenario.phases for kind in kinds]
         expected = [("load-start", ""), *phases, ("load-stop", "")]
         if logged[-len(expected) :] != expected:
             return False
@@ -203,8 +189,7 @@ async def find_capacity(
         raise Problem(f"The objective must be a positive time, not {p99_ms} ms.")
     shape = server_check.preflight(endpoint, scenario)
     steps: list[Step] = []
-    rate = max(rate, LEAST_RATE)
-    held, missed = 0.0, float("inf")
+    rate, held, missed = max(rate, LEAST_RATE), 0.0, float("inf")
     while held * (1 + precision) < missed and held < max_rate:
         step = await _step(scenario, endpoint, shape, rate, p99_ms, mark)
         steps.append(step)
@@ -235,9 +220,7 @@ async def _step(
     scenario: Scenario, endpoint: Endpoint, shape: Shape, rate: float, p99_ms: float, mark: str
 ) -> Step:
     seconds = max(SAMPLES / rate, SHORTEST_S)
-    phases = (
-        _poisson("warm-up", rate, WARMUP_S, warmup=True), _poisson("steady", rate, seconds)
-    )  # fmt: skip
+    phases = _poisson("warm-up", rate, WARMUP_S), _poisson("steady", rate, seconds)
     played = scenario.model_copy(update={"name": "capacity", "phases": phases})
 
     async def fire_once() -> ScenarioReport:
@@ -251,19 +234,16 @@ async def _step(
     report = await engine.run_with_retry(fire_once)
     measured = report.measured
     latency = {name: percentile.ms for name, percentile in measured.latency.items()}
-    p99 = latency.get("p99")
+    percentiles: dict[str, Any] = {
+        f"{name}_ms": latency.get(name) for name in ("p50", "p95", "p99")
+    }
     return Step(
         rate=rate,
-        throughput_rps=measured.throughput_rps,
+        **measured.model_dump(include={"throughput_rps", "error_rate_pct", "overloaded"}),
+        **report.model_dump(include={"invalid", "repeated"}),
+        **percentiles,
         goodput_rps=measured.goodput_rps or 0.0,
-        p50_ms=latency.get("p50"),
-        p95_ms=latency.get("p95"),
-        p99_ms=p99,
-        error_rate_pct=measured.error_rate_pct,
-        overloaded=measured.overloaded,
-        invalid=report.invalid,
-        repeated=report.repeated,
-        holds=p99 is not None and p99 <= p99_ms and not measured.overloaded,
+        holds=latency.get("p99", float("inf")) <= p99_ms and not measured.overloaded,
     )
 
 
@@ -286,15 +266,13 @@ def preset(
     if name not in phases:
         raise Problem(f"There is no preset '{name}'.", f"Choose one of: {', '.join(phases)}.")
     try:
-        chosen = tuple(
-            _poisson(phase, rate * factor, seconds, warmup=phase == "warm-up")
-            for phase, factor, seconds in phases[name]
-        )
+        chosen = [_poisson(phase, rate * factor, s) for phase, factor, s in phases[name]]
         facts = {"name": name, "model": model, "protocol": protocol, "workers": workers}
         return Scenario.model_validate({**facts, "phases": chosen})
     except ValidationError as error:
         raise Problem(f"The load is not valid: {validation_message(error)}.") from error
 
 
-def _poisson(name: str, rate: float, seconds: float, *, warmup: bool = False) -> Poisson:
+def _poisson(name: str, rate: float, seconds: float) -> Poisson:
+    warmup = name == "warm-up"
     return Poisson(name=name, arrivals="poisson", rate=rate, duration_s=seconds, warmup=warmup)

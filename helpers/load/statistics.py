@@ -140,14 +140,10 @@ def reports(
 ) -> tuple[tuple[PhaseReport, ...], PhaseReport]:
     """Figures of each phase, and of all measured phases together, from a scenario's requests."""
     plan = schedule(scenario)
-    parts = [
-        PhaseRows(
-            span,
-            table.filter(field("phase") == span.phase.name),
-            None if isinstance(span.phase, Closed) else plan.count(number),
-        )
-        for number, span in enumerate(spans(scenario))
-    ]
+    parts = []
+    for number, span in enumerate(spans(scenario)):
+        scheduled = None if isinstance(span.phase, Closed) else plan.count(number)
+        parts.append(PhaseRows(span, table.filter(field("phase") == span.phase.name), scheduled))
     phases = tuple(_report(part.span.phase.name, table, [part], objective_ms) for part in parts)
     measured = [part for part in parts if not part.span.phase.warmup]
     return phases, _report("measured", table, measured, objective_ms)
@@ -182,11 +178,9 @@ class PhaseRows:
 
     @cached_property
     def fell_behind(self) -> bool:
-        """Whether the server did not keep up with the arrivals of the phase.
+        """Whether more than 5 % of what was due was not answered well by the phase's end.
 
-        That is so when more than 5 % of what it should have answered before the phase's end was
-        not answered well by then. What arrived so shortly before the end that even a quick answer
-        (P10) would have come after it does not count.
+        What arrived too shortly before the end for even a quick answer (P10) was not due.
         """
         if self.scheduled is None:
             return False
@@ -243,6 +237,9 @@ def _report(
     send_error_ms = _ascending(rows, SEND_ERROR_MS)
     scheduled = [part.scheduled for part in parts if part.scheduled is not None]
     in_time = sum(part.count(field("sent_s") <= part.span.end_s) for part in parts)
+    goodput_rps = None
+    if objective_ms is not None:
+        goodput_rps = sum(part.answered(objective_ms) for part in parts) / seconds
     where = "phase {}: " if len(parts) > 1 else ""
     return PhaseReport(
         name=name,
@@ -250,9 +247,7 @@ def _report(
         requested_rps=sum(scheduled) / seconds if len(scheduled) == len(parts) else None,
         offered_rps=in_time / seconds,
         throughput_rps=sum(part.answered() for part in parts) / seconds,
-        goodput_rps=None
-        if objective_ms is None
-        else sum(part.answered(objective_ms) for part in parts) / seconds,
+        goodput_rps=goodput_rps,
         start_s=parts[0].span.start_s,
         end_s=parts[-1].span.end_s,
         requests=requests,
@@ -300,14 +295,13 @@ def seconds(table: Dataset) -> pd.DataFrame:
     due = column(good, field("intended_s")).astype(np.int32)
     latencies = pd.Series(column(good, field("latency_ms"))).groupby(due)
     for name in ("p50", "p95", "p99"):
-        at = latencies.quantile(PERCENTILES[name], interpolation="higher")
-        rows[f"{name}_ms"] = at.round(3)
+        values = latencies.quantile(PERCENTILES[name], interpolation="higher")
+        rows[f"{name}_ms"] = values.round(3)
     return rows.rename_axis("second").reset_index()
 
 
 def _count_per_second(table: Dataset, time: str) -> "pd.Series[int]":
-    """Second → number of requests with this time in it."""
-    counts: Counter[int] = Counter()
+    counts: Counter[int] = Counter()  # second → number of requests
     second = field(time).cast(pa.int32(), safe=False)
     for batch in table.to_batches(columns={"second": second}, filter=_known(field(time))):
         values, per_value = np.unique(batch["second"].to_numpy(), return_counts=True)

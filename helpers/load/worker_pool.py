@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +26,26 @@ LOCUSTFILE = "helpers/load/locustfile.py"  # from the checkout's root, or the im
 LOCUST = ["-m", "locust", "-f", LOCUSTFILE, "--headless", "--loglevel", "WARNING"]
 JOIN_S = 60  # for Locust's workers to join
 OnEvent = Callable[[str, Any], None]
-"""Called with `load-start`, `phase-start`, `phase-stop`, `load-stop` and what they are about (the
-scenario's name, the phase's name, the outcome), and once a second with `second` and a `Second`."""
+"""Called with `load-start` and the scenario's name, `phase-start` and `phase-stop` and the phase's
+name, `load-stop` and the outcome, and once a second with `second` and a `Second`."""
 WorkerProcess = subprocess.Popen[str]
 
 
+@dataclass
 class WorkerPool:
     """The workers of one scenario; they wait for the signal to begin."""
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        reporters: list[WorkerProcess],  # they speak as `helpers.load.worker` does
-        log: Path,  # what they write to standard error
-        *,
-        master: bool = False,  # the one reporter is Locust's master, which speaks for all workers
-        silent: Sequence[WorkerProcess] = (),  # report nothing here, and end after the reporters
-        on_stop: Callable[[bool], None] = lambda begun: None,  # called with whether load had begun
-    ) -> None:
-        self._scenario = scenario
-        self._reporters = reporters
-        self._log = log
-        self._master = master
-        self._silent = silent
-        self._on_stop = on_stop
-        self._merger = ProgressMerger(scenario.workers)
-        self._stopped = ""
-        self.begun = False
+    scenario: Scenario
+    reporters: list[WorkerProcess]  # they speak as `helpers.load.worker` does
+    log: Path  # what they write to standard error
+    master: bool = False  # the one reporter is Locust's master, which speaks for all workers
+    silent: Sequence[WorkerProcess] = ()  # report nothing here, and end after the reporters
+    on_stop: Callable[[bool], None] = lambda begun: None  # called with whether the load had begun
+    begun: bool = False
+    _stopped: str = ""  # why the load ended early
+
+    def __post_init__(self) -> None:
+        self._merger = ProgressMerger(self.scenario.workers)
 
     async def follow(self, on_event: OnEvent) -> dict[str, Any]:
         """Let the workers begin together, and pass on what they report until they end.
@@ -63,8 +57,8 @@ class WorkerPool:
             Problem: A worker failed or was stopped from outside.
         """
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(len(self._reporters)) as threads:
-            messages = [_messages(process, threads) for process in self._reporters]
+        with ThreadPoolExecutor(len(self.reporters)) as threads:
+            messages = [_messages(process, threads) for process in self.reporters]
             try:
                 first = [await anext(stream, {}) for stream in messages]
                 if all(message.get("kind") == "ready" for message in first):
@@ -80,9 +74,8 @@ class WorkerPool:
             except BaseException:
                 self._end_processes()  # or the threads would wait for another line
                 raise
-            codes = [
-                await loop.run_in_executor(threads, process.wait) for process in self._reporters
-            ]
+            waits = [loop.run_in_executor(threads, process.wait) for process in self.reporters]
+            codes = await asyncio.gather(*waits)
         self._raise_failure(codes, ends)
         return {
             "started": ends[0]["started"],
@@ -96,12 +89,12 @@ class WorkerPool:
         try:
             self._end_processes()
         finally:
-            self._on_stop(self.begun)
+            self.on_stop(self.begun)
 
     def _begin(self) -> None:
         # workers here share the machine's clock; the clock of Locust's master may be another one's
-        start = HEAD_START_S if self._master else time.monotonic() + HEAD_START_S
-        for process in self._reporters:
+        start = HEAD_START_S if self.master else time.monotonic() + HEAD_START_S
+        for process in self.reporters:
             assert process.stdin is not None
             process.stdin.write(f"{start!r}\n")
             process.stdin.flush()
@@ -116,51 +109,48 @@ class WorkerPool:
                     facts["started"] = message["at"]
                     if not number:
                         self.begun = True
-                        on_event("load-start", self._scenario.name)
+                        on_event("load-start", self.scenario.name)
                 case "phase-start" | "phase-stop" as kind if not number:
                     on_event(kind, message["phase"])
                 case "progress":
                     if second := self._merger.add(message.get("shard", number), message):
                         on_event("second", second)
-                        self._stop_early(second)
+                        reason = reason_to_stop(self.scenario.stop, second)
+                        if reason and not self._stopped:
+                            self._stopped = f"stopped after {second.elapsed_s:.0f} s: {reason}"
+                            self._ask_to_end()
                 case "end":
                     facts |= message
         return facts
 
-    def _stop_early(self, second: Second) -> None:
-        reason = reason_to_stop(self._scenario.stop, second)
-        if reason and not self._stopped:
-            self._stopped = f"stopped after {second.elapsed_s:.0f} s: {reason}"
-            self._ask_to_end()
-
     def _ask_to_end(self) -> None:
-        if self._master:  # killed by a signal, it would not collect the records
+        if self.master:  # killed by a signal, it would not collect the records
             self._close_inputs()
         else:
-            for process in self._reporters:
+            for process in self.reporters:
                 process.terminate()
 
     def _close_inputs(self) -> None:
-        for process in self._reporters:
+        for process in self.reporters:
             assert process.stdin is not None
             process.stdin.close()
 
     def _end_processes(self) -> None:
         self._ask_to_end()
-        deadline = time.monotonic() + (LOCUST_STOP_S if self._master else STOP_S)
-        for process in self._reporters:
+        deadline = time.monotonic() + (LOCUST_STOP_S if self.master else STOP_S)
+        for process in self.reporters:
             _wait(process, deadline)
-        for process in self._silent:
+        for process in self.silent:
             process.terminate()
-        for process in self._silent:
+        for process in self.silent:
             _wait(process, deadline)
 
     def _raise_failure(self, codes: list[int], ends: list[dict[str, Any]]) -> None:
-        name = self._scenario.name
+        name = self.scenario.name
         for code, end in zip(codes, ends, strict=True):
             if code or "kind" not in end:
                 how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
-                output = f"The end of its worker's log:\n{log_tail(self._log)}"
+                output = f"The end of its worker's log:\n{log_tail(self.log)}"
                 raise Problem(f"The load '{name}' failed ({how}).", output)
             if end["interrupted"] and not self._stopped:
                 raise Problem(
@@ -179,8 +169,7 @@ def start_processes(order: Order, folder: Path, mark: str) -> WorkerPool:
     reporters = []
     with log.open("w") as errors:
         for number in range(scenario.workers):
-            shard = Shard(number, scenario.workers)
-            job = WorkerJob(folder=folder, shard=shard, **dict(order))
+            job = WorkerJob(folder=folder, shard=Shard(number, scenario.workers), **dict(order))
             command = ["-m", "helpers.load.worker", job.model_dump_json()]
             reporters.append(_start(command, errors, {MARK: mark}))
     return WorkerPool(scenario, reporters, log)

@@ -32,13 +32,13 @@ KUBECTL = """#!{python}
 import json, os, subprocess, sys
 head, asked = sys.argv[1:sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1:]
 with open("{folder}/asked", "a") as log:
-    print(" ".join([*(one for one in head if "=" not in one), asked[0]]), file=log)
+    print(" ".join([*(word for word in head if "=" not in word), asked[0]]), file=log)
 pod = json.load(open("{folder}/master.json"))
 if "--namespace=load" not in head or "job/load-master" not in head:
     sys.exit("error: there is no such pod")
 if "--stdin" not in head:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-command = [pod["words"].get(one, one).replace("/records", pod["records"]) for one in asked]
+command = [pod["words"].get(word, word).replace("/records", pod["records"]) for word in asked]
 if asked[0] == "tar" and os.path.exists("{folder}/cut"):
     whole = subprocess.run(command, stdout=subprocess.PIPE).stdout
     os.write(1, whole[:1536])
@@ -54,44 +54,34 @@ import locust.main
 import helpers.load.grpc_client
 spec = importlib.util.spec_from_file_location("locustfile", "helpers/load/locustfile.py")
 spec.loader.exec_module(importlib.util.module_from_spec(spec))
-print(json.dumps({name: getattr(one, "__file__", None) for name, one in sys.modules.items()}))
+print(json.dumps({name: getattr(module, "__file__", None) for name, module in sys.modules.items()}))
 """
 
 
 def loaded(context: Path) -> dict[str, str | None]:
     """Every module that Locust's worker and its engine have loaded in the image, and its file."""
-    shape = Shape("m", 1, (1,), 1, "i", "o")
-    endpoint = Endpoint(http="http://h", grpc="h:1", metrics="", server="")
-    chosen = scenario({"arrivals": "constant", "rate": 1, "duration_s": 1})
     order = Order(
-        scenario=chosen, endpoint=endpoint, shape=shape, max_connections=1
-    ).model_dump_json()
-    said = subprocess.check_output(
-        [sys.executable, "-c", LOADED], cwd=context, text=True,
-        env=os.environ | {"GPU_E2E_ORDER": order, "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
-    found: dict[str, str | None] = json.loads(said)
-    return found
+        scenario=scenario({"arrivals": "constant", "rate": 1, "duration_s": 1}),
+        endpoint=Endpoint(http="http://h", grpc="h:1", metrics="", server=""),
+        shape=Shape("m", 1, (1,), 1, "i", "o"),
+        max_connections=1,
+    )
+    variables = {"GPU_E2E_ORDER": order.model_dump_json(), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", LOADED]
+    output = subprocess.check_output(command, cwd=context, env=os.environ | variables)
+    files: dict[str, str | None] = json.loads(output)
+    return files
 
 
 @dataclass
 class Pods:
-    """The pods of the load's namespace.
+    """The pods of the load's namespace."""
 
-    Attributes:
-        server: Whose jobs they are of.
-        folder: For the image's files, the records, and the log of kubectl.
-        port: Of the master on this machine.
-        mark: That the processes carry.
-        waiting: Why no pod starts, as the kubelet would say; empty where all do.
-        workers: The workers' processes.
-    """
-
-    server: Server
-    folder: Path
-    port: int
-    mark: str
-    waiting: str = ""
+    server: Server  # whose jobs they are of
+    folder: Path  # for the image's files, the records, and the log of kubectl
+    port: int  # of the master on this machine
+    mark: str  # that the processes carry
+    waiting: str = ""  # why no pod starts, as the kubelet would say; empty where all do
     workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     _running: set[str] = field(default_factory=set)
 
@@ -132,13 +122,15 @@ class Pods:
         (self.folder / "cut").touch()
 
     def _look(self) -> None:
-        jobs = {one["metadata"]["name"]: one for one in list(self.server.objects.values())
-                if one["kind"] == "Job"}  # fmt: skip
+        objects = list(self.server.objects.values())
+        jobs = {item["metadata"]["name"]: item for item in objects if item["kind"] == "Job"}
         for name in jobs.keys() - self._running:
             self._start(name, deepcopy(jobs[name]))
         for name in self._running - jobs.keys():
             self._running.discard(name)
-            self._remove_pods(name)
+            for key in list(self.server.objects):
+                if key[1] == "pods" and key[3].startswith(name):
+                    del self.server.objects[key]
             if name.endswith("worker"):
                 self._end()
 
@@ -146,26 +138,24 @@ class Pods:
         self._running.add(name)
         template = job["spec"]["template"]
         (container,) = template["spec"]["containers"]
-        variables = {one["name"]: self._here(one["value"]) for one in container["env"]}
+        variables = {item["name"]: self._here(item["value"]) for item in container["env"]}
         variables |= {MARK: self.mark, "HOME": str(self.folder)}
+        app = self.folder / "app"
         if name.endswith("master"):
             variables["LOCUST_MASTER_BIND_HOST"] = "127.0.0.1"
-            pod = {"env": variables, "cwd": str(self.folder / "app"),
-                   "records": str(self.folder / "records"),
+            pod = {"env": variables, "cwd": str(app), "records": str(self.folder / "records"),
                    "words": {"python": sys.executable}}  # fmt: skip
             (self.folder / "master.json").write_text(json.dumps(pod))
         for number in range(job["spec"].get("completions", 1)):
             if name.endswith("worker") and not self.waiting:
-                command = [self._here(one) for one in (*container["command"], *container["args"])]
-                self.workers.append(self._process(command, variables))
+                command = [self._here(word) for word in (*container["command"], *container["args"])]
+                self.workers.append(
+                    subprocess.Popen(
+                        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL, cwd=app, env=os.environ | variables,
+                    )
+                )  # fmt: skip
             self.server.put(self._pod(f"{name}-{number}", template, container))
-
-    def _process(self, command: list[str], variables: dict[str, str]) -> "subprocess.Popen[bytes]":
-        with (self.folder / "workers.log").open("ab") as log:
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.folder / "app", env=os.environ | variables,
-            )  # fmt: skip
 
     def _here(self, text: str) -> str:
         """A word of the cluster as one of this machine."""
@@ -186,14 +176,9 @@ class Pods:
         return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"],
                 "status": status}  # fmt: skip
 
-    def _remove_pods(self, job: str) -> None:
-        for key in [key for key in list(self.server.objects) if key[1] == "pods"]:
-            if key[3].startswith(job):
-                del self.server.objects[key]
-
     def _end(self) -> None:
-        for one in self.workers:
-            one.terminate()
-        for one in self.workers:
-            one.wait(10)
+        for worker in self.workers:
+            worker.terminate()
+        for worker in self.workers:
+            worker.wait(10)
         self.workers.clear()

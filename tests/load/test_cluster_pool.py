@@ -1,12 +1,11 @@
 """A load that pods fire: the same records, and nothing left in the cluster."""
 
 import asyncio
-import contextlib
 import json
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from helpers.load import cluster_pool
 from helpers.load.arrivals import schedule
 from helpers.load.cluster_pool import ClusterStarter, triton_inside
 from helpers.load.engine import Result
-from helpers.load.request import Second
 from helpers.load.worker import Order
 from helpers.paths import ROOT
 from helpers.processes import free_port, marked
@@ -42,9 +40,8 @@ from .known_server import SHAPE, KnownServer, known_server
 from .pods import Pods
 
 pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 'make setup'")
-MARK = "a load from pods under test"
 IMAGE = "r.example/gpu-e2e/triton@sha256:" + "3" * 64
-STEADY = {"arrivals": "poisson", "rate": 300, "duration_s": 4}
+STEADY = {"arrivals": "poisson", "rate": 300, "duration_s": 1}
 LONG = {"arrivals": "constant", "rate": 200, "duration_s": 60}
 
 
@@ -57,104 +54,77 @@ class Place:
     known: KnownServer
     folder: Path
 
+    @property
+    def starter(self) -> ClusterStarter:
+        return ClusterStarter(self.cluster, IMAGE, Pace(60, 0.05), self.known.endpoint)
+
     def fire(self, chosen: Scenario, *, on_event: Any = None) -> Result:
         return asyncio.run(self.run(chosen, on_event))
 
     async def run(self, chosen: Scenario, on_event: Any = None) -> Result:
-        pace = Pace(60, 0.05, lambda line: None)
-        control = ClusterStarter(self.cluster, IMAGE, pace, self.known.endpoint)
         return await load.run(
-            chosen,
-            self.known.endpoint,
-            folder=self.folder,
-            on_event=on_event,
-            mark=MARK,
-            control=control,
-        )
+            chosen, self.known.endpoint, folder=self.folder, on_event=on_event,
+            mark=self.pods.mark, control=self.starter,
+        )  # fmt: skip
 
     @property
     def left(self) -> list[str]:
         """What is left of a load in the cluster and on this machine."""
         kinds = ("Job", "Pod", "Service", "NetworkPolicy")
-        objects = [one for one in self.pods.server.objects.values() if one["kind"] in kinds]
-        return [one["metadata"]["name"] for one in objects] + list(marked(MARK))
-
-
-@contextlib.contextmanager
-def place(folder: Path) -> Iterator[Place]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        api_server.serving(folder / "tls") as server,
-        known_server() as known,
-    ):
-        server.put(*map(scenes.namespace, ("triton", "kube-system", "monitoring")))
-        (folder / "pods").mkdir()
-        found, find = Pods(server, folder / "pods", free_port(), MARK), programs.find
-        patch.setattr(
-            programs, "find", lambda name: found.kubectl if name == "kubectl" else find(name)
-        )
-        cluster = client.context_cluster("test", server.kubeconfig(folder / "kubeconfig"))
-        with found.playing():
-            yield Place(found, cluster, known, folder / "run")
+        objects = [item for item in self.pods.server.objects.values() if item["kind"] in kinds]
+        return [item["metadata"]["name"] for item in objects] + list(marked(self.pods.mark))
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
-
-
-@dataclass
-class Both:
-    own: Result
-    pods: Result
-    seconds: list[Second]
-    asked: list[str]
-    left: list[str]
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """The same scenario by the engine's own workers, and by pods."""
-    chosen, told = scenario(STEADY, workers=2, seed=7), []
-    with place(tmp_path_factory.mktemp("cluster")) as found:
-        own = asyncio.run(
-            load.run(chosen, found.known.endpoint, folder=tmp_path_factory.mktemp("own"), mark=MARK)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    find = programs.find
+    with api_server.serving(tmp_path / "tls") as server, known_server() as known:
+        server.put(*map(scenes.namespace, ("triton", "kube-system", "monitoring")))
+        (tmp_path / "pods").mkdir()
+        pods = Pods(server, tmp_path / "pods", free_port(), str(tmp_path))
+        monkeypatch.setattr(
+            programs, "find", lambda name: pods.kubectl if name == "kubectl" else find(name)
         )
-        pods = found.fire(chosen, on_event=lambda kind, what: told.append((kind, what)))
-        seconds = [what for kind, what in told if kind == "second"]
-        yield Both(own, pods, seconds, found.pods.asked, found.left)
+        cluster = client.context_cluster("test", server.kubeconfig(tmp_path / "kubeconfig"))
+        with pods.playing():
+            yield Place(pods, cluster, known, tmp_path / "run")
 
 
-def test_the_records_of_all_pods_come_together(both: Both) -> None:
-    planned = schedule(scenario(STEADY, workers=2, seed=7)).times_s
-    for table in (both.own.requests(), both.pods.requests()):
-        assert len(table) == len(planned)
-        assert np.allclose(np.sort(table["intended_s"]), planned, atol=1e-6)
-    assert (both.pods.requests()["outcome"] == "ok").all()
-
-
-def test_progress_and_report_are_those_of_any_load(both: Both) -> None:
-    own, pods = both.own.report.measured, both.pods.report.measured
-    assert (pods.requests, pods.ok) == (own.requests, own.ok)
-    assert both.pods.report.engine.endswith("2 Locust workers")
-    assert [round(one.elapsed_s) for one in both.seconds][:3] == [1, 2, 3]
-    assert both.pods.seconds()["due"].sum() == both.pods.report.measured.requests
-
-
-def test_only_control_goes_through_the_cluster_s_api(both: Both) -> None:
-    assert both.asked == ["exec --stdin job/load-master python", "exec job/load-master tar"]
-
-
-def test_nothing_is_left_of_it(both: Both) -> None:
-    assert both.left == []
+def test_the_profile_chooses_pods_and_their_records_are_those_of_any_load(
+    here: Place,
+    profile: Profile,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = profile.model_dump() | {"target": "aws"}
+    chosen = scenario({**STEADY, "duration_s": 2}, workers=2, seed=7)
+    data["load"] = {"scenarios": [chosen.model_dump()], "control": "cluster"}
+    data["kpis"]["scenario"] = chosen.name
+    run = Run.create(Profile.model_validate(data), here.folder)
+    monkeypatch.setattr(cluster_pool, "cluster_starter", lambda _: here.starter)
+    # what an earlier load has left is removed first
+    here.pods.waiting = "ContainerCreating"
+    order = json.dumps({"scenario": {"workers": 1}})
+    load_pods.install(here.cluster, run.folder, IMAGE, order, 600, run.mark)
+    here.pods.waiting = ""
+    report = asyncio.run(load.fire(run, here.known.endpoint))
+    (played,) = report.scenarios
+    assert played.engine.endswith("2 Locust workers") and report.calibrations == ()
+    assert load.is_exported(run, report) and load.is_announced(run, report)
+    table, planned = run.load_table(f"requests-{chosen.name}"), schedule(chosen).times_s
+    assert np.allclose(np.sort(table["intended_s"]), planned, atol=1e-6)
+    assert (table["outcome"] == "ok").all() and played.measured.ok == len(planned)
+    assert capsys.readouterr().out.count("in flight") >= 1
+    # only control goes through the cluster's API
+    assert here.pods.asked == ["exec --stdin job/load-master python", "exec job/load-master tar"]
+    assert here.left == []
 
 
 def test_an_interrupted_load_is_fetched_and_removed(here: Place) -> None:
     async def interrupted() -> None:
         seen = asyncio.Event()
-        told = lambda kind, what: seen.set() if kind == "second" else None  # noqa: E731
-        task = asyncio.create_task(here.run(scenario(LONG, workers=2), told))
+        notice = lambda kind, what: seen.set() if kind == "second" else None  # noqa: E731
+        task = asyncio.create_task(here.run(scenario(LONG, workers=2), notice))
         await asyncio.wait_for(seen.wait(), 60)
         task.cancel()
         await task
@@ -167,12 +137,12 @@ def test_an_interrupted_load_is_fetched_and_removed(here: Place) -> None:
 
 
 def test_a_worker_that_is_lost_ends_the_load_and_the_others_records_are_kept(here: Place) -> None:
-    def told(kind: str, what: Any) -> None:
+    def kill_one(kind: str, what: Any) -> None:
         if kind == "second" and what.elapsed_s > 2 and here.pods.workers[0].poll() is None:
             here.pods.workers[0].kill()
 
     with pytest.raises(Problem, match=r"failed \(exit status 1\)") as failure:
-        here.fire(scenario(LONG, workers=2), on_event=told)
+        here.fire(scenario(LONG, workers=2), on_event=kill_one)
     assert re.search(r"The worker of shard \d is gone", failure.value.next_step)
     table = pd.read_parquet(here.folder / "tables/requests-trial.parquet")
     assert 100 < len(table) < 100 * 60
@@ -189,49 +159,17 @@ def test_an_image_that_cannot_be_pulled_is_told_and_removed(here: Place) -> None
 def test_records_that_do_not_come_whole_are_no_result(here: Place) -> None:
     here.pods.cut_streams()
     with pytest.raises(Problem, match=r"could not be fetched.*the stream ended early"):
-        here.fire(scenario({**STEADY, "duration_s": 1}, workers=1))
+        here.fire(scenario(STEADY, workers=1))
     assert here.pods.asked[1:] == ["exec job/load-master tar"] * load_pods.FETCHES
-    assert here.left == []
-
-
-def test_what_an_earlier_load_has_left_is_removed_first(here: Place) -> None:
-    here.pods.waiting = "ContainerCreating"
-    order = json.dumps({"scenario": {"workers": 1}})
-    here.folder.mkdir()
-    load_pods.install(here.cluster, here.folder, IMAGE, order, 600, MARK)
-    here.pods.waiting = ""
-    found = here.fire(scenario({**STEADY, "duration_s": 1}, workers=1))
-    assert found.report.measured.ok == found.report.measured.requests > 100
-    assert here.left == []
-
-
-def test_the_profile_chooses_pods(
-    here: Place, profile: Profile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = profile.model_dump() | {"target": "aws"}
-    chosen = scenario({**STEADY, "duration_s": 1}, workers=2)
-    data["load"] = {"scenarios": [chosen.model_dump()], "control": "cluster"}
-    data["kpis"]["scenario"] = chosen.name
-    run = Run.create(Profile.model_validate(data), here.folder)
-    place = ClusterStarter(here.cluster, IMAGE, Pace(60, 0.05), here.known.endpoint)
-    monkeypatch.setattr(cluster_pool, "cluster_starter", lambda _: place)
-    report = asyncio.run(load.fire(run, here.known.endpoint))
-    (played,) = report.scenarios
-    assert played.engine.endswith("2 Locust workers") and report.calibrations == ()
-    assert load.is_exported(run, report) and load.is_announced(run, report)
     assert here.left == []
 
 
 def test_tls_is_refused_before_anything_is_installed(here: Place) -> None:
     chosen = scenario(STEADY, workers=2, protocol="https")
     order = Order(scenario=chosen, endpoint=here.known.endpoint, shape=SHAPE, max_connections=8)
-    control = ClusterStarter(here.cluster, IMAGE, Pace(1, 0.05))
     with pytest.raises(Problem, match=r"wants HTTPS, which ends at the load balancer"):
-        control(order, here.folder, MARK)
+        replace(here.starter, target=None)(order, here.folder, here.pods.mark)
     assert not here.pods.server.asked
-
-
-def test_pods_reach_tritons_service() -> None:
     assert triton_inside().http == "http://triton.triton.svc:8000"
     assert triton_inside().grpc == "triton.triton.svc:8001"
 
@@ -250,34 +188,29 @@ def named() -> list[Requirement]:
     (line,) = re.findall(r"^RUN pip install (.+)$", text, re.MULTILINE)
     words = shlex.split(line)
     assert "--constraint requirements.txt" in line
-    return [Requirement(one) for one in words if not one.startswith("-") and ".txt" not in one]
+    return [Requirement(word) for word in words if not word.startswith("-") and ".txt" not in word]
 
 
 def closure(wanted: list[Requirement]) -> set[str]:
     """Names of distributions with all that they need."""
-    found: set[str] = set()
-    waiting = [(one.name, tuple(one.extras)) for one in wanted]
-    seen: set[tuple[str, tuple[str, ...]]] = set()
+    waiting = [(need.name, extra) for need in wanted for extra in ("", *need.extras)]
+    seen: set[tuple[str, str]] = set()
     while waiting:
-        name, extras = one = waiting.pop()
-        if one in seen:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
             continue
-        seen.add(one)
-        found.add(canonicalize_name(name))
-        for text in requires(name) or ():
-            need = Requirement(text)
-            if not need.marker or any(
-                need.marker.evaluate({"extra": extra}) for extra in ("", *extras)
-            ):
-                waiting.append((need.name, tuple(need.extras)))
-    return found
+        seen.add((name, extra))
+        for need in map(Requirement, requires(name) or ()):
+            if not need.marker or need.marker.evaluate({"extra": extra}):
+                waiting += [(need.name, further) for further in ("", *need.extras)]
+    return {canonicalize_name(name) for name, _ in seen}
 
 
 def test_a_worker_loads_from_the_context_alone(context: Path) -> None:
-    files = loaded(context)
-    inside = {one for one in files.values() if one and context in Path(one).parents}
-    assert {f for name, f in files.items() if name.split(".")[0] == "helpers"} <= inside
-    assert not [one for one in files.values() if one and ROOT / "helpers" in Path(one).parents]
+    files = {name: Path(file) for name, file in loaded(context).items() if file}
+    ours = [file for name, file in files.items() if name.split(".")[0] == "helpers"]
+    assert all(context in file.parents for file in ours)
+    assert not [file for file in files.values() if ROOT / "helpers" in file.parents]
 
 
 def test_what_it_loads_is_what_the_dockerfile_installs(context: Path) -> None:
@@ -287,7 +220,7 @@ def test_what_it_loads_is_what_the_dockerfile_installs(context: Path) -> None:
     needed = [set(map(canonicalize_name, owners[top])) for top in tops if top in owners]
     installed = closure(named()) | {OURS}
     optional = {"ml-dtypes", "pysocks", "setuptools"}  # taken where they are, missed by nobody
-    assert [one for one in needed if not one & installed and not one <= optional] == []
+    assert [names for names in needed if not names & installed and not names <= optional] == []
 
 
 def test_equal_contexts_have_an_equal_tag(context: Path, tmp_path: Path) -> None:

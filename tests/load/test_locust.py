@@ -1,9 +1,7 @@
 """Locust's master and workers fire the same load as the engine's own."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,27 +16,17 @@ from helpers.processes import marked
 from helpers.scenario import Scenario
 
 from .conftest import scenario
-from .known_server import SHAPE, KnownServer, known_server
+from .known_server import SHAPE, KnownServer
 
-MARK = "a swarm under test"
-STEADY = {"arrivals": "poisson", "rate": 300, "duration_s": 4}
+STEADY = {"arrivals": "poisson", "rate": 300, "duration_s": 2}
 NOISE_MS = 25.0  # other tests run on the same cores
 
 
-def fire(chosen: Scenario, server: KnownServer, folder: Path,
-         control: Literal["embedded", "locust"]) -> Result:  # fmt: skip
-    return asyncio.run(load.run(chosen, server.endpoint, folder=folder, mark=MARK, control=control))
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Result, Result]]:
-    """The same scenario by the engine's own workers, and by Locust's."""
-    chosen = scenario(STEADY, workers=2, seed=7)
-    with known_server() as server:
-        yield (
-            fire(chosen, server, tmp_path_factory.mktemp("own"), "embedded"),
-            fire(chosen, server, tmp_path_factory.mktemp("swarm"), "locust"),
-        )
+def fire(chosen: Scenario, server: KnownServer, folder: Path) -> Result:
+    """Fire with Locust; the folder is the mark of its processes too."""
+    return asyncio.run(
+        load.run(chosen, server.endpoint, folder=folder, mark=str(folder), control="locust")
+    )
 
 
 async def refusing(_: KnownServer, __: int, writer: asyncio.StreamWriter) -> bool:
@@ -46,29 +34,19 @@ async def refusing(_: KnownServer, __: int, writer: asyncio.StreamWriter) -> boo
     return True
 
 
-def test_the_records_of_all_shards_come_together(both: tuple[Result, Result]) -> None:
-    own, swarm = (one.requests() for one in both)
-    planned = schedule(scenario(STEADY, workers=2, seed=7)).times_s
-    for table in (own, swarm):
-        assert len(table) == len(planned)
-        assert np.allclose(np.sort(table["intended_s"]), planned, atol=1e-6)
-    assert (swarm["outcome"] == "ok").all()
-
-
-def test_the_figures_are_the_engines_within_noise(both: tuple[Result, Result]) -> None:
-    own, swarm = (one.report.measured for one in both)
-    assert (swarm.requests, swarm.ok) == (own.requests, own.ok)
-    assert abs(swarm.latency["p50"].ms - own.latency["p50"].ms) < NOISE_MS
-
-
-def test_the_report_says_who_fired(both: tuple[Result, Result]) -> None:
-    _, swarm = both
-    assert swarm.report.engine.endswith("2 Locust workers")
-    assert swarm.report.workers == 2
-
-
-def test_nothing_is_left_running(both: tuple[Result, Result]) -> None:
-    assert marked(MARK) == {}
+def test_shards_send_together_what_the_engine_alone_would(
+    server: KnownServer, tmp_path: Path
+) -> None:
+    chosen = scenario(STEADY, workers=2, seed=7)
+    result = fire(chosen, server, tmp_path)
+    assert marked(str(tmp_path)) == {}
+    table, planned = result.requests(), schedule(chosen).times_s
+    assert np.allclose(np.sort(table["intended_s"]), planned, atol=1e-6)
+    assert (table["outcome"] == "ok").all()
+    report = result.report
+    assert report.engine.endswith("2 Locust workers") and report.workers == 2
+    assert report.measured.requests == report.measured.ok == len(planned)
+    assert report.measured.latency["p50"].ms < 1000 * server.delay_s + NOISE_MS
 
 
 def test_a_load_that_stops_early_keeps_the_records_of_every_shard(
@@ -79,7 +57,7 @@ def test_a_load_that_stops_early_keeps_the_records_of_every_shard(
         {"arrivals": "constant", "rate": 200, "duration_s": 60}, workers=2,
         stop={"errors_pct": 50},
     )  # fmt: skip
-    result = fire(chosen, server, tmp_path, "locust")
+    result = fire(chosen, server, tmp_path)
     assert result.report.stopped.startswith("stopped after")
     table = result.requests()
     times = table["intended_s"].to_numpy()
@@ -95,12 +73,11 @@ def test_a_worker_that_cannot_begin_ends_the_load_with_its_reason(
     chosen = scenario(STEADY, workers=2)
     untrusted = {"http": "https://127.0.0.1:9", "certificate": str(tmp_path / "nowhere.pem")}
     wrong = server.endpoint.model_copy(update=untrusted)
-    pool = start_locust(
-        Order(scenario=chosen, endpoint=wrong, shape=SHAPE, max_connections=8), tmp_path, MARK
-    )
+    order = Order(scenario=chosen, endpoint=wrong, shape=SHAPE, max_connections=8)
+    pool = start_locust(order, tmp_path, str(tmp_path))
     try:
-        with pytest.raises(Problem, match=r"failed \(exit status 1\)") as told:
+        with pytest.raises(Problem, match=r"failed \(exit status 1\)") as failure:
             asyncio.run(pool.follow(lambda kind, what: None))
     finally:
         pool.stop()
-    assert "FileNotFoundError" in told.value.next_step
+    assert "FileNotFoundError" in failure.value.next_step

@@ -1,7 +1,5 @@
 """Triton's counters are read as Triton writes them, and compared where they can be."""
 
-from pathlib import Path
-
 import pytest
 
 from helpers.load.records import ServerSide
@@ -16,67 +14,39 @@ from helpers.load.server_check import (
 
 from .known_server import MODEL, KnownServer
 
-PAGE = """\
-# HELP nv_inference_request_success Number of successful inference requests, all batch sizes
-# TYPE nv_inference_request_success counter
-nv_inference_request_success{model="mobilenetv2",version="1"} 120
-nv_inference_request_success{model="mobilenetv2",version="2"} 30
-nv_inference_request_success{model="resnet50",version="1"} 7
-# HELP nv_inference_request_failure Number of failed inference requests, all batch sizes
-# TYPE nv_inference_request_failure counter
-nv_inference_request_failure{model="mobilenetv2",reason="REJECTED",version="1"} 1
-nv_inference_request_failure{model="mobilenetv2",reason="OTHER",version="1"} 2
-# TYPE nv_inference_count counter
-nv_inference_count{model="mobilenetv2",version="1"} 600
-# TYPE nv_inference_exec_count counter
-nv_inference_exec_count{model="mobilenetv2",version="1"} 100
-# TYPE nv_inference_queue_duration_us counter
-nv_inference_queue_duration_us{model="mobilenetv2",version="1"} 300000
-# TYPE nv_inference_compute_input_duration_us counter
-nv_inference_compute_input_duration_us{model="mobilenetv2",version="1"} 15000
-# TYPE nv_inference_compute_infer_duration_us counter
-nv_inference_compute_infer_duration_us{model="mobilenetv2",version="1"} 450000
-# TYPE nv_inference_compute_output_duration_us counter
-nv_inference_compute_output_duration_us{model="mobilenetv2",version="1"} 15000
-# TYPE nv_cpu_utilization gauge
-nv_cpu_utilization 0.5
-"""
-
-
-def outcomes(**counts: int) -> dict[str, int]:
-    return {name.replace("_", "-"): count for name, count in counts.items()}
+PAGE = "# TYPE nv_cpu_utilization gauge\nnv_cpu_utilization 0.5\n" + "".join(
+    f'# TYPE nv_inference_{name} counter\nnv_inference_{name}{{model="{model}",{label}}} {value}\n'
+    for name, model, label, value in (
+        ("request_success", MODEL, 'version="1"', 120),
+        ("request_success", MODEL, 'version="2"', 30),
+        ("request_success", "resnet50", 'version="1"', 7),
+        ("request_failure", MODEL, 'reason="REJECTED",version="1"', 1),
+        ("request_failure", MODEL, 'reason="OTHER",version="1"', 2),
+        ("count", MODEL, 'version="1"', 600),
+        ("exec_count", MODEL, 'version="1"', 100),
+        ("queue_duration_us", MODEL, 'version="1"', 300000),
+        ("compute_input_duration_us", MODEL, 'version="1"', 15000),
+        ("compute_infer_duration_us", MODEL, 'version="1"', 450000),
+        ("compute_output_duration_us", MODEL, 'version="1"', 15000),
+    )
+)
 
 
 def counters(successes: float) -> Counters:
     return dict.fromkeys(COUNTERS, 0.0) | {"nv_inference_request_success": successes}
 
 
-def server_side(successes: int) -> ServerSide:
-    return counted(counters(0), counters(successes))
-
-
 def test_counters_are_summed_over_versions_and_subtracted() -> None:
     after = parse_counters(PAGE, MODEL)
     assert after is not None
     assert counted(counters(50), after) == ServerSide(
-        requests=100,
-        failures=3,
-        inferences=600,
-        executions=100,
-        queue_ms=3.0,
-        compute_ms=4.8,
+        requests=100, failures=3, inferences=600, executions=100, queue_ms=3.0, compute_ms=4.8,
         mean_batch=6.0,
-    )
-
-
-def test_a_page_without_the_model_is_no_reading() -> None:
+    )  # fmt: skip
     assert parse_counters(PAGE, "other") is None
     assert parse_counters("", MODEL) is None
-
-
-def test_nothing_asked_is_no_division_by_zero() -> None:
-    side = server_side(0)
-    assert (side.queue_ms, side.compute_ms, side.mean_batch) == (0, 0, 0)
+    nothing = counted(counters(0), counters(0))  # and no division by zero
+    assert (nothing.queue_ms, nothing.compute_ms, nothing.mean_batch) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -88,29 +58,26 @@ def test_nothing_asked_is_no_division_by_zero() -> None:
         ({"ok": 90, "timeout": 6, "disconnected": 4}, 90, False),
         ({"ok": 90, "timeout": 6, "disconnected": 4}, 100, False),
         ({"ok": 90, "timeout": 6, "disconnected": 4}, 101, True),
-        ({"ok": 90, "bad_output": 10}, 100, False),  # numpy 2: a success with empty tensors
-        ({"ok": 90, "http_503": 10}, 90, False),
-        ({"ok": 90, "http_503": 10}, 91, True),
-        ({"ok": 90, "grpc_unavailable": 5, "refused": 5}, 95, True),
+        ({"ok": 90, "bad-output": 10}, 100, False),  # numpy 2: a success with empty tensors
+        ({"ok": 90, "http-503": 10}, 90, False),
+        ({"ok": 90, "http-503": 10}, 91, True),
+        ({"ok": 90, "grpc-unavailable": 5, "refused": 5}, 95, True),
     ],
 )
 def test_only_what_can_be_compared_contradicts(
     client: dict[str, int], successes: int, contradiction: bool
 ) -> None:
-    sentence, found = compare(outcomes(**client), server_side(successes))
-    assert found == contradiction
+    sentence, contradicts = compare(client, counted(counters(0), counters(successes)))
+    assert contradicts == contradiction
     assert f"Triton counted {successes} successes" in sentence
 
 
-def test_without_counters_nothing_is_claimed() -> None:
-    sentence, contradiction = compare(outcomes(ok=5), None)
-    assert "not compared" in sentence and not contradiction
-
-
-def test_read_over_http(server: KnownServer, tmp_path: Path) -> None:
+def test_counters_are_read_over_http_and_without_them_nothing_is_claimed(
+    server: KnownServer,
+) -> None:
     server.successes = 41
-    found = read_counters(f"{server.url}/metrics", MODEL)
-    assert found == counters(41)
-    assert read_counters("http://127.0.0.1:9/metrics", MODEL) is None
-    assert read_counters(f"{server.url}/nothing", MODEL) is None
-    assert read_counters("", MODEL) is None
+    assert read_counters(f"{server.url}/metrics", MODEL) == counters(41)
+    for wrong in ("http://127.0.0.1:9/metrics", f"{server.url}/nothing", ""):
+        assert read_counters(wrong, MODEL) is None
+    sentence, contradiction = compare({"ok": 5}, None)
+    assert "not compared" in sentence and not contradiction

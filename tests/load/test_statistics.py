@@ -1,6 +1,6 @@
 """Figures equal what is known of the requests, and doubtful ones say so."""
 
-import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,9 +29,9 @@ from .conftest import scenario
 @settings(deadline=None)
 def test_percentile_is_nearest_rank(values: list[float], share: float) -> None:
     ascending = np.sort(values)
-    found = statistics.percentile(ascending, share)
-    assert found in ascending
-    assert found == np.percentile(ascending, 100 * share, method="inverted_cdf")
+    value = statistics.percentile(ascending, share)
+    assert value in ascending
+    assert value == np.percentile(ascending, 100 * share, method="inverted_cdf")
 
 
 @given(st.integers(1, 5000), st.sampled_from(list(statistics.PERCENTILES.values())))
@@ -66,32 +66,18 @@ def test_intervals_cover_the_truth_as_often_as_they_promise() -> None:
 def test_floors_are_those_of_mlperf_at_99_per_cent(name: str) -> None:
     over, floor = 1 - statistics.PERCENTILES[name], statistics.FLOORS[name]
     assert stats.binom(floor, over).cdf(1) <= 0.01 < stats.binom(floor - 1, over).cdf(1)
-
-
-def test_percentiles_without_samples_enough_are_left_out() -> None:
-    assert statistics.latency(np.ones(10)) == {}
-    assert set(statistics.latency(np.ones(64))) == {"p50", "p90"}
-    assert set(statistics.latency(np.ones(661))) == {"p50", "p90", "p95"}
-    assert set(statistics.latency(np.ones(662))) == {"p50", "p90", "p95", "p99"}
-    assert set(statistics.latency(np.ones(6_636))) == set(statistics.PERCENTILES)
-
-
-def second(**changed: Any) -> Second:
-    facts: dict[str, Any] = {
-        "elapsed_s": 7.0, "phase": "steady", "offered_rps": 10.0, "throughput_rps": 10.0,
-        "in_flight": 3, "errors": 0, "error_share": 0.0, "p50_ms": 5.0, "p95_ms": 6.0,
-        "p99_ms": 7.0, "memory_mib": 50.0,
-    }  # fmt: skip
-    return Second(**(facts | changed))
+    assert name in statistics.latency(np.ones(floor))
+    assert name not in statistics.latency(np.ones(floor - 1))
 
 
 def test_a_load_stops_for_what_it_was_told_and_for_nothing_else() -> None:
-    every = Stop(errors_pct=10, p99_ms=100, in_flight=50)
-    assert reason_to_stop(every, second()) == ""
-    assert "errors" in reason_to_stop(every, second(error_share=0.11))
-    assert "P99" in reason_to_stop(every, second(p99_ms=101.0))
-    assert "no answer" in reason_to_stop(every, second(in_flight=51))
-    worst = second(error_share=1.0, p99_ms=9e9, in_flight=9999)
+    limits = Stop(errors_pct=10, p99_ms=100, in_flight=50)
+    good = Second(7.0, "steady", 10.0, 10.0, 3, 0, 0.0, 5.0, 6.0, 7.0, 50.0)
+    assert reason_to_stop(limits, good) == ""
+    assert "errors" in reason_to_stop(limits, replace(good, error_share=0.11))
+    assert "P99" in reason_to_stop(limits, replace(good, p99_ms=101.0))
+    assert "no answer" in reason_to_stop(limits, replace(good, in_flight=51))
+    worst = replace(good, error_share=1.0, p99_ms=9e9, in_flight=9999)
     assert reason_to_stop(Stop(), worst) == ""
 
 
@@ -106,76 +92,32 @@ def table(played: Scenario, latency_ms: Any = 5.0, late_ms: Any = 0.1) -> pd.Dat
     """What the recorder makes of a scenario whose latencies are known."""
     plan = schedule(played)
     phases = [played.phases[number] for number in plan.phases]
-    frame = pd.DataFrame(
+    sent_s = plan.times_s + np.asarray(late_ms) / 1000
+    done_s = plan.times_s + np.asarray(latency_ms) / 1000
+    return pd.DataFrame(
         {
             "phase": [phase.name for phase in phases],
             "warmup": [phase.warmup for phase in phases],
             "intended_s": plan.times_s,
-            "released_s": plan.times_s + np.asarray(late_ms) / 1000,
-            "sent_s": plan.times_s + np.asarray(late_ms) / 1000,
-            "done_s": plan.times_s + np.asarray(latency_ms) / 1000,
+            "released_s": sent_s,
+            "sent_s": sent_s,
+            "done_s": done_s,
+            "latency_ms": (done_s - plan.times_s) * 1000,
+            "service_ms": (done_s - sent_s) * 1000,
             "outcome": "ok",
-            "bytes": 4000,
         }
     )
-    return timed(frame)
-
-
-def timed(frame: pd.DataFrame) -> pd.DataFrame:
-    frame["latency_ms"] = (frame["done_s"] - frame["intended_s"]) * 1000
-    frame["service_ms"] = (frame["done_s"] - frame["sent_s"]) * 1000
-    return frame
 
 
 def fail(frame: pd.DataFrame, rows: slice, outcome: str, *, sent: bool = True) -> pd.DataFrame:
+    lost = ["done_s", "latency_ms", "service_ms"] + ([] if sent else ["sent_s"])
     frame.loc[frame.index[rows], "outcome"] = outcome
-    frame.loc[frame.index[rows], ["done_s"] + ([] if sent else ["sent_s"])] = np.nan
-    return timed(frame)
+    frame.loc[frame.index[rows], lost] = np.nan
+    return frame
 
 
 def measured(frame: pd.DataFrame, played: Scenario) -> PhaseReport:
     return statistics.reports(stored(frame), played)[1]
-
-
-def test_figures_of_a_good_phase() -> None:
-    played = scenario(STEADY)
-    latency = np.arange(1, 1001) / 100
-    report = measured(table(played, latency), played)
-    assert (report.requests, report.delivered, report.ok) == (1000, 1000, 1000)
-    assert report.requested_rps == report.offered_rps == pytest.approx(100)
-    assert report.throughput_rps == pytest.approx(100)
-    assert report.latency["p50"].ms == pytest.approx(5)
-    assert report.latency["p99"].ms == pytest.approx(9.9)
-    assert report.mean_ms == pytest.approx(latency.mean())
-    assert report.max_ms == pytest.approx(10)
-    assert report.service_p50_ms == pytest.approx(4.9)
-    assert report.send_error_p99_ms == pytest.approx(0.1)
-    assert (report.errors, report.error_rate_pct) == ({}, 0)
-    assert not report.overloaded and report.invalid == ()
-
-
-def test_warm_up_is_reported_but_not_measured() -> None:
-    warm = {"name": "warm-up", "arrivals": "constant", "rate": 50, "duration_s": 2}
-    second = {**STEADY, "name": "more", "rate": 300}
-    played = scenario({**warm, "warmup": True}, STEADY, second)
-    phases, all_of_them = statistics.reports(stored(table(played)), played)
-    assert [one.requests for one in phases] == [100, 1000, 3000]
-    assert [one.warmup for one in phases] == [True, False, False]
-    assert all_of_them.requests == 4000
-    assert all_of_them.requested_rps == pytest.approx(200)
-    assert (all_of_them.start_s, all_of_them.end_s) == (2, 22)
-
-
-def test_errors_are_counted_by_class_and_kept_out_of_the_latency() -> None:
-    played = scenario(STEADY)
-    frame = table(played)
-    frame.loc[frame.index[:30], "outcome"] = "http-503"
-    frame.loc[frame.index[:30], "done_s"] = frame["intended_s"] + 9
-    report = measured(fail(timed(frame), slice(30, 50), "timeout"), played)
-    assert report.errors == {"http-503": 30, "timeout": 20}
-    assert report.error_rate_pct == pytest.approx(5)
-    assert report.max_ms == pytest.approx(5)
-    assert report.delivered == 1000
 
 
 def test_too_few_delivered_is_invalid() -> None:
@@ -263,11 +205,8 @@ def test_overload_is_a_queue_that_only_grows(factor: float, overloaded: bool) ->
     assert report.overloaded == overloaded
     assert report.invalid == ()
     assert report.ok == 1000
-
-
-def test_a_slow_but_steady_server_is_not_overloaded() -> None:
-    played = scenario({**STEADY, "duration_s": 2})
-    assert not measured(table(played, 900.0), played).overloaded
+    if not overloaded:  # nor is a slow but steady server
+        assert not measured(table(played, 900.0), played).overloaded
 
 
 def test_rejections_are_overload() -> None:
@@ -291,25 +230,7 @@ def test_nothing_sent_is_invalid_not_a_crash() -> None:
     assert report.invalid == ("only 0.0 % of its arrivals were sent",)
     closed = scenario({"arrivals": "closed", "concurrency": 2, "duration_s": 10})
     assert measured(table(played).iloc[:0], closed).invalid == ("nothing was sent",)
-    assert not math.isnan(report.send_error_p99_ms)
-
-
-def test_goodput_counts_what_was_answered_within_the_objective_and_the_phase() -> None:
-    played = scenario(STEADY)
-    frame = fail(table(played, np.where(np.arange(1000) < 250, 40.0, 5.0)), slice(990, 1000), "x")
-    _, found = statistics.reports(stored(frame), played, 20.0)
-    assert found.goodput_rps == pytest.approx(74)
-    assert measured(frame, played).goodput_rps is None
-
-
-def test_seconds_count_what_happened_in_each() -> None:
-    played = scenario({**STEADY, "duration_s": 3})
-    frame = fail(table(played, 1500.0), slice(100, 110), "http-503")
-    seconds = statistics.seconds(stored(frame)).set_index("second")
-    assert seconds["due"].to_dict() == {0: 100, 1: 100, 2: 100, 3: 0, 4: 0}
-    assert seconds["ok"].to_dict() == {0: 0, 1: 50, 2: 90, 3: 100, 4: 50}
-    assert seconds["errors"].to_dict() == {0: 0, 1: 10, 2: 0, 3: 0, 4: 0}
-    assert seconds["p99_ms"].dropna().tolist() == [1500.0] * 3
+    assert report.send_error_p99_ms == 0
 
 
 @pytest.mark.parametrize(("slope", "differs"), [(0.0, False), (0.6, True)])

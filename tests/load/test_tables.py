@@ -14,7 +14,6 @@ from helpers.load import statistics
 from helpers.load.arrivals import PhaseSpan, Shard, schedule, spans
 from helpers.load.records import PhaseReport
 from helpers.load.request import Recorder, Request, parts_folder
-from helpers.scenario import Scenario
 
 from .conftest import scenario
 
@@ -30,16 +29,16 @@ FAILURES = ("timeout", "http-503", "refused", "disconnected")
 def answered(phase: int, intended: float, generator: np.random.Generator) -> tuple[Request, str]:
     """A request with an outcome; the last phase waits ever longer, and its client is late."""
     late = phase == 3
-    one = Request(phase, intended, 0, intended + generator.exponential(0.02 if late else 5e-5))
-    one.sent = one.released + generator.exponential(1e-4)
+    request = Request(phase, intended, 0, intended + generator.exponential(0.02 if late else 5e-5))
+    request.sent = request.released + generator.exponential(1e-4)
     queue = (intended - 95) / 2 if late else 0.0
-    one.done = one.sent + generator.gamma(2, 0.005) + queue
+    request.done = request.sent + generator.gamma(2, 0.005) + queue
     outcome = str(generator.choice(["ok", *FAILURES], p=[0.96, *[0.01] * len(FAILURES)]))
     if outcome == "refused":
-        one.sent = np.nan
+        request.sent = np.nan
     if outcome in ("refused", "timeout"):
-        one.done = np.nan
-    return one, outcome
+        request.done = np.nan
+    return request, outcome
 
 
 @pytest.fixture(scope="module")
@@ -69,25 +68,20 @@ def rows(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(statistics.table_path(folder, PLAYED.name))
 
 
-@pytest.fixture(scope="module")
-def reports(folder: Path) -> tuple[tuple[PhaseReport, ...], PhaseReport]:
-    return statistics.reports(statistics.open_requests(folder, PLAYED.name), PLAYED, OBJECTIVE_MS)
-
-
 def nearest_rank(values: "pd.Series[float]", share: float) -> float:
     return float(np.percentile(values.dropna(), 100 * share, method="inverted_cdf"))
 
 
-def counted(rows: pd.DataFrame, places: list[PhaseSpan], played: Scenario) -> dict[str, Any]:
+def counted(rows: pd.DataFrame, places: list[PhaseSpan]) -> dict[str, Any]:
     """The figures of some phases, each from the whole table by the shortest way there is."""
-    names = [one.phase.name for one in places]
-    numbers = [[one.name for one in played.phases].index(name) for name in names]
+    names = [place.phase.name for place in places]
+    numbers = [[phase.name for phase in PLAYED.phases].index(name) for name in names]
     rows = rows[rows["phase"].isin(names)]
-    end_s = rows["phase"].astype(str).map({one.phase.name: one.end_s for one in places})
+    end_s = rows["phase"].astype(str).map({place.phase.name: place.end_s for place in places})
     good = rows[rows["outcome"] == "ok"]
     in_time = rows["outcome"].eq("ok") & (rows["done_s"] <= end_s)
-    length_s = sum(one.end_s - one.start_s for one in places)
-    scheduled = int(np.isin(schedule(played).phases, numbers).sum())
+    length_s = sum(place.end_s - place.start_s for place in places)
+    scheduled = int(np.isin(schedule(PLAYED).phases, numbers).sum())
     late_ms = (rows["released_s"] - rows["intended_s"]) * 1000
     return {
         "requested_rps": scheduled / length_s,
@@ -107,57 +101,38 @@ def counted(rows: pd.DataFrame, places: list[PhaseSpan], played: Scenario) -> di
         "send_error_p99_ms": nearest_rank(late_ms, 0.99),
         "errors": rows["outcome"].astype(str).value_counts().drop("ok").to_dict(),
         "latency": {
-            "p50": nearest_rank(good["latency_ms"], 0.5),
-            "p90": nearest_rank(good["latency_ms"], 0.9),
-            "p95": nearest_rank(good["latency_ms"], 0.95),
-            "p99": nearest_rank(good["latency_ms"], 0.99),
+            name: nearest_rank(good["latency_ms"], share)
+            for name, share in statistics.PERCENTILES.items()
+            if len(good) >= statistics.FLOORS[name]
         },
     }
 
 
 def agree(report: PhaseReport, expected: dict[str, Any]) -> None:
-    told = report.model_dump(exclude={"name", "warmup", "overloaded", "invalid"})
-    latency = told.pop("latency")
-    for name, value in expected.pop("latency").items():
-        if name in latency or name != "p99":  # a percentile of too few is left out
-            assert latency[name]["ms"] == value, name
-    assert told.pop("errors") == expected.pop("errors")
-    assert told == pytest.approx(expected, rel=1e-12)
+    figures = report.model_dump(exclude={"name", "warmup", "overloaded", "invalid"})
+    latency = {name: value["ms"] for name, value in figures.pop("latency").items()}
+    assert latency == expected.pop("latency")
+    assert figures.pop("errors") == expected.pop("errors")
+    assert figures == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_table_is_as_the_test_wants_it(folder: Path, rows: pd.DataFrame) -> None:
+def test_figures_are_as_pandas_counts_them(folder: Path, rows: pd.DataFrame) -> None:
     assert pq.ParquetFile(statistics.table_path(folder, PLAYED.name)).num_row_groups >= 5
-    assert set(rows["outcome"]) == {"ok", *FAILURES} and rows["warmup"].any()
     assert len(rows) == len(schedule(PLAYED).times_s)
     assert not rows["intended_s"].is_monotonic_increasing  # in order only within a row group
-
-
-def test_each_phase_is_as_pandas_counts_it(
-    rows: pd.DataFrame, reports: tuple[tuple[PhaseReport, ...], PhaseReport]
-) -> None:
-    phases, _ = reports
+    table = statistics.open_requests(folder, PLAYED.name)
+    assert statistics.outcomes(table) == rows["outcome"].astype(str).value_counts().to_dict()
+    phases, measured = statistics.reports(table, PLAYED, OBJECTIVE_MS)
     for report, place in zip(phases, spans(PLAYED), strict=True):
-        assert report.name == place.phase.name and report.warmup == place.phase.warmup
-        agree(report, counted(rows, [place], PLAYED))
-
-
-def test_measured_phases_together_are_as_pandas_counts_them(
-    rows: pd.DataFrame, reports: tuple[tuple[PhaseReport, ...], PhaseReport]
-) -> None:
-    _, measured = reports
+        assert (report.name, report.warmup) == (place.phase.name, place.phase.warmup)
+        agree(report, counted(rows, [place]))
+    agree(measured, counted(rows, [place for place in spans(PLAYED) if not place.phase.warmup]))
     assert (measured.name, measured.warmup) == ("measured", False)
-    assert "p99" in measured.latency
-    agree(measured, counted(rows, [one for one in spans(PLAYED) if not one.phase.warmup], PLAYED))
-
-
-def test_what_must_not_be_believed_is_said_of_the_phase_alone(
-    reports: tuple[tuple[PhaseReport, ...], PhaseReport],
-) -> None:
-    phases, measured = reports
-    assert [one.overloaded for one in phases] == [False, False, False, True]
-    assert [bool(one.invalid) for one in phases] == [False, False, False, True]
+    # what is doubtful is said of its phase alone
+    assert [phase.overloaded for phase in phases] == [False, False, False, True]
+    assert [bool(phase.invalid) for phase in phases] == [False, False, False, True]
     assert measured.overloaded
-    assert measured.invalid == tuple(f"phase late: {one}" for one in phases[-1].invalid)
+    assert measured.invalid == tuple(f"phase late: {reason}" for reason in phases[-1].invalid)
 
 
 def test_every_second_is_as_pandas_groups_it(folder: Path, rows: pd.DataFrame) -> None:
@@ -187,8 +162,3 @@ def test_drift_is_the_slope_that_scipy_finds(folder: Path, rows: pd.DataFrame) -
     slope, _, low, high = stats.theilslopes(medians, medians.index * 5 / 60, 0.95)
     assert found is not None
     assert (found.per_minute, found.low, found.high) == pytest.approx((slope, low, high), rel=1e-12)
-
-
-def test_outcomes_are_counted(folder: Path, rows: pd.DataFrame) -> None:
-    expected = rows["outcome"].astype(str).value_counts().to_dict()
-    assert statistics.outcomes(statistics.open_requests(folder, PLAYED.name)) == expected
