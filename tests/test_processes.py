@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from helpers import processes
@@ -132,7 +131,7 @@ def test_a_service_outlives_the_kernel_that_started_it(run: Run) -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     service = processes.find(run, "sleeper")
-    assert service is not None and psutil.pid_exists(service.pid)
+    assert service is not None and service.running
     processes.down(run)
     assert not service.running
 

@@ -20,6 +20,7 @@ from helpers.cloud.terraform_process import BACKUP, RECORD, STATE
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.run import Run
+from helpers.watcher import has_ended
 from tests.emulated import Emulator, Fault
 
 from .conftest import MakeWorkspace
@@ -131,9 +132,9 @@ def test_a_killed_kernel_leaves_a_state_from_which_destroy_goes_on(make: MakeWor
         notebook.kill()
         notebook.wait()
         orphan = psutil.Process(json.loads((workspace.folder / RECORD).read_text())["pid"])
-        assert orphan.is_running()
+        assert not has_ended(orphan)
         assert workspace.destroy() >= 3
-        assert not orphan.is_running() and workspace.remaining() == ()
+        assert has_ended(orphan) and workspace.remaining() == ()
 
 
 def test_an_interrupt_reaches_terraform_once_and_its_state_is_written(make: MakeWorkspace) -> None:

@@ -57,11 +57,16 @@ def test_the_server_is_real_and_serves_every_model(endpoint: Endpoint, exported:
     assert "nv_inference_count" in requests.get(endpoint.metrics, timeout=5).text
 
 
+def tritons(run: Run) -> list[psutil.Process]:
+    marked = processes.marked(run.mark)
+    return [process for name, process in marked.items() if name.startswith("tritonserver")]
+
+
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="there is no core to leave")
 def test_a_core_is_left_to_the_client(shared: Run, endpoint: Endpoint) -> None:
     left = min(os.sched_getaffinity(0))
-    found = [one for one in processes.marked(shared.mark).values() if one.name() == "tritonserver"]
-    assert found and all(left not in one.cpu_affinity() for one in found)
+    servers = tritons(shared)
+    assert servers and all(left not in server.cpu_affinity() for server in servers)
 
 
 def test_serving_again_finds_the_running_server(shared: Run, endpoint: Endpoint) -> None:
@@ -140,10 +145,9 @@ def test_killed_outright_it_leaves_nothing(prepared: Run, shared_memory: Path) -
     triton.serve(prepared)
     mine = f"gpu-e2e-{prepared.run_id}-*"
     assert list(shared_memory.glob(mine))
-    marked = processes.marked(prepared.mark)
-    server = next(one for one in marked.values() if one.name() == "tritonserver")
-    os.kill(server.pid, signal.SIGKILL)
-    psutil.wait_procs(list(marked.values()), timeout=20)
+    marked = list(processes.marked(prepared.mark).values())
+    os.kill(tritons(prepared)[0].pid, signal.SIGKILL)
+    processes.wait_for_end(marked, 20)
     assert processes.marked(prepared.mark) == {}
     deadline = time.monotonic() + 5
     while list(shared_memory.glob(mine)) and time.monotonic() < deadline:
