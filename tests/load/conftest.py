@@ -1,6 +1,7 @@
 """A server of known behaviour, and runs whose scenarios a test chooses."""
 
 import asyncio
+import math
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -87,6 +88,13 @@ def play_http(run: Run, server: KnownServer, **more: Any) -> pd.DataFrame:
     limit = run.profile.load.max_connections
     target = Target(server.url, messages, SHAPE.output_bytes, chosen.timeout_s, limit)
     return play(run, lambda answered: HttpClient(target, answered), **more)
+
+
+@pytest.fixture
+def in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine, nothing is fired twice."""
+    for name in ("SEND_ERROR_FLOOR_MS", "SEND_ERROR_LIMIT_MS", "WAKE_UP_MS"):
+        monkeypatch.setattr(statistics, name, math.inf)
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
             yield Place(pods, cluster, known, tmp_path / "run")
 
 
+@pytest.mark.usefixtures("in_time")
 def test_the_profile_chooses_pods_and_their_records_are_those_of_any_load(
     here: Place,
     profile: Profile,
