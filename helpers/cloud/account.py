@@ -81,8 +81,7 @@ class Account:
     def environment(self) -> dict[str, str]:
         """Variables that send Terraform, and any other SDK, to the same account.
 
-        On AWS that is the region only: credentials stay where the user keeps them. In a
-        rehearsal each of the user's AWS settings is overridden.
+        On AWS that is the region only; a rehearsal overrides each of the user's AWS settings.
         """
         region = {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
         if not self.emulated:
@@ -132,7 +131,7 @@ def _service_models() -> Any:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who calls AWS: the account's twelve digits (never shown whole), and the user or role."""
+    """Who calls AWS: the account's number (never shown whole), and the user or role."""
 
     account_id: str
     arn: str
@@ -144,11 +143,7 @@ class Identity:
 
     @property
     def masked_id(self) -> str:
-        """The last four digits of the account's number.
-
-        >>> Identity("123456789012", "arn:aws:iam::123456789012:user/x").masked_id
-        '********9012'
-        """
+        """The last four digits of the account's number, such as `********9012`."""
         return "*" * 8 + self.account_id[-4:]
 
 

@@ -39,6 +39,7 @@ LINKED_ROLES = {
     "elasticloadbalancing.amazonaws.com": ("AWSServiceRoleForElasticLoadBalancing", False),
 }
 SUPPORT_ENDS_SOON_DAYS = 30
+OPEN_REQUEST = ("PENDING", "CASE_OPENED")
 QUOTA_HISTORY = "list-requested-service-quota-change-history-by-quota"
 
 
@@ -195,13 +196,11 @@ def _free_plan(context: Context) -> Iterator[ReadinessFinding]:
     with asking("the account's plan"):
         client = context.account.client("freetier", FREE_TIER_REGION)
         free = client.get_account_plan_state()["accountPlanType"] == "FREE"
-    text, verdict, command = (
-        ("free plan: it refuses GPU instance types", BLOCKS,
-         "aws freetier upgrade-account-plan --account-plan-type PAID")
-        if free
-        else ("paid plan", OK, "aws freetier get-account-plan-state")
-    )  # fmt: skip
-    yield _finding("plan", "Account plan", text, verdict, command)
+    text, verdict, command = "paid plan", OK, "get-account-plan-state"
+    if free:
+        text, verdict = "free plan: it refuses GPU instance types", BLOCKS
+        command = "upgrade-account-plan --account-plan-type PAID"
+    yield _finding("plan", "Account plan", text, verdict, f"aws freetier {command}")
 
 
 def _address(context: Context) -> Iterator[ReadinessFinding]:
@@ -288,14 +287,12 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
             verb, verdict = "request-service-quota-increase", BLOCKS
             with asking(f"the requests for {title}"):
                 history = client.list_requested_service_quota_change_history_by_quota(**quota)
-            options += f" --desired-value {needed}"
-            for request in history["RequestedQuotas"]:
-                if request["Status"] in ("PENDING", "CASE_OPENED"):
-                    verb, options = QUOTA_HISTORY, options.partition(" --desired")[0]
-                    text += (
-                        f"; {request['DesiredValue']:g} have been requested ({request['Status']})"
-                    )
-                    break
+            requests = [r for r in history["RequestedQuotas"] if r["Status"] in OPEN_REQUEST]
+            if requests:
+                wanted, status = requests[0]["DesiredValue"], requests[0]["Status"]
+                verb, text = QUOTA_HISTORY, f"{text}; {wanted:g} have been requested ({status})"
+            else:
+                options += f" --desired-value {needed}"
         command = f"aws service-quotas {verb} {options} --region {region}"
         yield _finding(name, f"{title} ({code})", text, verdict, command)
 

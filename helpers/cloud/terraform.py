@@ -57,11 +57,7 @@ class Workspace(Terraform):
         return self.code.is_dir()
 
     def init(self) -> str:
-        """Copy the code, write variables and backend, and fetch the provider.
-
-        Returns:
-            Where the provider came from.
-        """
+        """Copy the code, write variables, fetch the provider; returns where it came from."""
         self.settle()
         self._copy_code()
         self._write_private(VARIABLES, json.dumps(self._variables(), indent=2) + "\n")
@@ -113,7 +109,9 @@ class Workspace(Terraform):
         with self._recorded("stack-apply"):
             self.execute("apply the plan", "apply", *JSON, f"../{PLAN}", total=facts.changes)
             self._plan_file.unlink()
-        stack = stack_record(self.outputs(), self.account.emulated)
+        outputs = json.loads(self.query("read the outputs", "output", "-json"))
+        values = {name: output["value"] for name, output in outputs.items()}
+        stack = stack_record(values, self.account.emulated)
         self.run.save(stack)
         with asking("the GPU nodes' group"):
             groups = self.account.client("autoscaling").describe_auto_scaling_groups(
@@ -122,11 +120,6 @@ class Workspace(Terraform):
         count = sum(group["DesiredCapacity"] for group in groups)
         self.run.event("gpu-nodes", stage="01", count=count, source="AWS")
         return stack
-
-    def outputs(self) -> dict[str, Any]:
-        """Terraform's outputs by name."""
-        answer = json.loads(self.query("read the outputs", "output", "-json"))
-        return {name: output["value"] for name, output in answer.items()}
 
     def remaining(self) -> tuple[str, ...]:
         """Addresses of the resources in the state; empty after a complete destroy."""
@@ -143,11 +136,7 @@ class Workspace(Terraform):
         )
 
     def destroy(self) -> int:
-        """Remove every resource in the state; can be repeated after any failure.
-
-        Returns:
-            How many resources were in the state.
-        """
+        """Remove every resource in the state, and count them; can be repeated after any failure."""
         if not self.exists:
             return 0
         self.settle()

@@ -20,17 +20,7 @@ from typing import IO, Any
 
 import psutil
 
-from helpers.cloud.account import (
-    DENIED,
-    EXPIRED,
-    LOG_IN,
-    QUOTA,
-    ROLE,
-    THROTTLED,
-    UNKNOWN_KEY,
-    Account,
-    masked,
-)
+from helpers.cloud.account import LOG_IN, REFUSALS, ROLE, Account, masked
 from helpers.errors import Problem
 from helpers.processes import MARK, owner_mark
 from helpers.run import Run, write_atomically
@@ -47,22 +37,19 @@ LONGEST = 400  # characters of Terraform's own words
 STATE, KEPT, BACKUP = "terraform.tfstate", "terraform.tfstate.kept", "terraform.tfstate.backup"
 
 
-def _codes(codes: tuple[str, ...]) -> str:
-    return rf"\b(?:{'|'.join(code for code in codes if not code.isdigit())})\b"
-
-
 # The first match counts. The provider's texts hold the same codes of AWS as boto3's errors.
 NEXT_STEPS = (
     (r"acquiring the state lock",
      "Another Terraform may be working on this state: wait for it. If it was killed, remove its "
      "lock with 'terraform force-unlock' and the id above in the run's folder terraform/infra, "
      "and repeat the step."),
-    (_codes(EXPIRED) + r"|token.* expired|expired.* token|SSO session", LOG_IN),
-    (_codes(UNKNOWN_KEY) + r"|No valid credential sources", LOG_IN),
-    (_codes(DENIED) + r"|not authorized to perform", ROLE),
-    (_codes(QUOTA) + r"|exceed.* (?:limit|quota)|vCPU (?:limit|capacity)",
+    *((rf"\b(?:{'|'.join(code for code in codes if not code.isdigit())})\b", next_step)
+      for codes, _, next_step in REFUSALS),
+    (r"token.* expired|expired.* token|SSO session|No valid credential sources", LOG_IN),
+    (r"not authorized to perform", ROLE),
+    (r"exceed.* (?:limit|quota)|vCPU (?:limit|capacity)",
      "A service quota is too small: 00-setup gives the command that requests more."),
-    (_codes(THROTTLED) + r"|rate exceeded", f"AWS throttles: wait a minute. {AGAIN}"),
+    (r"rate exceeded", f"AWS throttles: wait a minute. {AGAIN}"),
     (r"already ?exists|AlreadyOwnedByYou|Duplicate\w*|ResourceInUseException",
      "An earlier run left it: run 06 of that run, or choose another infrastructure.name."),
     (r"DependencyViolation|has (?:a )?dependen|still has|DeleteConflict",
@@ -85,7 +72,7 @@ NEXT_STEPS = (
 class Progress:
     """What a command has reported so far."""
 
-    total: int = 0  # how many resources it will change; 0 where that is not known
+    total: int = 0  # how many resources it will change
     done: int = 0  # how many it has completed
     # Terraform's error diagnostics: `summary`, `detail`, `address`
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -106,15 +93,12 @@ class Progress:
         match kind:
             case "diagnostic" if message["diagnostic"]["severity"] == "error":
                 self.errors.append(message["diagnostic"])
-            case "change_summary" if message["changes"]["operation"] == "plan":
-                counts = message["changes"]
-                self.total = self.total or counts["add"] + counts["change"] + counts["remove"]
             case "apply_progress" if hook["action"] in DOING:
                 if seconds >= STILL_S and seconds % STILL_S < REPORT_S:
                     return f"{address} is still being {DOING[hook['action']]} after {seconds:.0f} s"
             case "apply_complete" if hook["action"] in DOING:  # not for a read
                 self.done += 1
-                count = f"[{self.done}/{self.total}]" if self.total else f"[{self.done}]"
+                count = f"[{self.done}/{self.total}]"
                 return f"{count} {address} {DOING[hook['action']]} in {seconds:.0f} s"
             case "apply_errored":
                 return f"{address} failed after {seconds:.0f} s"
@@ -173,7 +157,7 @@ class Terraform:
         """Run a command that may take long, and print its progress.
 
         `doing`: what it is to do, for the sentence when it fails.
-        `total`: how many resources it will change; 0 where that is not known.
+        `total`: how many resources it will change.
 
         Raises:
             Problem: It failed; the sentence has Terraform's own words.
