@@ -98,7 +98,7 @@ def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:
     figure.savefig(picture, dpi=DPI)
     with Image.open(picture) as opened:  # a palette halves the size of exported pages
         reduced = opened.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    reduced.save(picture, optimize=True, dpi=(DPI, DPI))
+    reduced.save(picture, dpi=(DPI, DPI))
     figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})
     plt.close(figure)
 

@@ -1,6 +1,7 @@
 """Access to Prometheus and Grafana: local in a rehearsal, through the cluster's API on AWS.
 
 Forwarded ports are for queries only. A load never uses one: it would measure the forwarding.
+Functions raise `Problem` if a process does not start, or the cluster refuses or lacks a service.
 """
 
 import base64
@@ -13,7 +14,7 @@ import requests
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from helpers import processes, programs
+from helpers import programs
 from helpers.cloud.account import Account
 from helpers.cluster import client as clusters
 from helpers.cluster import contract
@@ -27,7 +28,8 @@ from helpers.telemetry.prometheus_api import Prometheus
 
 PROMETHEUS_SERVICE = "prometheus-operated"  # the operator creates it for every Prometheus
 GRAFANA_LABEL = "app.kubernetes.io/name=grafana"
-ADMIN_KEYS = ("admin-user", "admin-password")
+ADMIN_NAME, ADMIN_PASSWORD = "admin-user", "admin-password"
+INSTALL_AGAIN = "Install the release of the monitoring stack again (stage 02)."
 TOKEN_SECRET, TOKEN_KEY = "gpu-e2e-grafana-token", "token"
 SERVICE_ACCOUNT = "gpu-e2e"
 TOKEN_LIFETIME_S = 24 * 3600
@@ -50,7 +52,6 @@ def connect(run: Run, endpoint: Endpoint) -> Access:
 
     Raises:
         Unavailable: This machine has no Prometheus, or no kubectl.
-        Problem: A process does not start, or the cluster lacks a service.
     """
     if run.profile.target != "aws":
         return Access(prometheus.serve(run, endpoint))
@@ -64,11 +65,7 @@ def connect(run: Run, endpoint: Endpoint) -> Access:
 
 
 def connect_optional(run: Run, endpoint: Endpoint) -> Access:
-    """As `connect`; on a machine without Prometheus, print why and give access to nothing.
-
-    Raises:
-        Problem: A process does not start, or the cluster lacks a service.
-    """
+    """As `connect`; on a machine without Prometheus, print why and give access to nothing."""
     try:
         return connect(run, endpoint)
     except Unavailable as reason:
@@ -81,35 +78,19 @@ def forward_port(
 ) -> str:
     """Forward a port of this machine to a service of the cluster; returns its base URL.
 
-    Args:
-        run: The run, which owns the process.
-        cluster: The cluster.
-        namespace: Of the service.
-        service: Its name.
-        port: Its port.
-        ready_path: Answers successfully once the port is forwarded.
-
-    Raises:
-        Unavailable: There is no kubectl.
-        Problem: The port cannot be forwarded; the message quotes kubectl's log.
+    `ready_path` answers successfully once the port is forwarded.
     """
-    name = f"port-forward-{service}"
-    if running := processes.find(run, name):
-        return f"http://127.0.0.1:{running.ports['http']}"
-    local = processes.free_port()
-    url = f"http://127.0.0.1:{local}"
     kubeconfig = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
-    command: list[str | Path] = [
-        programs.need("kubectl"), *kubeconfig,
-        f"--context={cluster.context}", f"--namespace={namespace}",
-        "port-forward", "--address=127.0.0.1", f"service/{service}", f"{local}:{port}",
-    ]  # fmt: skip
-    processes.start(
-        run, name, command, ports={"http": local},
-        ready=lambda: processes.answers(url + ready_path),
-        timeout_s=TIMEOUT_S, program="kubectl port-forward",
-    )  # fmt: skip
-    return url
+
+    def command(local: int) -> list[str | Path]:
+        return [
+            programs.need("kubectl"), *kubeconfig,
+            f"--context={cluster.context}", f"--namespace={namespace}",
+            "port-forward", "--address=127.0.0.1", f"service/{service}", f"{local}:{port}",
+        ]  # fmt: skip
+
+    name, program = f"port-forward-{service}", "kubectl port-forward"
+    return prometheus.start_service(run, name, command, ready_path, program=program)
 
 
 def grafana_token(cluster: Cluster, namespace: str, url: str) -> str:
@@ -117,9 +98,6 @@ def grafana_token(cluster: Cluster, namespace: str, url: str) -> str:
 
     Without such a secret, the account is created with the admin's password, which stays in its own
     secret, and the token is stored for the next time.
-
-    Raises:
-        Problem: The cluster refuses, or there is neither a token nor an admin.
     """
     with clusters.asking(f"The secret {TOKEN_SECRET}", namespace=namespace):
         try:
@@ -130,10 +108,8 @@ def grafana_token(cluster: Cluster, namespace: str, url: str) -> str:
                 raise
     token = _new_token(url, _admin_login(cluster, namespace))
     labels = {"app.kubernetes.io/part-of": SERVICE_ACCOUNT}
-    secret = client.V1Secret(
-        metadata=client.V1ObjectMeta(name=TOKEN_SECRET, labels=labels),
-        string_data={TOKEN_KEY: token},
-    )
+    metadata = client.V1ObjectMeta(name=TOKEN_SECRET, labels=labels)
+    secret = client.V1Secret(metadata=metadata, string_data={TOKEN_KEY: token})
     with clusters.asking(f"The secret {TOKEN_SECRET}", namespace=namespace):
         cluster.core.create_namespaced_secret(namespace, secret)
     return token
@@ -145,32 +121,27 @@ def _admin_login(cluster: Cluster, namespace: str) -> tuple[str, str]:
         stored = cluster.core.list_namespaced_secret(namespace).items
     for secret in stored:
         data = secret.data or {}
-        if all(key in data for key in ADMIN_KEYS):
-            return _decoded(data[ADMIN_KEYS[0]]), _decoded(data[ADMIN_KEYS[1]])
-    raise Problem(
-        f"Namespace {namespace} has no secret with Grafana's admin ({', '.join(ADMIN_KEYS)}).",
-        "Install the release of the monitoring stack again (stage 02).",
-    )
+        if data.keys() >= {ADMIN_NAME, ADMIN_PASSWORD}:
+            return _decoded(data[ADMIN_NAME]), _decoded(data[ADMIN_PASSWORD])
+    keys = f"{ADMIN_NAME}, {ADMIN_PASSWORD}"
+    what = f"Namespace {namespace} has no secret with Grafana's admin ({keys})."
+    raise Problem(what, INSTALL_AGAIN)
 
 
 def _new_token(url: str, admin: tuple[str, str]) -> str:
     """Create a service account with the role Editor, and a token that expires after a day."""
     name = f"{SERVICE_ACCOUNT}-{secrets.token_hex(4)}"
 
-    def post(session: requests.Session, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        response = session.post(url + path, json=body, timeout=TIMEOUT_S)
-        response.raise_for_status()
-        answer: dict[str, Any] = response.json()
-        return answer
-
+    accounts = f"{url}/api/serviceaccounts"
     try:
         with requests.Session() as session:
-            session.trust_env = False
-            session.auth = admin
-            account = post(session, "/api/serviceaccounts", {"name": name, "role": "Editor"})
-            path = f"/api/serviceaccounts/{account['id']}/tokens"
-            token = post(session, path, {"name": name, "secondsToLive": TOKEN_LIFETIME_S})
-            return str(token["key"])
+            session.trust_env, session.auth = False, admin
+            session.hooks["response"] = lambda response, **_: response.raise_for_status()
+            body: dict[str, Any] = {"name": name, "role": "Editor"}
+            account = session.post(accounts, json=body, timeout=TIMEOUT_S).json()["id"]
+            body = {"name": name, "secondsToLive": TOKEN_LIFETIME_S}
+            tokens = f"{accounts}/{account}/tokens"
+            return str(session.post(tokens, json=body, timeout=TIMEOUT_S).json()["key"])
     except (requests.RequestException, ValueError) as error:
         status = getattr(getattr(error, "response", None), "status_code", "no answer")
         raise Problem(
@@ -182,16 +153,12 @@ def _new_token(url: str, admin: tuple[str, str]) -> str:
 
 def _grafana_service(cluster: Cluster, namespace: str) -> str:
     with clusters.asking("The list of services", namespace=namespace):
-        services = cluster.core.list_namespaced_service(
-            namespace, label_selector=GRAFANA_LABEL
-        ).items
-    if not services:
-        raise Problem(
-            f"Namespace {namespace} has no service with the label {GRAFANA_LABEL}.",
-            "Install the release of the monitoring stack again (stage 02).",
-        )
-    service: Any = services[0]
-    return str(service.metadata.name)
+        listed = cluster.core.list_namespaced_service(namespace, label_selector=GRAFANA_LABEL)
+    services: list[Any] = listed.items
+    for service in services:
+        return str(service.metadata.name)
+    what = f"Namespace {namespace} has no service with the label {GRAFANA_LABEL}."
+    raise Problem(what, INSTALL_AGAIN)
 
 
 def _decoded(encoded: str | bytes) -> str:

@@ -40,13 +40,7 @@ class Annotation:
 def run_annotations(
     run: Run, start: datetime | None = None, end: datetime | None = None
 ) -> list[Annotation]:
-    """The annotations of a run, oldest first.
-
-    Args:
-        run: The run.
-        start: Leave out what ended earlier; None leaves out nothing.
-        end: Leave out what began later.
-    """
+    """The annotations of a run from `start` to `end`, oldest first."""
     events = run.events()
     annotations = [
         Annotation(

@@ -186,21 +186,7 @@ SERIES = {series.name: series for series in (
         'count(ALERTS{alertstate="firing"}) or vector(0)', "", NO_RULES,
         "Every alert has a runbook line."),
 )}
-# fmt: on
-LOAD_SERIES = tuple(
-    SERIES[name]
-    for name in (
-        "requests",
-        "failures",
-        "queue_time",
-        "compute_time",
-        "batch_size",
-        "pending",
-        "cpu_utilisation",
-        "memory_used",
-        "cpu_by_role",
-        "gpu_utilisation",
-        "gpu_memory",
-    )
-)  # fmt: skip
+LOAD_SERIES = tuple(SERIES[name] for name in (
+    "requests", "failures", "queue_time", "compute_time", "batch_size", "pending",
+    "cpu_utilisation", "memory_used", "cpu_by_role", "gpu_utilisation", "gpu_memory"))
 """The series in the record of every load test."""

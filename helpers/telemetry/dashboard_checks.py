@@ -4,6 +4,9 @@ In a rehearsal this is a second, short-lived Prometheus, for two reasons. Withou
 node series are sample data, which must never reach the Prometheus that measures. And Triton's
 series get the labels of a pod, so that the variables `namespace` and `pod`, and the join of load
 and GPU, are tested as in the cluster.
+
+Functions raise `Unavailable` if this machine has no Prometheus, and `Problem` if a process does not
+start or is not scraped, or a query is rejected.
 """
 
 import threading
@@ -11,7 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +52,6 @@ def check(run: Run, endpoint: Endpoint, access: Access) -> Dashboards:
     """Evaluate every query of every dashboard while Triton answers, draw them, and record it.
 
     On AWS the cluster's own Prometheus is used, with no sample data.
-
-    Raises:
-        Unavailable: There is no Prometheus on this machine.
-        Problem: A process does not start or is not scraped, or a query is rejected.
     """
     if access.cluster is not None and access.prometheus is not None:
         window, requests = load_window(run, endpoint)
@@ -64,11 +64,7 @@ def check(run: Run, endpoint: Endpoint, access: Access) -> Dashboards:
 def evaluate(
     run: Run, server: Prometheus, window: Window, *, note: str = "", requests: int = 0
 ) -> Dashboards:
-    """Evaluate every query over a window, draw the dashboards, and record what was answered.
-
-    Raises:
-        Problem: Prometheus does not answer, or rejects a query.
-    """
+    """Evaluate every query over a window, draw the dashboards, and record what was answered."""
     values = series.read(server, window)
     facts = []
     for board in dashboards.build(run.profile.kpis):
@@ -76,48 +72,29 @@ def evaluate(
         snapshots.draw(run, data, folder=PICTURES)
         queries = sum(len(panel.series) for panel in board.panels)
         absent = data.absent()
-        facts.append(
-            DashboardFacts(
-                name=board.name,
-                title=board.title,
-                panels=len(board.panels),
-                queries=queries,
-                answered=queries - len(absent),
-                values=data.count(),
-                absent=absent,
-            )
-        )
-    record = Dashboards(
-        prometheus=server.version(), requests=requests, note=note, boards=tuple(facts)
-    )
+        facts.append(DashboardFacts(
+            name=board.name, title=board.title, panels=len(board.panels), queries=queries,
+            answered=queries - len(absent), values=data.count(), absent=absent,
+        ))  # fmt: skip
+    version, boards = server.version(), tuple(facts)
+    record = Dashboards(prometheus=version, requests=requests, note=note, boards=boards)
     run.save(record)
     return record
 
 
 def frame(record: Dashboards) -> pd.DataFrame:
     """One row per dashboard."""
-    return pd.DataFrame(
-        {
-            "Dashboard": board.title,
-            "Panels": board.panels,
-            "Queries": board.queries,
-            "Answered": board.answered,
-            "Values": board.values,
-            "Without a value": "; ".join(f"{what}: {why}" for what, why in board.absent.items()),
-        }
-        for board in record.boards
-    )
+    rows = [(board.title, board.panels, board.queries, board.answered, board.values,
+             "; ".join(f"{what}: {why}" for what, why in board.absent.items()))
+            for board in record.boards]  # fmt: skip
+    columns = ["Dashboard", "Panels", "Queries", "Answered", "Values", "Without a value"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 @contextmanager
 def second_prometheus(run: Run, endpoint: Endpoint) -> Iterator[Prometheus]:
-    """A separate Prometheus that scrapes Triton, the sampler and the sample data.
-
-    Raises:
-        Unavailable: There is no Prometheus on this machine.
-        Problem: A process does not start, or a target is not up.
-    """
-    with _exporter(SAMPLE_DATA) as url:
+    """A separate Prometheus that scrapes Triton, the sampler and the sample data."""
+    with _exporter() as url:
         try:
             jobs = {
                 prometheus.TRITON: ScrapeJob(endpoint.metrics, POD),
@@ -126,20 +103,14 @@ def second_prometheus(run: Run, endpoint: Endpoint) -> Iterator[Prometheus]:
             }
             expires = time.time() + run.profile.infrastructure.ttl_hours * 3600
             server = prometheus.start(run, SERVICE, jobs, dropped=DROPPED, expires=expires)
-            errors = prometheus.wait_for_targets(server, jobs, prometheus.TARGETS_TIMEOUT_S)
-            if down := [f"{job}: {error}" for job, error in errors.items() if error]:
-                raise Problem(f"The dashboards cannot be checked: {'; '.join(down)}.")
+            prometheus.wait_for_targets(server, jobs)
             yield server
         finally:
             processes.stop(run, SERVICE)
 
 
 def load_window(run: Run, endpoint: Endpoint) -> tuple[Window, int]:
-    """Send requests to every model for some seconds; returns the window and how many it answered.
-
-    Raises:
-        Problem: Triton does not answer.
-    """
+    """Send requests to every model for some seconds; returns the window and the answers' number."""
     start, interval = datetime.now(UTC), run.profile.telemetry.scrape_interval_s
     deadline, count = time.monotonic() + LOAD_S, 0
     inputs = {
@@ -157,25 +128,20 @@ def load_window(run: Run, endpoint: Endpoint) -> tuple[Window, int]:
     return Window(start, datetime.now(UTC), interval), count
 
 
+class _Metrics(SimpleHTTPRequestHandler):
+    extensions_map = {".prom": "text/plain; version=0.0.4"}  # noqa: RUF012
+
+    def log_message(self, *_: object) -> None:
+        """A line per scrape would be noise."""
+
+
 @contextmanager
-def _exporter(file: Path) -> Iterator[str]:
-    """Serve a file of metrics on this machine, as an exporter would; gives its URL."""
-    body = file.read_bytes()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """A line per scrape would be noise."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+def _exporter() -> Iterator[str]:
+    """Serve the sample data on this machine, as an exporter would; gives its URL."""
+    handler = partial(_Metrics, directory=str(SAMPLE_DATA.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/metrics"
+            yield f"http://127.0.0.1:{server.server_port}/{SAMPLE_DATA.name}"
         finally:
             server.shutdown()

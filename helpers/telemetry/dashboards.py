@@ -94,9 +94,9 @@ class Dashboard:
 
 # of large figures; one otherwise
 DECIMALS = {
-    "up": 0, "alerts": 0, "gpu_utilisation": 0, "error_share": 2, "burn": 2, "spent": 2,
-    "gpu_hours": 2,
-}  # fmt: skip
+    **dict.fromkeys(("up", "alerts", "gpu_utilisation"), 0),
+    **dict.fromkeys(("error_share", "burn", "spent", "gpu_hours"), 2),
+}
 
 
 def build(kpis: Kpis) -> tuple[Dashboard, ...]:
@@ -127,76 +127,46 @@ def build(kpis: Kpis) -> tuple[Dashboard, ...]:
         return [panel(name) for name in names.split()]
 
     def figures(names: str) -> list[Panel]:
-        return [
-            panel(name, is_figure=True, decimals=DECIMALS.get(name, 1)) for name in names.split()
-        ]
+        decimals = {name: DECIMALS.get(name, 1) for name in names.split()}
+        return [panel(name, is_figure=True, decimals=count) for name, count in decimals.items()]
 
+    # fmt: off
     return (
-        Dashboard(
-            "overview",
-            "gpu-e2e · Overview",
+        Dashboard("overview", "gpu-e2e · Overview",
             "Is the service up, fast and free of errors? Is the GPU used? What does it cost? "
-            "Lines across a panel are the profile's targets.",
-            (
+            "Lines across a panel are the profile's targets.", (
                 *figures("up alerts"),
                 panel("requests", limit=None, is_figure=True, decimals=1),
                 *figures("error_share latency_p95 gpu_utilisation burn spent"),
                 panel("requests", is_wide=True),
-                *graphs("latency_p95 gpu_utilisation cpu_utilisation pending"),
-            ),
-        ),
-        Dashboard(
-            "latency",
-            "gpu-e2e · Latency",
+                *graphs("latency_p95 gpu_utilisation cpu_utilisation pending"))),
+        Dashboard("latency", "gpu-e2e · Latency",
             "How long requests take inside Triton: percentiles from its summaries (it has "
             "histograms only for streaming models), means from its counters. The latency that "
-            "the client measures, including the network, is in the figures of stage 05.",
-            (
+            "the client measures, including the network, is in the figures of stage 05.", (
                 *graphs("latency_p50 latency_p95 latency_p99"),
-                Panel(
-                    (SERIES["queue_time"], SERIES["compute_time"], SERIES["hand_over"]),
-                    "Where the time goes, mean per request",
-                    ("queue", "compute", "hand-over"),
-                ),
-                *graphs("queue_p95 infer_p95 queue_time network"),
-            ),
-        ),
-        Dashboard(
-            "throughput",
-            "gpu-e2e · Throughput",
-            "How many requests are answered, how well they are batched, how many wait or fail.",
-            (
+                Panel((SERIES["queue_time"], SERIES["compute_time"], SERIES["hand_over"]),
+                      "Where the time goes, mean per request", ("queue", "compute", "hand-over")),
+                *graphs("queue_p95 infer_p95 queue_time network"))),
+        Dashboard("throughput", "gpu-e2e · Throughput",
+            "How many requests are answered, how well they are batched, how many wait or fail.", (
                 *graphs("requests inferences batch_size"),
                 panel("pending", limit=Limit(others["pending_requests"])),
-                *graphs("failures error_share memory_used cpu_by_role"),
-            ),
-        ),
-        Dashboard(
-            "gpu",
-            "gpu-e2e · GPU",
+                *graphs("failures error_share memory_used cpu_by_role"))),
+        Dashboard("gpu", "gpu-e2e · GPU",
             "What the GPU does: from the DCGM exporter in the cluster, from NVML on a machine "
-            "with a GPU. Without either the panels are empty.",
-            (
+            "with a GPU. Without either the panels are empty.", (
                 *graphs("gpu_utilisation requests_per_gpu gpu_memory gpu_memory_share gpu_power"),
                 *graphs("gpu_temperature"),
                 panel("gpu_clock", from_zero=False),
-                *graphs("gpu_throttling gpu_xid gpu_nodes"),
-            ),
-        ),
-        Dashboard(
-            "cost",
-            "gpu-e2e · Cost",
+                *graphs("gpu_throttling gpu_xid gpu_nodes"))),
+        Dashboard("cost", "gpu-e2e · Cost",
             "An estimate during the session: the plan's prices times what exists. The cost report "
-            "of stage 06 compares it with the bill. A rehearsal costs nothing.",
-            (
+            "of stage 06 compares it with the bill. A rehearsal costs nothing.", (
                 *figures("burn spent gpu_hours hours_left"),
-                *graphs("burn spent usd_per_1000 gpu_nodes"),
-            ),
-        ),
+                *graphs("burn spent usd_per_1000 gpu_nodes"))),
     )
-
-
-# ── Grafana's JSON ──────────────────────────────────────────────────────────────────────────────
+    # fmt: on
 
 
 def grafana_json(board: Dashboard) -> str:
@@ -270,9 +240,6 @@ def _variable(name: str) -> dashboard.QueryVariable:
     made.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
     everything = models.VariableOption(selected=True, text="All", value="$__all")
     return made.include_all(True).all_value(catalogue.MATCH_ALL).current(everything)
-
-
-# ── the committed files ─────────────────────────────────────────────────────────────────────────
 
 
 def committed() -> dict[str, str]:

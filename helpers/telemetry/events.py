@@ -1,11 +1,11 @@
 """What happened during a load: events from every source, added to the run's log.
 
 Every event has a source. An event is identified by kind, time, source and subject, so that
-gathering twice adds nothing twice.
+gathering twice adds nothing twice. A source that does not answer raises `Problem`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from helpers.run import Run
 from helpers.telemetry.access import Access
 from helpers.telemetry.prometheus_api import Prometheus
 from helpers.telemetry.records import EventSource, EventSources
-from helpers.telemetry.series import NO_PROMETHEUS, Window
+from helpers.telemetry.series import NO_PROMETHEUS, Window, iso
 
 STAGE = "05"
 NO_CLUSTER = "a rehearsal has no cluster"
@@ -33,14 +33,10 @@ ERROR_SHARE, FEWEST_ERRORS = 0.05, 3  # of one second's requests: one failure is
 REASONS = {
     "BackOff": "pod-restart",
     "RegisteredNode": "node-added",
-    "RemovingNode": "node-removed",
-    "DeletingNode": "node-removed",
-    "TriggeredScaleUp": "scale-up",
-    "ScaledUpGroup": "scale-up",
-    "ScaleDown": "scale-down",
-    "ScaleDownEmpty": "scale-down",
-    "SpotInterruption": "spot-interruption",
-    "RebalanceRecommendation": "spot-interruption",
+    **dict.fromkeys(("RemovingNode", "DeletingNode"), "node-removed"),
+    **dict.fromkeys(("TriggeredScaleUp", "ScaledUpGroup"), "scale-up"),
+    **dict.fromkeys(("ScaleDown", "ScaleDownEmpty"), "scale-down"),
+    **dict.fromkeys(("SpotInterruption", "RebalanceRecommendation"), "spot-interruption"),
 }
 _RESCALED = re.compile(r"New size: (\d+)|[Ss]caled (up|down)")
 _SPOT = re.compile(r"spot (instance )?interruption|rebalance recommendation", re.IGNORECASE)
@@ -60,9 +56,9 @@ class ObservedEvent:
     @property
     def details(self) -> dict[str, str]:
         """As stored in the event log."""
-        details = {"at": _iso(self.at), "source": self.source, "subject": self.subject,
+        details = {"at": iso(self.at), "source": self.source, "subject": self.subject,
                    "text": self.text[:LONGEST_TEXT]}  # fmt: skip
-        return details | ({"until": _iso(self.until)} if self.until else {})
+        return details | ({"until": iso(self.until)} if self.until else {})
 
 
 def gather(run: Run, window: Window, access: Access) -> EventSources:
@@ -73,39 +69,33 @@ def gather(run: Run, window: Window, access: Access) -> EventSources:
     server, cluster, account = access.prometheus, access.cluster, access.account
     stack = run.find(Stack)
     group = stack.gpu_asg_name if stack else ""
-    sources: list[tuple[str, str, Callable[[], Iterable[ObservedEvent]]]] = [
-        ("load engine", "", lambda: _load_errors(run)),
-    ]
-    if server is None:
-        sources += [(name, NO_PROMETHEUS, tuple) for name in ("Prometheus alerts", "GPU clocks")]
-    else:
-        sources.append(("Prometheus alerts", "", lambda: alert_events(server, window)))
-        sources.append(("GPU clocks", "", lambda: throttling_events(server, window)))
-    if cluster is None:
-        sources.append(("Kubernetes", NO_CLUSTER, tuple))
-    else:
-        sources.append(("Kubernetes", "", lambda: _cluster_events(cluster, window.start)))
-    if account is None or not group:
-        sources.append(("Auto Scaling group", NO_GROUP, tuple))
-    else:
-        sources.append(
-            ("Auto Scaling group", "", lambda: scaling_events(account, group, window.start))
-        )
-    gathered = EventSources(sources=tuple(_query(run, *source) for source in sources))
+    queries: dict[str, tuple[str, Iterator[ObservedEvent] | None]] = {
+        "load engine": ("", _load_errors(run)),
+        "Prometheus alerts": (NO_PROMETHEUS, alert_events(server, window) if server else None),
+        "GPU clocks": (NO_PROMETHEUS, throttling_events(server, window) if server else None),
+        "Kubernetes": (NO_CLUSTER, _cluster_events(cluster, window.start) if cluster else None),
+        "Auto Scaling group": (
+            NO_GROUP, scaling_events(account, group, window.start) if account and group else None),
+    }  # fmt: skip
+    sources = []
+    for name, (absent, query) in queries.items():
+        added = 0
+        if query is not None:  # a generator: it asks now
+            try:
+                added, absent = add_to_log(run, STAGE, list(query)), ""
+            except Problem as problem:
+                absent = problem.what
+        sources.append(EventSource(name=name, added=added, absent=absent))
+    gathered = EventSources(sources=tuple(sources))
     run.save(gathered)
     return gathered
 
 
 def frame(gathered: EventSources) -> pd.DataFrame:
     """One row per source."""
-    return pd.DataFrame(
-        {
-            "Source": source.name,
-            "New events": "–" if source.absent else source.added,
-            "Not queried because": source.absent,
-        }
-        for source in gathered.sources
-    )
+    rows = [(source.name, "–" if source.absent else source.added, source.absent)
+            for source in gathered.sources]  # fmt: skip
+    return pd.DataFrame(rows, columns=["Source", "New events", "Not queried because"])
 
 
 def add_to_log(run: Run, stage: str, events: Iterable[ObservedEvent]) -> int:
@@ -121,39 +111,16 @@ def add_to_log(run: Run, stage: str, events: Iterable[ObservedEvent]) -> int:
     return added
 
 
-def _query(
-    run: Run, name: str, absence: str, query: Callable[[], Iterable[ObservedEvent]]
-) -> EventSource:
-    if absence:
-        return EventSource(name=name, added=0, absent=absence)
-    try:
-        return EventSource(name=name, added=add_to_log(run, STAGE, list(query())), absent="")
-    except Problem as problem:
-        return EventSource(name=name, added=0, absent=problem.what)
-
-
-# ── sources ─────────────────────────────────────────────────────────────────────────────────────
-
-
 def alert_events(server: Prometheus, window: Window) -> Iterator[ObservedEvent]:
-    """Each time an alert fired, from Prometheus.
-
-    Raises:
-        Problem: Prometheus does not answer.
-    """
-    query = 'ALERTS{alertstate="firing"}'
+    """Each time an alert fired, from Prometheus."""
     labels = ("alertname", "model", "pod", "gpu", "job")
-    for values, start, end in _stretches(server, query, window, labels):
+    for values, start, end in _stretches(server, 'ALERTS{alertstate="firing"}', window, labels):
         subject = " ".join(value for value in values if value)
         yield ObservedEvent("alert", start, "Prometheus", subject, "fired", end)
 
 
 def throttling_events(server: Prometheus, window: Window) -> Iterator[ObservedEvent]:
-    """Each time a GPU's clocks were reduced, by reason, from DCGM or NVML.
-
-    Raises:
-        Problem: Prometheus does not answer.
-    """
+    """Each time a GPU's clocks were reduced, by reason, from DCGM or NVML."""
     query = (
         "sum by (gpu, clock_event) (DCGM_EXP_CLOCK_EVENTS_COUNT"
         '{clock_event=~"hw_.*|sw_thermal|power_cap"}) > 0'
@@ -197,26 +164,16 @@ def error_events(
 ) -> Iterator[ObservedEvent]:
     """Error bursts: consecutive seconds in which a relevant share of the requests failed.
 
-    Args:
-        started: The scenario's second 0, UTC.
-        scenario: Its name.
-        requests: Its table, with the columns `intended_s` and `outcome`.
+    `started` is the scenario's second 0; `requests` has the columns `intended_s` and `outcome`.
     """
-    if requests.empty:
-        return
     seconds = (requests["intended_s"] // 1).astype(int)
     failed = requests["outcome"].ne("ok").groupby(seconds).agg(["sum", "mean"])
     bad = failed[failed["sum"].ge(FEWEST_ERRORS) & failed["mean"].ge(ERROR_SHARE)]
     for _, burst in bad.groupby((bad.index.to_series().diff() != 1).cumsum()):
         first, last = int(burst.index[0]), int(burst.index[-1])
-        yield ObservedEvent(
-            "error-burst",
-            started + timedelta(seconds=first),
-            "load engine",
-            scenario,
-            f"{int(burst['sum'].sum())} requests failed",
-            started + timedelta(seconds=last + 1),
-        )
+        start, end = (started + timedelta(seconds=second) for second in (first, last + 1))
+        text = f"{int(burst['sum'].sum())} requests failed"
+        yield ObservedEvent("error-burst", start, "load engine", scenario, text, end)
 
 
 def _cluster_events(cluster: Cluster, since: datetime) -> Iterator[ObservedEvent]:
@@ -252,11 +209,7 @@ def restart_events(pods: Iterable[Any], since: datetime) -> Iterator[ObservedEve
 
 
 def scaling_events(account: Account, group: str, since: datetime) -> Iterator[ObservedEvent]:
-    """The activities of the GPU nodes' Auto Scaling group.
-
-    Raises:
-        Problem: AWS refuses or cannot be reached.
-    """
+    """The activities of the GPU nodes' Auto Scaling group."""
     with asking(f"the activities of {group}"):
         pages = account.client("autoscaling").get_paginator("describe_scaling_activities")
         activities = [activity for page in pages.paginate(AutoScalingGroupName=group)
@@ -265,10 +218,9 @@ def scaling_events(account: Account, group: str, since: datetime) -> Iterator[Ob
         if activity["StartTime"] < since:
             continue
         description = activity.get("Description", "")
+        kind = "node-added" if description.startswith("Launching") else "node-removed"
         if _SPOT.search(activity.get("Cause", "")):
             kind = "spot-interruption"
-        else:
-            kind = "node-added" if description.startswith("Launching") else "node-removed"
         at = activity["StartTime"].astimezone(UTC)
         yield ObservedEvent(kind, at, "Auto Scaling group", group, description)
 
@@ -276,10 +228,9 @@ def scaling_events(account: Account, group: str, since: datetime) -> Iterator[Ob
 def _kubernetes_kind(reason: str, message: str) -> str:
     """The kind of a Kubernetes event in the run's log; empty if it is ignored."""
     if reason in ("ScalingReplicaSet", "SuccessfulRescale"):
-        match = _RESCALED.search(message)
-        if match is None:
-            return ""
-        return "scale-down" if match[2] == "down" or "below target" in message else "scale-up"
+        if match := _RESCALED.search(message):
+            return "scale-down" if match[2] == "down" or "below target" in message else "scale-up"
+        return ""
     if reason == "Killing":  # also the reason for a deleted pod
         return "pod-restart" if "will be restarted" in message else ""
     return REASONS.get(reason, "")
@@ -287,8 +238,3 @@ def _kubernetes_kind(reason: str, message: str) -> str:
 
 def _key(event: dict[str, Any]) -> tuple[str, ...]:
     return tuple(str(event.get(name, "")) for name in ("kind", "at", "source", "subject"))
-
-
-def _iso(moment: datetime) -> str:
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

@@ -1,17 +1,18 @@
 """Grafana: the run's events as annotations and its dashboards as snapshots.
 
 Requests follow Grafana's published API (public/openapi3.json of grafana/grafana). The token does
-not appear in any text of this module, neither in `repr` nor in an error.
+not appear in any text of this module, neither in `repr` nor in an error. What asks Grafana raises
+`Problem` if it cannot be reached or refuses the request.
 """
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from helpers.errors import Problem
 from helpers.promises import Status, Tick, claim, tick
@@ -25,7 +26,7 @@ TAG = "gpu-e2e"
 SNAPSHOT_DAYS = 30
 TRIES = 4
 RETRIED = (429, 500, 502, 503, 504)
-LONGEST_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 30
 LONGEST_QUOTE = 200
 MOST_ANNOTATIONS = 1000
 NEXT_STEP = {
@@ -37,123 +38,89 @@ NEXT_STEP = {
 
 @dataclass(frozen=True)
 class Grafana:
-    """A Grafana server.
-
-    Every method raises `Problem` if the server cannot be reached or refuses the request.
-    """
+    """A Grafana server."""
 
     url: str  # base URL, without a trailing slash
     token: str = field(repr=False)  # A service account's token
     timeout_s: float = 30.0  # longest time to wait for an answer, seconds
-    pause_s: float = 1.0  # pause before the second try, seconds; it doubles with every try
+    pause_s: float = 1.0  # pause between two tries, seconds; it doubles with every try
 
     def version(self) -> str:
         """The server's version, if its database answers."""
-        health = self._json("GET", "/api/health")
-        if health.get("database") != "ok":
-            raise Problem(
-                f"Grafana at {self.url} is not healthy: its database reports "
-                f"'{health.get('database')}'.",
-                "Read the pod's log, or restart it.",
-            )
+        health = self._ask("GET", "/api/health")
+        if (state := health.get("database")) != "ok":
+            what = f"Grafana at {self.url} is not healthy: its database reports '{state}'."
+            raise Problem(what, "Read the pod's log, or restart it.")
         return str(health.get("version", ""))
 
     def annotations(self, tags: Sequence[str]) -> list[dict[str, Any]]:
         """The annotations that have all these tags, as Grafana returns them."""
         query = {"tags": list(tags), "matchAny": "false", "type": "annotation",
                  "limit": MOST_ANNOTATIONS}  # fmt: skip
-        stored: list[dict[str, Any]] = self._json("GET", "/api/annotations", query=query)
+        stored: list[dict[str, Any]] = self._ask("GET", "/api/annotations", params=query)
         return stored
 
     def annotate(self, body: dict[str, Any]) -> int:
         """Create an annotation that every dashboard with its tag shows; returns its number."""
-        return int(self._json("POST", "/api/annotations", body)["id"])
+        return int(self._ask("POST", "/api/annotations", json=body)["id"])
 
     def delete_annotation(self, number: int) -> None:
         """Delete an annotation; one that does not exist is not an error."""
-        self._request("DELETE", f"/api/annotations/{number}", accepted=(404,))
+        self._ask("DELETE", f"/api/annotations/{number}", accepted=404)
 
     def create_snapshot(self, dashboard: dict[str, Any], name: str, expires_s: int) -> str:
-        """Store a dashboard with its data; returns its address.
+        """Store a dashboard whose panels contain their data; returns its address.
 
-        Args:
-            dashboard: The dashboard; its panels contain their data (`snapshotData`).
-            name: Name of the snapshot.
-            expires_s: Grafana deletes it after this time, seconds; 0 means never.
+        Grafana deletes it after `expires_s` seconds; 0 means never.
         """
         body = {"dashboard": dashboard, "name": name, "expires": expires_s, "external": False}
-        return str(self._json("POST", "/api/snapshots", body)["url"])
+        return str(self._ask("POST", "/api/snapshots", json=body)["url"])
 
-    def _json(self, method: str, path: str, body: Any = None, query: Any = None) -> Any:
-        response = self._request(method, path, body, query)
+    def _ask(self, method: str, path: str, *, accepted: int = 0, **content: Any) -> Any:
+        retry = Retry(
+            total=TRIES - 1, status_forcelist=RETRIED, allowed_methods=None, raise_on_status=False,
+            backoff_factor=self.pause_s, backoff_max=LONGEST_PAUSE_S,
+            retry_after_max=LONGEST_PAUSE_S,
+        )  # fmt: skip
         try:
-            return response.json()
-        except ValueError as error:
+            with requests.Session() as session:
+                session.mount(self.url, HTTPAdapter(max_retries=retry))
+                # a proxy cannot reach this machine's loopback; .netrc would replace the token
+                session.trust_env = False
+                response = session.request(
+                    method, self.url + path, timeout=self.timeout_s,
+                    headers={"Authorization": f"Bearer {self.token}"},
+                    allow_redirects=False,  # the login page is not an answer
+                    **content,
+                )  # fmt: skip
+        except requests.RequestException as error:
+            slow = isinstance(error, requests.Timeout)
+            what = f"does not answer within {self.timeout_s:g} s" if slow else "cannot be reached"
             raise Problem(
-                f"The server at {self.url} is not Grafana (HTTP {response.status_code}, no JSON).",
-                "Check the address.",
-            ) from error
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        query: Any = None,
-        accepted: Sequence[int] = (),
-    ) -> requests.Response:
-        pause = self.pause_s
-        for left in reversed(range(TRIES)):
-            try:
-                with requests.Session() as session:
-                    # a proxy cannot reach this machine's loopback; .netrc would replace the token
-                    session.trust_env = False
-                    response = session.request(
-                        method, self.url + path, json=body, params=query, timeout=self.timeout_s,
-                        headers={"Authorization": f"Bearer {self.token}"},
-                        allow_redirects=False,  # the login page is not an answer
-                    )  # fmt: skip
-            except requests.RequestException as error:
-                if not left:
-                    slow = isinstance(error, requests.Timeout)
-                    what = f"does not answer within {self.timeout_s:g} s"
-                    raise Problem(
-                        f"Grafana at {self.url} {what if slow else 'cannot be reached'}.",
-                        "Run notebook 04 again, or check that its pod is Ready.",
-                    ) from None  # the error could quote the request
-            else:
-                if response.status_code < 300 or response.status_code in accepted:
-                    return response
-                if response.status_code not in RETRIED or not left:
-                    raise self._refusal(response, f"{method} {path}")
-                wanted = response.headers.get("Retry-After", "")
-                pause = max(pause, float(wanted) if wanted.isdigit() else 0.0)
-            time.sleep(min(pause, LONGEST_PAUSE_S))
-            pause *= 2
-        raise AssertionError("the last try returns or raises")
-
-    def _refusal(self, response: requests.Response, request: str) -> Problem:
+                f"Grafana at {self.url} {what}.",
+                "Run notebook 04 again, or check that its pod is Ready.",
+            ) from None  # the error could quote the request
+        status = response.status_code
         try:
-            message = str(response.json().get("message", ""))
-        except (ValueError, AttributeError):
-            message = response.reason or ""
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if status < 300 or status == accepted:
+            if answer is None:
+                what = f"The server at {self.url} is not Grafana (HTTP {status}, no JSON)."
+                raise Problem(what, "Check the address.")
+            return answer
+        message = str(answer.get("message", "") if isinstance(answer, dict) else response.reason)
         message = message.replace(self.token, "<token>") if self.token else message
         message = message[:LONGEST_QUOTE].rstrip(".") or "no reason given"
-        return Problem(
-            f"Grafana at {self.url} refuses {request} (HTTP {response.status_code}): {message}.",
-            NEXT_STEP.get(response.status_code, "Retry the step; then read Grafana's log."),
+        raise Problem(
+            f"Grafana at {self.url} refuses {method} {path} (HTTP {status}): {message}.",
+            NEXT_STEP.get(status, "Retry the step; then read Grafana's log."),
         )
 
 
-# ── the run in Grafana ──────────────────────────────────────────────────────────────────────────
-
-
 def publish_annotations(run: Run, grafana: Grafana | None) -> Tick:
-    """Publish the run's events as annotations, read them back, and record the promise.
-
-    Raises:
-        Problem: Grafana refuses, or cannot be reached.
-    """
+    """Publish the run's events as annotations, read them back, and record the promise."""
     if grafana is None:
         note = f"{NO_GRAFANA}; {len(run_annotations(run))} events are shown in them"
         return tick(run, PROMISE, Status.NOT_REHEARSED, note=note)
@@ -174,9 +141,6 @@ def add_annotations(run: Run, grafana: Grafana) -> int:
     """Create the annotations that Grafana does not have yet; returns how many were created.
 
     It can be called repeatedly: an annotation whose end has become known is created again.
-
-    Raises:
-        Problem: Grafana refuses, or cannot be reached.
     """
     stored = grafana.annotations([TAG, _run_tag(run)])
     created = 0
@@ -195,11 +159,7 @@ def add_annotations(run: Run, grafana: Grafana) -> int:
 
 
 def publish_snapshots(run: Run, snapshots: Snapshots, grafana: Grafana | None) -> Snapshots:
-    """Store the run's snapshots in Grafana too, if there is one.
-
-    Raises:
-        Problem: Grafana refuses, or cannot be reached.
-    """
+    """Store the run's snapshots in Grafana too, if there is one."""
     if grafana is None:
         return snapshots
     boards = []
@@ -220,15 +180,11 @@ def _run_tag(run: Run) -> str:
 def _annotation_body(run: Run, annotation: Annotation) -> dict[str, Any]:
     source = [f"source:{annotation.source}"] if annotation.source else []
     tags = [TAG, _run_tag(run), annotation.kind, *source]
-    body = {"time": _milliseconds(annotation.at), "text": annotation.text, "tags": tags}
-    return body | ({"timeEnd": _milliseconds(annotation.until)} if annotation.until else {})
+    times = {"time": annotation.at, "timeEnd": annotation.until}
+    body = {key: round(at.timestamp() * 1000) for key, at in times.items() if at}
+    return {**body, "text": annotation.text, "tags": tags}
 
 
 def _is_same(body: dict[str, Any], stored: dict[str, Any]) -> bool:
     same = all(stored.get(key) == body[key] for key in ("time", "text"))
     return same and set(stored.get("tags") or ()) == set(body["tags"])
-
-
-def _milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970."""
-    return round(moment.timestamp() * 1000)

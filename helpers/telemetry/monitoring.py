@@ -36,11 +36,7 @@ NOT_RENDERED = "a rehearsal has no cluster, and stage 02 of this run has not ren
 
 
 def check_components(run: Run, access: Access) -> dict[str, Tick]:
-    """Record whether operator and DCGM exporter run (AWS), or were rendered (rehearsal).
-
-    Raises:
-        Problem: Prometheus does not answer.
-    """
+    """Record whether operator and DCGM exporter run (AWS), or were rendered (rehearsal)."""
     ticks = {}
     for promise, (release, query) in COMPONENTS.items():
         releases = run.find(Releases)
@@ -55,9 +51,8 @@ def check_components(run: Run, access: Access) -> dict[str, Tick]:
             ticks[promise] = tick(run, promise, Status.NOT_REHEARSED, note=NOT_RENDERED)
         else:
             status = STATUS.get(rendered.label, Status.NOT_REHEARSED)
-            ticks[promise] = tick(
-                run, promise, status, evidence=releases.path(), note=rendered.note
-            )
+            evidence = releases.path()
+            ticks[promise] = tick(run, promise, status, evidence=evidence, note=rendered.note)
     return ticks
 
 
@@ -89,12 +84,7 @@ def install_chart(run: Run, cluster: Cluster | None) -> ChartCheck:
 
 
 def render_chart(run: Run) -> list[dict[str, Any]]:
-    """The chart's objects for a run.
-
-    Raises:
-        Unavailable: There is no helm on this machine.
-        Problem: The chart does not render.
-    """
+    """The chart's objects for a run; raises `Problem` if it does not render."""
     return [raw for raw in yaml.safe_load_all(_helm(run, "template")) if raw]
 
 
@@ -137,12 +127,10 @@ def _differences(run: Run, objects: list[dict[str, Any]], maps: dict[str, str]) 
 def _helm(run: Run, *command: str) -> str:
     """Run a helm command on the chart with the run's values."""
     values: Path = run.write(VALUES, yaml.safe_dump(chart_values(run), sort_keys=False))
-    namespace = contract.load().namespaces.monitoring
-    arguments = [
-        *command, RELEASE, str(CHART), f"--namespace={namespace}", f"--values={values}",
-    ]  # fmt: skip
+    options = [f"--namespace={contract.load().namespaces.monitoring}", f"--values={values}"]
+    helm = sh.Command(str(programs.need("helm")))
     try:
-        return str(sh.Command(str(programs.need("helm")))(*arguments, _timeout=TIMEOUT_S))
+        return str(helm(*command, RELEASE, str(CHART), *options, _timeout=TIMEOUT_S))
     except sh.ErrorReturnCode as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines()
         # helm also logs that it followed the chart's links

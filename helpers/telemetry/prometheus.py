@@ -1,4 +1,8 @@
-"""A real Prometheus on this machine: started with the sampler and pointed at Triton."""
+"""A real Prometheus on this machine: started with the sampler and pointed at Triton.
+
+Functions raise `Unavailable` if this machine has no Prometheus, and `Problem` if a process does not
+start, a target is not up, or Prometheus does not answer.
+"""
 
 import json
 import sys
@@ -41,41 +45,33 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
 
     A running Prometheus follows a Triton that moved without a restart. The record `Targets` is
     saved even if a target is not up.
-
-    Raises:
-        Unavailable: There is no Prometheus on this machine.
-        Problem: A process does not start, or a target is not up.
     """
     programs.need(PROMETHEUS)
     jobs = {SAMPLER: ScrapeJob(start_sampler(run), {}), TRITON: ScrapeJob(endpoint.metrics, {})}
     server = start(run, PROMETHEUS, jobs, port=run.profile.telemetry.prometheus_port)
-    errors = wait_for_targets(server, jobs, timeout_s)
-    _save_targets(run, server, {job: not error for job, error in errors.items()})
-    for job, error in errors.items():
-        if error:
-            raise Problem(
-                f"Prometheus cannot scrape {job} at {jobs[job].url} "
-                f"(tried for {timeout_s:g} s): {error}.",
-                f"Check that {job} is running; its log is services/{job}.log in the run's folder.",
-            )
+    try:
+        wait_for_targets(server, jobs, timeout_s)
+    finally:
+        targets(run, server)
     return server
 
 
-def targets(run: Run, server: Prometheus | None = None) -> Targets:
-    """What is scraped: the current state if a Prometheus is running, otherwise the saved record.
-
-    Raises:
-        Problem: The run never had a Prometheus, or it does not answer.
-    """
-    if server is None:
-        service = processes.find(run, PROMETHEUS)
-        if service is None:
-            return run.load(Targets)
-        server = Prometheus(f"http://127.0.0.1:{service.ports['http']}")
+def targets(run: Run, server: Prometheus) -> Targets:
+    """What is scraped now, which is recorded."""
     up: dict[str, bool] = {}
     for target in server.targets():  # all targets of a job must be up
         up[target.job] = up.get(target.job, True) and target.health == "up"
-    return _save_targets(run, server, up)
+    if absence := gpu_absence(server):
+        gpu = f"none: {absence}"
+    else:
+        gpu = str(server.query('gpu_e2e_gpu_info{state="present"}')["detail"].iloc[-1])
+    interval_s = run.profile.telemetry.scrape_interval_s
+    record = Targets(
+        prometheus=server.version(), up=up, scrape_interval_s=interval_s, gpu=gpu,
+        retention=server.retention(), series=server.series_count(),
+    )  # fmt: skip
+    run.save(record)
+    return record
 
 
 def frame(record: Targets) -> pd.DataFrame:
@@ -92,11 +88,7 @@ def frame(record: Targets) -> pd.DataFrame:
 
 
 def gpu_absence(server: Prometheus, at: datetime | None = None) -> str:
-    """Why no GPU is sampled; empty if one is.
-
-    Raises:
-        Problem: Prometheus does not answer.
-    """
+    """Why no GPU is sampled; empty if one is."""
     info = server.query("gpu_e2e_gpu_info", at)
     if info.empty:
         return "no sampler reports on GPUs"
@@ -104,16 +96,13 @@ def gpu_absence(server: Prometheus, at: datetime | None = None) -> str:
 
 
 def start_sampler(run: Run) -> str:
-    """Start the run's sampler, or find it running; returns the URL of its metrics.
-
-    Raises:
-        Problem: It does not start.
-    """
+    """Start the run's sampler, or find it running; returns the URL of its metrics."""
 
     def command(port: int) -> list[str | Path]:
         return [sys.executable, "-m", SAMPLER_MODULE, "--port", str(port), "--mark", run.mark]
 
-    return f"{_start(run, SAMPLER, command, '/metrics')}/metrics"
+    path = "/metrics"
+    return start_service(run, SAMPLER, command, path, program=SAMPLER_MODULE) + path
 
 
 def start(
@@ -136,17 +125,20 @@ def start(
         port: Where it listens; 0 chooses a free port.
         dropped: Series that it drops, as a regular expression of `job;name`.
         expires: Timer's expiry if there is no stack, seconds since 1970.
-
-    Raises:
-        Unavailable: There is no Prometheus on this machine.
-        Problem: It does not start; the message quotes its log.
     """
-    groups = [_target_group(name, job) for name, job in jobs.items()]
+    groups = []
+    for name, job in jobs.items():
+        parts = urlsplit(job.url)
+        # a fixed instance name: a Triton that restarts on another port continues its series
+        labels = {"job": name, "instance": name, **job.labels}
+        labels |= {"__scheme__": parts.scheme, "__metrics_path__": parts.path or "/metrics"}
+        groups.append({"targets": [parts.netloc], "labels": labels})
     discovered = run.write(f"{service}/targets.json", json.dumps(groups, indent=2) + "\n")
 
     def command(port: int) -> list[str | Path]:
         facts = run.write(f"{service}/facts.yaml", yaml.safe_dump(rules.run_facts(run, expires)))
         every = duration(run.profile.telemetry.scrape_interval_s)
+        intervals = ("scrape_interval", "scrape_timeout", "evaluation_interval")
         drop = {"source_labels": ["job", "__name__"], "regex": dropped, "action": "drop"}
         scrape = {
             "job_name": "run",
@@ -155,9 +147,7 @@ def start(
             "metric_relabel_configs": [drop] if dropped else [],
         }
         configuration = {
-            "global": dict.fromkeys(
-                ("scrape_interval", "scrape_timeout", "evaluation_interval"), every
-            ),
+            "global": dict.fromkeys(intervals, every),
             "rule_files": [str(rules.FOLDER / "*.yaml"), str(facts.resolve())],
             "scrape_configs": [scrape],
         }
@@ -172,69 +162,48 @@ def start(
             "--scrape.discovery-reload-interval=500ms",
         ]
 
-    return Prometheus(_start(run, service, command, "/-/ready", port))
+    url = start_service(run, service, command, "/-/ready", port=port, program=PROMETHEUS)
+    return Prometheus(url)
 
 
 def wait_for_targets(
-    server: Prometheus, jobs: Mapping[str, ScrapeJob], timeout_s: float
-) -> dict[str, str]:
-    """Wait until all targets are up; returns job → error, empty for a target that is up."""
+    server: Prometheus, jobs: Mapping[str, ScrapeJob], timeout_s: float = TARGETS_TIMEOUT_S
+) -> None:
+    """Wait until all targets are up."""
     deadline = time.monotonic() + timeout_s
     while True:
-        known = {target.url: target for target in server.targets()}
-        errors = dict.fromkeys(jobs, "it has not been scraped yet")
-        for name, job in jobs.items():
-            if job.url in known and known[job.url].health != "unknown":
-                errors[name] = known[job.url].error
-        if not any(errors.values()) or time.monotonic() > deadline:
-            return errors
+        errors = {target.url: target.error for target in server.targets()
+                  if target.health != "unknown"}  # fmt: skip
+        down = [(name, job.url, error) for name, job in jobs.items()
+                if (error := errors.get(job.url, "it has not been scraped yet"))]  # fmt: skip
+        if not down:
+            return
+        if time.monotonic() > deadline:
+            name, url, error = down[0]
+            raise Problem(
+                f"Prometheus cannot scrape {name} at {url} (tried for {timeout_s:g} s): {error}.",
+                f"Check that {name} is running; its log is services/{name}.log in the run's "
+                "folder.",
+            )
         time.sleep(0.1)
 
 
-def _start(
+def start_service(
     run: Run,
     service: str,
-    command: Callable[[int], list[str | Path]],
+    command: Callable[[int], list[str | Path]],  # for a port of this machine
     ready_path: str,
+    *,
     port: int = 0,
+    program: str,  # shown to people
 ) -> str:
-    """Start a service, or find it running; returns its base URL."""
+    """Start a service that answers HTTP, or find it running; returns its base URL."""
     if running := processes.find(run, service):
         return f"http://127.0.0.1:{running.ports['http']}"
     port = processes.free_port(port)
     url = f"http://127.0.0.1:{port}"
     processes.start(
-        run,
-        service,
-        command(port),
-        ports={"http": port},
-        ready=lambda: processes.answers(url + ready_path),
-        timeout_s=START_TIMEOUT_S,
-        program=SAMPLER_MODULE if service == SAMPLER else PROMETHEUS,
-    )
+        run, service, command(port), ports={"http": port}, program=program,
+        ready=lambda: processes.answers(url + ready_path), timeout_s=START_TIMEOUT_S,
+    )  # fmt: skip
     return url
-
-
-def _target_group(name: str, job: ScrapeJob) -> dict[str, object]:
-    parts = urlsplit(job.url)
-    # a fixed instance name: a Triton that restarts on another port continues its series
-    labels = {"job": name, "instance": name, **job.labels}
-    labels |= {"__scheme__": parts.scheme, "__metrics_path__": parts.path or "/metrics"}
-    return {"targets": [parts.netloc], "labels": labels}
-
-
-def _save_targets(run: Run, server: Prometheus, up: dict[str, bool]) -> Targets:
-    if absence := gpu_absence(server):
-        gpu = f"none: {absence}"
-    else:
-        gpu = str(server.query('gpu_e2e_gpu_info{state="present"}')["detail"].iloc[-1])
-    record = Targets(
-        prometheus=server.version(),
-        up=up,
-        scrape_interval_s=run.profile.telemetry.scrape_interval_s,
-        gpu=gpu,
-        retention=server.retention(),
-        series=server.series_count(),
-    )
-    run.save(record)
-    return record

@@ -1,7 +1,7 @@
 """The HTTP API of a Prometheus server: PromQL answers as tables, and its targets."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -40,7 +40,7 @@ class Prometheus:
         Returns:
             One row per value: `time` (UTC), one column per label, `value` (float).
         """
-        moment = {} if at is None else {"time": _seconds(at)}
+        moment = {} if at is None else {"time": at.timestamp()}
         return _table(self._get("query", query=promql, **moment))
 
     def query_range(self, promql: str, start: datetime, end: datetime, step: float) -> pd.DataFrame:
@@ -49,7 +49,7 @@ class Prometheus:
         Returns:
             As `query`; a label that a series does not have is NaN in its rows.
         """
-        window = {"start": _seconds(start), "end": _seconds(end), "step": step}
+        window = {"start": start.timestamp(), "end": end.timestamp(), "step": step}
         return _table(self._get("query_range", query=promql, **window))
 
     def targets(self) -> list[ScrapeTarget]:
@@ -73,13 +73,12 @@ class Prometheus:
         return DEFAULT_RETENTION if flag in ("", "0s") else flag
 
     def _get(self, path: str, **parameters: str | float) -> Any:
+        url = f"{self.url}/api/v1/{path}"
         try:
             with requests.Session() as session:
                 # a proxy cannot reach this machine's loopback
                 session.trust_env = "//127.0.0.1" not in self.url
-                response = session.get(
-                    f"{self.url}/api/v1/{path}", params=parameters, timeout=self.timeout_s
-                )
+                response = session.get(url, params=parameters, timeout=self.timeout_s)
         except requests.Timeout as error:
             raise Problem(
                 f"Prometheus at {self.url} did not answer within {self.timeout_s:g} s.",
@@ -103,11 +102,6 @@ class Prometheus:
             query = parameters.get("query", path)
             raise Problem(f"Prometheus rejects '{query}': {message}.", "Correct the query.")
         return body["data"]
-
-
-def _seconds(moment: datetime) -> float:
-    """Seconds since 1970; naive times are UTC."""
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _table(data: dict[str, Any]) -> pd.DataFrame:

@@ -129,14 +129,6 @@ class EventSources(Record, stage="05", name="events"):
 
     sources: tuple[EventSource, ...]
 
-    @property
-    def summary(self) -> str:
-        """One sentence: which sources answered, with how many events."""
-        answered = [f"{source.name} {source.added}" for source in self.sources if not source.absent]
-        return (
-            f"events beyond the load's own: {', '.join(answered) or 'no source could be queried'}"
-        )
-
 
 class DashboardSnapshot(Settings):
     """The files that keep one dashboard with its data."""
@@ -154,8 +146,8 @@ class Snapshots(Record, stage="05", name="snapshots"):
 
     start: str  # start of the time shown, UTC
     end: str  # end of the time shown, UTC
-    boards: tuple[DashboardSnapshot, ...]  # one entry per dashboard
-    events: int  # number of events marked on the time axes
+    boards: tuple[DashboardSnapshot, ...] = ()  # one entry per dashboard
+    events: int = 0  # number of events marked on the time axes
     absent: str = ""  # why there are no snapshots; empty if there are some
 
     @property

@@ -1,7 +1,7 @@
 """Recording rules and alerts: those of `k8s/rules`, a run's own facts, and promtool's verdict."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from helpers.cloud.stack import Stack
 from helpers.errors import Problem
 from helpers.paths import ROOT
 from helpers.run import Run
-from helpers.scenario import Kpis
 from helpers.telemetry.records import RuleChecks
 
 FOLDER = ROOT / "k8s" / "rules"
@@ -29,23 +28,16 @@ _NUMBER = re.compile(r"vector\(([0-9.]+)\)")
 
 
 def limits() -> dict[str, float]:
-    """The limits that are not KPIs, by name, from `k8s/rules/limits.yaml`.
-
-    Raises:
-        Problem: A rule in that file is not a plain number.
-    """
+    """The limits that are not KPIs, by name, from `k8s/rules/limits.yaml`."""
     numbers = {}
     for rule in _rules([LIMITS]):
         number = _NUMBER.fullmatch(rule["expr"].strip())
+        name = rule["labels"]["of"]
         if number is None:
-            raise Problem(
-                f"The limit '{rule['labels']['of']}' is not a plain number: {rule['expr']}."
-            )
-        numbers[rule["labels"]["of"]] = float(number[1])
+            raise Problem(f"The limit '{name}' is not a plain number: {rule['expr']}.")
+        numbers[name] = float(number[1])
     return numbers
 
-
-# ── a run's own facts ───────────────────────────────────────────────────────────────────────────
 
 SAMPLE_PRICES = {"control plane (sample price)": 0.1}, 0.2  # US$ an hour; one GPU node
 
@@ -53,78 +45,40 @@ SAMPLE_PRICES = {"control plane (sample price)": 0.1}, 0.2  # US$ an hour; one G
 def run_facts(run: Run, expires: float | None = None) -> dict[str, Any]:
     """The facts of a run as a rule file: its targets, its plan's prices, its stack's timer.
 
-    Args:
-        run: The run.
-        expires: The timer's expiry if there is no stack, seconds since 1970; only the check of
-            the dashboards passes one, whose other sample values are not measured either.
+    Only the check of the dashboards passes `expires`, the timer's expiry if there is no stack
+    (seconds since 1970): its other sample values are not measured either. An unknown price gives no
+    series, so that cost panels stay empty instead of showing zero.
     """
-    is_sample = expires is not None
+    fixed, gpu_node = costs.hourly_rates(run)
+    if expires is not None and not fixed:  # no plan: the cost panels get sample prices
+        fixed, gpu_node = SAMPLE_PRICES
     stack = run.find(Stack)
     if stack and stack.dead_man_expires:
         expires = datetime.fromisoformat(stack.dead_man_expires).timestamp()
-    fixed, gpu_node = costs.hourly_rates(run)
-    if is_sample and not fixed:  # no plan: the cost panels get sample prices
-        fixed, gpu_node = SAMPLE_PRICES
-    return facts(run.profile.kpis, fixed=fixed, gpu_node=gpu_node, expires=expires)
-
-
-def facts(
-    kpis: Kpis, *, fixed: Mapping[str, float], gpu_node: float | None, expires: float | None
-) -> dict[str, Any]:
-    """Targets, prices and the timer's expiry as recording rules.
-
-    Args:
-        kpis: The targets of the run's profile.
-        fixed: Fixed part of the stack → US dollars per hour, such as `{"control plane": 0.1}`.
-        gpu_node: US dollars per hour of one GPU node; None if no price is known.
-        expires: When the stack's timer scales the GPU nodes to zero, seconds since 1970; None
-            without a timer.
-
-    Returns:
-        The content of a rule file. An unknown price gives no series, so that cost panels stay
-        empty instead of showing zero.
-    """
     constants: list[tuple[str, float, dict[str, str]]] = [
         *((TARGET, value, {"kpi": name})
-          for name, value in kpis.model_dump(exclude={"scenario"}).items()),
+          for name, value in run.profile.kpis.model_dump(exclude={"scenario"}).items()),
         *((PRICE, usd, {"item": name, "per": "stack"}) for name, usd in fixed.items()),
     ]  # fmt: skip
     if gpu_node is not None:
         constants.append((PRICE, gpu_node, {"item": "GPU node", "per": "gpu-node"}))
-    rules = [
-        {"record": record, "expr": f"vector({value:.10g})", "labels": labels}
-        for record, value, labels in constants
-    ]
+    rules = [{"record": record, "expr": f"vector({value:.10g})", "labels": labels}
+             for record, value, labels in constants]  # fmt: skip
     if expires is not None:
         rules.append({"record": EXPIRES, "expr": f"vector({expires:.13g})"})
     return {"groups": [{"name": "gpu-e2e-facts", "rules": rules}]}
 
 
-# ── promtool ────────────────────────────────────────────────────────────────────────────────────
-
-
-def check(run: Run) -> RuleChecks:
+def check(run: Run, folder: Path = FOLDER) -> RuleChecks:
     """Check every rule file and run every unit test with promtool, and record the result.
 
-    Raises:
-        Unavailable: There is no promtool on this machine.
-    """
-    checks = check_folder(FOLDER)
-    run.save(checks)
-    return checks
-
-
-def check_folder(folder: Path) -> RuleChecks:
-    """Check a folder of rules, with the unit tests in its subfolder `tests`.
-
-    Raises:
-        Unavailable: There is no promtool on this machine.
+    The unit tests are in the subfolder `tests`.
     """
     program = programs.need(PROMTOOL)
     files = sorted(folder.glob("*.yaml"))
     tests = [path for path in sorted(folder.glob("tests/*.yaml")) if "tests:" in path.read_text()]
     alerts = sum("alert" in rule for rule in _rules(files))
-    return RuleChecks(
+    checks = RuleChecks(
         promtool=next(programs.version(p) for p in programs.PROGRAMS if p.name == PROMTOOL),
         recording=sum(1 for _ in _rules(files)) - alerts,
         alerts=alerts,
@@ -134,19 +88,15 @@ def check_folder(folder: Path) -> RuleChecks:
             *(error for path in tests for error in _promtool(program, "test", "rules", str(path))),
         ),
     )
+    run.save(checks)
+    return checks
 
 
 def alert_table() -> pd.DataFrame:
     """Every alert with its severity and runbook line."""
-    return pd.DataFrame(
-        {
-            "Alert": rule["alert"],
-            "Severity": rule["labels"]["severity"],
-            "First step": rule["annotations"]["runbook"],
-        }
-        for rule in _rules(sorted(FOLDER.glob("*.yaml")))
-        if "alert" in rule
-    )
+    rows = [(rule["alert"], rule["labels"]["severity"], rule["annotations"]["runbook"])
+            for rule in _rules(sorted(FOLDER.glob("*.yaml"))) if "alert" in rule]  # fmt: skip
+    return pd.DataFrame(rows, columns=["Alert", "Severity", "First step"])
 
 
 def _promtool(program: Path, *arguments: str) -> list[str]:

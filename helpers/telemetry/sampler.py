@@ -57,11 +57,7 @@ CLOCK_EVENTS = {
 
 
 class Sampler(Collector):
-    """Reads all values once per scrape.
-
-    Args:
-        mark: The mark of the run's processes.
-    """
+    """Reads all values once per scrape; the run's processes have the mark given."""
 
     def __init__(self, mark: str) -> None:
         self._usage = ProcessUsage(mark)
@@ -77,9 +73,8 @@ class Sampler(Collector):
 
 def _host_families() -> Iterator[Metric]:
     """CPU seconds by core and mode, and memory of this machine."""
-    cpu = CounterMetricFamily(
-        "node_cpu_seconds", "Seconds the CPUs spent in each mode.", labels=["cpu", "mode"]
-    )
+    text = "Seconds the CPUs spent in each mode."
+    cpu = CounterMetricFamily("node_cpu_seconds", text, labels=["cpu", "mode"])
     for core, times in enumerate(psutil.cpu_times(percpu=True)):
         for mode, seconds in times._asdict().items():
             if mode not in GUEST:
@@ -92,27 +87,17 @@ def _host_families() -> Iterator[Metric]:
     )
 
 
-# ── processes ───────────────────────────────────────────────────────────────────────────────────
-
-
 class ProcessUsage:
     """CPU and memory of the run's processes, by role.
 
     Reading the environment of every process is expensive, so the list of processes is renewed only
     every `RESCAN_S` seconds; a process with a shorter life can be missed. CPU seconds never fall:
     those of an ended process stay counted.
-
-    Args:
-        mark: The mark of the run's processes.
-
-    Attributes:
-        cpu_s: Role → CPU seconds used so far.
-        memory: Role → resident bytes now; shared pages count for each process.
     """
 
     def __init__(self, mark: str) -> None:
-        self.cpu_s: dict[str, float] = {}
-        self.memory: dict[str, int] = {}
+        self.cpu_s: dict[str, float] = {}  # role → CPU seconds used so far
+        self.memory: dict[str, int] = {}  # role → resident bytes; shared pages count for each
         self._mark = mark
         self._scanned = float("-inf")
         self._roles: dict[psutil.Process, str] = {}
@@ -126,30 +111,26 @@ class ProcessUsage:
             self._used = {p: used for p, used in self._used.items() if p in self._roles}
         self.memory = dict.fromkeys(self.cpu_s, 0)
         for process, role in self._roles.items():
-            with contextlib.suppress(psutil.Error):  # it may have ended since the last scan
-                self._add(process, role)
-
-    def _add(self, process: psutil.Process, role: str) -> None:
-        with process.oneshot():
-            times, memory = process.cpu_times(), process.memory_info().rss
-        used = times.user + times.system
-        # add differences: a sum with varying rounding can fall by a tiny amount, which Prometheus
-        # takes for a restart of the counter
-        added = max(0.0, used - self._used.get(process, 0.0))
-        self.cpu_s[role] = self.cpu_s.get(role, 0.0) + added
-        self._used[process] = used
-        self.memory[role] = self.memory.get(role, 0) + memory
+            try:
+                with process.oneshot():
+                    times, memory = process.cpu_times(), process.memory_info().rss
+            except psutil.Error:  # it has ended since the last scan
+                continue
+            used = times.user + times.system
+            # add differences: a sum with varying rounding can fall by a tiny amount, which
+            # Prometheus takes for a restart of the counter
+            added = max(0.0, used - self._used.get(process, 0.0))
+            self.cpu_s[role] = self.cpu_s.get(role, 0.0) + added
+            self._used[process] = used
+            self.memory[role] = self.memory.get(role, 0) + memory
 
     def families(self) -> Iterator[Metric]:
         """CPU seconds and resident memory by role."""
-        cpu = CounterMetricFamily(
-            "gpu_e2e_process_cpu_seconds", "CPU seconds of the run's processes.", labels=["role"]
-        )
-        memory = GaugeMetricFamily(
-            "gpu_e2e_process_resident_memory_bytes",
-            "Resident memory of the run's processes; shared pages count for each.",
-            labels=["role"],
-        )
+        text = "CPU seconds of the run's processes."
+        cpu = CounterMetricFamily("gpu_e2e_process_cpu_seconds", text, labels=["role"])
+        name = "gpu_e2e_process_resident_memory_bytes"
+        text = "Resident memory of the run's processes; shared pages count for each."
+        memory = GaugeMetricFamily(name, text, labels=["role"])
         for role, seconds in self.cpu_s.items():
             cpu.add_metric([role], seconds)
             memory.add_metric([role], self.memory[role])
@@ -176,13 +157,7 @@ def process_roles(mark: str) -> dict[psutil.Process, str]:
 
 
 def command_role(command: list[str]) -> str:
-    """The role of a command in a run; empty if it has none.
-
-    >>> command_role(["/opt/tritonserver", "--http-port=8000"])
-    'tritonserver'
-    >>> command_role(["python", "-m", "helpers.load.worker"])
-    'client'
-    """
+    """The role of a command in a run; empty if it has none."""
     if not command:
         return ""
     if (name := PurePath(command[0]).name) in PROGRAMS:
@@ -192,9 +167,6 @@ def command_role(command: list[str]) -> str:
     module = command[command.index("-m") + 1]
     roles = (role for root, role in MODULES.items() if f"{module}.".startswith(f"{root}."))
     return next(roles, "")
-
-
-# ── GPUs, under the names and units of the DCGM exporter ────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -207,9 +179,8 @@ class Gpus:
 
     def families(self) -> Iterator[GaugeMetricFamily]:
         """Whether there is a GPU, and one family for each gauge that at least one GPU has."""
-        info = GaugeMetricFamily(
-            "gpu_e2e_gpu_info", "Whether NVML finds a GPU, and which.", labels=["state", "detail"]
-        )
+        text = "Whether NVML finds a GPU, and which."
+        info = GaugeMetricFamily("gpu_e2e_gpu_info", text, labels=["state", "detail"])
         names = ", ".join(dict.fromkeys(name for _, name in self.devices))
         info.add_metric(["absent", self.absence] if self.absence else ["present", names], 1)
         yield info
@@ -221,12 +192,9 @@ class Gpus:
                     family.add_metric((str(index), name), read(self.nvml, device))
             if family.samples:
                 yield family
-        events = GaugeMetricFamily(
-            "DCGM_EXP_CLOCK_EVENTS_COUNT",
-            "Clock events now (1 while the reason applies); the DCGM exporter counts them in a "
-            "window.",
-            labels=(*GPU_LABELS, "clock_event"),
-        )
+        text = "Clock events (1 while the reason applies); the DCGM exporter counts in a window."
+        labels = (*GPU_LABELS, "clock_event")
+        events = GaugeMetricFamily("DCGM_EXP_CLOCK_EVENTS_COUNT", text, labels=labels)
         for index, (device, name) in enumerate(self.devices):
             with contextlib.suppress(self.nvml.NVMLError):
                 reasons = self.nvml.nvmlDeviceGetCurrentClocksEventReasons(device)

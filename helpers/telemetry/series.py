@@ -8,6 +8,7 @@ What queries raises `Problem` if Prometheus does not answer, or rejects a query.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -48,18 +49,12 @@ class Window:
         return max(self.step_s + self.interval_s, SCRAPES_IN_WINDOW * self.interval_s)
 
 
-@dataclass(frozen=True)
-class LoadPeriod:
+class LoadPeriod(NamedTuple):
     """A period under load, from the first request of a scenario to its last answer."""
 
     scenario: str
     start: datetime
     end: datetime
-
-    @property
-    def seconds(self) -> float:
-        """Its length."""
-        return (self.end - self.start).total_seconds()
 
 
 def read(server: Prometheus, window: Window, wanted: Iterable[Series] = ()) -> pd.DataFrame:
@@ -94,24 +89,16 @@ def collect(run: Run, server: Prometheus | None) -> Telemetry:
     for series in LOAD_SERIES:
         count = int(samples.get(series.name, 0))
         known = no_gpu if series.absence == NO_GPU or server is None else ""
-        facts.append(
-            SeriesFacts(
-                name=series.name,
-                title=series.title,
-                unit=series.unit,
-                query=series.query(window.range_s),
-                samples=count,
-                absent="" if count else known or series.absence,
-            )
-        )
+        absent = "" if count else known or series.absence
+        facts.append(SeriesFacts(
+            name=series.name, title=series.title, unit=series.unit, samples=count, absent=absent,
+            query=series.query(window.range_s),
+        ))  # fmt: skip
     telemetry = Telemetry(
-        start=_iso(window.start),
-        end=_iso(window.end),
-        series=tuple(facts),
-        cpu_utilisation_pct=cpu_mean,
-        gpu_utilisation_pct=gpu_mean,
+        start=iso(window.start), end=iso(window.end), series=tuple(facts),
+        cpu_utilisation_pct=cpu_mean, gpu_utilisation_pct=gpu_mean,
         gpu_absent="" if gpu_mean is not None else no_gpu or NO_GPU,
-    )
+    )  # fmt: skip
     run.save(telemetry)
     return telemetry
 
@@ -147,35 +134,22 @@ def load_periods(run: Run) -> list[LoadPeriod]:
 
 def frame(telemetry: Telemetry) -> pd.DataFrame:
     """What was read, as a table."""
-    means = {
-        CPU.name: telemetry.cpu_utilisation_pct,
-        GPU_UTILISATION.name: telemetry.gpu_utilisation_pct,
-    }
-    shown = {name: f"{mean:.1f}" for name, mean in means.items() if mean is not None}
-    return pd.DataFrame(
-        {
-            "Series": facts.title,
-            "Unit": facts.unit,
-            "Samples": facts.samples,
-            "Mean under load": shown.get(facts.name, ""),
-            "Absent because": facts.absent,
-        }
-        for facts in telemetry.series
-    )
+    means = telemetry.cpu_utilisation_pct, telemetry.gpu_utilisation_pct
+    shown = {series.name: f"{mean:.1f}"
+             for series, mean in zip((CPU, GPU_UTILISATION), means, strict=True)
+             if mean is not None}  # fmt: skip
+    rows = [(facts.title, facts.unit, facts.samples, shown.get(facts.name, ""), facts.absent)
+            for facts in telemetry.series]  # fmt: skip
+    columns = ["Series", "Unit", "Samples", "Mean under load", "Absent because"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def catalogue_frame() -> pd.DataFrame:
     """The series of a load test, as a table; the queries are those of a scrape every second."""
-    return pd.DataFrame(
-        {
-            "Series": series.title,
-            "Unit": series.unit,
-            "One line for each": series.label,
-            "PromQL": series.query(SCRAPES_IN_WINDOW),
-            "If absent": series.absence,
-        }
-        for series in LOAD_SERIES
-    )
+    rows = [(series.title, series.unit, series.label, series.query(SCRAPES_IN_WINDOW),
+             series.absence) for series in LOAD_SERIES]  # fmt: skip
+    columns = ["Series", "Unit", "One line for each", "PromQL", "If absent"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _mean_under_load(
@@ -184,12 +158,14 @@ def _mean_under_load(
     """Mean over all periods under load; a range as long as each period excludes the pauses."""
     weighted, seconds = 0.0, 0.0
     for period in periods:
-        values = server.query(series.query(period.seconds), period.end)["value"].dropna()
+        length_s = (period.end - period.start).total_seconds()
+        values = server.query(series.query(length_s), period.end)["value"].dropna()
         if not values.empty:
-            weighted += float(values.mean()) * period.seconds
-            seconds += period.seconds
+            weighted += float(values.mean()) * length_s
+            seconds += length_s
     return weighted / seconds if seconds else None
 
 
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def iso(moment: datetime) -> str:
+    """A time as the event log stores it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -28,6 +28,7 @@ from helpers.telemetry.series import NO_PROMETHEUS, Window
 
 FOLDER = "snapshots"
 TABLE = "dashboards"
+VALUE_COLUMNS = ["time", "dashboard", "panel", "line", "unit", "value"]
 TEMPLATES = Path(__file__).parent / "templates"
 NO_DATA_SOURCE = {"type": "datasource", "uid": "grafana"}
 WIDTH_IN, FIGURE_IN, GRAPH_IN = 13.0, 0.9, 2.6
@@ -72,11 +73,9 @@ class DashboardData:
 def take(run: Run, telemetry: Telemetry) -> Snapshots:
     """Store every dashboard with the values of the load, and record it."""
     if telemetry.gpu_absent == NO_PROMETHEUS:
-        nothing = Snapshots(
-            start=telemetry.start, end=telemetry.end, boards=(), events=0, absent=NO_PROMETHEUS
-        )
-        run.save(nothing)
-        return nothing
+        absent = Snapshots(start=telemetry.start, end=telemetry.end, absent=NO_PROMETHEUS)
+        run.save(absent)
+        return absent
     start, end = (datetime.fromisoformat(text) for text in (telemetry.start, telemetry.end))
     window = Window(start, end, run.profile.telemetry.scrape_interval_s)
     note = f"No GPU: {telemetry.gpu_absent}" if telemetry.gpu_absent else ""
@@ -90,54 +89,30 @@ def take(run: Run, telemetry: Telemetry) -> Snapshots:
         place = f"{FOLDER}/{board.name}"
         run.write(f"{place}.grafana.json", body + "\n")
         run.write(f"{place}.html", _page(run, data, annotations, alt))
-        tables.append(_values_table(data))
-        stored.append(
-            DashboardSnapshot(
-                name=board.name,
-                values=data.count(),
-                page=f"{place}.html",
-                grafana=f"{place}.grafana.json",
-                picture=f"{place}.png",
-            )
-        )
-    table = pd.concat(tables, ignore_index=True)
+        tables += [
+            rows.assign(dashboard=board.name, panel=panel.title, line=name, unit=panel.unit)
+            for panel in board.panels
+            for _, name, rows in data.lines(panel)
+        ]
+        files = {"page": "html", "grafana": "grafana.json", "picture": "png"}
+        paths = {name: f"{place}.{suffix}" for name, suffix in files.items()}
+        stored.append(DashboardSnapshot(name=board.name, values=data.count(), **paths))
+    empty = pd.DataFrame(columns=VALUE_COLUMNS)
+    table = pd.concat(tables, ignore_index=True)[VALUE_COLUMNS] if tables else empty
     run.save_table(TABLE, table)
     lines = table.to_json(orient="records", lines=True, date_format="iso", date_unit="ms")
     run.write(f"tables/{TABLE}.jsonl", lines)
-    record = Snapshots(
-        start=start.isoformat(timespec="seconds"),
-        end=end.isoformat(timespec="seconds"),
-        boards=tuple(stored),
-        events=len(annotations),
-    )
+    first, last = (moment.isoformat(timespec="seconds") for moment in (start, end))
+    events = len(annotations)
+    record = Snapshots(start=first, end=last, boards=tuple(stored), events=events)
     run.save(record)
     return record
 
 
 def frame(record: Snapshots) -> pd.DataFrame:
     """One row per dashboard."""
-    return pd.DataFrame(
-        {
-            "Dashboard": board.name,
-            "Values": board.values,
-            "Page": board.page,
-            "For Grafana": board.grafana,
-        }
-        for board in record.boards
-    )
-
-
-def _values_table(data: DashboardData) -> pd.DataFrame:
-    tables = [
-        rows.assign(dashboard=data.board.name, panel=panel.title, line=name, unit=panel.unit)
-        for panel in data.board.panels
-        for _, name, rows in data.lines(panel)
-    ]
-    columns = ["time", "dashboard", "panel", "line", "unit", "value"]
-    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
-
-
-# ── pages and bodies ────────────────────────────────────────────────────────────────────────────
+    rows = [(board.name, board.values, board.page, board.grafana) for board in record.boards]
+    return pd.DataFrame(rows, columns=["Dashboard", "Values", "Page", "For Grafana"])
 
 
 def grafana_body(
@@ -155,34 +130,26 @@ def grafana_body(
                     {
                         "name": "Value",
                         "type": "number",
-                        "config": {"displayNameFromDS": name},
                         "values": rows["value"].tolist(),
+                        "config": {"displayNameFromDS": name},
                     },
                 ],
             }
             for shown, name, rows in data.lines(panel)
         ]
     content["templating"] = {"list": []}
-    content["annotations"] = {
-        "list": [
-            {
-                "name": "Events of the run",
-                "datasource": {"type": "grafana", "uid": "-- Grafana --"},
-                "enable": True,
-                "iconColor": "purple",
-                "snapshotData": [
-                    {
-                        "time": round(event.at.timestamp() * 1000),
-                        "timeEnd": round((event.until or event.at).timestamp() * 1000),
-                        "isRegion": event.until is not None,
-                        "text": event.text,
-                        "tags": [event.kind, *([event.source] if event.source else [])],
-                    }
-                    for event in annotations
-                ],
-            }
-        ]
-    }
+    (events,) = content["annotations"]["list"]
+    del events["target"]
+    events["snapshotData"] = [
+        {
+            "time": round(event.at.timestamp() * 1000),
+            "timeEnd": round((event.until or event.at).timestamp() * 1000),
+            "isRegion": event.until is not None,
+            "text": event.text,
+            "tags": [tag for tag in (event.kind, event.source) if tag],
+        }
+        for event in annotations
+    ]
     window = data.window
     content["time"] = {"from": window.start.isoformat(), "to": window.end.isoformat()}
     content["refresh"] = ""
@@ -194,12 +161,9 @@ def grafana_body(
 def _page(run: Run, data: DashboardData, annotations: Sequence[Annotation], alt: str) -> str:
     """A self-contained page: picture, events, statistics of each line, and the values as JSON."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
     panels, values = [], {}
     for panel in data.board.panels:
         lines = [(name, rows["value"], _milliseconds(rows)) for _, name, rows in data.lines(panel)]
@@ -212,24 +176,16 @@ def _page(run: Run, data: DashboardData, annotations: Sequence[Annotation], alt:
         values[panel.title] = {name: [times, line.tolist()] for name, line, times in lines}
     picture = (run.folder / FOLDER / f"{data.board.name}.png").read_bytes()
     return environment.get_template("snapshot.html.j2").render(
-        run=run,
-        label=LABEL[run.profile.target],
-        data=data,
-        annotations=annotations,
-        alt=alt,
-        picture=base64.b64encode(picture).decode(),
-        panels=panels,
+        run=run, label=LABEL[run.profile.target], data=data, annotations=annotations, alt=alt,
+        picture=base64.b64encode(picture).decode(), panels=panels,
         # as JSON that can stand inside a script element
         values=json.dumps(values, ensure_ascii=False).replace("<", "\\u003c"),
-    )
+    )  # fmt: skip
 
 
 def _milliseconds(rows: pd.DataFrame) -> list[int]:
     times: list[int] = rows["time"].dt.as_unit("ms").astype("int64").tolist()
     return times
-
-
-# ── pictures ────────────────────────────────────────────────────────────────────────────────────
 
 
 def draw(
@@ -272,8 +228,7 @@ def describe(data: DashboardData) -> str:
 
 def format_value(value: float, panel: Panel) -> str:
     """A value with the panel's decimal places and unit."""
-    size = abs(value)
-    decimals = panel.decimals
+    size, decimals = abs(value), panel.decimals
     if decimals is None:
         decimals = 0 if size >= 100 else 3 if 0 < size < 1 else 1
     return f"{value:,.{decimals}f} {panel.unit}".strip()
@@ -351,8 +306,6 @@ def _footnote(data: DashboardData, annotations: Sequence[Annotation]) -> list[st
     text = f"Scraped every {window.interval_s:g} s, a point every {window.step_s:.3g} s, UTC."
     if len(annotations) > MOST_NAMED:
         text += f" {len(annotations)} events, {len(annotations) - MOST_NAMED} without a number."
-    lines = [f"{text} {data.note}".strip()]
-    return lines + [
-        f"{number}  {event.at:%H:%M:%S}  {event.text}"
-        for number, event in enumerate(annotations[:MOST_NAMED], 1)
-    ]
+    key = (f"{number}  {event.at:%H:%M:%S}  {event.text}"
+           for number, event in enumerate(annotations[:MOST_NAMED], 1))  # fmt: skip
+    return [f"{text} {data.note}".strip(), *key]

@@ -1,7 +1,4 @@
-"""Runs whose marks differ: processes of two runs of the same minute must not be confused.
-
-A file of tests has one Prometheus that watches an imitated Triton.
-"""
+"""Runs whose marks differ: processes of two runs of the same minute must not be confused."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +10,9 @@ from helpers import processes
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.telemetry import prometheus
+from tests.listening import listening
 
+from .grafana_server import GrafanaServer
 from .imitation import Watched, imitate
 
 
@@ -34,17 +33,22 @@ def new_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
 
 @pytest.fixture
+def server() -> Iterator[GrafanaServer]:
+    """A Grafana on a port of its own."""
+    with listening(GrafanaServer()) as server:
+        yield server
+
+
+@pytest.fixture
 def run(new_run: Callable[[str], Run]) -> Run:
     """A new run."""
     return new_run("")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def watched(new_run: Callable[[str], Run]) -> Iterator[Watched]:
-    run, imitation = new_run("telemetry.scrape_interval_s=0.5"), imitate()
-    try:
-        began = time.monotonic()
-        server = prometheus.serve(run, imitation.endpoint)
-        yield Watched(run, imitation, server, time.monotonic() - began)
-    finally:
-        imitation.close()
+    """The Prometheus of all tests, which watches an imitated Triton."""
+    with imitate() as (triton, endpoint):
+        run, began = new_run("telemetry.scrape_interval_s=0.5"), time.monotonic()
+        server = prometheus.serve(run, endpoint)
+        yield Watched(run, triton, endpoint, server, time.monotonic() - began)

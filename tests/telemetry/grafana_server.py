@@ -3,14 +3,10 @@
 Unknown fields are refused with 400, as a missing token is with 401.
 """
 
-import contextlib
 import json
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
-
-from tests.listening import listening
 
 TOKEN = "_".join(["glsa", "x" * 32, "01234567"])  # of the shape that Grafana's tokens have
 FIELDS = {
@@ -22,22 +18,15 @@ FIELDS = {
 
 
 class GrafanaServer(ThreadingHTTPServer):
-    """Stores annotations and snapshots.
-
-    Attributes:
-        faults: Statuses of the next answers, first first.
-        headers: Headers of those answers.
-    """
+    """Stores annotations and snapshots."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.faults: list[int] = []
-        self.headers: dict[str, str] = {}
-        self.admin = ""
-        self.role = "Editor"
-        self.database = "ok"
+        self.faults: list[int] = []  # statuses of the next answers
+        self.headers: dict[str, str] = {}  # of those answers
+        self.admin, self.role, self.database = "", "Editor", "ok"
         self.annotations: dict[int, dict[str, Any]] = {}
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, str]] = []
@@ -109,10 +98,3 @@ class _Handler(BaseHTTPRequestHandler):
             case "POST", ["api", "serviceaccounts", "7", "tokens"]:
                 return 200, {"key": TOKEN}
         return 404, {"message": "Not found"}
-
-
-@contextlib.contextmanager
-def serving() -> Iterator[GrafanaServer]:
-    """A Grafana on a port of its own."""
-    with listening(GrafanaServer()) as server:
-        yield server

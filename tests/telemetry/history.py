@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from helpers import processes, programs
-from helpers.processes import answers
+from helpers import programs
 from helpers.run import Run
+from helpers.telemetry import prometheus
 from helpers.telemetry.prometheus_api import Prometheus
 from helpers.telemetry.series import Window
 
-HOURS, INTERVAL_S = 6, 1
+HOURS, INTERVAL_S = 6, 5
 START = datetime(2026, 11, 23, 6, tzinfo=UTC)
 END = START + timedelta(hours=HOURS)
 # the alert fires for a minute, the clocks are held down twice
@@ -38,17 +38,10 @@ STEADY = {
 
 @dataclass(frozen=True)
 class History:
-    """A Prometheus that holds the past.
-
-    Attributes:
-        server: It.
-        window: All of the past.
-        samples: How many samples it holds.
-    """
+    """A Prometheus that holds the past."""
 
     server: Prometheus
     window: Window
-    samples: int
 
 
 def serve(run: Run) -> History:
@@ -56,13 +49,19 @@ def serve(run: Run) -> History:
     folder = run.folder / "history"
     folder.mkdir()
     text = folder / "samples.txt"
-    with text.open("w") as file:
-        samples = sum(file.write(line) and 1 for line in lines())
-        file.write("# EOF\n")
+    text.write_text("".join((*lines(), "# EOF\n")))
     make = ["tsdb", "create-blocks-from", "openmetrics", "--quiet"]
     command = [str(programs.need("promtool")), *make, str(text), str(folder / "data")]
     subprocess.run(command, check=True, capture_output=True, timeout=200)
-    return History(_start(run, folder), Window(START, END, INTERVAL_S), samples)
+    (folder / "empty.yml").write_text("{}\n")
+
+    def serve_on(port: int) -> list[str | Path]:
+        return [programs.need("prometheus"), f"--config.file={folder / 'empty.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
+                "--storage.tsdb.retention.time=100y"]  # fmt: skip
+
+    url = prometheus.start_service(run, "history", serve_on, "/-/ready", program="Prometheus")
+    return History(Prometheus(url), Window(START, END, INTERVAL_S))
 
 
 def lines() -> Iterator[str]:
@@ -75,26 +74,9 @@ def lines() -> Iterator[str]:
         yield from (f"{name} {value} {begin + at}\n" for at in seconds)
     for name, start, end in (
         ('ALERTS{alertname="GpuHot",alertstate="firing",gpu="0"}', *ALERT),
-        *((f'DCGM_EXP_CLOCK_EVENTS_COUNT{{clock_event="sw_thermal",gpu="0",{POD}}}', *one)
-          for one in THROTTLED),
+        *((f'DCGM_EXP_CLOCK_EVENTS_COUNT{{clock_event="sw_thermal",gpu="0",{POD}}}', *period)
+          for period in THROTTLED),
     ):  # fmt: skip
         span = range(round(start.timestamp()), round(end.timestamp()) + 1, INTERVAL_S)
         yield from (f"{name} 1 {at}\n" for at in span)
         yield f"{name} NaN {span.stop}\n"
-
-
-def _start(run: Run, folder: Path) -> Prometheus:
-    port = processes.free_port()
-    url = f"http://127.0.0.1:{port}"
-    (folder / "empty.yml").write_text("{}\n")
-    processes.start(
-        run,
-        "history",
-        [programs.need("prometheus"), f"--config.file={folder / 'empty.yml'}",
-         f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
-         "--storage.tsdb.retention.time=100y"],
-        ports={"http": port},
-        ready=lambda: answers(f"{url}/-/ready"),
-        timeout_s=60,
-    )  # fmt: skip
-    return Prometheus(url)

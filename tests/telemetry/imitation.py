@@ -1,7 +1,8 @@
 """A Triton that is imitated under its metrics' names, so that every true rate is known."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -60,26 +61,16 @@ class ImitatedTriton(Collector):
         yield gpu
 
 
-@dataclass(frozen=True)
-class Imitation:
+@contextmanager
+def imitate() -> Iterator[tuple[ImitatedTriton, Endpoint]]:
     """An imitated Triton on a port of its own."""
-
-    triton: ImitatedTriton
-    endpoint: Endpoint
-    close: Callable[[], None]
-
-
-def imitate() -> Imitation:
     registry, triton = CollectorRegistry(), ImitatedTriton()
     registry.register(triton)
     port = processes.free_port()
     http, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
-
-    def close() -> None:
-        http.shutdown()
-        http.server_close()
-
-    return Imitation(triton, endpoint_on(port), close)
+    yield triton, endpoint_on(port)
+    http.shutdown()
+    http.server_close()
 
 
 def endpoint_on(port: int) -> Endpoint:
@@ -87,11 +78,12 @@ def endpoint_on(port: int) -> Endpoint:
     return Endpoint(http=base, grpc="", metrics=f"{base}/metrics", server="imitation")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Watched:
-    """A run whose Prometheus watches an imitated Triton."""
+    """A run whose Prometheus watches an imitated Triton; a test may start it again."""
 
     run: Run
-    imitation: Imitation
+    triton: ImitatedTriton
+    endpoint: Endpoint
     server: Prometheus
     took_s: float

@@ -1,13 +1,12 @@
 """The sampler tells what this machine really does, and what it has not got."""
 
-import contextlib
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import psutil
 import pynvml
@@ -20,9 +19,9 @@ from helpers import processes
 from helpers.telemetry import sampler
 from helpers.telemetry.sampler import ProcessUsage, Sampler, command_role
 
-BURN = "import time\nwhile time.process_time() < 0.5: pass\n"
-READY = "print('ready', flush=True)\n"
-WAIT = "import time; time.sleep(60)\n"
+BURN = "import time\nwhile time.process_time() < 0.5: pass"
+CHILD = "import subprocess; subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)"
+WAIT = "import time; time.sleep(60)"
 
 
 def exposed(run_id: str) -> dict[str, dict[tuple[str, ...], float]]:
@@ -38,53 +37,26 @@ def exposed(run_id: str) -> dict[str, dict[tuple[str, ...], float]]:
 
 
 @pytest.fixture
-def marked(tmp_path: Path) -> Iterator["Marked"]:
-    made = Marked(tmp_path, f"test-{tmp_path.name}-{os.getpid()}")
-    yield made
-    made.end()
+def tritonserver(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
+    """Starts stand-ins of Triton that run some code and carry the mark `tmp_path.name`."""
+    started = []
 
-
-class Marked:
-    """Starts stand-ins that carry a run's mark under the command lines of the real parts."""
-
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self.folder = folder
-        self.run_id = run_id
-        self.started: list[subprocess.Popen[str]] = []
-
-    def tritonserver(self, code: str) -> "subprocess.Popen[str]":
-        return self._start(["/opt/tritonserver", "-c", READY + code])
-
-    def client(self, code: str) -> "subprocess.Popen[str]":
-        module = self.folder / "helpers" / "load" / "worker.py"
-        module.parent.mkdir(parents=True, exist_ok=True)
-        for package in (module.parent, module.parent.parent):
-            (package / "__init__.py").touch()  # a package goes before the real one
-        module.write_text(READY + code)
-        return self._start([sys.executable, "-m", "helpers.load.worker"])
-
-    def _start(self, command: list[str]) -> "subprocess.Popen[str]":
+    def start(code: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            command,
-            executable=sys.executable,
-            cwd=self.folder,
-            env=os.environ | {processes.MARK: self.run_id},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.started.append(process)
+            ["/opt/tritonserver", "-c", f"{code}\nprint('ready', flush=True)\n{WAIT}"],
+            executable=sys.executable, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {processes.MARK: tmp_path.name},
+        )  # fmt: skip
+        started.append(process)
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         return process
 
-    def end(self) -> None:
-        for process in self.started:
-            for child in psutil.Process(process.pid).children() if process.poll() is None else []:
-                child.kill()
-            process.kill()
-            process.communicate()
-
-
-# ── host ──────────────────────────────────────────────────────────────────────────────────────
+    yield start
+    for process in started:
+        for child in psutil.Process(process.pid).children() if process.poll() is None else []:
+            child.kill()
+        process.kill()
+        process.communicate()
 
 
 def test_host_figures_are_those_of_the_system() -> None:
@@ -102,9 +74,6 @@ def test_host_figures_are_those_of_the_system() -> None:
     assert "gpu_e2e_process_cpu_seconds_total" not in found
 
 
-# ── processes ─────────────────────────────────────────────────────────────────────────────────
-
-
 def test_the_mark_is_the_one_that_services_put_on_a_process() -> None:
     assert sampler.MARK == processes.MARK
 
@@ -117,7 +86,6 @@ def test_the_mark_is_the_one_that_services_put_on_a_process() -> None:
         (["python", "-m", "helpers.telemetry.sampler", "--port", "1"], "sampler"),
         (["python", "-m", "helpers.load.worker"], "client"),
         (["python", "-m", "helpers.loader"], ""),
-        (["python", "-m", "helpers.watcher", '{"command": ["prometheus"]}'], ""),
         (["python", "-m"], ""),
         ([], ""),
     ],
@@ -126,150 +94,90 @@ def test_a_command_has_a_role(command: list[str], role: str) -> None:
     assert command_role(command) == role
 
 
-def test_a_marked_process_is_exposed_under_its_role(marked: Marked) -> None:
-    marked.client(WAIT)
-    found = exposed(marked.run_id)
-    assert set(found["gpu_e2e_process_cpu_seconds_total"]) == {("client",)}
-    assert found["gpu_e2e_process_resident_memory_bytes"]["client",] > 2**20
-    assert "gpu_e2e_process_cpu_seconds_total" not in exposed(f"{marked.run_id}-other")
-
-
-def test_a_child_counts_for_the_nearest_ancestor_with_a_role(marked: Marked) -> None:
-    code = "import subprocess; subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)\n"
-    server = marked.tritonserver(code + WAIT)
-    deadline = time.monotonic() + 10
-    while len(found := sampler.process_roles(marked.run_id)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+def test_a_child_counts_for_the_nearest_ancestor_with_a_role(
+    tritonserver: Callable[[str], "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    server, mark = tritonserver(CHILD), tmp_path.name
     (child,) = psutil.Process(server.pid).children()
-    assert {one.pid: role for one, role in found.items()} == {
-        server.pid: "tritonserver",
-        child.pid: "tritonserver",
-    }
+    assert {process.pid for process in sampler.process_roles(mark)} == {server.pid, child.pid}
+    samples = exposed(mark)
+    assert set(samples["gpu_e2e_process_cpu_seconds_total"]) == {("tritonserver",)}
+    assert samples["gpu_e2e_process_resident_memory_bytes"]["tritonserver",] > 2**20
+    assert "gpu_e2e_process_cpu_seconds_total" not in exposed(f"{mark}-other")
 
 
 def test_cpu_time_is_what_was_used_and_never_falls(
-    marked: Marked, monkeypatch: pytest.MonkeyPatch
+    tritonserver: Callable[[str], "subprocess.Popen[str]"],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sampler, "RESCAN_S", 0.0)
-    followed = ProcessUsage(marked.run_id)
-    first = marked.client(BURN + READY + WAIT)
-    assert first.stdout is not None and first.stdout.readline() == "ready\n"
+    usage, first = ProcessUsage(tmp_path.name), tritonserver(BURN)
     times = psutil.Process(first.pid).cpu_times()
-    followed.update()
-    followed.update()  # what was counted is not counted twice
-    used = followed.cpu_s["client"]
+    usage.update()
+    usage.update()  # what was counted is not counted twice
+    used = usage.cpu_s["tritonserver"]
     assert used == pytest.approx(times.user + times.system, abs=0.1)
     assert used > 0.3
     first.kill()
     first.wait()
-    followed.update()
-    assert followed.cpu_s == {"client": used}
-    assert followed.memory == {"client": 0}
-    marked.client(WAIT)
-    followed.update()
-    assert used < followed.cpu_s["client"] < used + 1
+    usage.update()
+    assert (usage.cpu_s, usage.memory) == ({"tritonserver": used}, {"tritonserver": 0})
+    tritonserver("")
+    usage.update()
+    assert used < usage.cpu_s["tritonserver"] < used + 1
 
 
 def test_a_counter_does_not_fall_by_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     # 0.1 + 0.7 - 0.1 is less than 0.7: Prometheus would take the fall for a restart
-    class Busy:
-        used = 0.0
-
-        def oneshot(self) -> contextlib.nullcontext[None]:
-            return contextlib.nullcontext()
-
-        def cpu_times(self) -> SimpleNamespace:
-            return SimpleNamespace(user=self.used, system=0.0)
-
-        def memory_info(self) -> SimpleNamespace:
-            return SimpleNamespace(rss=1)
-
-    one, other = Busy(), Busy()
-    monkeypatch.setattr(sampler, "process_roles", lambda _: {one: "client", other: "client"})
-    followed, seen = ProcessUsage("mark"), [0.0]
+    usage_of = {"cpu_times.return_value.system": 0.0, "memory_info.return_value.rss": 1}
+    first, second = MagicMock(**usage_of), MagicMock(**usage_of)
+    monkeypatch.setattr(sampler, "process_roles", lambda _: {first: "client", second: "client"})
+    usage, counted = ProcessUsage("mark"), [0.0]
     for step in range(1000):
-        one.used, other.used = step // 7 * 0.1, step // 11 * 0.07
-        followed.update()
-        seen.append(followed.cpu_s["client"])
-    assert seen == sorted(seen)
-    assert seen[-1] == pytest.approx(one.used + other.used)
-
-
-# ── GPU ───────────────────────────────────────────────────────────────────────────────────────
-
-DOCUMENTED = {  # dcgm-exporter, etc/default-counters.csv
-    "DCGM_FI_DEV_GPU_UTIL": "GPU utilization (in %).",
-    "DCGM_FI_DEV_FB_USED": "Framebuffer memory used (in MiB).",
-    "DCGM_FI_DEV_FB_FREE": "Framebuffer memory free (in MiB).",
-    "DCGM_FI_DEV_POWER_USAGE": "Power draw (in W).",
-    "DCGM_FI_DEV_GPU_TEMP": "GPU temperature (in C).",
-    "DCGM_FI_DEV_SM_CLOCK": "SM clock frequency (in MHz).",
-}
-
-
-class FakeNvml(ModuleType):
-    """NVML's functions with the units that its manual gives: bytes, milliwatts, MHz, °C.
-
-    Device 1 has no power sensor.
-    """
-
-    NVMLError = pynvml.NVMLError
-    NVML_TEMPERATURE_GPU = pynvml.NVML_TEMPERATURE_GPU
-    NVML_CLOCK_SM = pynvml.NVML_CLOCK_SM
-    devices = 2
-
-    def nvmlInit(self) -> None: ...
-
-    def nvmlDeviceGetCount(self) -> int:
-        return self.devices
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
-        return index
-
-    def nvmlDeviceGetName(self, device: int) -> str:
-        return "Tesla T4"
-
-    def nvmlDeviceGetUtilizationRates(self, device: int) -> SimpleNamespace:
-        return SimpleNamespace(gpu=70 + device, memory=5)
-
-    def nvmlDeviceGetMemoryInfo(self, device: int) -> SimpleNamespace:
-        return SimpleNamespace(total=16 * 2**30, used=3 * 2**30, free=13 * 2**30)
-
-    def nvmlDeviceGetPowerUsage(self, device: int) -> int:
-        if device == 1:
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-        return 62_500
-
-    def nvmlDeviceGetTemperature(self, device: int, sensor: int) -> int:
-        assert sensor == pynvml.NVML_TEMPERATURE_GPU
-        return 55
-
-    nvmlClocksEventReasonSwPowerCap = pynvml.nvmlClocksEventReasonSwPowerCap
-    nvmlClocksThrottleReasonHwSlowdown = pynvml.nvmlClocksThrottleReasonHwSlowdown
-    nvmlClocksEventReasonSwThermalSlowdown = pynvml.nvmlClocksEventReasonSwThermalSlowdown
-    nvmlClocksThrottleReasonHwThermalSlowdown = pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
-    nvmlClocksThrottleReasonHwPowerBrakeSlowdown = (
-        pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown
-    )
-
-    def nvmlDeviceGetCurrentClocksEventReasons(self, device: int) -> int:
-        if device == 1:
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-        return int(pynvml.nvmlClocksEventReasonSwPowerCap | pynvml.nvmlClocksEventReasonGpuIdle)
-
-    def nvmlDeviceGetClockInfo(self, device: int, clock: int) -> int:
-        assert clock == pynvml.NVML_CLOCK_SM
-        return 1590
+        first.cpu_times().user, second.cpu_times().user = step // 7 * 0.1, step // 11 * 0.07
+        usage.update()
+        counted.append(usage.cpu_s["client"])
+    assert counted == sorted(counted)
+    assert counted[-1] == pytest.approx(first.cpu_times().user + second.cpu_times().user)
 
 
 @pytest.fixture
-def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
-    fake = FakeNvml("pynvml")
-    monkeypatch.setitem(sys.modules, "pynvml", fake)
-    return fake
+def nvml(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Two GPUs in the units of NVML's manual: bytes, milliwatts, MHz, °C; device 1 lacks sensors.
+
+    Only functions that the real library has can be replaced.
+    """
+
+    def of_device_0(value: int) -> Callable[[int], int]:
+        def read(device: int) -> int:
+            if device:
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+            return value
+
+        return read
+
+    reasons = pynvml.nvmlClocksEventReasonSwPowerCap | pynvml.nvmlClocksEventReasonGpuIdle
+    memory = SimpleNamespace(total=16 * 2**30, used=3 * 2**30, free=13 * 2**30)
+    for name, function in {
+        "nvmlInit": lambda: None,
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetName": lambda device: "Tesla T4",
+        "nvmlDeviceGetUtilizationRates": lambda device: SimpleNamespace(gpu=70 + device, memory=5),
+        "nvmlDeviceGetMemoryInfo": lambda device: memory,
+        "nvmlDeviceGetPowerUsage": of_device_0(62_500),
+        "nvmlDeviceGetTemperature": lambda device, sensor: {pynvml.NVML_TEMPERATURE_GPU: 55}[
+            sensor
+        ],
+        "nvmlDeviceGetCurrentClocksEventReasons": of_device_0(reasons),
+        "nvmlDeviceGetClockInfo": lambda device, clock: {pynvml.NVML_CLOCK_SM: 1590}[clock],
+    }.items():
+        monkeypatch.setattr(pynvml, name, function)
+    return monkeypatch
 
 
-def test_gpus_bear_the_names_and_units_of_dcgm(nvml: FakeNvml) -> None:
+def test_gpus_bear_the_names_and_units_of_dcgm(nvml: pytest.MonkeyPatch) -> None:
     found = exposed("no-such-run")
     values = {name: labels for name, labels in found.items() if name.startswith("DCGM_")}
     first, second = ("0", "Tesla T4"), ("1", "Tesla T4")
@@ -287,36 +195,24 @@ def test_gpus_bear_the_names_and_units_of_dcgm(nvml: FakeNvml) -> None:
     assert found["gpu_e2e_gpu_info"] == {("Tesla T4", "present"): 1}
 
 
-def test_the_units_said_are_those_that_dcgm_documents(nvml: FakeNvml) -> None:
-    said = {family.name: family.documentation for family in sampler.find_gpus().families()}
-    assert said.keys() == {*DOCUMENTED, "DCGM_EXP_CLOCK_EVENTS_COUNT", "gpu_e2e_gpu_info"}
-    assert all(said[name].startswith(text.rstrip(".")) for name, text in DOCUMENTED.items())
+def refuse() -> None:
+    raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
 
-def test_the_fake_has_only_what_the_real_library_has() -> None:
-    names = [name for name in vars(FakeNvml) if name.lower().startswith("nvml")]
-    assert len(names) == 18
-    assert all(hasattr(pynvml, name) for name in names)
-
-
-def test_a_driver_without_gpu_is_said(nvml: FakeNvml) -> None:
-    nvml.devices = 0
-    found = exposed("no-such-run")
-    assert list(found["gpu_e2e_gpu_info"]) == [
-        ("no NVIDIA GPU on this machine (NVML finds none)", "absent")
-    ]
-    assert not any(name.startswith("DCGM_") for name in found)
-
-
-def test_a_missing_driver_is_said(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-
-    monkeypatch.setattr(nvml, "nvmlInit", refuse)
-    assert (
-        sampler.find_gpus().absence
-        == "no NVIDIA GPU on this machine (NVML Shared Library Not Found)"
-    )
+@pytest.mark.parametrize(
+    ("name", "function", "absence"),
+    [
+        ("nvmlDeviceGetCount", lambda: 0, "no NVIDIA GPU on this machine (NVML finds none)"),
+        ("nvmlInit", refuse, "no NVIDIA GPU on this machine (NVML Shared Library Not Found)"),
+    ],
+)
+def test_a_machine_without_gpu_says_why(
+    nvml: pytest.MonkeyPatch, name: str, function: Callable[[], object], absence: str
+) -> None:
+    nvml.setattr(pynvml, name, function)
+    samples = exposed("no-such-run")
+    assert list(samples["gpu_e2e_gpu_info"]) == [(absence, "absent")]
+    assert not any(name.startswith("DCGM_") for name in samples)
 
 
 def test_a_missing_binding_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

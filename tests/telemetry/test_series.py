@@ -3,14 +3,14 @@
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import psutil
 import pytest
 
 from helpers.errors import Problem
-from helpers.run import Run, append_line
+from helpers.run import Run
 from helpers.telemetry import catalogue, series
 from helpers.telemetry.prometheus_api import Prometheus
 from helpers.telemetry.records import Telemetry
@@ -18,8 +18,7 @@ from helpers.telemetry.records import Telemetry
 from .imitation import GPU_BUSY, GPU_IDLE, TRUTH, Watched
 
 
-@dataclass(frozen=True)
-class Fired:
+class Fired(NamedTuple):
     """A fabricated load of two scenarios with a gap, and what this test itself measured."""
 
     telemetry: Telemetry
@@ -31,24 +30,22 @@ class Fired:
 
 @pytest.fixture(scope="module")
 def fired(watched: Watched) -> Fired:
-    run, gpu = watched.run, watched.imitation.triton
-    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    run, gpu = watched.run, watched.triton
+    long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     for kind in ("load-start", "load-stop"):  # an earlier firing of the same scenario
-        at = long_ago.isoformat()
-        line = f'{{"at": "{at}", "kind": "{kind}", "stage": "05", "scenario": "smoke"}}'
-        append_line(run.folder / "events.jsonl", line)
+        run.event(kind, stage="05", scenario="smoke", at=long_ago)
     used = total = 0.0
     for scenario in ("smoke", "spike"):
         gpu.gpu = GPU_BUSY
         before = seconds_used()
         run.event("load-start", stage="05", scenario=scenario)
-        burn(4.5)
+        burn(3.0)
         run.event("load-stop", stage="05", scenario=scenario, outcome="finished")
         after = seconds_used()
         used, total = used + after[0] - before[0], total + after[1] - before[1]
         time.sleep(0.5)  # a scrape that began under load may still be reading
         gpu.gpu = GPU_IDLE
-        time.sleep(2)
+        time.sleep(1)
     run.event("load-start", stage="05", scenario="soak")  # killed before it stopped
     with (run.folder / "events.jsonl").open("a") as log:
         log.write('{"at": "2026-11-23T08:')
@@ -82,7 +79,7 @@ def test_known_rates_come_back(watched: Watched, fired: Fired) -> None:
     assert list(table.columns) == ["time", "series", "label", "value"]
     busy = table[table["label"].eq("busy")].groupby("series")["value"]
     assert busy.median().to_dict() == pytest.approx(TRUTH, rel=0.05)
-    assert busy.size().min() >= 20
+    assert busy.size().min() >= 15
 
 
 def test_a_model_without_requests_has_a_rate_and_no_time_per_request(
@@ -124,13 +121,13 @@ def test_parts_of_the_run_use_cpu_and_memory_is_plausible(watched: Watched, fire
 
 
 def test_an_absent_series_says_why(watched: Watched, fired: Fired) -> None:
-    facts = {one.name: one for one in fired.telemetry.series}
-    assert list(facts) == [one.name for one in catalogue.LOAD_SERIES]
+    facts = {series.name: series for series in fired.telemetry.series}
+    assert list(facts) == [series.name for series in catalogue.LOAD_SERIES]
     assert watched.run.load(Telemetry) == fired.telemetry
     assert facts["gpu_memory"].samples == 0
     assert facts["gpu_memory"].absent.startswith("no NVIDIA GPU on this machine (")
-    assert {one.name for one in facts.values() if one.absent} == {"gpu_memory"}
-    assert all(one.samples for one in facts.values() if not one.absent)
+    assert {name for name, series in facts.items() if series.absent} == {"gpu_memory"}
+    assert {name for name, series in facts.items() if not series.samples} == {"gpu_memory"}
     shown = series.frame(fired.telemetry).set_index("Series")
     assert shown.loc["GPU memory used", "Absent because"] == facts["gpu_memory"].absent
     assert shown.loc["GPU utilisation", "Mean under load"] == "80.0"
@@ -154,19 +151,9 @@ def test_without_a_finished_load_there_is_nothing_to_collect(run: Run) -> None:
 
 def test_a_load_that_prometheus_did_not_see_is_absent_and_said(watched: Watched, run: Run) -> None:
     for at, kind in (("00:00", "load-start"), ("01:00", "load-stop")):
-        line = f'{{"at": "2020-01-01T00:{at}Z", "kind": "{kind}", "scenario": "smoke"}}'
-        append_line(run.folder / "events.jsonl", line)
+        run.event(kind, "05", scenario="smoke", at=f"2020-01-01T00:{at}Z")
     telemetry = series.collect(run, watched.server)
     assert telemetry.cpu_utilisation_pct is telemetry.gpu_utilisation_pct is None
     assert telemetry.gpu_absent == "no sampler reports on GPUs"
-    assert all(one.samples == 0 and one.absent for one in telemetry.series)
+    assert all(facts.samples == 0 and facts.absent for facts in telemetry.series)
     assert list(run.load_table(series.TABLE).columns) == series.COLUMNS
-
-
-def test_without_prometheus_every_series_is_absent_and_says_so(run: Run) -> None:
-    run.event("load-start", stage="05", scenario="smoke")
-    run.event("load-stop", stage="05", scenario="smoke")
-    found = series.collect(run, None)
-    assert {one.absent for one in found.series} == {series.NO_PROMETHEUS}
-    assert found.cpu_utilisation_pct is None and found.gpu_absent == series.NO_PROMETHEUS
-    assert run.load_table(series.TABLE).empty

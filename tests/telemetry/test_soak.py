@@ -18,12 +18,11 @@ from helpers.run import Run
 from helpers.telemetry import events, grafana, series, snapshots
 from helpers.telemetry.access import Access
 from helpers.telemetry.annotations import run_annotations
-from helpers.telemetry.events import ObservedEvent
 from helpers.telemetry.grafana import Grafana
 from helpers.telemetry.records import EventSources, Snapshots, Telemetry
 
 from . import history
-from .grafana_server import TOKEN, serving
+from .grafana_server import TOKEN, GrafanaServer
 from .history import ALERT, END, START, THROTTLED, History
 
 MIB = 2**20
@@ -37,12 +36,12 @@ def past(new_run: Callable[[str], Run]) -> Iterator[History]:
 @pytest.fixture(scope="module")
 def soaked(past: History, new_run: Callable[[str], Run]) -> Run:
     """A run whose load filled the six hours; everybody who could be asked has been."""
-    run = new_run("")
+    run = new_run(f"telemetry.scrape_interval_s={history.INTERVAL_S}")
     run.event("load-start", "05", scenario="soak", at=START.isoformat())
     run.event("phase-start", "05", scenario="soak", phase="steady", at=START.isoformat())
     for kind in ("phase-stop", "load-stop"):
-        told = {"phase": "steady"} if kind == "phase-stop" else {"outcome": "finished"}
-        run.event(kind, "05", scenario="soak", at=END.isoformat(), **told)
+        details = {"phase": "steady"} if kind == "phase-stop" else {"outcome": "finished"}
+        run.event(kind, "05", scenario="soak", at=END.isoformat(), **details)
     requests = pd.DataFrame({"intended_s": [i / 10 for i in range(3000)], "outcome": "ok"})
     requests.loc[requests["intended_s"].between(60, 62, inclusive="left"), "outcome"] = "timeout"
     requests.loc[[5, 2000], "outcome"] = "refused"  # one failure is no burst
@@ -61,18 +60,11 @@ def taken(soaked: Run, telemetry: Telemetry) -> Snapshots:
     return snapshots.take(soaked, telemetry)
 
 
-# ── six hours ─────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_past_is_six_hours_at_a_second(past: History) -> None:
-    assert past.samples > 200_000
-    found = past.server.query("count_over_time(nv_inference_count[6h])", END)
-    assert found["value"].iloc[0] == pytest.approx(6 * 3600, abs=1)
-
-
 def test_every_series_of_six_hours_fits_in_memory_and_keeps_its_rate(
-    soaked: Run, telemetry: Telemetry
+    past: History, soaked: Run, telemetry: Telemetry
 ) -> None:
+    scrapes = past.server.query("count_over_time(nv_inference_count[6h])", END)["value"].iloc[0]
+    assert scrapes > series.MOST_POINTS
     table = soaked.load_table(series.TABLE)
     lines = table.groupby(["series", "label"]).size()
     assert lines.max() == pytest.approx(series.MOST_POINTS, abs=3)
@@ -90,14 +82,11 @@ def test_what_is_absent_says_why(soaked: Run, taken: Snapshots) -> None:
     assert "Burn per hour: no value" in (soaked.folder / "snapshots/cost.txt").read_text()
 
 
-# ── snapshots ─────────────────────────────────────────────────────────────────────────────────
-
-
 def test_a_snapshot_page_opens_without_anything_else(soaked: Run, taken: Snapshots) -> None:
     assert taken.has_data and len(taken.boards) == 5
     assert soaked.load(Snapshots) == taken
-    for one in taken.boards:
-        page = (soaked.folder / one.page).read_text()
+    for board in taken.boards:
+        page = (soaked.folder / board.page).read_text()
         assert html_export.external_requests(page) == []
         assert "REHEARSAL" in page and "data:image/png;base64," in page
 
@@ -110,74 +99,69 @@ def test_the_values_stand_inside_the_page_and_inside_grafanas_snapshot(
     times, values = json.loads(raw)["Requests answered"]["m"]
     assert values[len(values) // 2] == pytest.approx(100)
     content = json.loads((soaked.folder / "snapshots" / "throughput.grafana.json").read_text())
-    panel = next(one for one in content["panels"] if one["title"] == "Requests answered")
+    panel = next(panel for panel in content["panels"] if panel["title"] == "Requests answered")
     (frame,) = panel["snapshotData"]
-    assert [one["values"] for one in frame["fields"]] == [times, values]
+    assert [field["values"] for field in frame["fields"]] == [times, values]
     assert panel["targets"] == [] and content["templating"]["list"] == []
     assert min(times) >= round(START.timestamp() * 1000)
 
 
 def test_the_raw_values_are_a_table_in_three_formats(soaked: Run, taken: Snapshots) -> None:
     table = soaked.load_table(snapshots.TABLE)
-    assert len(table) == sum(one.values for one in taken.boards)
+    assert len(table) == sum(board.values for board in taken.boards)
     assert list(table.columns) == ["time", "dashboard", "panel", "line", "unit", "value"]
     assert len(pd.read_csv(soaked.folder / "tables/dashboards.csv")) == len(table)
     lines = (soaked.folder / "tables/dashboards.jsonl").read_text().splitlines()
     assert len(lines) == len(table) and json.loads(lines[0])["time"].startswith("2026-11-23T")
 
 
-def test_grafana_takes_the_snapshots_and_the_events(soaked: Run, taken: Snapshots) -> None:
-    with serving() as server:
-        client = Grafana(server.url, TOKEN)
-        kept = grafana.publish_snapshots(soaked, taken, client)
-        assert {one.url for one in kept.boards} == {
-            f"{server.url}/dashboard/snapshot/{key}" for key in server.snapshots
-        }
-        assert "5 in Grafana" in kept.summary
-        tick = grafana.publish_annotations(soaked, client)
-        assert str(tick.status) == "REHEARSED"
-        kinds = {tag for one in server.annotations.values() for tag in one["tags"]}
-        assert {"load-start", "load-stop", "alert", "throttling", "error-burst"} <= kinds
+def test_grafana_takes_the_snapshots_and_the_events(
+    soaked: Run, taken: Snapshots, server: GrafanaServer
+) -> None:
+    client = Grafana(server.url, TOKEN)
+    kept = grafana.publish_snapshots(soaked, taken, client)
+    assert {board.url for board in kept.boards} == {
+        f"{server.url}/dashboard/snapshot/{key}" for key in server.snapshots
+    }
+    assert "5 in Grafana" in kept.summary
+    tick = grafana.publish_annotations(soaked, client)
+    assert str(tick.status) == "REHEARSED"
+    kinds = {tag for stored in server.annotations.values() for tag in stored["tags"]}
+    assert {"load-start", "load-stop", "alert", "throttling", "error-burst"} <= kinds
     run_again = grafana.publish_annotations(soaked, None)
     assert str(run_again.status) == "NOT REHEARSED" and "no Grafana" in run_again.note
 
 
-def test_without_prometheus_the_snapshot_says_so(
-    soaked: Run, new_run: Callable[[str], Run]
-) -> None:
-    run = new_run("")
+def test_without_prometheus_series_and_snapshots_say_so(run: Run) -> None:
     for kind in ("load-start", "load-stop"):
         run.event(kind, "05", scenario="soak")
-    nothing = snapshots.take(run, series.collect(run, None))
+    telemetry = series.collect(run, None)
+    assert {facts.absent for facts in telemetry.series} == {series.NO_PROMETHEUS}
+    assert telemetry.cpu_utilisation_pct is None and telemetry.gpu_absent == series.NO_PROMETHEUS
+    assert run.load_table(series.TABLE).empty
+    nothing = snapshots.take(run, telemetry)
     assert nothing.absent == series.NO_PROMETHEUS and not nothing.has_data
 
 
-# ── events ────────────────────────────────────────────────────────────────────────────────────
-
-
-def seen(run: Run, kind: str) -> list[dict[str, Any]]:
-    return run.events(kind)
-
-
 def test_alerts_throttling_and_errors_become_events_with_their_source(soaked: Run) -> None:
-    (alert,) = seen(soaked, "alert")
+    (alert,) = soaked.events("alert")
     assert (alert["source"], alert["subject"]) == ("Prometheus", "GpuHot 0")
     assert datetime.fromisoformat(alert["at"]) == ALERT[0]
     assert abs(datetime.fromisoformat(alert["until"]) - ALERT[1]) < timedelta(seconds=20)
-    held = [datetime.fromisoformat(one["at"]) for one in seen(soaked, "throttling")]
+    held = [datetime.fromisoformat(event["at"]) for event in soaked.events("throttling")]
     assert held == [start for start, _ in THROTTLED]
-    (burst,) = seen(soaked, "error-burst")
+    (burst,) = soaked.events("error-burst")
     assert (burst["source"], burst["text"]) == ("load engine", "20 requests failed")
     assert datetime.fromisoformat(burst["at"]) == START + timedelta(seconds=60)
     assert datetime.fromisoformat(burst["until"]) == START + timedelta(seconds=62)
 
 
-def test_who_is_asked_again_tells_nothing_twice(past: History, soaked: Run) -> None:
+def test_gathering_twice_adds_nothing_twice(past: History, soaked: Run) -> None:
     before = len(soaked.events())
     sources = events.gather(soaked, past.window, Access(past.server))
     assert len(soaked.events()) == before
     assert soaked.load(EventSources) == sources
-    absent = {one.name: one.absent for one in sources.sources if one.absent}
+    absent = {source.name: source.absent for source in sources.sources if source.absent}
     assert absent == {
         "Kubernetes": events.NO_CLUSTER, "Auto Scaling group": events.NO_GROUP,
     }  # fmt: skip
@@ -187,27 +171,16 @@ def test_who_is_asked_again_tells_nothing_twice(past: History, soaked: Run) -> N
 def test_events_are_lines_in_every_picture(soaked: Run, past: History, taken: Snapshots) -> None:
     shown = run_annotations(soaked, past.window.start, past.window.end)
     assert taken.events == len(shown) == 7
-    assert [one.kind for one in shown][:2] == ["load-start", "phase-start"]
-    for one in taken.boards:
-        svg = (soaked.folder / one.picture).with_suffix(".svg").read_text()
+    assert [event.kind for event in shown][:2] == ["load-start", "phase-start"]
+    for board in taken.boards:
+        svg = (soaked.folder / board.picture).with_suffix(".svg").read_text()
         assert "Load Test Start soak" in svg and "alert GpuHot 0" in svg
-        assert (soaked.folder / one.page).read_text().count("Load Test Stop soak") == 1
+        assert (soaked.folder / board.page).read_text().count("Load Test Stop soak") == 1
 
 
 def as_read(raw: dict[str, Any], kind: str) -> Any:
     """An object as the official client reads it from the API's JSON."""
     return client.ApiClient().deserialize(json.dumps(raw), kind, "application/json")
-
-
-def kubernetes_event(reason: str, message: str, kind: str = "Pod", age_s: float = 0) -> Any:
-    raw = {
-        "metadata": {"name": "e", "namespace": "triton"},
-        "involvedObject": {"kind": kind, "name": "x"},
-        "reason": reason,
-        "message": message,
-        "lastTimestamp": (START - timedelta(seconds=age_s)).isoformat(),
-    }
-    return as_read(raw, "CoreV1Event")
 
 
 @pytest.mark.parametrize(
@@ -220,26 +193,25 @@ def kubernetes_event(reason: str, message: str, kind: str = "Pod", age_s: float 
         ("TriggeredScaleUp", "pod triggered scale-up: [{g 1->2 (max: 2)}]", "scale-up"),
         ("RegisteredNode", "Node ip-x event: Registered Node ip-x in Controller", "node-added"),
         ("RemovingNode", "Node ip-x event: Removing Node ip-x from Controller", "node-removed"),
-        (
-            "SpotInterruption",
-            "Spot ITN received. Instance will be interrupted",
-            "spot-interruption",
-        ),
+        ("SpotInterruption", "Spot ITN received: instance will end", "spot-interruption"),
         ("BackOff", "Back-off restarting failed container triton in pod x", "pod-restart"),
         ("Killing", "Container triton failed liveness probe, will be restarted", "pod-restart"),
         ("Killing", "Stopping container triton", ""),
         ("Pulled", "Successfully pulled image", ""),
     ],
 )
-def test_kubernetes_events_are_told_in_the_runs_words(reason: str, message: str, kind: str) -> None:
-    found = list(events.kubernetes_events([kubernetes_event(reason, message)], START))
-    assert [one.kind for one in found] == ([kind] if kind else [])
-    assert all(one.source == "Kubernetes" and one.at == START for one in found)
-
-
-def test_kubernetes_events_of_before_the_load_are_left_out() -> None:
-    old = kubernetes_event("BackOff", "Back-off", age_s=60)
-    assert list(events.kubernetes_events([old], START)) == []
+def test_kubernetes_events_have_a_kind_of_the_run(reason: str, message: str, kind: str) -> None:
+    raw = {
+        "metadata": {"name": "e", "namespace": "triton"},
+        "involvedObject": {"kind": "Pod", "name": "x"},
+        "reason": reason, "message": message, "lastTimestamp": START.isoformat(),
+    }  # fmt: skip
+    event = as_read(raw, "CoreV1Event")
+    observed = list(events.kubernetes_events([event], START))
+    assert [(event.kind, event.source, event.at) for event in observed] == (
+        [(kind, "Kubernetes", START)] if kind else []
+    )
+    assert list(events.kubernetes_events([event], END)) == []  # from before the load
 
 
 def test_a_crash_that_left_no_event_is_seen_in_the_pods_status() -> None:
@@ -250,9 +222,9 @@ def test_a_crash_that_left_no_event_is_seen_in_the_pods_status() -> None:
     }  # fmt: skip
     raw = {"metadata": {"name": "triton-0"}, "status": {"containerStatuses": [status]}}
     pod = as_read(raw, "V1Pod")
-    (found,) = events.restart_events([pod], START)
-    assert (found.kind, found.subject) == ("pod-restart", "Pod triton-0")
-    assert "OOMKilled, exit status 137" in found.text
+    (restart,) = events.restart_events([pod], START)
+    assert (restart.kind, restart.subject) == ("pod-restart", "Pod triton-0")
+    assert "OOMKilled, exit status 137" in restart.text
     assert list(events.restart_events([pod], END)) == []
 
 
@@ -261,7 +233,7 @@ def test_activities_of_the_group_are_nodes_and_spot_notices() -> None:
         "autoscaling", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
     )
     base = {"AutoScalingGroupName": "gpu", "StatusCode": "Successful", "StartTime": START}
-    told = [
+    described = [
         ("Launching a new EC2 instance: i-1", "a user request"),
         ("Terminating EC2 instance: i-1", "an instance was taken out of service in response to "
          "an EC2 Spot Instance interruption notice"),
@@ -269,29 +241,22 @@ def test_activities_of_the_group_are_nodes_and_spot_notices() -> None:
     ]  # fmt: skip
     activities = [
         {**base, "ActivityId": str(n), "Description": what, "Cause": f"At 2026 {why}."}
-        for n, (what, why) in enumerate(told)
+        for n, (what, why) in enumerate(described)
     ]
     old = {**activities[0], "ActivityId": "9", "StartTime": START - timedelta(days=1)}
     with Stubber(asked) as stub:
         stub.add_response("describe_scaling_activities", {"Activities": [*activities, old]})
         account = cast(Account, SimpleNamespace(client=lambda _: asked))
-        found = list(events.scaling_events(account, "gpu", START))
-    assert [one.kind for one in found] == ["node-added", "spot-interruption", "node-removed"]
-    assert {one.source for one in found} == {"Auto Scaling group"}
+        observed = list(events.scaling_events(account, "gpu", START))
+    assert [event.kind for event in observed] == ["node-added", "spot-interruption", "node-removed"]
+    assert {event.source for event in observed} == {"Auto Scaling group"}
 
 
-def test_a_witness_that_does_not_answer_does_not_silence_the_others(
+def test_a_source_that_does_not_answer_does_not_stop_the_others(
     soaked: Run, past: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = type(past.server)("http://127.0.0.1:9")
     sources = events.gather(soaked, past.window, Access(gone))
-    absent = {one.name: one.absent for one in sources.sources}
+    absent = {source.name: source.absent for source in sources.sources}
     assert absent["load engine"] == ""
     assert "cannot be reached" in absent["Prometheus alerts"]
-
-
-def test_an_event_keeps_the_time_it_happened_at(run: Run) -> None:
-    happened = ObservedEvent("scale-up", START, "Kubernetes", "Deployment triton")
-    assert events.add_to_log(run, "05", [happened, happened]) == 1
-    (event,) = run.events("scale-up")
-    assert event["at"] == "2026-11-23T06:00:00.000Z" and event["stage"] == "05"
