@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from helpers.cloud import terraform
+from helpers.cloud.resource_kinds import Caller
 from helpers.cloud.terraform import Provider, Workspace
 from helpers.errors import Unavailable
 from helpers.profile import Profile
 from helpers.run import Run
 from tests import emulated
-from tests.emulated import Emulator
+from tests.emulated import Emulated, Emulator
+
+from .seeds import Seeds
 
 SMALL = Path(__file__).parent / "small"
 MakeWorkspace = Callable[..., Workspace]
@@ -60,3 +63,21 @@ def make(
 
     yield new
     served.clear_faults()
+
+
+@pytest.fixture
+def aws() -> Iterator[Emulated]:
+    """An empty account inside this process."""
+    with emulated.installed() as made:
+        yield made
+
+
+@pytest.fixture
+def caller(aws: Emulated) -> Caller:
+    return Caller.identify(aws.account)
+
+
+@pytest.fixture
+def own(caller: Caller, run: Run) -> Seeds:
+    """Makes what has this run's tag, and no name of ours."""
+    return Seeds(caller, {"run": run.run_id}, "plain")

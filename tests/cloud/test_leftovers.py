@@ -1,6 +1,5 @@
 """How the leftover scan judges, and what it says when it cannot look."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,26 +10,9 @@ from helpers.cloud.resource_kinds import Caller
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.run import Run
-from tests import emulated
 from tests.emulated import Emulated, Fault
 
 from .seeds import Seeds
-
-
-@pytest.fixture
-def aws() -> Iterator[Emulated]:
-    with emulated.installed() as made:
-        yield made
-
-
-@pytest.fixture
-def caller(aws: Emulated) -> Caller:
-    return Caller.identify(aws.account)
-
-
-@pytest.fixture
-def own(caller: Caller, run: Run) -> Seeds:
-    return Seeds(caller, {"run": run.run_id}, "plain")
 
 
 def scan(run: Run, caller: Caller, *only: str, vpcs: tuple[str, ...] = ()) -> Scan:

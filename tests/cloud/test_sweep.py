@@ -1,31 +1,16 @@
 """The sweep takes what is this run's own, reads the tag again, and goes in order."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from helpers.cloud import leftovers, sweep
 from helpers.cloud.leftovers import Leftover
-from helpers.cloud.resource_kinds import Caller
 from helpers.cloud.sweep import Sweep
 from helpers.run import Run
-from tests import emulated
 from tests.emulated import Emulated, Fault
 
 from .seeds import Seeds
 
 KINDS = ["VPC", "subnet", "security group", "internet gateway", "route table", "role", "policy"]
-
-
-@pytest.fixture
-def aws() -> Iterator[Emulated]:
-    with emulated.installed() as made:
-        yield made
-
-
-@pytest.fixture
-def own(aws: Emulated, run: Run) -> Seeds:
-    return Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
 
 
 def found(run: Run, own: Seeds, *only: str) -> tuple[Leftover, ...]:

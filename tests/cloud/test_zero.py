@@ -109,9 +109,8 @@ def test_a_kind_that_may_not_be_listed_refuses_it_at_once(run: Run, aws: Emulate
 
 
 def test_what_goes_meanwhile_is_waited_for_and_what_stays_refuses_it(
-    run: Run, aws: Emulated
+    run: Run, aws: Emulated, own: Seeds
 ) -> None:
-    own = Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
     name = own.make("log group")
     standing = certify(run, aws, scans=2)
     assert standing.refused == ("1 resources are left (log group).",)
@@ -128,9 +127,11 @@ def test_what_goes_meanwhile_is_waited_for_and_what_stays_refuses_it(
     assert [scan.is_clean for scan in made.passes] == [True, True]
 
 
-def test_what_comes_back_between_two_looks_refuses_it(run: Run, aws: Emulated) -> None:
+def test_what_comes_back_between_two_looks_refuses_it(
+    run: Run, aws: Emulated, caller: Caller
+) -> None:
     """EKS re-creates its log group after a destroy (terraform-aws-eks#920)."""
-    own = Seeds(Caller.identify(aws.account), {}, "gpu-e2e")
+    own = Seeds(caller, {}, "gpu-e2e")
 
     def sleep(_: float) -> None:
         own.make("log group")
