@@ -158,20 +158,9 @@ class Item:
     facts: Mapping[str, Any]
     state: str  # its state; empty where it has none
 
-    @property
-    def id(self) -> str:
-        """Its identifier."""
-        return str(self.facts["id"])
-
-    @property
-    def ended(self) -> bool:
-        """Whether it no longer exists, except for its name."""
-        return self.state in self.kind.ended
-
-    @property
-    def leaving(self) -> bool:
-        """Whether it is being removed."""
-        return self.state in self.kind.leaving
+    id: str
+    ended: bool  # whether it no longer exists, except for its name
+    leaving: bool  # whether it is being removed
 
     def tags(self, caller: Caller) -> dict[str, str] | None:
         """Its tags as they are now; None where its kind has no tags of its own.
@@ -192,22 +181,16 @@ class Item:
 def list_items(caller: Caller, kind: Kind, region: str, parent: str = "") -> list[Item]:
     """Everything of a kind, whoever it belongs to; raises as `Caller.rows`."""
     place = {"account": caller.account_id, "region": region, "parent": parent}
-    rows = caller.rows(kind.service, region, kind.list, place)
-    return [item for row in rows for item in _items(caller, kind, region, place, row)]
-
-
-def _items(
-    caller: Caller, kind: Kind, region: str, place: dict[str, str], row: Any
-) -> Iterator[Item]:
-    """The item of a row; none where the detail says that it is gone."""
-    details = [row]
+    details = caller.rows(kind.service, region, kind.list, place)
     if kind.detail:
-        try:
-            details = caller.rows(kind.service, region, kind.detail, {**place, "id": row})
-        except ClientError as error:
-            if not is_not_found(error):
-                raise
-            details = []
+        rows, details = details, []
+        for row in rows:
+            try:
+                details += caller.rows(kind.service, region, kind.detail, {**place, "id": row})
+            except ClientError as error:
+                if not is_not_found(error):  # it may go while it is looked at
+                    raise
+    items = []
     for item in details:
         name, vpc, state = (
             str((path and jmespath.search(path, item)) or "")
@@ -217,7 +200,9 @@ def _items(
         if not kind.name:
             name = re.split("[/:]", identifier)[-1]
         facts = {**place, "id": identifier, "name": name, "vpc": vpc, "item": item}
-        yield Item(kind, region, facts, state)
+        ended, leaving = state in kind.ended, state in kind.leaving
+        items.append(Item(kind, region, facts, state, identifier, ended, leaving))
+    return items
 
 
 def remove_item(caller: Caller, item: Item) -> None:
@@ -257,9 +242,8 @@ def tag_dict(tags: Any) -> dict[str, str]:
         return {str(key): str(value) for key, value in tags.items()}
     result: dict[str, str] = {}
     for tag in tags or []:
-        key = next((tag[name] for name in ("Key", "TagKey", "key") if name in tag), None)
-        value = next((tag[name] for name in ("Value", "TagValue", "value") if name in tag), "")
-        result |= {str(key): str(value)} if key is not None else tag_dict(tag)
+        pair = {name.lower().removeprefix("tag"): value for name, value in tag.items()}
+        result |= {str(pair["key"]): str(pair.get("value", ""))} if "key" in pair else tag_dict(tag)
     return result
 
 
@@ -278,22 +262,23 @@ def removal_command(caller: Caller, item: Item) -> str:
         where += ["--endpoint-url", caller.account.endpoint]
     lines = []
     for step in kind.remove:
-        if step.each is None:
-            words = _cli(kind.service, step.call, fill(step.arguments, item.facts), account_id)
-            lines.append(" ".join([*words, *where]))
-            continue
-        rows = fill(step.each.arguments, item.facts)
-        listing = _cli(kind.service, step.each.call, rows, account_id)
-        query = ["--query", shlex.quote(step.each.items), "--output", "text"]
-        # the multi-select list at the end of the path tells how many fields a row has
-        width = step.each.items.rpartition("[")[2].count(",") + 1
-        names = [f"each{place}" for place in range(width)]
-        arguments = fill(step.arguments, {**item.facts, "each": [f"${name}" for name in names]})
-        words = _cli(kind.service, step.call, arguments, account_id)
-        lines.append(
-            f"{' '.join([*listing, *query, *where])} | while IFS=$'\\t' read -r {' '.join(names)}; "
-            f"do {' '.join([*words, *where])} </dev/null || break; done"
-        )
+        names: list[str] = []
+        if (
+            step.each
+        ):  # the multi-select list at the end of its path tells how many fields a row has
+            width = step.each.items.rpartition("[")[2].count(",") + 1
+            names = [f"each{place}" for place in range(width)]
+        facts = {**item.facts, "each": [f"${name}" for name in names]}
+        words = _cli(kind.service, step.call, fill(step.arguments, facts), account_id)
+        line = " ".join([*words, *where])
+        if step.each:
+            words = _cli(kind.service, step.each.call, fill(step.each.arguments, facts), account_id)
+            words += ["--query", shlex.quote(step.each.items), "--output", "text", *where]
+            line = (
+                f"{' '.join(words)} | while IFS=$'\\t' read -r {' '.join(names)}; "
+                f"do {line} </dev/null || break; done"
+            )
+        lines.append(line)
     return " && ".join(lines)
 
 
