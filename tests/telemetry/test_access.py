@@ -103,12 +103,6 @@ def encoded(**values: str) -> dict[str, str]:
             for key, value in values.items()}  # fmt: skip
 
 
-def test_the_token_comes_from_the_clusters_secret(server: GrafanaServer) -> None:
-    stored = Secrets(**{access.TOKEN_SECRET: encoded(token=TOKEN)})
-    assert access.grafana_token(cluster_of(stored), "monitoring", server.url) == TOKEN
-    assert server.requests == []
-
-
 def test_where_there_is_none_it_is_made_once_and_kept(server: GrafanaServer) -> None:
     server.admin = base64.b64encode(b"admin:pass").decode()
     stored = Secrets(grafana=encoded(admin_user="admin", admin_password="pass"))

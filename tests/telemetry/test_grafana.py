@@ -15,22 +15,6 @@ def grafana(server: GrafanaServer) -> Grafana:
     return Grafana(server.url, TOKEN, timeout_s=2.0, pause_s=0.01)
 
 
-def test_a_server_whose_database_fails_is_not_healthy(
-    grafana: Grafana, server: GrafanaServer
-) -> None:
-    assert grafana.version() == "11.6.0"
-    server.database = "failing"
-    with pytest.raises(Problem, match="its database reports 'failing'"):
-        grafana.version()
-
-
-def test_a_snapshot_is_stored_for_its_time(grafana: Grafana, server: GrafanaServer) -> None:
-    address = grafana.create_snapshot({"title": "x"}, "soak", 3600)
-    ((key, body),) = server.snapshots.items()
-    assert address == f"{server.url}/dashboard/snapshot/{key}"
-    assert body == {"dashboard": {"title": "x"}, "name": "soak", "expires": 3600, "external": False}
-
-
 def test_a_runs_events_are_annotated_once(
     run: Run, grafana: Grafana, server: GrafanaServer
 ) -> None:
@@ -63,6 +47,17 @@ def test_transient_errors_are_retried(
     assert pauses == [min(int(wanted), 30)] * 3  # as the server requested, within reason
 
 
+def test_a_server_that_cannot_be_reached_or_is_not_healthy_is_one_sentence(
+    grafana: Grafana, server: GrafanaServer
+) -> None:
+    server.database = "failing"
+    with pytest.raises(Problem, match="its database reports 'failing'"):
+        grafana.version()
+    with pytest.raises(Problem, match="cannot be reached") as caught:
+        Grafana("http://127.0.0.1:9", TOKEN, pause_s=0.001).version()
+    assert caught.value.__cause__ is None
+
+
 @pytest.mark.parametrize(
     ("faults", "role", "token", "sentence", "requests"),
     [
@@ -82,9 +77,3 @@ def test_a_refusal_says_what_to_do_and_hides_the_token(
     assert len(server.requests) == requests
     texts = [repr(grafana), str(caught.value), repr(Access(None, grafana))]
     assert not any(TOKEN in text for text in texts)
-
-
-def test_a_server_that_cannot_be_reached_is_one_sentence() -> None:
-    with pytest.raises(Problem, match="cannot be reached") as caught:
-        Grafana("http://127.0.0.1:9", TOKEN, pause_s=0.001).version()
-    assert caught.value.__cause__ is None

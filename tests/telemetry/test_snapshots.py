@@ -12,7 +12,6 @@ from helpers.run import Run
 from helpers.telemetry import dashboards, snapshots
 from helpers.telemetry.annotations import Annotation, run_annotations
 from helpers.telemetry.catalogue import SERIES, Series
-from helpers.telemetry.dashboards import Panel
 from helpers.telemetry.series import COLUMNS, Window
 from helpers.telemetry.snapshots import DashboardData
 
@@ -71,17 +70,6 @@ def test_a_line_breaks_where_nothing_was_scraped(run: Run) -> None:
     assert lines == [1, 2]
 
 
-def test_events_are_numbered_lines_with_a_key(run: Run) -> None:
-    end = NOON + timedelta(seconds=50)
-    events = (
-        Annotation("load-start", NOON, end, "Load Test Start soak", "load engine"),
-        Annotation("alert", NOON + timedelta(seconds=20), None, "alert GpuHot", "Prometheus"),
-    )
-    shown = texts(svg(run, data({"m": [1.0, 2.0]}), events))
-    assert "1  12:00:00  Load Test Start soak" in shown and "2  12:00:20  alert GpuHot" in shown
-    assert shown.count("1") >= 2  # the number is on every panel
-
-
 def test_more_lines_or_events_than_fit_are_counted(run: Run) -> None:
     many = tuple(
         Annotation("alert", NOON + timedelta(seconds=n), None, f"alert {n}", "") for n in range(30)
@@ -89,19 +77,9 @@ def test_more_lines_or_events_than_fit_are_counted(run: Run) -> None:
     lines: dict[str, list[float | None]] = {f"m{n}": [1.0, 2.0] for n in range(9)}
     shown = texts(svg(run, data(lines), many))
     assert "and 3 more" in shown
+    assert "1  12:00:00  alert 0" in shown and "24  12:00:23  alert 23" in shown
+    assert shown.count("24") == 2  # the number is on both panels
     assert any("30 events, 6 without a number" in text for text in shown)
-
-
-@pytest.mark.parametrize(
-    ("value", "series", "decimals", "text"),
-    [(1234.5, "requests", None, "1,234 1/s"), (0.1234, "latency_p50", None, "0.123 ms"),
-     (5, "up", 0, "5"), (12.34, "burn", 2, "12.34 US$/h"), (0.0, "cpu_utilisation", None, "0.0 %")],
-)  # fmt: skip
-def test_values_have_the_decimals_that_can_be_read(
-    value: float, series: str, decimals: int | None, text: str
-) -> None:
-    panel = Panel((SERIES[series],), "x", decimals=decimals)
-    assert snapshots.format_value(value, panel) == text
 
 
 @pytest.mark.parametrize(("value", "colour"), [(1000.0, snapshots.BAD), (1.0, snapshots.GOOD)])
