@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -97,13 +98,13 @@ def _delay_server(wire: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
         server.communicate()
 
 
+@dataclass(eq=False)
 class DelayConnection(asyncio.Protocol):
     """One HTTP connection to the server; how long each answer really took goes to `took_s`."""
 
-    def __init__(self, delay_s: float, took_s: list[float]) -> None:
-        self._delay_s = delay_s
-        self._took_s = took_s
-        self._received = bytearray()
+    delay_s: float
+    took_s: list[float]
+    _received: bytearray = field(default_factory=bytearray)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
@@ -119,11 +120,11 @@ class DelayConnection(asyncio.Protocol):
         if len(body) < int(length):
             return
         self._received.clear()
-        asyncio.get_running_loop().call_later(self._delay_s, self._answer, monotonic())
+        asyncio.get_running_loop().call_later(self.delay_s, self._answer, monotonic())
 
     def _answer(self, received: float) -> None:
         described = json.dumps({"model_name": SHAPE.model, "outputs": [OUTPUT]}).encode()
-        self._took_s.append(monotonic() - received)
+        self.took_s.append(monotonic() - received)
         head = (
             f"HTTP/1.1 200 OK\r\nInference-Header-Content-Length: {len(described)}\r\n"
             f"Content-Length: {len(described) + len(OUTPUT_BYTES)}\r\n\r\n"

@@ -64,12 +64,9 @@ class ShardUser(User):
         shard = Shard(runner.worker_index, ORDER.scenario.workers)
         with tempfile.TemporaryDirectory() as folder:
             job = WorkerJob(folder=Path(folder), shard=shard, **dict(ORDER))
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "helpers.load.worker", job.model_dump_json()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+            command = [sys.executable, "-m", "helpers.load.worker", job.model_dump_json()]
+            pipe = subprocess.PIPE
+            worker = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
             last = FAILED
             STOPPED.rawlink(lambda _: worker.terminate())
             try:

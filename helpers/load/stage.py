@@ -93,13 +93,7 @@ async def _fire_one(
 
 
 def recover(run: Run) -> list[str]:
-    """Save what killed loads have recorded, and log that they stopped.
-
-    For a run without running processes.
-
-    Returns:
-        The names of the scenarios that had begun and not stopped.
-    """
+    """Save what killed loads of a run have recorded, and log that they stopped; their names."""
     for scenario in run.profile.load.scenarios:
         if parts_folder(run.folder, scenario.name).is_dir():
             statistics.assemble(run.folder, scenario)

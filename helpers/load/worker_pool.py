@@ -9,8 +9,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from helpers.errors import Problem
 from helpers.load.arrivals import Shard
@@ -65,24 +66,16 @@ class WorkerPool:
                     self._begin()
                 else:
                     self._close_inputs()  # or the others would wait for the start
-                ends = await asyncio.gather(
-                    *(
-                        self._follow_worker(number, stream, on_event)
-                        for number, stream in enumerate(messages)
-                    )
-                )
+                follow = partial(self._follow_worker, on_event)
+                ends = await asyncio.gather(*map(follow, range(len(messages)), messages))
             except BaseException:
                 self._end_processes()  # or the threads would wait for another line
                 raise
             waits = [loop.run_in_executor(threads, process.wait) for process in self.reporters]
             codes = await asyncio.gather(*waits)
         self._raise_failure(codes, ends)
-        return {
-            "started": ends[0]["started"],
-            "engine": ends[0]["engine"],
-            "cpu_share": max(end["cpu_share"] for end in ends),
-            "stopped": self._stopped,
-        }
+        busiest = max(ends, key=lambda end: float(end["cpu_share"]))
+        return {**ends[0], "cpu_share": busiest["cpu_share"], "stopped": self._stopped}
 
     def stop(self) -> None:
         """End every worker; what it has recorded is on disk then."""
@@ -94,13 +87,12 @@ class WorkerPool:
     def _begin(self) -> None:
         # workers here share the machine's clock; the clock of Locust's master may be another one's
         start = HEAD_START_S if self.master else time.monotonic() + HEAD_START_S
-        for process in self.reporters:
-            assert process.stdin is not None
-            process.stdin.write(f"{start!r}\n")
-            process.stdin.flush()
+        for pipe in self._inputs:
+            pipe.write(f"{start!r}\n")
+            pipe.flush()
 
     async def _follow_worker(
-        self, number: int, messages: AsyncIterator[dict[str, Any]], on_event: OnEvent
+        self, on_event: OnEvent, number: int, messages: AsyncIterator[dict[str, Any]]
     ) -> dict[str, Any]:
         facts: dict[str, Any] = {}
         async for message in messages:
@@ -130,10 +122,13 @@ class WorkerPool:
             for process in self.reporters:
                 process.terminate()
 
+    @property
+    def _inputs(self) -> list[IO[str]]:
+        return [process.stdin for process in self.reporters if process.stdin]
+
     def _close_inputs(self) -> None:
-        for process in self.reporters:
-            assert process.stdin is not None
-            process.stdin.close()
+        for pipe in self._inputs:
+            pipe.close()
 
     def _end_processes(self) -> None:
         self._ask_to_end()
@@ -224,16 +219,12 @@ def reason_to_stop(stop: Stop, second: Second) -> str:
 def _start(
     arguments: list[str], errors: Any, environment: dict[str, str], *, silent: bool = False
 ) -> WorkerProcess:
+    stdin, stdout = (subprocess.DEVNULL, errors) if silent else (subprocess.PIPE, subprocess.PIPE)
     return subprocess.Popen(
-        [sys.executable, *arguments],
-        stdin=subprocess.DEVNULL if silent else subprocess.PIPE,
-        stdout=errors if silent else subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | environment,
+        [sys.executable, *arguments], stdin=stdin, stdout=stdout, stderr=errors, text=True,
+        cwd=ROOT, env=os.environ | environment,
         start_new_session=True,  # an interrupt is for the parent, which then stops them
-    )
+    )  # fmt: skip
 
 
 def _wait(process: WorkerProcess, deadline: float) -> None:
