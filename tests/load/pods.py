@@ -54,7 +54,8 @@ import locust.main
 import helpers.load.grpc_client
 spec = importlib.util.spec_from_file_location("locustfile", "helpers/load/locustfile.py")
 spec.loader.exec_module(importlib.util.module_from_spec(spec))
-print(json.dumps({name: getattr(module, "__file__", None) for name, module in sys.modules.items()}))
+modules = {name: module for name, module in sys.modules.items() if module}
+print(json.dumps({name: getattr(module, "__file__", None) for name, module in modules.items()}))
 """
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from scipy import stats
 
 from helpers.load import statistics
 from helpers.load.arrivals import PhaseSpan, Shard, schedule, spans
@@ -153,12 +152,3 @@ def test_every_second_is_as_pandas_groups_it(folder: Path, rows: pd.DataFrame) -
         expected[f"{name}_ms"] = latency.quantile(share, interpolation="higher").round(3)
     pd.testing.assert_frame_equal(found, expected.rename_axis("second").reset_index())
     assert found.equals(pd.read_csv(statistics.seconds_path(folder, PLAYED.name)))
-
-
-def test_drift_is_the_slope_that_scipy_finds(folder: Path, rows: pd.DataFrame) -> None:
-    found = statistics.drift(statistics.open_requests(folder, PLAYED.name))
-    good = rows[(rows["outcome"] == "ok") & ~rows["warmup"]]
-    medians = good.groupby(good["intended_s"] // 5)["latency_ms"].median()
-    slope, _, low, high = stats.theilslopes(medians, medians.index * 5 / 60, 0.95)
-    assert found is not None
-    assert (found.per_minute, found.low, found.high) == pytest.approx((slope, low, high), rel=1e-12)
