@@ -100,7 +100,7 @@ class Workspace(Terraform):
         """
         facts = self.run.load(PlanFacts)
         admit(self.run, facts)
-        if not self._plan_file.is_file() or self._plan_digest() != facts.sha256:
+        if self._plan_digest() != facts.sha256:
             raise Problem(
                 "There is no plan to apply whose cost is known.",
                 "Plan first; a plan is applied once.",
@@ -108,7 +108,7 @@ class Workspace(Terraform):
         self.settle()
         with self._recorded("stack-apply"):
             self.execute("apply the plan", "apply", *JSON, f"../{PLAN}", total=facts.changes)
-            self._plan_file.unlink()
+            (self.folder / PLAN).unlink()
         outputs = json.loads(self.query("read the outputs", "output", "-json"))
         values = {name: output["value"] for name, output in outputs.items()}
         stack = stack_record(values, self.account.emulated)
@@ -148,12 +148,9 @@ class Workspace(Terraform):
                 self.execute("destroy the stack", *arguments, total=before)
         return before
 
-    @property
-    def _plan_file(self) -> Path:
-        return self.folder / PLAN
-
     def _plan_digest(self) -> str:
-        return hashlib.sha256(self._plan_file.read_bytes()).hexdigest()
+        path = self.folder / PLAN
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
     def _copy_code(self) -> None:
         self.folder.mkdir(mode=0o700, exist_ok=True)

@@ -13,6 +13,7 @@ from helpers.cloud.resource_kinds import Caller
 
 ACCOUNT_ID = "123456789012"
 ZERO = "0" * 64
+MACHINE = {"ImageId": "ami-12c6146b", "InstanceType": "t3.micro"}  # an image that moto has
 
 
 def _policy(action: str, **whom: object) -> str:
@@ -101,12 +102,6 @@ class Seeds:
         ]  # fmt: skip
 
     @cached_property
-    def machine(self) -> dict[str, str]:
-        """The least that a launch needs."""
-        image = self.create("ec2", "describe_images", "Images[0].ImageId", Owners=["amazon"])
-        return {"ImageId": image, "InstanceType": "t3.micro"}
-
-    @cached_property
     def nobody(self) -> str:
         return f"nobody-{abs(hash(self.name)) % 10**9}"
 
@@ -117,7 +112,7 @@ class Seeds:
 
 
 def auto_scaling_group(s: Seeds) -> str:
-    s.ec2.create_launch_template(LaunchTemplateName=s.nobody, LaunchTemplateData=s.machine)
+    s.ec2.create_launch_template(LaunchTemplateName=s.nobody, LaunchTemplateData=MACHINE)
     name = s.next()
     about = {"ResourceId": name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False}
     s.client("autoscaling").create_auto_scaling_group(
@@ -259,10 +254,10 @@ SEEDERS: dict[str, Callable[[Seeds], str]] = {
     "spot request": lambda s: s.create_ec2(
         "request_spot_instances", "spot-instances-request",
         "SpotInstanceRequests[0].SpotInstanceRequestId",
-        SpotPrice="0.1", InstanceCount=1, Type="one-time", LaunchSpecification=s.machine),
+        SpotPrice="0.1", InstanceCount=1, Type="one-time", LaunchSpecification=MACHINE),
     "instance": lambda s: s.create_ec2(
         "run_instances", "instance", "Instances[0].InstanceId",
-        MinCount=1, MaxCount=1, SubnetId=s.subnets[0], **s.machine),
+        MinCount=1, MaxCount=1, SubnetId=s.subnets[0], **MACHINE),
     "launch template": lambda s: s.create_ec2(
         "create_launch_template", "launch-template", "LaunchTemplate.LaunchTemplateId",
         LaunchTemplateName=s.next(), LaunchTemplateData={"InstanceType": "t3.micro"}),
@@ -291,7 +286,7 @@ SEEDERS: dict[str, Callable[[Seeds], str]] = {
     "machine image": lambda s: s.create_ec2(
         "create_image", "image", "ImageId", Name=s.next(),
         InstanceId=s.create("ec2", "run_instances", "Instances[0].InstanceId",
-                            MinCount=1, MaxCount=1, SubnetId=s.subnets[0], **s.machine)),
+                            MinCount=1, MaxCount=1, SubnetId=s.subnets[0], **MACHINE)),
     "snapshot": lambda s: s.create_ec2(
         "create_snapshot", "snapshot", "SnapshotId",
         VolumeId=s.create("ec2", "create_volume", "VolumeId",
