@@ -2,7 +2,7 @@
 
 emulator: the run's AWS account; server: the HTTP server it runs behind
 moto_extension: how operations are added to moto; world: what the account is like
-eks_*, autoscaling, ec2, iam, s3, ssm, quotas, budgets: what is added to moto, by service
+eks_clusters, eks_node_groups, ec2, small_services: what is added to moto
 registry: the container registry
 """
 

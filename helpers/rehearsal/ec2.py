@@ -1,17 +1,20 @@
-"""EC2: a spot market with a history."""
+"""EC2 and Auto Scaling: a spot market with a history, groups that meet it, and what they log."""
 
 import hashlib
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
+from moto.autoscaling.models import FakeAutoScalingGroup
+from moto.autoscaling.responses import AutoScalingResponse
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.ec2.models.nat_gateways import NatGatewayBackend
 from moto.ec2.responses import EC2Response
 
-from helpers.rehearsal.moto_extension import Call, Operations, add
+from helpers.rehearsal.moto_extension import Call, correction, operation
 from helpers.rehearsal.world import WORLD
 
 STEP = timedelta(hours=4)
@@ -20,20 +23,36 @@ PAGE = 1000
 ZONE_SPREAD, SWING = 0.08, 0.05
 PRODUCT = "Linux/UNIX"
 
+_create_version = LaunchTemplate.create_version
+_terminate = Instance.terminate
+_delete_nat_gateway = NatGatewayBackend.delete_nat_gateway
+_launch = FakeAutoScalingGroup.replace_autoscaling_group_instances
+_set_capacity = FakeAutoScalingGroup.set_desired_capacity
 
+
+@operation(EC2Response)
 def describe_spot_price_history(call: Call) -> dict[str, Any]:
     """Each change of a price between two moments, and the price that held at the first.
 
     As on AWS the newest change comes first, and a start of now gives the current price.
     """
     given, now = call.params, datetime.now(UTC)
-    start = max(_aware(given.get("StartTime"), now - KEPT), now - KEPT)
-    end = min(_aware(given.get("EndTime"), now), now)
-    filters = {one["Name"]: one["Values"] for one in given.get("Filters", [])}
+    start, end = (
+        moment.replace(tzinfo=UTC) if (moment := given.get(name)) else default
+        for name, default in (("StartTime", now - KEPT), ("EndTime", now))
+    )
+    offered = call.backend("ec2").describe_spot_price_history(given.get("InstanceTypes"), {})
     rows = [
-        _row(call, kind, zone, moment, product)
-        for moment in _changes(start, end)
-        for kind, zone in _offerings(call, filters)
+        {
+            "InstanceType": kind,
+            "ProductDescription": product,
+            "SpotPrice": f"{WORLD.spot.usd[kind] * _factor(zone, moment):.6f}",
+            "AvailabilityZone": zone,
+            "Timestamp": moment,
+        }
+        for moment in _changes(max(start, now - KEPT), min(end, now))
+        for kind, zone in ((offer["InstanceType"], offer["Location"]) for offer in offered)
+        if kind in WORLD.spot.usd
         for product in given.get("ProductDescriptions") or [PRODUCT]
     ]
     first = int(given.get("NextToken") or 0)
@@ -42,71 +61,34 @@ def describe_spot_price_history(call: Call) -> dict[str, Any]:
     return {"SpotPriceHistory": rows[first : first + size], "NextToken": more}
 
 
-def _aware(moment: datetime | None, otherwise: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment else otherwise
-
-
 def _changes(start: datetime, end: datetime) -> Iterator[datetime]:
     """Moments of a change, newest first, down to the last one that is not after `start`."""
-    number = int(end.timestamp() // STEP.total_seconds())
-    while True:
-        moment = datetime.fromtimestamp(number * STEP.total_seconds(), UTC)
+    seconds = end.timestamp() // STEP.total_seconds() * STEP.total_seconds()
+    moment = datetime.fromtimestamp(seconds, UTC)
+    while moment > start:
         yield moment
-        if moment <= start:
-            return
-        number -= 1
-
-
-def _offerings(call: Call, filters: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """Instance types with a price, and the zones that have them."""
-    given = call.params
-    types = given.get("InstanceTypes") or filters.get("instance-type")
-    zones = filters.get("availability-zone")
-    if given.get("AvailabilityZone"):
-        zones = [given["AvailabilityZone"]]
-    offered = call.backend("ec2").describe_spot_price_history(types, {})
-    return [
-        (one["InstanceType"], one["Location"])
-        for one in offered
-        if one["InstanceType"] in WORLD.spot.usd and (not zones or one["Location"] in zones)
-    ]
-
-
-def _row(call: Call, kind: str, zone: str, moment: datetime, product: str) -> dict[str, Any]:
-    return {
-        "InstanceType": kind,
-        "ProductDescription": product,
-        "SpotPrice": f"{WORLD.spot.usd[kind] * _factor(zone, moment):.6f}",
-        "AvailabilityZone": zone,
-        "Timestamp": moment,
-    }
+        moment -= STEP
+    yield moment
 
 
 def _factor(zone: str, moment: datetime) -> float:
-    """How a zone's price differs from the base: never below it, the same at each asking."""
+    """How a zone's price differs from the base: never below it, the same at each request."""
     share = hashlib.sha256(zone.encode()).digest()[0] / 255
     swing = (1 + math.sin(moment.timestamp() / 86_400 + 7 * share)) / 2
     return 1 + ZONE_SPREAD * share + SWING * swing
 
 
-OPERATIONS: Operations = {"DescribeSpotPriceHistory": describe_spot_price_history}
-
-
-_create_version = LaunchTemplate.create_version
-_terminate = Instance.terminate
-_delete_nat_gateway = NatGatewayBackend.delete_nat_gateway
-
-
+@correction(LaunchTemplate)
 def create_version(template: Any, data: dict[str, Any], description: str) -> Any:
     """Moto copies the template's own tags into its data, which Terraform sees as a change."""
-    specifications = data.get("TagSpecifications") or []
+    specifications = data.pop("TagSpecifications", None) or []
     kept = [tags for tags in specifications if tags.get("ResourceType") != "launch-template"]
-    others = {key: value for key, value in data.items() if key != "TagSpecifications"}
-    return _create_version(
-        template, others | ({"TagSpecifications": kept} if kept else {}), description
-    )
+    if kept:
+        data["TagSpecifications"] = kept
+    return _create_version(template, data, description)
 
 
+@correction(Instance)
 def terminate(instance: Any) -> Any:
     """The interface made with an instance is removed with it (DeleteOnTermination)."""
     state = _terminate(instance)
@@ -116,6 +98,7 @@ def terminate(instance: Any) -> Any:
     return state
 
 
+@correction(NatGatewayBackend)
 def delete_nat_gateway(backend: Any, nat_gateway_id: str) -> Any:
     """A NAT gateway's interface is removed with it."""
     gateway = _delete_nat_gateway(backend, nat_gateway_id)
@@ -123,12 +106,115 @@ def delete_nat_gateway(backend: Any, nat_gateway_id: str) -> Any:
     return gateway
 
 
-def install() -> None:
-    """Add the operations to moto, and correct what stays behind or looks changed."""
-    for owner, method in (
-        (LaunchTemplate, create_version),
-        (Instance, terminate),
-        (NatGatewayBackend, delete_nat_gateway),
-    ):
-        setattr(owner, method.__name__, method)
-    add(EC2Response, OPERATIONS)
+@operation(AutoScalingResponse)
+def describe_auto_scaling_groups(call: Call) -> None:
+    """A group that is short of instances tries again, as AWS does all the time; moto answers."""
+    for group in call.backend("autoscaling").autoscaling_groups.values():
+        if len(group.active_instances()) < (group.desired_capacity or 0):
+            group.set_desired_capacity(group.desired_capacity)
+
+
+@operation(AutoScalingResponse)
+def describe_scaling_activities(call: Call) -> dict[str, Any]:
+    """What groups did, newest first."""
+    wanted = call.params.get("AutoScalingGroupName")
+    activities = [
+        activity
+        for group in call.backend("autoscaling").autoscaling_groups.values()
+        if wanted in (None, group.name)
+        for activity in getattr(group, "activities", [])
+    ]
+    return {"Activities": sorted(activities, key=lambda one: one["StartTime"], reverse=True)}
+
+
+@correction(FakeAutoScalingGroup)
+def replace_autoscaling_group_instances(group: Any, count: int, tags: dict[str, str]) -> None:
+    """Launch instances of a group, unless the spot market refuses them.
+
+    Moto gives the members of a mixed group neither a type nor a lifecycle, and never fails.
+    """
+    policy = group.mixed_instances_policy or {}
+    shares = policy.get("InstancesDistribution") or {}
+    is_spot = (
+        int(shares.get("OnDemandBaseCapacity") or 0) == 0
+        and str(shares.get("OnDemandPercentageAboveBaseCapacity")) == "0"
+    )
+    kind, reason = _choose(policy, shares.get("SpotMaxPrice")) if is_spot else ("", "")
+    if reason:
+        _log(group, f"Launching a new EC2 instance.  Status Reason: {reason}", "Failed", reason)
+        return
+    known = len(group.instance_states)
+    _launch(group, count, tags)
+    for state in group.instance_states[known:]:
+        _tag(group, state.instance)
+        _log(group, f"Launching a new EC2 instance: {state.instance_id}", "Successful")
+        if is_spot:
+            state.instance.instance_type = state.instance_type = kind
+            state.instance.lifecycle = "spot"
+
+
+@correction(FakeAutoScalingGroup)
+def set_desired_capacity(group: Any, capacity: int | None) -> None:
+    """As moto does, and the instances that go are logged."""
+    before = {state.instance_id for state in group.instance_states}
+    _set_capacity(group, capacity)
+    for gone in sorted(before - {state.instance_id for state in group.instance_states}):
+        _log(group, f"Terminating EC2 instance: {gone}", "Successful")
+
+
+def _tag(group: Any, instance: Any) -> None:
+    """Moto leaves out the tags that the launch template has for instance, disk and interface."""
+    if group.ec2_launch_template is None:
+        return
+    version = group.ec2_launch_template.get_version(group.launch_template_version)
+    created = {
+        "instance": [instance.id],
+        "volume": [disk.volume_id for disk in instance.block_device_mapping.values()],
+        "network-interface": [interface.id for interface in instance.nics.values()],
+    }
+    for wanted in version.data.get("TagSpecifications", []):
+        tags = {tag["Key"]: tag["Value"] for tag in wanted.get("Tags", [])}
+        for identifier in created.get(wanted["ResourceType"], []):
+            group.autoscaling_backend.ec2_backend.create_tags([identifier], tags)
+
+
+def _choose(policy: dict[str, Any], cap: str | None) -> tuple[str, str]:
+    """The cheapest type that the market sells below the group's cap, or why there is none."""
+    overrides = policy["LaunchTemplate"].get("Overrides") or []
+    types = [override["InstanceType"] for override in overrides if "InstanceType" in override]
+    if not WORLD.spot.available:
+        return "", (
+            "Could not launch Spot Instances. InsufficientInstanceCapacity - There is no Spot "
+            "capacity available that matches your request. Launching EC2 instance failed."
+        )
+    usd, kind = min(
+        ((WORLD.spot.usd[kind], kind) for kind in types if kind in WORLD.spot.usd),
+        default=(0.0, (types or [""])[0]),
+    )
+    if cap and usd > float(cap):
+        return "", (
+            f"Could not launch Spot Instances. SpotMaxPriceTooLow - Your Spot request price of "
+            f"{cap} is lower than the minimum required Spot request fulfillment price of "
+            f"{usd:g}. Launching EC2 instance failed."
+        )
+    return kind, ""
+
+
+def _log(group: Any, description: str, status: str, message: str = "") -> None:
+    now = datetime.now(UTC)
+    if not hasattr(group, "activities"):
+        group.activities = []
+    activity = {
+        "ActivityId": str(uuid4()),
+        "AutoScalingGroupName": group.name,
+        "AutoScalingGroupARN": group.arn,
+        "Description": description,
+        "Cause": f"At {now:%Y-%m-%dT%H:%M:%SZ} the difference between desired and actual "
+        "capacity was acted on.",
+        "StartTime": now,
+        "EndTime": now,
+        "StatusCode": status,
+        "Progress": 100,
+        "Details": "{}",
+    }
+    group.activities.append(activity | ({"StatusMessage": message} if message else {}))

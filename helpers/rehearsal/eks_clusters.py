@@ -1,22 +1,24 @@
-"""EKS: clusters and node groups as AWS shows them, updates, versions in support."""
+"""EKS: clusters as AWS shows them, who may enter them, updates, versions in support."""
 
 import hashlib
-from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, time
 from typing import Any
+from uuid import uuid4
 
 from moto.eks import urls
 from moto.eks.responses import EKSResponse
 
-from helpers.rehearsal import eks_access
-from helpers.rehearsal.eks_node_groups import update
-from helpers.rehearsal.moto_extension import Call, Operations, Refusal, add
+from helpers.rehearsal.moto_extension import ACCOUNT_ID, Call, Refusal, operation
 from helpers.rehearsal.world import DEFAULT_VERSION, VERSIONS, WORLD
 
 PLATFORM = "eks.20"
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 
+# moto routes a few paths of the API; its dispatch knows all of them from botocore's model
+urls.url_paths["{0}/(?P<rest>.+)$"] = urls.response.dispatch
 
+
+@operation(EKSResponse)
 def create_cluster(call: Call) -> dict[str, Any]:
     """Moto keeps what it knows of the request; AWS fills in a good deal more."""
     given = call.params
@@ -24,32 +26,19 @@ def create_cluster(call: Call) -> dict[str, Any]:
     if version not in VERSIONS:
         message = f"unsupported Kubernetes version {version}"
         raise Refusal("InvalidParameterException", message)
+    network = {"serviceIpv4Cidr": "172.20.0.0/16", "ipFamily": "ipv4"}
     cluster = call.backend("eks").create_cluster(
         name=given["name"],
         version=version,
         role_arn=given["roleArn"],
         resources_vpc_config={**given["resourcesVpcConfig"]},
-        kubernetes_network_config={
-            "serviceIpv4Cidr": "172.20.0.0/16",
-            "ipFamily": "ipv4",
-            **given.get("kubernetesNetworkConfig", {}),
-        },
+        kubernetes_network_config=network | given.get("kubernetesNetworkConfig", {}),
         tags=dict(given.get("tags", {})),
         encryption_config=given.get("encryptionConfig"),
     )
-    _fill_in(call, cluster)
-    if cluster.access_config["bootstrapClusterCreatorAdminPermissions"]:
-        eks_access.put(call, cluster, WORLD.caller, "STANDARD")
-        eks_access.make_admin(cluster, WORLD.caller)
-    return {"cluster": cluster}
-
-
-def _fill_in(call: Call, cluster: Any) -> None:
-    given = call.params
     unique = hashlib.sha256(f"{cluster.arn}{cluster.created_at}".encode()).hexdigest()[:32].upper()
-    cluster.identity = {
-        "oidc": {"issuer": f"https://oidc.eks.{call.region}.amazonaws.com/id/{unique}"}
-    }
+    issuer = f"https://oidc.eks.{call.region}.amazonaws.com/id/{unique}"
+    cluster.identity = {"oidc": {"issuer": issuer}}
     cluster.endpoint = f"https://{unique}.gr7.{call.region}.eks.amazonaws.com"
     cluster.platform_version = PLATFORM
     cluster.access_config = {
@@ -60,27 +49,30 @@ def _fill_in(call: Call, cluster: Any) -> None:
     cluster.upgrade_policy = given.get("upgradePolicy", {"supportType": "EXTENDED"})
     cluster.zonal_shift_config = given.get("zonalShiftConfig")
     cluster.deletion_protection = given.get("deletionProtection", False)
-    cluster.logging = _logging(given.get("logging", {}))
-    cluster.access_entries, cluster.access_policies = {}, {}
+    cluster.logging = {"clusterLogging": [{"types": list(LOG_TYPES), "enabled": False}]}
+    cluster.access_entries = {}
     cluster.resources_vpc_config = {
         "endpointPublicAccess": True,
         "endpointPrivateAccess": False,
         "publicAccessCidrs": ["0.0.0.0/0"],
         **cluster.resources_vpc_config,
-        **_network(call, cluster, unique),
+        **_network(call, cluster, f"eks-cluster-sg-{cluster.name}-{unique[:10].lower()}"),
     }
+    if cluster.access_config["bootstrapClusterCreatorAdminPermissions"]:
+        let_in(call, cluster, WORLD.caller, "STANDARD")
+    return {"cluster": cluster}
 
 
-def _network(call: Call, cluster: Any, unique: str) -> dict[str, str]:
+def _network(call: Call, cluster: Any, name: str) -> dict[str, str]:
     """The VPC of the subnets, and the security group that EKS makes for the control plane."""
     ec2 = call.backend("ec2")
     vpc = ec2.get_subnet(cluster.resources_vpc_config["subnetIds"][0]).vpc_id
     group = ec2.create_security_group(
-        f"eks-cluster-sg-{cluster.name}-{unique[:10].lower()}",
+        name,
         "EKS created security group applied to ENI that is attached to EKS Control Plane",
         vpc_id=vpc,
         tags={
-            "Name": f"eks-cluster-sg-{cluster.name}-{unique[:10].lower()}",
+            "Name": name,
             f"kubernetes.io/cluster/{cluster.name}": "owned",
             "aws:eks:cluster-name": cluster.name,
         },
@@ -88,17 +80,10 @@ def _network(call: Call, cluster: Any, unique: str) -> dict[str, str]:
     return {"vpcId": vpc, "clusterSecurityGroupId": group.id}
 
 
-def _logging(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """AWS always answers with a list of what is on and a list of what is off."""
-    setups = wanted.get("clusterLogging", [])
-    on = [kind for one in setups if one.get("enabled") for kind in one.get("types", [])]
-    lists = {True: on, False: [kind for kind in LOG_TYPES if kind not in on]}
-    return {"clusterLogging": [{"types": t, "enabled": e} for e, t in lists.items() if t]}
-
-
+@operation(EKSResponse)
 def delete_cluster(call: Call) -> dict[str, Any]:
     """EKS removes its security group with the cluster."""
-    cluster = eks_access.cluster_of(call)
+    cluster = cluster_of(call)
     if cluster.nodegroups:
         raise Refusal("ResourceInUseException", "Cluster has nodegroups attached")
     gone = call.backend("eks").delete_cluster(cluster.name)
@@ -107,69 +92,120 @@ def delete_cluster(call: Call) -> dict[str, Any]:
     return {"cluster": gone}
 
 
+@operation(EKSResponse)
 def update_cluster_config(call: Call) -> dict[str, Any]:
     """AWS answers with an update, and merges what is given into what was there."""
-    cluster, given = eks_access.cluster_of(call), call.params
+    cluster, given = cluster_of(call), call.params
     cluster.resources_vpc_config |= given.get("resourcesVpcConfig", {})
     cluster.access_config |= given.get("accessConfig", {})
     cluster.upgrade_policy = given.get("upgradePolicy", cluster.upgrade_policy)
-    if "logging" in given:
-        cluster.logging = _logging(given["logging"])
-    return update("EndpointAccessUpdate")
+    return _update(str(uuid4()))
 
 
+@operation(EKSResponse)
 def describe_update(call: Call) -> dict[str, Any]:
     """Every update has succeeded by the time that somebody asks."""
-    eks_access.cluster_of(call)
-    found = update("EndpointAccessUpdate")
-    found["update"]["id"] = call.params["updateId"]
-    return found
+    cluster_of(call)
+    return _update(call.params["updateId"])
 
 
+def _update(identifier: str) -> dict[str, Any]:
+    return {
+        "update": {
+            "id": identifier,
+            "status": "Successful",
+            "type": "EndpointAccessUpdate",
+            "params": [],
+            "createdAt": datetime.now(UTC),
+            "errors": [],
+        }
+    }
+
+
+@operation(EKSResponse)
 def describe_cluster_versions(call: Call) -> dict[str, Any]:
     """The versions there are, newest first, and how long each is supported."""
-    given = call.params
-    wanted = given.get("clusterVersions") or VERSIONS
-    rows = [_version(name) for name in reversed(VERSIONS) if name in wanted]
-    if given.get("defaultOnly"):
-        rows = [row for row in rows if row["defaultVersion"]]
-    if status := given.get("versionStatus"):
-        rows = [row for row in rows if row["versionStatus"] == status]
-    return {"clusterVersions": rows}
+    wanted = call.params.get("clusterVersions") or VERSIONS
+    return {"clusterVersions": [_version(name) for name in reversed(VERSIONS) if name in wanted]}
 
 
 def _version(name: str) -> dict[str, Any]:
-    release, standard, extended = VERSIONS[name]
-    supported = datetime.now(UTC).date() < standard
+    release, standard, extended = (
+        datetime.combine(day, time(), tzinfo=UTC) for day in VERSIONS[name]
+    )
+    support = "standard-support" if datetime.now(UTC) < standard else "extended-support"
     return {
         "clusterVersion": name,
         "clusterType": "eks",
         "defaultPlatformVersion": PLATFORM,
         "defaultVersion": name == DEFAULT_VERSION,
-        "releaseDate": _midnight(release),
-        "endOfStandardSupportDate": _midnight(standard),
-        "endOfExtendedSupportDate": _midnight(extended),
-        "status": "standard-support" if supported else "extended-support",
-        "versionStatus": "STANDARD_SUPPORT" if supported else "EXTENDED_SUPPORT",
+        "releaseDate": release,
+        "endOfStandardSupportDate": standard,
+        "endOfExtendedSupportDate": extended,
+        "status": support,
+        "versionStatus": support.upper().replace("-", "_"),
         "kubernetesPatchVersion": f"{name}.0",
     }
 
 
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+@operation(EKSResponse)
+def create_access_entry(call: Call) -> dict[str, Any]:
+    """A new entry; a principal has one at most."""
+    cluster, given = cluster_of(call), call.params
+    if given["principalArn"] in cluster.access_entries:
+        message = "The specified access entry resource is already in use on this cluster."
+        raise Refusal("ResourceInUseException", message)
+    entry = let_in(call, cluster, given["principalArn"], given.get("type", "STANDARD"))
+    chosen = ("kubernetesGroups", "username", "tags")
+    entry |= {name: given[name] for name in chosen if given.get(name)}
+    return {"accessEntry": entry}
 
 
-OPERATIONS: Operations = {
-    "CreateCluster": create_cluster,
-    "DeleteCluster": delete_cluster,
-    "UpdateClusterConfig": update_cluster_config,
-    "DescribeUpdate": describe_update,
-    "DescribeClusterVersions": describe_cluster_versions,
-}
+@operation(EKSResponse)
+def describe_access_entry(call: Call) -> dict[str, Any]:
+    """One entry."""
+    return {"accessEntry": _entry(call)}
 
 
-def install() -> None:
-    """Add the operations to moto."""
-    # moto routes a few paths of the API; its dispatch knows all of them from botocore's model
-    urls.url_paths["{0}/(?P<rest>.+)$"] = urls.response.dispatch
-    add(EKSResponse, OPERATIONS)
+@operation(EKSResponse)
+def delete_access_entry(call: Call) -> dict[str, Any]:
+    """The principal is out."""
+    del cluster_of(call).access_entries[_entry(call)["principalArn"]]
+    return {}
+
+
+def let_in(call: Call, cluster: Any, principal: str, kind: str) -> dict[str, Any]:
+    """Let a principal into a cluster, with the defaults that AWS takes for its kind."""
+    kind_of_principal, name = principal.rsplit(":", 1)[1].split("/", 1)
+    path = f"{cluster.name}/{kind_of_principal}/{ACCOUNT_ID}/{name}/{uuid4()}"
+    of_nodes = kind != "STANDARD"
+    entry = cluster.access_entries[principal] = {
+        "clusterName": cluster.name,
+        "principalArn": principal,
+        "kubernetesGroups": ["system:nodes"] * of_nodes,
+        "accessEntryArn": f"arn:aws:eks:{call.region}:{ACCOUNT_ID}:access-entry/{path}",
+        "createdAt": datetime.now(UTC),
+        "modifiedAt": datetime.now(UTC),
+        "tags": {},
+        "username": "system:node:{{EC2PrivateDNSName}}" if of_nodes else principal,
+        "type": kind,
+    }
+    return entry
+
+
+def _entry(call: Call) -> dict[str, Any]:
+    principal = call.params["principalArn"]
+    entry: dict[str, Any] | None = cluster_of(call).access_entries.get(principal)
+    if entry is None:
+        message = f"The specified principalArn could not be found: {principal}."
+        raise Refusal("ResourceNotFoundException", message)
+    return entry
+
+
+def cluster_of(call: Call) -> Any:
+    """Moto's cluster of the name that the call gives; refuses another name."""
+    name = call.params.get("name") or call.params.get("clusterName")
+    cluster = call.backend("eks").clusters.get(name)
+    if cluster is None:
+        raise Refusal("ResourceNotFoundException", f"No cluster found for name: {name}.")
+    return cluster

@@ -1,19 +1,18 @@
 """EKS: node groups, and the Auto Scaling group and launch template that EKS makes for each."""
 
-from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 from moto.eks.responses import EKSResponse
 
-from helpers.rehearsal.eks_access import cluster_of, put
-from helpers.rehearsal.moto_extension import Call, Operations, Refusal, add
-from helpers.rehearsal.ssm import image
+from helpers.rehearsal.eks_clusters import cluster_of, let_in
+from helpers.rehearsal.moto_extension import Call, Refusal, operation
+from helpers.rehearsal.small_services import RELEASE_DAY, image
 
 VARIANTS = {"AL2023_x86_64_NVIDIA": "nvidia", "AL2023_x86_64_STANDARD": "standard"}
 DEFAULT_AMI = "AL2023_x86_64_STANDARD"
 
 
+@operation(EKSResponse)
 def create_nodegroup(call: Call) -> dict[str, Any]:
     """As asked for: moto invents remote access, a version and a disk, and makes no instance."""
     cluster, given = cluster_of(call), call.params
@@ -32,61 +31,36 @@ def create_nodegroup(call: Call) -> dict[str, Any]:
         launch_template=dict(given["launchTemplate"]) if "launchTemplate" in given else None,
         capacity_type=given.get("capacityType"),
         version=given.get("version", cluster.version),
-        release_version=given.get("releaseVersion", f"{cluster.version}.0-20261101"),
+        release_version=given.get("releaseVersion", f"{cluster.version}.0-{RELEASE_DAY}"),
     )
     group.remote_access = given.get("remoteAccess")
     group.update_config = given.get("updateConfig", {"maxUnavailable": 1})
     group.disk_size = None if group.launch_template else group.disk_size
     if group.node_role not in cluster.access_entries:
-        put(call, cluster, group.node_role, "EC2_LINUX")
+        let_in(call, cluster, group.node_role, "EC2_LINUX")
     _scale_out(call, group)
     return {"nodegroup": group}
 
 
+@operation(EKSResponse)
 def delete_nodegroup(call: Call) -> dict[str, Any]:
     """What EKS made for the group goes with it."""
-    group = _group(call)
+    cluster, name = cluster_of(call), call.params["nodegroupName"]
+    group = cluster.nodegroups.get(name)
+    if group is None:
+        raise Refusal("ResourceNotFoundException", f"No node group found for name: {name}.")
     call.backend("autoscaling").delete_auto_scaling_group(_name(group))
-    ec2 = call.backend("ec2")
-    ec2.delete_launch_template(f"eks-{group.uuid}", None)
-    return {"nodegroup": call.backend("eks").delete_nodegroup(group.cluster_name, _called(call))}
-
-
-def update(kind: str) -> dict[str, Any]:
-    """An update that has succeeded."""
-    return {
-        "update": {
-            "id": str(uuid4()),
-            "status": "Successful",
-            "type": kind,
-            "params": [],
-            "createdAt": datetime.now(UTC),
-            "errors": [],
-        }
-    }
-
-
-def _called(call: Call) -> str:
-    name: str = call.params["nodegroupName"]
-    return name
-
-
-def _group(call: Call) -> Any:
-    found = cluster_of(call).nodegroups.get(_called(call))
-    if found is None:
-        message = f"No node group found for name: {_called(call)}."
-        raise Refusal("ResourceNotFoundException", message)
-    return found
+    call.backend("ec2").delete_launch_template(f"eks-{group.uuid}", None)
+    return {"nodegroup": call.backend("eks").delete_nodegroup(cluster.name, name)}
 
 
 def _name(group: Any) -> str:
-    name: str = group.resources["autoScalingGroups"][0]["name"]
-    return name
+    return f"eks-{group.nodegroup_name}-{group.uuid}"
 
 
 def _scale_out(call: Call, group: Any) -> None:
     """Make the Auto Scaling group, and with it the instances."""
-    group.resources = {"autoScalingGroups": [{"name": f"eks-{group.nodegroup_name}-{group.uuid}"}]}
+    group.resources = {"autoScalingGroups": [{"name": _name(group)}]}
     ec2 = call.backend("ec2")
     template = ec2.create_launch_template(f"eks-{group.uuid}", "", _template(call, group), {})
     share = "0" if group.capacity_type == "SPOT" else "100"
@@ -142,14 +116,3 @@ def _marks(group: Any) -> dict[str, str]:
         "k8s.io/cluster-autoscaler/enabled": "true",
         f"k8s.io/cluster-autoscaler/{cluster}": "owned",
     }
-
-
-OPERATIONS: Operations = {
-    "CreateNodegroup": create_nodegroup,
-    "DeleteNodegroup": delete_nodegroup,
-}
-
-
-def install() -> None:
-    """Add the operations to moto."""
-    add(EKSResponse, OPERATIONS)

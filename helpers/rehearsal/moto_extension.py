@@ -1,7 +1,7 @@
 """Moto's own classes with the operations added that it lacks, and corrected where AWS differs.
 
-Each service's module lists its additions as `OPERATIONS`: the operation's name in botocore's model
-and a function of the call. A function that returns None leaves the answer to moto.
+Each addition is a function of the call, decorated with moto's class that answers it and named as
+moto names the operation. A function that returns None leaves the answer to moto.
 """
 
 import functools
@@ -9,26 +9,22 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
-from typing import Any
+from typing import Any, TypeVar
 
 from moto.backends import get_backend
 from moto.core.exceptions import ServiceException
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import determine_request_protocol
 from moto.core.responses import ActionResult, BaseResponse
-from moto.core.utils import camelcase_to_underscores, get_service_model
+from moto.core.utils import get_service_model
 
 from helpers.errors import Problem
 
 MOTO = "5.2.5"  # the version whose internals are extended here
 ACCOUNT_ID = "123456789012"  # the example account of AWS's documentation
 NOT_EMULATED, NOT_IMPLEMENTED = "NotEmulated", 501  # SDKs retry 500, 502, 503 and 504
-# Read by moto when it first needs them: certificates are validated at once, AWS's policies exist.
-SETTINGS = {"MOTO_ACM_VALIDATION_WAIT": "0", "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
-MODULES = (
-    "autoscaling", "budgets", "ec2", "eks_access", "eks_clusters", "eks_node_groups", "iam",
-    "quotas", "s3", "ssm",
-)  # fmt: skip
+SETTINGS = {"MOTO_ACM_VALIDATION_WAIT": "0"}  # read by moto when it validates a certificate
+MODULES = ("ec2", "eks_clusters", "eks_node_groups", "small_services")
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,8 @@ class Call:
 
 
 Operation = Callable[[Call], Any]
-Operations = Mapping[str, Operation]
+Method = TypeVar("Method", bound=Callable[..., Any])
+ADDED: set[str] = set()  # names of the added operations, as moto writes them
 
 
 class Refusal(ServiceException):
@@ -72,7 +69,7 @@ def install() -> None:
         )
     os.environ.update(SETTINGS)
     for name in MODULES:
-        import_module(f"helpers.rehearsal.{name}").install()
+        import_module(f"helpers.rehearsal.{name}")
     call_action = BaseResponse.call_action
 
     def call_or_refuse(response: BaseResponse) -> Any:
@@ -84,12 +81,26 @@ def install() -> None:
     setattr(BaseResponse, "call_action", call_or_refuse)  # noqa: B010 (mypy refuses to assign)
 
 
-def add(responses: type[BaseResponse], operations: Operations) -> None:
-    """Add operations to one of moto's response classes."""
-    for name, operation in operations.items():
-        method = camelcase_to_underscores(name)
-        own = getattr(responses, method, None)
-        setattr(responses, method, _as_method(operation, own))
+def operation(responses: type[BaseResponse], *names: str) -> Callable[[Operation], Operation]:
+    """Decorator: add an operation to one of moto's response classes, named as the function."""
+
+    def added(function: Operation) -> Operation:
+        for name in names or (function.__name__,):
+            setattr(responses, name, _as_method(function, getattr(responses, name, None)))
+            ADDED.add(name)
+        return function
+
+    return added
+
+
+def correction(owner: type) -> Callable[[Method], Method]:
+    """Decorator: put a function in the place of moto's method of the same name."""
+
+    def corrected(function: Method) -> Method:
+        setattr(owner, function.__name__, function)
+        return function
+
+    return corrected
 
 
 def parameters(response: BaseResponse) -> dict[str, Any]:
@@ -111,10 +122,10 @@ def parameters(response: BaseResponse) -> dict[str, Any]:
     return parsed
 
 
-def _as_method(operation: Operation, own: Any) -> Callable[[BaseResponse], Any]:
+def _as_method(function: Operation, own: Any) -> Callable[[BaseResponse], Any]:
     def method(response: BaseResponse) -> Any:
         call = Call(parameters(response), response.region, response.access_key)
-        result = operation(call)
+        result = function(call)
         return own(response) if result is None else ActionResult(result)
 
     return method

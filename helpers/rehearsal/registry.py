@@ -22,33 +22,28 @@ def serve(run: Run) -> str:
         Problem: It ended, or did not get ready; the sentence quotes its log.
     """
     if found := processes.find(run, NAME):
-        return _url(found.ports["http"])
+        return f"http://127.0.0.1:{found.ports['http']}"
     if programs.find(PROGRAM) is None:
         raise Unavailable(
             f"There is no {PROGRAM} on this machine, so no image can be pushed.",
             "On Debian and Ubuntu 'make setup' brings it.",
         )
     port = processes.free_port()
-    storage = run.folder / "registry"
     settings = {
         "version": "0.1",
         "log": {"level": "warn", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(storage)}},
+        "storage": {"filesystem": {"rootdirectory": str(run.folder / "registry")}},
         "http": {"addr": f"127.0.0.1:{port}"},
     }
-    configuration = run.write("registry.yaml", json.dumps(settings, indent=2))  # JSON is YAML
     processes.start(
         run,
         NAME,
-        [programs.need(PROGRAM), "serve", configuration],
+        # JSON is YAML
+        [programs.need(PROGRAM), "serve", run.write("registry.yaml", json.dumps(settings))],
         ports={"http": port},
-        ready=lambda: answers(f"{_url(port)}/v2/"),
+        ready=lambda: answers(f"http://127.0.0.1:{port}/v2/"),
         timeout_s=START_TIMEOUT_S,
         env={"OTEL_TRACES_EXPORTER": "none"},
         program=PROGRAM,
     )
-    return _url(port)
-
-
-def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"

@@ -12,10 +12,10 @@ import sys
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from helpers.errors import Problem
@@ -104,8 +104,15 @@ class Application:
         return response
 
 
-def bind(application: Application, port: int) -> BaseWSGIServer:
-    """A server that listens on this machine only, and answers once it is started."""
+def serve(port: int, application: Callable[[], Application] = Application) -> None:
+    """Answer requests of this machine until SIGTERM or SIGINT.
+
+    Raises:
+        Problem: The installed moto is not the known one.
+    """
+    clean = without_user_settings(os.environ) | {"MOTO_PORT": str(port)}
+    os.environ.clear()
+    os.environ.update(clean)
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
     class Quiet(MotoRequestHandler):
@@ -114,11 +121,7 @@ def bind(application: Application, port: int) -> BaseWSGIServer:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Log nothing."""
 
-    return make_server(HOST, port, application, threaded=True, request_handler=Quiet)
-
-
-def serve(server: BaseWSGIServer, port: int) -> None:
-    """Answer requests until SIGTERM or SIGINT."""
+    server = make_server(HOST, port, application(), threaded=True, request_handler=Quiet)
 
     def stop(_signal: int, _frame: object) -> None:
         # in another thread: shutdown waits for the loop that this handler interrupts
@@ -130,36 +133,13 @@ def serve(server: BaseWSGIServer, port: int) -> None:
     server.serve_forever(poll_interval=0.1)
 
 
-def prepare_environment(port: int) -> None:
-    """Remove the user's AWS settings from this process before moto is imported."""
-    clean = without_user_settings(os.environ) | {"MOTO_PORT": str(port)}
-    os.environ.clear()
-    os.environ.update(clean)
-
-
-def main(arguments: list[str]) -> int:
-    """Serve until the process is asked to stop."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    port = parser.parse_args(arguments).port
-    prepare_environment(port)
-    try:
-        server = bind(Application(), port)
-    except Problem as problem:
-        print(problem, file=sys.stderr)
-        return 1
-    serve(server, port)
-    return 0
-
-
 def _body(environ: dict[str, Any]) -> bytes:
     """The whole body, also where it came in chunks."""
-    if environ.pop("HTTP_TRANSFER_ENCODING", "") == "chunked":
-        body: bytes = environ["wsgi.input"].read()
-        environ.pop("wsgi.input_terminated", None)
-        environ["CONTENT_LENGTH"] = str(len(body))
-        return body
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    chunked = environ.pop("HTTP_TRANSFER_ENCODING", "") == "chunked"
+    length = -1 if chunked else int(environ.get("CONTENT_LENGTH") or 0)
+    body: bytes = environ["wsgi.input"].read(length)
+    environ.pop("wsgi.input_terminated", None)
+    environ["CONTENT_LENGTH"] = str(len(body))
     return body
 
 
@@ -185,4 +165,9 @@ def _refusal(code: str, message: str) -> Response:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    try:
+        serve(parser.parse_args().port)
+    except Problem as problem:
+        sys.exit(str(problem))

@@ -1,6 +1,7 @@
 """What the emulated account is like before a stack is created in it."""
 
 from datetime import date
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +16,30 @@ VERSIONS = {
     "1.35": (date(2026, 1, 27), date(2027, 3, 27), date(2028, 3, 27)),
 }
 DEFAULT_VERSION = "1.35"
+
+
+class Quota(NamedTuple):
+    """A limit of Service Quotas: service code, the console's name, what this account has."""
+
+    service: str
+    name: str
+    applied: float
+
+
+# Codes and names: docs.aws.amazon.com/general/latest/gr/ec2-service.html and eks.html. The values
+# let the stack be created; a new account has less.
+QUOTAS = {
+    "L-3819A6DF": Quota("ec2", "All G and VT Spot Instance Requests", 16),
+    "L-DB2E81BA": Quota("ec2", "Running On-Demand G and VT instances", 16),
+    "L-1216C47A": Quota("ec2", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
+                        64),
+    "L-34B43A08": Quota("ec2", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests",
+                        64),
+    "L-0263D0A3": Quota("ec2", "EC2-VPC Elastic IPs", 5),
+    "L-F678F1CE": Quota("vpc", "VPCs per Region", 5),
+    "L-FE5A380F": Quota("vpc", "NAT gateways per Availability Zone", 5),
+    "L-1194D53C": Quota("eks", "Clusters", 100),
+}  # fmt: skip
 
 
 class Spot(BaseModel):

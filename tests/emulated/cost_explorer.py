@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from moto.ce.responses import CostExplorerResponse
 
-from helpers.rehearsal.moto_extension import Call, Refusal, add
+from helpers.rehearsal.moto_extension import Call, Refusal, operation
 
 Coverage = Literal["complete", "empty", "late", "partial", "disabled"]
 
@@ -54,6 +54,7 @@ class Costs:
 COSTS = Costs()
 
 
+@operation(CostExplorerResponse)
 def get_cost_and_usage(call: Call) -> dict[str, Any]:
     """Costs by day, service and tag: the only question that is asked here."""
     if COSTS.coverage == "disabled":
@@ -85,6 +86,3 @@ def _result(day: date) -> dict[str, Any]:
         ],
         "Estimated": COSTS.coverage != "complete",
     }
-
-
-add(CostExplorerResponse, {"GetCostAndUsage": get_cost_and_usage})

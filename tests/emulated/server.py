@@ -26,7 +26,7 @@ from helpers.cloud.account import Account
 from helpers.errors import Problem
 from helpers.rehearsal import emulator
 from helpers.rehearsal.moto_extension import NOT_EMULATED
-from helpers.rehearsal.server import HEALTH, HOST, Application, bind, prepare_environment, serve
+from helpers.rehearsal.server import HEALTH, HOST, Application, serve
 from helpers.rehearsal.world import WORLD, World
 from helpers.run import Run
 from tests.emulated.faults import Fault, Faults
@@ -139,13 +139,5 @@ class Controlled(Application):
         return Response("{}", content_type="application/json")
 
 
-def main(arguments: list[str]) -> int:
-    """Serve until the process is asked to stop."""
-    port = int(arguments[arguments.index("--port") + 1])
-    prepare_environment(port)
-    serve(bind(Controlled(Path(os.environ[CALLS])), port), port)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    serve(int(sys.argv[-1]), lambda: Controlled(Path(os.environ[CALLS])))

@@ -1,7 +1,6 @@
 """Each added operation answers through moto, and what nothing answers is refused by name."""
 
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -10,23 +9,19 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from moto.core.utils import camelcase_to_underscores
 
 from helpers.rehearsal import moto_extension
 from tests.emulated import Emulated, Emulator
 
 from .examples import EXAMPLES
 
-ADDED = {
-    action
-    for name in moto_extension.MODULES
-    for action in getattr(import_module(f"helpers.rehearsal.{name}"), "OPERATIONS", {})
-}
-
 
 def test_every_added_operation_answers_as_boto3_reads_it(aws: Emulated) -> None:
     for example in EXAMPLES.values():
         example(aws.account)
-    assert {call.action for call in aws.calls} >= ADDED
+    asked = {camelcase_to_underscores(call.action) for call in aws.calls}
+    assert asked >= moto_extension.ADDED - {"get_cost_and_usage"}  # of tests/emulated
 
 
 UNKNOWN: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -1,0 +1,264 @@
+"""Budgets, IAM, STS, S3, Service Quotas and Systems Manager: what moto lacks or has otherwise."""
+
+import functools
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from moto.budgets.responses import BudgetsResponse
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from moto.iam.models import AWSManagedPolicy, IAMBackend
+from moto.iam.responses import IamResponse as IAMResponse
+from moto.s3.models import FakeBucket
+from moto.s3.responses import S3Response
+from moto.servicequotas.responses import ServiceQuotasResponse
+from moto.ssm.responses import SimpleSystemManagerResponse
+from moto.sts.responses import TokenResponse
+
+from helpers.rehearsal.moto_extension import ACCOUNT_ID, Call, Refusal, correction, operation
+from helpers.rehearsal.world import QUOTAS, VERSIONS, WORLD
+
+GLOBAL = "aws"
+# docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-services-that-work-with-iam.html
+ROLE_NAMES = {
+    "spot": "AWSServiceRoleForEC2Spot",
+    "autoscaling": "AWSServiceRoleForAutoScaling",
+    "eks": "AWSServiceRoleForAmazonEKS",
+    "eks-nodegroup": "AWSServiceRoleForAmazonEKSNodegroup",
+    "elasticloadbalancing": "AWSServiceRoleForElasticLoadBalancing",
+}
+PAYER = (
+    '<RequestPaymentConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    "<Payer>BucketOwner</Payer></RequestPaymentConfiguration>"
+)
+# docs.aws.amazon.com/eks/latest/userguide/retrieve-ami-id.html
+_IMAGE = re.compile(
+    r"^/aws/service/eks/optimized-ami/(?P<version>[\d.]+)/amazon-linux-2023"
+    r"/(?P<arch>x86_64|arm64)/(?P<variant>standard|nvidia|neuron)/recommended"
+    r"(?P<leaf>|/image_id|/image_name|/release_version)$"
+)
+RELEASE_DAY = "20261101"
+_get_permission = FakeBucket.get_permission
+_get_bucket = S3Response._bucket_response_get
+
+
+@operation(BudgetsResponse)
+def create_budget(call: Call) -> dict[str, Any]:
+    """Moto makes the budget and forgets its tags."""
+    given, budget = call.params, dict(call.params["Budget"])
+    if period := budget.get("TimePeriod"):  # moto keeps numbers
+        times = {name: at.replace(tzinfo=UTC).timestamp() for name, at in period.items()}
+        budget["TimePeriod"] = times
+    notifications = given.get("NotificationsWithSubscribers", [])
+    call.backend("budgets", GLOBAL).create_budget(given["AccountId"], budget, notifications)
+    created = _budget(call, budget["BudgetName"])
+    created.tags = given.get("ResourceTags", [])
+    return {}
+
+
+@operation(BudgetsResponse)
+def describe_subscribers_for_notification(call: Call) -> dict[str, Any]:
+    """Who is told when a notification's threshold is passed."""
+
+    def identity(notification: Any) -> tuple[Any, ...]:
+        kind = notification.get("ThresholdType", "PERCENTAGE")
+        names = ("NotificationType", "ComparisonOperator")
+        return kind, float(notification["Threshold"]), *(notification[name] for name in names)
+
+    for notification in _budget(call, call.params["BudgetName"]).notifications:
+        if identity(notification.details) == identity(call.params["Notification"]):
+            return {"Subscribers": notification.subscribers}
+    raise Refusal("NotFoundException", "The notification does not exist.")
+
+
+@operation(BudgetsResponse)
+def list_tags_for_resource(call: Call) -> dict[str, Any]:
+    """The tags of a budget."""
+    name = call.params["ResourceARN"].partition(":budget/")[2]
+    return {"ResourceTags": _budget(call, name).tags}
+
+
+def _budget(call: Call, name: str) -> Any:
+    for of_account in call.backend("budgets", GLOBAL).budgets.values():
+        if name in of_account:
+            return of_account[name]
+    raise Refusal("NotFoundException", f"Unable to get budget: {name} - the budget doesn't exist.")
+
+
+@functools.cache
+def _aws_policies() -> dict[str, Any]:
+    policies: dict[str, Any] = json.loads(aws_managed_policies_data)
+    return {name: policies[name] for name in policies if name.startswith("Amazon")}
+
+
+@correction(IAMBackend)
+def _init_aws_policies(backend: Any) -> list[AWSManagedPolicy]:
+    """Moto reads all policies of AWS again for each partition and each account: seconds."""
+    if backend.region_name != GLOBAL:
+        return []
+    return [
+        AWSManagedPolicy.from_data(name, backend.account_id, GLOBAL, policy)
+        for name, policy in _aws_policies().items()
+    ]
+
+
+@operation(IAMResponse, "get_role", "list_roles")
+def with_linked_roles(call: Call) -> None:
+    """Make the world's roles, once in the life of moto's memory: they may be deleted later."""
+    backend = call.backend("iam", GLOBAL)
+    missing = [] if hasattr(backend, "has_linked_roles") else WORLD.service_linked_roles
+    backend.has_linked_roles = True
+    for service in missing:
+        host = f"{service}.amazonaws.com"
+        trust = {"Effect": "Allow", "Principal": {"Service": host}, "Action": "sts:AssumeRole"}
+        backend.create_role(
+            ROLE_NAMES[service],
+            json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+            f"/aws-service-role/{host}/",
+            permissions_boundary=None,
+            description="",
+            tags=[],
+            max_session_duration="3600",
+            linked_service=host,
+        )
+
+
+@operation(IAMResponse)
+def list_instance_profile_tags(call: Call) -> dict[str, Any]:
+    """Moto keeps these tags, and has no operation that lists them."""
+    name = call.params["InstanceProfileName"]
+    profile = call.backend("iam", GLOBAL).get_instance_profile(name)
+    return {"Tags": profile.tags, "IsTruncated": False}
+
+
+@operation(TokenResponse)
+def get_caller_identity(call: Call) -> dict[str, Any] | None:
+    """The world's caller; moto knows the keys of assumed roles."""
+    if call.backend("sts", GLOBAL).get_assumed_role_from_access_key(call.key):
+        return None
+    return {"UserId": "AIDAEXAMPLEUSERID0000", "Account": ACCOUNT_ID, "Arn": WORLD.caller}
+
+
+@correction(S3Response)
+def _bucket_response_get(response: Any, bucket_name: str, querystring: dict[str, Any]) -> Any:
+    """Moto answers GetBucketRequestPayment with a listing; the bucket's owner pays."""
+    if "requestPayment" in querystring:
+        response.backend.get_bucket(bucket_name)  # refuses a bucket that does not exist
+        return PAYER
+    return _get_bucket(response, bucket_name, querystring)
+
+
+@correction(FakeBucket)
+def get_permission(bucket: Any, action: str, resource: str) -> Any:
+    """Moto ignores conditions, so a Deny without TLS would always hold; the emulator has no TLS."""
+    whole = bucket.policy
+    if whole is None:
+        return _get_permission(bucket, action, resource)
+    document = json.loads(whole)
+    document["Statement"] = [
+        statement
+        for statement in document["Statement"]
+        if "aws:SecureTransport" not in json.dumps(statement.get("Condition"))
+    ]
+    bucket.policy = json.dumps(document).encode() if document["Statement"] else None
+    try:
+        return _get_permission(bucket, action, resource)
+    finally:
+        bucket.policy = whole
+
+
+@operation(ServiceQuotasResponse)
+def get_service_quota(call: Call) -> dict[str, Any]:
+    """What this account has."""
+    quota = _quota(call)
+    more = {"ServiceName": quota["ServiceCode"], "Value": _value(quota), "Adjustable": True}
+    return {"Quota": quota | more}
+
+
+@operation(ServiceQuotasResponse)
+def request_service_quota_increase(call: Call) -> dict[str, Any]:
+    """A request, which stays pending: people decide it."""
+    quota, wanted = _quota(call), call.params["DesiredValue"]
+    if wanted <= _value(quota):
+        raise Refusal("IllegalArgumentException", "The value is not above the quota there is.")
+    if _requests(call, quota["QuotaCode"]):
+        message = "Only one open service quota increase request is allowed per quota."
+        raise Refusal("ResourceAlreadyExistsException", message)
+    request = quota | {
+        "Id": uuid4().hex,
+        "DesiredValue": wanted,
+        "Status": "PENDING",
+        "Created": datetime.now(UTC),
+        "LastUpdated": datetime.now(UTC),
+        "Requester": json.dumps({"accountId": ACCOUNT_ID, "callerArn": WORLD.caller}),
+    }
+    call.backend("service-quotas").requests.append(request)
+    return {"RequestedQuota": request}
+
+
+@operation(ServiceQuotasResponse)
+def list_requested_service_quota_change_history_by_quota(call: Call) -> dict[str, Any]:
+    """The requests there are for one limit."""
+    return {"RequestedQuotas": _requests(call, _quota(call)["QuotaCode"])}
+
+
+def _quota(call: Call) -> dict[str, Any]:
+    """What a quota and a request for more have in common."""
+    service, code = call.params["ServiceCode"], call.params["QuotaCode"]
+    if code not in QUOTAS or QUOTAS[code].service != service:
+        raise Refusal("NoSuchResourceException", "The request failed because the quota is unknown.")
+    return {
+        "ServiceCode": service,
+        "QuotaArn": f"arn:aws:servicequotas:{call.region}:{ACCOUNT_ID}:{service}/{code}",
+        "QuotaCode": code,
+        "QuotaName": QUOTAS[code].name,
+        "Unit": "None",
+        "GlobalQuota": False,
+    }
+
+
+def _value(quota: dict[str, Any]) -> float:
+    code = quota["QuotaCode"]
+    return float(WORLD.quotas.get(code, QUOTAS[code].applied))
+
+
+def _requests(call: Call, code: str) -> list[dict[str, Any]]:
+    backend = call.backend("service-quotas")
+    if not hasattr(backend, "requests"):
+        backend.requests = []
+    return [request for request in backend.requests if request["QuotaCode"] == code]
+
+
+@operation(SimpleSystemManagerResponse)
+def get_parameter(call: Call) -> dict[str, Any] | None:
+    """A public parameter that names an image of EKS nodes; every other is moto's."""
+    match = _IMAGE.match(call.params["Name"])
+    if match is None or match["version"] not in VERSIONS:
+        return None
+    version, variant = match["version"], match["variant"]
+    facts = {
+        "image_id": image(call.region, version, match["arch"], variant),
+        "image_name": f"amazon-eks-node-al2023-{match['arch']}-{variant}-{version}-v{RELEASE_DAY}",
+        "release_version": f"{version}.0-{RELEASE_DAY}",
+    }
+    leaf = match["leaf"].removeprefix("/")
+    return {
+        "Parameter": {
+            "Name": call.params["Name"],
+            "Type": "String",
+            "Value": facts[leaf] if leaf else json.dumps({"schema_version": "2", **facts}),
+            "Version": 1,
+            "LastModifiedDate": datetime(2026, 11, 1, tzinfo=UTC),
+            "ARN": f"arn:aws:ssm:{call.region}::parameter{call.params['Name']}",
+            "DataType": "text",
+        }
+    }
+
+
+def image(region: str, version: str, architecture: str, variant: str) -> str:
+    """The image of such a node: the same at each request."""
+    text = "/".join((region, version, architecture, variant))
+    return f"ami-0{hashlib.sha256(text.encode()).hexdigest()[:16]}"
