@@ -17,7 +17,7 @@ from helpers.load.server_check import Counters
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.serving import triton
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 
 SETTINGS = "services.ttl_minutes=30, model.weights=random"
 SETTLE_S = 0.2  # Triton counts a request a little after it has answered it

@@ -19,7 +19,7 @@ from helpers.processes import MARK
 from helpers.profile import ServingSettings
 from helpers.run import Run
 from helpers.serving import models, repository
-from helpers.serving.reports import ModelFacts, Models
+from helpers.serving.records import ModelFacts, Models
 
 REPETITIONS = 5
 SWEEP_REPETITIONS = 2

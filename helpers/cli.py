@@ -150,7 +150,7 @@ def load_command(
     import asyncio
 
     from helpers import load
-    from helpers.serving.endpoint import Endpoint
+    from helpers.serving.records import Endpoint
 
     endpoint = _run(run_id).load(Endpoint)
     name = "smoke" if preset == "capacity" else preset

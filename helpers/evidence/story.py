@@ -11,8 +11,7 @@ from helpers.load.records import Capacity, LoadReport, ScenarioReport
 from helpers.profile import LABEL
 from helpers.promises import Status
 from helpers.run import Run
-from helpers.serving.endpoint import Endpoint
-from helpers.serving.reports import Models
+from helpers.serving.records import Endpoint, Models
 from helpers.telemetry.records import Telemetry
 
 PROBLEM = (

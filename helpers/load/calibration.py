@@ -26,7 +26,7 @@ from helpers.load.records import Calibration
 from helpers.load.request import Shape
 from helpers.paths import ROOT
 from helpers.scenario import Scenario
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 
 DELAY_MS = 5.0
 RATE, SECONDS, WARMUP_S = 400.0, 2.0, 0.5  # samples enough for a P99

@@ -27,7 +27,7 @@ from helpers.paths import ROOT
 from helpers.processes import MARK
 from helpers.run import Run
 from helpers.serving import ecr
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 
 SLACK_S = 600  # between the last request and the removal: records come together and are fetched
 DOCKERFILE = ROOT / "helpers" / "load" / "Dockerfile"

@@ -21,7 +21,7 @@ from helpers.load.worker import Order
 from helpers.load.worker_pool import STARTERS, OnEvent, Starter
 from helpers.paths import OUTPUTS
 from helpers.scenario import Scenario
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 
 INTERRUPTED = "interrupted"
 SETTLE_S = 2.0  # Triton counts a request a little after it has answered it

@@ -12,7 +12,7 @@ from helpers.errors import Problem
 from helpers.load.records import ServerSide
 from helpers.load.request import BAD_HTTP, BAD_OUTPUT, DISCONNECTED, OK, TIMEOUT, Shape
 from helpers.scenario import Scenario
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 
 ANSWER_TIMEOUT_S = 5.0
 MEMORY_LIMIT = 2 << 30

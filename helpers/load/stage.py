@@ -18,7 +18,7 @@ from helpers.load.worker_pool import Starter
 from helpers.profile import validation_message
 from helpers.run import Run
 from helpers.scenario import Poisson, Scenario
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 
 STAGE = "05"
 SERVER = "triton"  # the local service whose memory is followed

@@ -28,7 +28,7 @@ from helpers.load.arrivals import WHOLE, Shard, Timer, schedule, spans
 from helpers.load.request import OK, TIMEOUT, Answered, Client, Recorder, Request, Shape, Target
 from helpers.run import now
 from helpers.scenario import Burst, Closed, Phase, Scenario, Settings
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 
 HEAD_START_S = 0.1
 FLUSH_S = 2.0

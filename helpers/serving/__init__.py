@@ -7,8 +7,7 @@
 - `ecr`: an image pushed to the stack's own ECR repository
 - `triton`: starts Triton on this machine, or reaches it behind the load balancer
 - `smoke`: answers compared with ONNX Runtime
-- `reports`: the record of the exported models and where their files are
-- `endpoint`: the record of Triton's addresses
+- `records`: the records of the exported models and of Triton's addresses
 """
 
 __all__ = ["image", "models", "repository", "smoke", "triton"]

@@ -27,39 +27,30 @@ _DIGEST = re.compile(r"digest: (sha256:[0-9a-f]{64})")
 
 @dataclass(frozen=True)
 class Builder:
-    """One program that builds images: docker, podman or buildah."""
+    """One program that builds images: docker, podman or buildah.
+
+    Each step raises a `Problem` that quotes the program's last lines if it fails.
+    """
 
     name: str
     program: Path
 
     def build(self, context: Path, dockerfile: Path, tag: str, base: str = "") -> None:
-        """Build an image for the registry name `tag`; `base` replaces the default base image.
-
-        Raises:
-            Problem: The build failed; its last lines are quoted.
-        """
+        """Build an image for the registry name `tag`; `base` replaces the default base image."""
         verb = ["bud", "--isolation", "chroot"] if self.name == "buildah" else ["build"]
         based = ["--build-arg", f"BASE={base}"] if base else []
         options = ["--platform", PLATFORM, "--file", str(dockerfile), "--tag", tag]
-        self._run(
-            f"The build of {tag} with {self.name}",
-            *(*verb, *self._policy(), *options, *based, str(context)),
-        )
+        arguments = (*verb, *self._policy(), *options, *based, str(context))
+        self._run(f"The build of {tag} with {self.name}", *arguments)
 
     @contextmanager
     def logged_in(self, registry: str, user: str, password: str) -> Iterator[None]:
         """Log in to a registry, and log out when the `with` block ends.
 
         The password goes through standard input: arguments are visible in the process list.
-
-        Raises:
-            Problem: The login or the logout failed.
         """
-        self._run(
-            f"The login at {registry}",
-            *("login", "--username", user, "--password-stdin", registry),
-            _in=password,
-        )
+        login = ("login", "--username", user, "--password-stdin", registry)
+        self._run(f"The login at {registry}", *login, _in=password)
         logout = f"The logout at {registry}", "logout", registry
         try:
             yield
@@ -70,11 +61,7 @@ class Builder:
         self._run(*logout)
 
     def push(self, tag: str, *, plain_http: bool = False) -> str:
-        """Push an image; returns the digest that the registry reports.
-
-        Raises:
-            Problem: The push failed, or no digest was reported.
-        """
+        """Push an image; returns the digest that the registry reports."""
         doing = f"The push of {tag}"
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "digest"

@@ -42,9 +42,6 @@ def push(
     """Build an image and push it; an image that ECR has already is neither built nor pushed.
 
     The tag names the content of the image. `context` creates the build context.
-
-    Raises:
-        Problem: Nothing here can build an image, or the build, the login or the push failed.
     """
     client, repository = account.client("ecr"), stack.ecr_repository_name
     digest = _digest(client, repository, tag)
@@ -83,15 +80,8 @@ def scan(client: Any, repository: str, digest: str, pace: Pace) -> tuple[str, di
 
     def scan_status() -> WaitState:
         nonlocal answer
-        with asking("the scan of the image"):
-            try:
-                answer = client.describe_image_scan_findings(
-                    repositoryName=repository, imageId={"imageDigest": digest}
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in NOT_FOUND:
-                    raise
-                answer = {}
+        ask = client.describe_image_scan_findings
+        answer = _found(ask, repositoryName=repository, imageId={"imageDigest": digest})
         status = str(answer.get("imageScanStatus", {}).get("status", NOT_STARTED))
         return WaitState(status not in IN_PROGRESS, status)
 
@@ -110,11 +100,17 @@ def scan(client: Any, repository: str, digest: str, pace: Pace) -> tuple[str, di
 
 def _digest(client: Any, repository: str, tag: str) -> str:
     """The digest of a tag in ECR; empty if there is no such tag."""
+    images = [{"imageTag": tag}]
+    answer = _found(client.describe_images, repositoryName=repository, imageIds=images)
+    return str(answer["imageDetails"][0]["imageDigest"]) if answer else ""
+
+
+def _found(ask: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:
+    """The answer to a question about an image; empty if there is no such image or scan."""
     with asking("the image in ECR"):
         try:
-            answer = client.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])
+            return ask(**arguments)
         except ClientError as error:
             if error.response["Error"]["Code"] in NOT_FOUND:
-                return ""
+                return {}
             raise
-    return str(answer["imageDetails"][0]["imageDigest"])

@@ -66,9 +66,6 @@ def publish(run: Run, account: Account, folder: Path, local: Callable[[Run], str
     """Build the image of a model repository, push it, and record its digest.
 
     `local` starts the registry of a rehearsal and returns its URL.
-
-    Raises:
-        Problem: The build, the login or the push failed.
     """
     if run.profile.target == "aws":
         published = _push_to_ecr(run, account, folder)
@@ -110,11 +107,8 @@ def content_tag(folder: Path, base: str) -> str:
 def read_back(registry: str, repository: str, reference: str) -> tuple[str, set[str]]:
     """Download an image and compute every digest again.
 
-    Returns:
-        The digest of the manifest, and the names of the files in all layers.
-
-    Raises:
-        Problem: A part is missing, or its content does not have its digest.
+    Returns the digest of the manifest, and the names of the files in all layers; a part that is
+    missing or does not have its digest is a `Problem`.
     """
     base, files = f"{registry}/v2/{repository}", set()
     manifest = _get(f"{base}/manifests/{reference}")

@@ -11,8 +11,8 @@ from helpers.errors import Problem
 from helpers.paths import MODEL
 from helpers.profile import Network
 from helpers.run import Run, write_atomically
-from helpers.serving import reports
-from helpers.serving.reports import ModelFacts, Models
+from helpers.serving import records
+from helpers.serving.records import ModelFacts, Models
 from model import export, weights
 from model.weights import Loaded
 
@@ -22,11 +22,7 @@ TOLERANCE = 1e-4  # far above float32 rounding through 50 layers, far below a wr
 
 
 def prepare(run: Run) -> Models:
-    """Export the profile's networks or reuse cached files, then check and compare them.
-
-    Raises:
-        Problem: Pretrained weights are required but not available, or an export is wrong.
-    """
+    """Export the profile's networks or reuse cached files, then check and compare them."""
     models = Models(models=tuple(_prepare(run, network) for network in run.profile.model.networks))
     run.save(models)
     run.note(models={model.name: model.sha256 for model in models.models})
@@ -90,15 +86,15 @@ def _export(loaded: Loaded, network: Network) -> Path:
     sources = b"".join(path.read_bytes() for path in sorted(MODEL.glob("*.py")))
     inputs = f"{network.network} {network.image_size} {loaded.weights} {torch.__version__}"
     key = hashlib.sha256(sources + inputs.encode()).hexdigest()
-    index = reports.ONNX_FILES / f"{key}.sha256"
+    index = records.ONNX_FILES / f"{key}.sha256"
     if index.is_file():
-        cached = reports.ONNX_FILES / f"{index.read_text().strip()}.onnx"
+        cached = records.ONNX_FILES / f"{index.read_text().strip()}.onnx"
         if cached.is_file() and _sha256(cached) == cached.stem:
             return cached
     index.parent.mkdir(parents=True, exist_ok=True)
     temporary = index.with_suffix(f".{os.getpid()}.onnx")
     export.export(loaded.network, network.image_size, temporary)
-    path = temporary.replace(reports.ONNX_FILES / f"{_sha256(temporary)}.onnx")
+    path = temporary.replace(records.ONNX_FILES / f"{_sha256(temporary)}.onnx")
     write_atomically(index, f"{path.stem}\n")
     return path
 

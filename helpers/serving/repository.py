@@ -11,7 +11,7 @@ from tritonclient.grpc import model_config_pb2 as config_pb2
 from helpers.paths import MODEL
 from helpers.profile import ServingSettings
 from helpers.run import Run
-from helpers.serving.reports import ModelFacts, Models
+from helpers.serving.records import ModelFacts, Models
 from model.signature import CLASSES, INPUT, OUTPUT
 
 # `python` runs ONNX Runtime inside Triton's Python backend, on a CPU; `onnxruntime` is Triton's

@@ -17,8 +17,7 @@ from tritonclient.utils import InferenceServerException
 from helpers.errors import Problem
 from helpers.run import Record, Run
 from helpers.scenario import Settings
-from helpers.serving.endpoint import Endpoint
-from helpers.serving.reports import ModelFacts, Models
+from helpers.serving.records import Endpoint, ModelFacts, Models
 from model.export import open_session, relative_difference
 from model.signature import INPUT, OUTPUT
 
@@ -63,11 +62,7 @@ class Smoke(Record, stage="03", name="smoke"):
 
 
 def infer(run: Run, endpoint: Endpoint) -> Smoke:
-    """Query every model over HTTP and gRPC, with one image and with several.
-
-    Raises:
-        Problem: Triton refuses a request, or cannot be reached.
-    """
+    """Query every model over HTTP and gRPC, with one image and with several."""
     exported = run.load(Models).models
     smoke = Smoke(
         answers=tuple(answer for model in exported for answer in _infer_model(endpoint, model)),

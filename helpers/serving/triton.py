@@ -15,10 +15,10 @@ from helpers.paths import TOOLS
 from helpers.processes import Service
 from helpers.run import Run
 from helpers.serving import builders, repository
-from helpers.serving.endpoint import Endpoint
-from helpers.serving.reports import Models
+from helpers.serving.records import Endpoint, Models
 
 SERVICE = "triton"
+APIS = {"http": 8000, "grpc": 8001, "metrics": 8002}  # and their ports inside NVIDIA's image
 SHARED_MEMORY_BYTES = 8 << 20
 SHARED_MEMORY = Path("/dev/shm")
 PROBE_TIMEOUT_S = 2.0
@@ -27,12 +27,7 @@ TLS_TIMEOUT_S = 10.0
 
 
 def connect(run: Run, balancer: Balancer) -> Endpoint:
-    """The endpoint of the run's Triton: behind the load balancer if there is one, or local.
-
-    Raises:
-        Unavailable: There is no load balancer, and Triton cannot run on this machine.
-        Problem: Triton does not answer, or its certificate is not the run's.
-    """
+    """The endpoint of the run's Triton: behind the load balancer if there is one, or local."""
     if not balancer.host:
         return serve(run)
     endpoint = behind_load_balancer(balancer.host, certificate.ensure(run).certificate)
@@ -45,9 +40,6 @@ def behind_load_balancer(host: str, trusted: Path, port: int = TLS_PORT) -> Endp
 
     HTTP and gRPC share address and port; the load balancer routes them by path. Triton's metrics
     stay inside the cluster. The certificate is verified against the PEM file `trusted`.
-
-    Raises:
-        Problem: Triton does not answer, or the certificate is not the run's.
     """
     url = f"https://{host}" if port == TLS_PORT else f"https://{host}:{port}"
     try:
@@ -83,7 +75,6 @@ def serve(run: Run) -> Endpoint:
 
     Raises:
         Unavailable: This machine has neither the server nor a working Docker.
-        Problem: A port is taken, or Triton exited or did not become ready; its log is quoted.
     """
     if run.profile.target == "aws":
         return run.load(Endpoint)
@@ -92,11 +83,7 @@ def serve(run: Run) -> Endpoint:
     if running and endpoint and _is_ready(endpoint.http, names):
         return endpoint
     exported, wanted = run.load(Models), run.profile.serving
-    ports = {
-        "http": processes.free_port(wanted.http_port),
-        "grpc": processes.free_port(wanted.grpc_port),
-        "metrics": processes.free_port(wanted.metrics_port),
-    }
+    ports = {api: processes.free_port(getattr(wanted, f"{api}_port")) for api in APIS}
     cores: list[int] = []
     if programs.find("tritonserver"):
         cores = cores_beside(wanted.client_cores)
@@ -132,9 +119,6 @@ def serve_folder(
     """Start the server of Triton's wheel on a model repository, for this machine only.
 
     It loads and waits for `models`; `cores` are the only ones that it may use, empty means all.
-
-    Raises:
-        Problem: There is no tritonserver, or it exited or did not become ready in time.
     """
     program = programs.need("tritonserver").resolve()
     prefix = f"gpu-e2e-{run.run_id}-"
@@ -171,15 +155,10 @@ def serve_folder(
 def container_command(
     run_id: str, folder: Path, models: list[str], ports: dict[str, int]
 ) -> list[str]:
-    """Docker's command line for the cluster's base image, reachable from this machine only.
-
-    Raises:
-        Problem: The Dockerfile names no image by digest.
-    """
-    inside = {"http": 8000, "grpc": 8001, "metrics": 8002}
+    """Docker's command line for the cluster's base image, reachable from this machine only."""
     return [
         *("docker", "run", "--rm", "--init", f"--name=gpu-e2e-{run_id.lower()}"),
-        *(f"--publish=127.0.0.1:{ports[api]}:{port}" for api, port in inside.items()),
+        *(f"--publish=127.0.0.1:{ports[api]}:{port}" for api, port in APIS.items()),
         f"--volume={folder.resolve()}:/models:ro",
         *(builders.base_image(), "tritonserver"),
         *_common_flags(Path("/models"), models),

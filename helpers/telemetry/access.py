@@ -21,7 +21,7 @@ from helpers.cluster import contract
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem, Unavailable
 from helpers.run import Run
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 from helpers.telemetry import prometheus
 from helpers.telemetry.grafana import Grafana
 from helpers.telemetry.prometheus_api import Prometheus

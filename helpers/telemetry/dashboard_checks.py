@@ -26,7 +26,7 @@ from helpers import processes
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.serving import smoke
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 from helpers.telemetry import dashboards, prometheus, series, snapshots
 from helpers.telemetry.access import Access
 from helpers.telemetry.prometheus import ScrapeJob

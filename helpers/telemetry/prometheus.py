@@ -19,7 +19,7 @@ import yaml
 from helpers import processes, programs
 from helpers.errors import Problem
 from helpers.run import Run
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 from helpers.telemetry import rules
 from helpers.telemetry.catalogue import duration
 from helpers.telemetry.prometheus_api import Prometheus

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from helpers.load.request import Shape
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 
 MODEL = "mobilenetv2"
 SHAPE = Shape(MODEL, 1, (3, 64, 64), 1000, "input", "logits")

@@ -22,7 +22,7 @@ from helpers.load import cluster_pool
 from helpers.load.request import Shape
 from helpers.load.worker import Order
 from helpers.processes import MARK
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 from tests.cluster.api_server import Body, Server
 
 from .conftest import scenario

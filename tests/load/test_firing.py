@@ -176,7 +176,7 @@ import asyncio, sys
 from pathlib import Path
 from helpers import load
 from helpers.run import Run
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 folder = Path(sys.argv[1])
 run = Run.open(folder.name, folder.parent)
 asyncio.run(load.fire(run, Endpoint.model_validate_json(sys.argv[2]), calibrate=False))

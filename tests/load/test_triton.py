@@ -16,7 +16,7 @@ from helpers.profile import Profile
 from helpers.run import Run
 from helpers.scenario import Scenario
 from helpers.serving import models, triton
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 
 from .conftest import MakeRun, play, scenario
 from .known_server import SHAPE

@@ -9,8 +9,7 @@ from helpers import processes
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.serving import models, triton
-from helpers.serving.endpoint import Endpoint
-from helpers.serving.reports import Models
+from helpers.serving.records import Endpoint, Models
 
 
 @pytest.fixture(scope="session")

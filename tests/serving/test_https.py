@@ -15,7 +15,7 @@ from helpers.cluster.records import Balancer
 from helpers.errors import Problem
 from helpers.run import Run
 from helpers.serving import smoke, triton
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 
 from . import tls
 

@@ -10,8 +10,8 @@ from onnx import helper
 
 from helpers.errors import Problem
 from helpers.run import Run
-from helpers.serving import models, reports
-from helpers.serving.reports import Models
+from helpers.serving import models, records
+from helpers.serving.records import Models
 from model import export, weights
 from model.networks import NETWORKS, randomise
 from model.signature import INPUT, OUTPUT
@@ -80,7 +80,7 @@ def test_a_damaged_export_in_the_cache_is_exported_again(
     exported: Models, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     good = exported.models[0].onnx_file().read_bytes()
-    monkeypatch.setattr(reports, "ONNX_FILES", tmp_path)
+    monkeypatch.setattr(records, "ONNX_FILES", tmp_path)
     monkeypatch.setattr(export, "export", lambda network, size, path: path.write_bytes(good))
     networks = {"networks": run.profile.model.networks[:1]}
     settings = {"model": run.profile.model.model_copy(update=networks)}

@@ -18,8 +18,7 @@ from helpers.errors import Problem, Unavailable
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.serving import builders, repository, smoke, triton
-from helpers.serving.endpoint import Endpoint
-from helpers.serving.reports import Models
+from helpers.serving.records import Endpoint, Models
 from helpers.serving.smoke import Smoke
 
 

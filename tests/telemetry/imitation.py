@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from helpers import processes
 from helpers.run import Run
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 from helpers.telemetry.prometheus_api import Prometheus
 
 # per second: 50 requests of 4 images, 25 executions; each request waits 3 ms, computes 8 ms

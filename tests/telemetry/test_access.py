@@ -14,7 +14,7 @@ from helpers.cluster.client import Cluster
 from helpers.cluster.records import Releases
 from helpers.errors import Problem, Unavailable
 from helpers.run import Run
-from helpers.serving.endpoint import Endpoint
+from helpers.serving.records import Endpoint
 from helpers.telemetry import access, monitoring
 from helpers.telemetry.access import Access
 

@@ -1,4 +1,7 @@
-"""The record of the exported models, and where their files are."""
+"""The records of the exported models and of Triton's addresses.
+
+Load workers import this module, so it imports nothing heavy.
+"""
 
 from pathlib import Path
 
@@ -27,11 +30,7 @@ class ModelFacts(Settings):
     top1_agreement: float  # share of the parity images for which both predict the same class
 
     def onnx_file(self) -> Path:
-        """The exported file.
-
-        Raises:
-            Problem: The file is no longer in the cache.
-        """
+        """The exported file; a `Problem` if it is no longer in the cache."""
         path = ONNX_FILES / f"{self.sha256}.onnx"
         if not path.is_file():
             raise Problem(f"The exported file of '{self.name}' is missing.", "Run stage 03 again.")
@@ -54,3 +53,13 @@ class Models(Record, stage="03", name="models"):
         worst = max(max(model.parity.values()) for model in self.models)
         names = ", ".join(f"{model.name} at {model.image_size} px" for model in self.models)
         return f"{names}; parity with torch within {worst:.1e} of the largest logit"
+
+
+class Endpoint(Record, stage="03", name="endpoint"):
+    """Addresses of a Triton server."""
+
+    http: str  # base URL of the KServe v2 HTTP API, such as `http://127.0.0.1:8000`
+    grpc: str  # `host:port` of the gRPC API
+    metrics: str  # URL of the Prometheus metrics; empty if they stay inside the cluster
+    server: str  # name and version, such as `tritonserver 2.51.0 (CPU)`
+    certificate: str = ""  # PEM file that TLS is verified against; empty without TLS
