@@ -37,30 +37,16 @@ _SAYS = {
 class Fault(Settings):
     """Something that goes wrong.
 
-    Attributes:
-        kind: `expired` credentials, `denied` access, `throttled` requests, any other `error`, or
-            an answer that is `slow`.
-        service: Which services, by botocore's name; may hold `*`.
-        operation: Which operations; may hold `*`.
-        times: How often, then never again; 0 means always.
-        delay_s: How long `slow` holds the request before it is carried out, seconds.
-        code: Error code, for `error`.
-        message: What the error says; empty for AWS's own words.
-        status: HTTP status, for `error`.
+    Expired credentials, denied access, throttled requests, any other error, or a slow answer.
     """
 
     kind: Kind
-    service: str = "*"
-    operation: str = "*"
-    times: int = 0
-    delay_s: float = 0.0
-    code: str = "InternalFailure"
-    message: str = ""
-    status: int = 400
-
-    def concerns(self, service: str, operation: str) -> bool:
-        """Whether a request has the fault."""
-        return fnmatchcase(service, self.service) and fnmatchcase(operation, self.operation)
+    service: str = "*"  # which services, by botocore's name
+    operation: str = "*"  # which operations
+    times: int = 0  # how often, then never again; 0 means always
+    delay_s: float = 0.0  # how long `slow` holds the request before it is carried out, seconds
+    code: str = "InternalFailure"  # for `error`
+    message: str = ""  # empty for AWS's own words
 
     def strike(self, service: str, prefix: str, operation: str) -> Refused | None:
         """What the service answers; None when it goes on after a delay."""
@@ -68,9 +54,10 @@ class Fault(Settings):
             time.sleep(self.delay_s)
             return None
         if self.kind == "error":
-            return self.code, self.message, self.status
+            return self.code, self.message, 400
         code, status = _CODES[self.kind, family(service)]
-        return code, self.message or _words(self.kind, f"{prefix}:{operation}"), status
+        denied = f"You are not authorized to perform: {prefix}:{operation}"
+        return code, self.message or _SAYS.get(self.kind, denied), status
 
 
 def family(service: str) -> str:
@@ -101,23 +88,14 @@ class Faults:
 
     def strike(self, service: str, prefix: str, operation: str) -> Refused | None:
         """What the first fault that concerns a request answers; None where none does."""
-        fault = self._take(service, operation)
-        return fault.strike(service, prefix, operation) if fault else None
-
-    def _take(self, service: str, operation: str) -> Fault | None:
         with self._lock:
             for number, fault in enumerate(self._on):
-                if not fault.concerns(service, operation):
-                    continue
-                if fault.times == 1:
-                    del self._on[number]
-                elif fault.times:
-                    self._on[number] = fault.model_copy(update={"times": fault.times - 1})
-                return fault
-        return None
-
-
-def _words(kind: str, action: str) -> str:
-    if kind == "denied":
-        return f"You are not authorized to perform: {action}"
-    return _SAYS[kind]
+                if fnmatchcase(service, fault.service) and fnmatchcase(operation, fault.operation):
+                    if fault.times == 1:
+                        del self._on[number]
+                    elif fault.times:
+                        self._on[number] = fault.model_copy(update={"times": fault.times - 1})
+                    break
+            else:
+                return None
+        return fault.strike(service, prefix, operation)

@@ -23,15 +23,7 @@ from tests.emulated.recording import Line, watched
 
 @dataclass
 class Emulated:
-    """An emulated account, and the handles to change it.
-
-    Attributes:
-        account: What the code under test is given.
-        world: What the account is like.
-        costs: What Cost Explorer knows.
-        faults: What goes wrong in it.
-        calls: What was asked for.
-    """
+    """An emulated account, and the handles to change it."""
 
     account: Account
     world: World

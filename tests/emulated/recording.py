@@ -31,19 +31,12 @@ _S3_ENTRIES = ("bucket_response", "key_response")
 
 @dataclass(frozen=True)
 class Line:
-    """One request.
+    """One request."""
 
-    Attributes:
-        service: What IAM calls the service.
-        action: The operation, as botocore's model names it.
-        resource: The first name that the operation requires; empty for a list.
-        caller: The program that asked.
-    """
-
-    service: str
-    action: str
-    resource: str
-    caller: str
+    service: str  # what IAM calls it
+    action: str  # as botocore's model names it
+    resource: str  # the first name that the operation requires; empty for a list
+    caller: str  # the program that asked
 
 
 def to_file(path: Path) -> Callable[[Line], None]:

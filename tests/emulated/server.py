@@ -41,15 +41,10 @@ _FAULTS = TypeAdapter(list[Fault])
 
 @dataclass(frozen=True)
 class Emulator:
-    """A running emulator, and the handles to change its account.
-
-    Attributes:
-        account: For boto3; its `environment` for every other program.
-        recorded: File of what was asked for, one line of JSON each.
-    """
+    """A running emulator, and the handles to change its account."""
 
     account: Account
-    recorded: Path
+    recorded: Path  # file of what was asked for, one line of JSON each
 
     def fault(self, *faults: Fault) -> None:
         """Switch faults on."""

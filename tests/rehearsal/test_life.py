@@ -42,35 +42,20 @@ BEGUN = "DeleteAutoScalingGroup"  # from then on a destroy is half-way
 
 @dataclass
 class Life:
-    """What became of one stack.
-
-    Attributes:
-        ready: The readiness report before it.
-        planned: The first plan.
-        stack: What stood after it.
-        unchanged: A second plan.
-        seen: What the leftover scan saw while it stood.
-        changed: A plan with a lower cap on the price of GPU nodes.
-        half_way: How many resources its state held after its destroy was killed.
-        deleted: What that destroy had asked for until then.
-        certificate: The zero certificate at the end.
-        left: What Terraform's state held at the end.
-        calls: What was asked of AWS.
-        policies: The deployer's.
-    """
+    """What became of one stack."""
 
     ready: Readiness
     planned: PlanFacts
     stack: Stack
-    unchanged: Replan
-    seen: Scan
-    changed: Replan
-    half_way: int = 0
-    deleted: frozenset[str] = frozenset()
+    unchanged: Replan  # a second plan
+    seen: Scan  # by the leftover scan while it stood
+    changed: Replan  # after a change of the cap on the price of GPU nodes
+    half_way: int = 0  # resources in the state after its destroy was killed
+    deleted: frozenset[str] = frozenset()  # what that destroy had asked for until then
     certificate: Zero | None = None
-    left: tuple[str, ...] = ("not looked at",)
+    left: tuple[str, ...] = ("not looked at",)  # in Terraform's state at the end
     calls: list[Line] = field(default_factory=list)
-    policies: list[dict[str, Any]] = field(default_factory=list)
+    policies: list[dict[str, Any]] = field(default_factory=list)  # the deployer's
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 """ECR's own rules, as moto keeps them: tags that cannot move, scans that end.
 
-Docker is a script: it records its arguments, puts the image into the emulated registry, and starts
-the scan that ECR starts on push. What Docker itself does with these arguments is not shown here.
+Docker is an object that records its arguments, puts the image into the emulated registry, and
+starts the scan that ECR starts on push. What Docker does with these arguments is not shown here.
 """
 
+import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,80 +23,71 @@ from helpers.serving import builders, ecr, image
 from helpers.serving.builders import Builder
 from helpers.serving.image import Published
 from tests import emulated
-from tests.emulated import Emulator
 
 NAME = "gpu-e2e/triton"
 STATUSES = (
     botocore.session.get_session().get_service_model("ecr").shape_for("ScanStatus").enum
 )  # fmt: skip
 EVERY_VERB = ["build", "login", "push", "logout"]
-MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER = """#!{python}
-import hashlib, json, pathlib, sys
-import boto3
-
-folder, arguments = pathlib.Path({folder!r}), sys.argv[1:]
-given = sys.stdin.read() if "--password-stdin" in arguments else ""
-with (folder / "asked").open("a") as file:
-    file.write(json.dumps([arguments, given]) + "\\n")
-ecr = boto3.client("ecr", endpoint_url={endpoint!r}, region_name="us-east-1",
-                   aws_access_key_id="emulated", aws_secret_access_key="emulated")
-
-def put(tag, name):
-    digest = "sha256:" + hashlib.sha256(name.encode()).hexdigest()
-    config = {{"mediaType": "application/vnd.docker.container.image.v1+json", "size": 2,
-               "digest": digest}}
-    manifest = json.dumps({{"schemaVersion": 2, "mediaType": {kind!r}, "config": config,
-                            "layers": []}})
-    made = ecr.put_image(repositoryName={name!r}, imageManifest=manifest, imageTag=tag)
-    ecr.start_image_scan(repositoryName={name!r}, imageId=made["image"]["imageId"])
-    return made["image"]["imageId"]["imageDigest"]
-
-if arguments[0] == "build" and (folder / "quicker").exists():
-    put((folder / "quicker").read_text(), "somebody else's")
-if arguments[0] == "push":
-    if (folder / "denied").exists():
-        raise SystemExit("denied: Your authorization token has expired.")
-    try:
-        digest = put(arguments[1].rpartition(":")[2], arguments[1])
-    except ecr.exceptions.ClientError as error:
-        raise SystemExit("tag invalid: " + error.response["Error"]["Message"])
-    if (folder / "wrong").exists():
-        digest = "sha256:" + "b" * 64
-    print("tag: digest:", digest, "size: 528")
-"""
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with emulated.serving(tmp_path_factory.mktemp("aws")) as aws:
-        yield aws
+class Docker:
+    """Docker's arguments and standard input, and what it does to the registry."""
+
+    def __init__(self, account: Account) -> None:
+        self.ecr = account.client("ecr")
+        self.asked: list[tuple[tuple[str, ...], str]] = []
+        self.quicker_tag, self.refusal, self.digest = "", "", ""
+
+    @property
+    def verbs(self) -> list[str]:
+        return [arguments[0] for arguments, _ in self.asked]
+
+    def run(self, _doing: str, *arguments: str, _in: str = "") -> str:
+        self.asked.append((arguments, _in))
+        if arguments[0] == "build" and self.quicker_tag:
+            self.put(self.quicker_tag, "somebody else's")
+        if arguments[0] != "push":
+            return ""
+        if self.refusal:
+            raise Problem(self.refusal)
+        try:
+            digest = self.put(arguments[-1].rpartition(":")[2], arguments[-1])
+        except ClientError as error:
+            raise Problem(f"tag invalid: {error}") from error
+        return f"tag: digest: {self.digest or digest} size: 528"
+
+    def put(self, tag: str, content: str) -> str:
+        digest = "sha256:" + hashlib.sha256(content.encode()).hexdigest()
+        kind = "application/vnd.docker.distribution.manifest.v2+json"
+        config = {"mediaType": kind, "size": 2, "digest": digest}
+        manifest = {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": []}
+        identity = self.ecr.put_image(
+            repositoryName=NAME, imageManifest=json.dumps(manifest), imageTag=tag
+        )["image"]["imageId"]
+        self.ecr.start_image_scan(repositoryName=NAME, imageId=identity)
+        return str(identity["imageDigest"])
 
 
 @pytest.fixture
-def account(served: Emulator) -> Account:
+def account() -> Iterator[Account]:
     """An account with the stack's registry as infra/registry.tf makes it."""
-    served.reset()
-    served.account.client("ecr").create_repository(
-        repositoryName=NAME, imageTagMutability="IMMUTABLE",
-        imageScanningConfiguration={"scanOnPush": True},
-    )  # fmt: skip
-    return served.account
+    with emulated.installed() as aws:
+        aws.account.client("ecr").create_repository(
+            repositoryName=NAME, imageTagMutability="IMMUTABLE",
+            imageScanningConfiguration={"scanOnPush": True},
+        )  # fmt: skip
+        yield aws.account
 
 
 @pytest.fixture
-def docker(tmp_path: Path, account: Account, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the script that stands for Docker."""
-    program = tmp_path / "docker"
-    program.write_text(
-        DOCKER.format(
-            python=sys.executable, folder=str(tmp_path), endpoint=account.endpoint, name=NAME,
-            kind=MANIFEST_TYPE,
-        )
-    )  # fmt: skip
-    program.chmod(0o755)
-    monkeypatch.setattr(builders, "find_builder", lambda: Builder("docker", program))
-    return tmp_path
+def docker(account: Account, monkeypatch: pytest.MonkeyPatch) -> Docker:
+    docker = Docker(account)
+    monkeypatch.setattr(builders, "find_builder", lambda: Builder("docker", Path("docker")))
+    monkeypatch.setattr(
+        Builder, "_run", lambda _, *arguments, **more: docker.run(*arguments, **more)
+    )
+    return docker
 
 
 @pytest.fixture
@@ -118,18 +109,8 @@ def publish(run: Run, account: Account, folder: Path) -> Published:
     return image.publish(run, account, folder, no_registry)
 
 
-def asked(docker: Path) -> list[tuple[list[str], str]]:
-    """The script's calls: arguments and standard input."""
-    lines = (docker / "asked").read_text().splitlines() if (docker / "asked").exists() else []
-    return [tuple(json.loads(line)) for line in lines]
-
-
-def verbs(docker: Path) -> list[str]:
-    return [arguments[0] for arguments, _ in asked(docker)]
-
-
 def test_an_image_is_pushed_under_its_content_tag_scanned_and_named_by_digest(
-    on_aws: Run, account: Account, docker: Path, repository: Path
+    on_aws: Run, account: Account, docker: Docker, repository: Path
 ) -> None:
     published = publish(on_aws, account, repository)
     assert published.agrees and published.builder == "docker"
@@ -137,51 +118,51 @@ def test_an_image_is_pushed_under_its_content_tag_scanned_and_named_by_digest(
     assert stored["imageTags"] == [published.tag]
     assert published.reference.endswith(f"{NAME}@{stored['imageDigest']}")
     assert published.findings == {"HIGH": 1} and "1 high" in published.scan_note
-    build, login, push, logout = (arguments for arguments, _ in asked(docker))
+    build, login, push, logout = (arguments for arguments, _ in docker.asked)
     registry = published.reference.partition("/")[0]
     assert (build[0], build[-1]) == ("build", str(on_aws.folder / "image"))
     assert build[build.index("--file") + 1] == str(builders.DOCKERFILE)
     assert "--build-arg" not in build
-    assert login == ["login", "--username", "AWS", "--password-stdin", registry]
-    assert push == ["push", f"{registry}/{NAME}:{published.tag}"]
-    assert logout == ["logout", registry]
-    (password,) = (given for arguments, given in asked(docker) if arguments[0] == "login")
-    assert password and password not in json.dumps([arguments for arguments, _ in asked(docker)])
+    assert login == ("login", "--username", "AWS", "--password-stdin", registry)
+    assert push == ("push", f"{registry}/{NAME}:{published.tag}")
+    assert logout == ("logout", registry)
+    (password,) = (given for arguments, given in docker.asked if arguments[0] == "login")
+    assert password and password not in json.dumps([arguments for arguments, _ in docker.asked])
 
 
 def test_equal_models_are_pushed_once(
-    on_aws: Run, account: Account, docker: Path, repository: Path
+    on_aws: Run, account: Account, docker: Docker, repository: Path
 ) -> None:
     first = publish(on_aws, account, repository)
     again = publish(on_aws, account, repository)
     assert again.reference == first.reference and again.agrees
-    assert "earlier run" in again.builder and verbs(docker) == EVERY_VERB
+    assert "earlier run" in again.builder and docker.verbs == EVERY_VERB
 
 
 def test_another_run_that_pushed_the_same_tag_first_is_accepted(
-    on_aws: Run, account: Account, docker: Path, repository: Path
+    on_aws: Run, account: Account, docker: Docker, repository: Path
 ) -> None:
     tag = image.content_tag(repository, builders.base_image())
-    (docker / "quicker").write_text(tag)
+    docker.quicker_tag = tag
     published = publish(on_aws, account, repository)
     assert published.agrees and "earlier run" in published.builder
-    assert verbs(docker) == EVERY_VERB
+    assert docker.verbs == EVERY_VERB
 
 
 def test_another_digest_than_the_pushed_one_does_not_agree(
-    on_aws: Run, account: Account, docker: Path, repository: Path
+    on_aws: Run, account: Account, docker: Docker, repository: Path
 ) -> None:
-    (docker / "wrong").touch()
+    docker.digest = "sha256:" + "b" * 64
     assert not publish(on_aws, account, repository).agrees
 
 
 def test_a_failed_push_is_reported_and_the_login_removed(
-    on_aws: Run, account: Account, docker: Path, repository: Path
+    on_aws: Run, account: Account, docker: Docker, repository: Path
 ) -> None:
-    (docker / "denied").touch()
+    docker.refusal = "denied: Your authorization token has expired."
     with pytest.raises(Problem, match="authorization token has expired"):
         publish(on_aws, account, repository)
-    assert verbs(docker) == EVERY_VERB
+    assert docker.verbs == EVERY_VERB
 
 
 def test_without_a_builder_the_next_step_is_named(
