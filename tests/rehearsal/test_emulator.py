@@ -1,14 +1,10 @@
 """The emulator of a run: one account for all its stages, on this machine alone."""
 
-import os
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import boto3
-import psutil
 import pytest
 import requests
 from botocore.auth import SigV4Auth, SigV4QueryAuth
@@ -20,27 +16,29 @@ from helpers.errors import Problem
 from helpers.paths import ROOT
 from helpers.profile import Profile
 from helpers.rehearsal import emulator, moto_extension
-from helpers.rehearsal.world import World
 from helpers.run import Run
-from tests.emulated import Emulator
+from tests.emulated import ACCOUNT_ID, Emulator
 
-from .examples import ACCOUNT_ID
+from .test_registry import listens_on
 
 
 def test_a_run_has_one_account_that_ends_with_it(
-    run: Run, capsys: pytest.CaptureFixture[str]
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # nothing of the user's settings reaches the emulator
+    monkeypatch.setenv("AWS_PROFILE", "nobody-has-this-profile")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     account = emulator.account(run)
+    monkeypatch.undo()
     assert account.emulated
     account.client("s3").create_bucket(Bucket="gpu-e2e-models")
     again = emulator.account(run)
     assert again == account
-    assert [one["Name"] for one in again.client("s3").list_buckets()["Buckets"]] == [
-        "gpu-e2e-models"
-    ]
+    (bucket,) = again.client("s3").list_buckets()["Buckets"]
+    assert bucket["Name"] == "gpu-e2e-models"
     service = processes.find(run, emulator.NAME)
     assert service is not None
-    assert _listens_on(service) == {"127.0.0.1"}
+    assert listens_on(service) == {"127.0.0.1"}
     processes.down(run)
     assert not service.running
     assert capsys.readouterr().out == ""
@@ -48,29 +46,11 @@ def test_a_run_has_one_account_that_ends_with_it(
     assert "a new one starts with an empty account" in capsys.readouterr().out
 
 
-def _listens_on(service: processes.Service) -> set[str]:
-    assert service.process is not None
-    family = [service.process, *service.process.children(recursive=True)]
-    open_ = [one for process in family for one in process.net_connections()]
-    return {one.laddr.ip for one in open_ if one.status == psutil.CONN_LISTEN}
-
-
 def test_on_aws_the_account_is_the_users_own(tmp_path: Path) -> None:
     run = Run.create(Profile.load_named("aws"), tmp_path)
     account = emulator.account(run)
     assert not account.emulated
     assert processes.recorded(run) == []
-
-
-def test_nothing_of_the_users_settings_reaches_the_emulator(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "nobody-has-this-profile")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    account = emulator.account(run)
-    monkeypatch.undo()
-    regions = account.client("ec2").describe_regions()["Regions"]
-    assert "us-east-1" in {one["RegionName"] for one in regions}
 
 
 @pytest.fixture
@@ -108,20 +88,6 @@ def test_a_token_for_the_cluster_is_answered_by_sts(server: Emulator) -> None:
     answer = requests.get(request.url or "", headers={"x-k8s-aws-id": "gpu-e2e"}, timeout=10)
     assert answer.ok
     assert f"<Account>{ACCOUNT_ID}</Account>" in answer.text
-
-
-def test_other_programs_go_where_the_account_sends_them(server: Emulator) -> None:
-    asks = "import boto3; print(boto3.client('sts', 'us-east-1').get_caller_identity()['Arn'])"
-    users = os.environ | {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"}
-    surroundings = server.account.surroundings(users)
-    said = subprocess.run(
-        [sys.executable, "-c", asks],
-        env={name: value for name, value in surroundings.items() if value},
-        capture_output=True,
-        text=True,
-    )
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.strip() == World().caller
 
 
 def test_roles_can_be_assumed_and_are_then_the_caller(server: Emulator) -> None:

@@ -1,5 +1,6 @@
 """A real registry on loopback, which ends with the run."""
 
+import psutil
 import pytest
 import requests
 
@@ -9,19 +10,19 @@ from helpers.rehearsal import registry
 from helpers.run import Run
 
 
+def listens_on(service: processes.Service | None) -> set[str]:
+    """The addresses that a service accepts connections on."""
+    assert service is not None and service.process is not None
+    family = [service.process, *service.process.children(recursive=True)]
+    sockets = [socket for process in family for socket in process.net_connections("inet")]
+    return {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
+
+
 @pytest.mark.usefixtures("needs_registry")
 def test_the_registry_is_found_again_and_listens_on_loopback_alone(run: Run) -> None:
     url = registry.serve(run)
     assert registry.serve(run) == url
-    service = processes.find(run, registry.NAME)
-    assert service is not None and service.process is not None
-    listening = {
-        one.laddr.ip
-        for process in service.process.children(recursive=True)
-        for one in process.net_connections("inet")
-        if one.status == "LISTEN"
-    }
-    assert listening == {"127.0.0.1"}
+    assert listens_on(processes.find(run, registry.NAME)) == {"127.0.0.1"}
     processes.stop(run, registry.NAME)
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{url}/v2/", timeout=2)
