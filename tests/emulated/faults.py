@@ -47,6 +47,7 @@ class Fault(Settings):
     delay_s: float = 0.0  # how long `slow` holds the request before it is carried out, seconds
     code: str = "InternalFailure"  # for `error`
     message: str = ""  # empty for AWS's own words
+    status: int = 400  # for `error`
 
     def strike(self, service: str, prefix: str, operation: str) -> Refused | None:
         """What the service answers; None when it goes on after a delay."""
@@ -54,7 +55,7 @@ class Fault(Settings):
             time.sleep(self.delay_s)
             return None
         if self.kind == "error":
-            return self.code, self.message, 400
+            return self.code, self.message, self.status
         code, status = _CODES[self.kind, family(service)]
         denied = f"You are not authorized to perform: {prefix}:{operation}"
         return code, self.message or _SAYS.get(self.kind, denied), status
