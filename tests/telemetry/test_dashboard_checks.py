@@ -74,7 +74,7 @@ def test_a_query_without_an_answer_is_reported(busy: Busy) -> None:
     wanted = SERIES["gpu_temperature"]
     broken = replace(wanted, promql=wanted.promql.replace("GPU_TEMP", "TEMP"))
     values = pd.concat([busy.read(broken), busy.read(SERIES["gpu_power"])])
-    board = next(one for one in dashboards.build(busy.run.profile.kpis) if one.name == "gpu")
+    board = next(b for b in dashboards.build(busy.run.profile.kpis) if b.name == "gpu")
     absent = DashboardData(board, busy.window, values).absent()
     assert absent["GPU temperature (A)"] == catalogue.NO_GPU
     assert "GPU power (A)" not in absent

@@ -28,12 +28,12 @@ def exposed(run_id: str) -> dict[str, dict[tuple[str, ...], float]]:
     """What Prometheus reads: sample name → label values, by their labels' names → value."""
     registry = CollectorRegistry()
     registry.register(Sampler(run_id))
-    found: dict[str, dict[tuple[str, ...], float]] = {}
+    samples: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(generate_latest(registry).decode()):
         for sample in family.samples:
             labels = tuple(value for _, value in sorted(sample.labels.items()))
-            found.setdefault(sample.name, {})[labels] = sample.value
-    return found
+            samples.setdefault(sample.name, {})[labels] = sample.value
+    return samples
 
 
 @pytest.fixture
@@ -177,8 +177,8 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_gpus_bear_the_names_and_units_of_dcgm(nvml: pytest.MonkeyPatch) -> None:
-    found = exposed("no-such-run")
-    values = {name: labels for name, labels in found.items() if name.startswith("DCGM_")}
+    samples = exposed("no-such-run")
+    values = {name: labels for name, labels in samples.items() if name.startswith("DCGM_")}
     first, second = ("0", "Tesla T4"), ("1", "Tesla T4")
     assert values == {
         "DCGM_FI_DEV_GPU_UTIL": {first: 70, second: 71},
@@ -191,7 +191,7 @@ def test_gpus_bear_the_names_and_units_of_dcgm(nvml: pytest.MonkeyPatch) -> None
             (word, *first): float(word == "power_cap") for word in sampler.CLOCK_EVENTS.values()
         },
     }
-    assert found["gpu_e2e_gpu_info"] == {("Tesla T4", "present"): 1}
+    assert samples["gpu_e2e_gpu_info"] == {("Tesla T4", "present"): 1}
 
 
 def refuse() -> None:

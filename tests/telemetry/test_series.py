@@ -95,7 +95,7 @@ def test_the_window_is_the_last_firing_with_a_margin(watched: Watched, fired: Fi
     start = datetime.fromisoformat(fired.telemetry.start)
     end = datetime.fromisoformat(fired.telemetry.end)
     assert start == fired.first_start - series.MARGIN
-    # five seconds after the load were not over yet: nothing is told of the future
+    # five seconds after the load were not over yet: nothing is read of the future
     assert fired.last_stop < end <= fired.collected < fired.last_stop + series.MARGIN
     times = watched.run.load_table(series.TABLE)["time"]
     assert start <= times.min() and times.max() <= end
