@@ -5,12 +5,10 @@ The stages before it are in `tests/rehearsal`; failures and interrupts are in `t
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,10 +16,9 @@ import pytest
 from helpers import processes, promises
 from helpers.promises import Status
 from helpers.run import Run
-from tests import contract
+from tests.contract import shapes
 
 PATIENCE_S = 480
-SHAPES = Path(contract.__file__).with_name("shapes.json")  # notebook → what its cells show
 # the quick profile with shorter phases, and without the search for the capacity
 SHORT = ("load.capacity=null", "load.scenarios.smoke.phases.steady.duration_s=3",
          "load.scenarios.spike.phases.before.duration_s=1",
@@ -133,27 +130,16 @@ def test_the_evidence_is_one_self_contained_page(finished: Run) -> None:
     assert results["run_id"] == finished.run_id
 
 
-def shape(output: dict[str, Any]) -> str:
-    """What an output of a notebook is, without its words."""
-    data = output.get("data", {})
-    if "image/png" in data:
-        return "picture"
-    if "text/html" in data:
-        header = "".join(data["text/html"]).partition("</thead>")[0]
-        return f"table of {len(re.findall('<th[ >]', header))} columns"
-    return "tick" if "text/plain" in data else ""
-
-
 def test_executed_notebooks_ran_in_order_and_show_what_they_showed(finished: Run) -> None:
-    expected = json.loads(SHAPES.read_text())
+    expected = json.loads(shapes.EXPECTED.read_text())
     expected["05-load-testing.ipynb"].remove("picture")  # the capacity, which was not searched
+    for name, shown in shapes.shapes(finished.folder / "notebooks").items():
+        if name < "06":  # later ones show what an earlier stage has left
+            assert shown == expected[name], name
     for path in (finished.folder / "notebooks").glob("*.ipynb"):
         cells = [cell for cell in json.loads(path.read_text())["cells"] if "outputs" in cell]
         counts = [cell["execution_count"] for cell in cells]
         assert counts == list(range(1, len(counts) + 1)), path.name
-        shown = [shape(output) for cell in cells for output in cell["outputs"]]
-        if path.name < "06":  # later ones show what an earlier stage has left
-            assert list(filter(None, shown)) == expected[path.name], path.name
 
 
 def test_status_and_resume_of_a_complete_run(finished: Run) -> None:

@@ -358,7 +358,8 @@ def _version(context: Context) -> Iterator[ReadinessFinding]:
         verdict = OK if days > SUPPORT_ENDS_SOON_DAYS else WARN
     elif wanted in known:
         text = f"{wanted} is out of standard support: $0.60 an hour instead of $0.10"
-    command = context.rerun(f"kubernetes_version={standard[-1] if standard else wanted}")
+    newest = standard[-1] if standard else wanted
+    command = context.rerun(f"kubernetes_version='\"{newest}\"'")  # 1.30 would be a number
     if verdict is OK:
         command = f"aws eks describe-cluster-versions --cluster-versions {wanted}"
         command += f" --region {context.account.region}"

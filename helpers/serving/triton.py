@@ -1,5 +1,6 @@
 """Start Triton on this machine (as a process or a container), or reach it in the cluster."""
 
+import hashlib
 import os
 import platform
 from collections.abc import Sequence
@@ -113,6 +114,11 @@ def cores_beside(client_cores: int) -> list[int]:
     return available[client_cores:] if 0 < client_cores < len(available) else []
 
 
+def shared_memory_prefix(run: Run) -> str:
+    """How the run's shared memory begins; runs of two folders may share an id, not a mark."""
+    return f"gpu-e2e-{hashlib.sha256(run.mark.encode()).hexdigest()[:12]}-"
+
+
 def serve_folder(
     run: Run, folder: Path, models: list[str], ports: dict[str, int], cores: Sequence[int] = ()
 ) -> Service:
@@ -121,7 +127,7 @@ def serve_folder(
     It loads and waits for `models`; `cores` are the only ones that it may use, empty means all.
     """
     program = programs.need("tritonserver").resolve()
-    prefix = f"gpu-e2e-{run.run_id}-"
+    prefix = shared_memory_prefix(run)
     python_backend = {
         "shm-default-byte-size": SHARED_MEMORY_BYTES,
         "shm-growth-byte-size": SHARED_MEMORY_BYTES,

@@ -104,7 +104,7 @@ def test_a_week_of_spot_prices_is_kept_and_one_above_the_cap_blocks(
     ("setting", "name", "verdict", "found", "command"),
     [
         ('kubernetes_version="1.30"', "version", BLOCKS, "1.30",
-         "-p infrastructure.kubernetes_version=1."),
+         "-p infrastructure.kubernetes_version='\"1."),
         ("zones=2", "alerts", WARN, "nobody is notified", "infrastructure.alert_email="),
         ("alert_email=nancy@example.org", "alerts", OK, "an e-mail address is", "Confirm"),
         ("state_bucket=no-such-bucket-here", "state", BLOCKS, "does not exist",

@@ -142,7 +142,7 @@ def test_a_crash_at_start_ends_with_the_servers_words(
 
 def test_killed_outright_it_leaves_nothing(prepared: Run, shared_memory: Path) -> None:
     triton.serve(prepared)
-    mine = f"gpu-e2e-{prepared.run_id}-*"
+    mine = f"{triton.shared_memory_prefix(prepared)}*"
     assert list(shared_memory.glob(mine))
     marked = list(processes.marked(prepared.mark).values())
     os.kill(tritons(prepared)[0].pid, signal.SIGKILL)
