@@ -56,8 +56,10 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
     return server
 
 
-def targets(run: Run, server: Prometheus) -> Targets:
-    """What is scraped now, which is recorded."""
+def targets(run: Run, server: Prometheus | None) -> Targets:
+    """What is scraped now, which is recorded; without a Prometheus, what was recorded last."""
+    if server is None:
+        return run.load(Targets)
     up: dict[str, bool] = {}
     for target in server.targets():  # all targets of a job must be up
         up[target.job] = up.get(target.job, True) and target.health == "up"
