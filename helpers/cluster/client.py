@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException
 
+from helpers import programs
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
 from helpers.cluster import explain, kubeconfig
@@ -58,18 +59,17 @@ class Cluster:
         """Nodes, pods, events, namespaces."""
         return client.CoreV1Api(self.api)
 
+    def kubectl(self) -> list[str]:
+        """The command line that kubectl is called with for this cluster."""
+        place = [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
+        return [str(programs.need("kubectl")), *place, f"--context={self.context}"]
+
     def plain(self, answer: Any) -> Any:
         """An answer of the official client as the API's own JSON."""
         return self.api.sanitize_for_serialization(answer)  # type: ignore[no-untyped-call]
 
     def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
-        """An object as the API's JSON; None if it, or its kind, is not there (yet).
-
-        Args:
-            kind: Plural name in lower case, such as `deployments`.
-            name: Its name.
-            namespace: Its namespace, if it has one.
-        """
+        """An object of a kind such as `deployments` as the API's JSON; None if it is not there."""
         with asking(f"{kind} {name}", namespace=namespace):
             try:
                 return self._request("GET", self._path(kind, namespace, name))
@@ -79,12 +79,9 @@ class Cluster:
                 return None
 
     def list(self, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
-        """Objects as the API's JSON, of one namespace or of all.
+        """Objects as the API's JSON, of a namespace or of all.
 
-        Args:
-            kind: Plural name in lower case, such as `pods`.
-            namespace: Empty for all namespaces, and for kinds that have none.
-            **options: `label_selector` and `field_selector`.
+        The options are `label_selector` and `field_selector`.
         """
         query = {"labelSelector": options.get("label_selector"),
                  "fieldSelector": options.get("field_selector")}  # fmt: skip
@@ -94,10 +91,7 @@ class Cluster:
         return items
 
     def delete(self, kind: str, name: str, namespace: str = "", grace_s: int | None = None) -> None:
-        """Delete an object; one that is gone already is fine.
-
-        An object that a finalizer holds is there until its controller has acted.
-        """
+        """Delete an object, if it is there; a finalizer may hold it for longer."""
         with asking(f"The removal of {kind} {name}", namespace=namespace):
             try:
                 path = self._path(kind, namespace, name)
@@ -111,14 +105,12 @@ class Cluster:
     ) -> str:
         """A container's last log lines; empty if there are none."""
         meta = pod["metadata"]
-        try:
-            text = self.core.read_namespaced_pod_log(
+        with suppress(ApiException):
+            return str(self.core.read_namespaced_pod_log(
                 meta["name"], meta["namespace"], container=container, previous=previous,
                 tail_lines=count,
-            )  # fmt: skip
-        except ApiException:
-            return ""
-        return str(text).strip()
+            )).strip()  # fmt: skip
+        return ""
 
     def _path(self, kind: str, namespace: str, name: str = "") -> str:
         version = VERSIONS.get(kind)
@@ -145,9 +137,7 @@ class Cluster:
 def connect(run: Run, account: Account) -> Cluster:
     """The cluster of the run: the user's context if the profile names one, else the stack's.
 
-    Raises:
-        Unavailable: There is none: a rehearsal has no cluster of its own.
-        Problem: The context does not exist, the stack is not applied, or there are no credentials.
+    `Unavailable` in a rehearsal without a context, which has no cluster.
     """
     if context := run.profile.cluster.context:
         return context_cluster(context)
@@ -160,12 +150,7 @@ def connect(run: Run, account: Account) -> Cluster:
 
 
 def context_cluster(context: str, file: str = "") -> Cluster:
-    """The cluster of a context in the user's kubeconfig.
-
-    Args:
-        context: The context's name.
-        file: The kubeconfig; empty means `KUBECONFIG` or the one in the home folder.
-    """
+    """The cluster of a context in a kubeconfig, by default the user's."""
     settings = client.Configuration()
     try:
         config.load_kube_config(  # type: ignore[no-untyped-call]
@@ -213,9 +198,7 @@ def eks_cluster(folder: Path, account: Account, eks: kubeconfig.Eks) -> Cluster:
 def asking(what: str, **facts: str) -> Iterator[None]:
     """Turn an error of the cluster inside the block into one sentence with the next step.
 
-    Args:
-        what: What is asked for, such as `The list of nodes`.
-        **facts: For the sentences of `helpers.cluster.explain`.
+    `what` is asked for, such as `The list of nodes`; the facts are for `helpers.cluster.explain`.
     """
     try:
         yield
@@ -227,13 +210,11 @@ def asking(what: str, **facts: str) -> Iterator[None]:
 
 def refusal(error: ApiException) -> str:
     """What the API server said: its message, its reason, and the status."""
-    said = ""
-    try:
-        body = yaml.safe_load(error.body or "")
-        said = str(body.get("message", "")) if isinstance(body, Mapping) else str(error.body or "")
-    except yaml.YAMLError:
-        said = str(error.body)
-    return f"{said} ({error.reason}, HTTP {error.status})".strip()
+    message = str(error.body or "")
+    with suppress(yaml.YAMLError):
+        body = yaml.safe_load(message)
+        message = str(body.get("message", "")) if isinstance(body, Mapping) else message
+    return f"{message} ({error.reason}, HTTP {error.status})".strip()
 
 
 def ensure_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> None:

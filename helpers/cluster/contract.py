@@ -1,5 +1,7 @@
 """`k8s/contract.yaml`: GPU taint, label, namespaces and ports that Terraform and charts share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,12 +36,12 @@ class Taint(_Part):
     @property
     def toleration(self) -> dict[str, str]:
         """The toleration that lets a pod onto the tainted node."""
-        return {"key": self.key, "operator": "Equal", "value": self.value, "effect": self.effect}
+        return {**self.object, "operator": "Equal"}
 
     @property
     def object(self) -> dict[str, str]:
         """The taint as a node's `spec.taints` holds it."""
-        return {"key": self.key, "value": self.value, "effect": self.effect}
+        return self.model_dump()
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}:{self.effect}"
@@ -67,8 +69,7 @@ class Gpu(_Part):
     label: Label  # draws Triton's pods
     resource: str  # name of the extended resource
     per_node: Annotated[int, Field(ge=1)]  # GPUs of the first instance type
-    # GPUs that one pod of Triton takes, as request and as limit
-    per_pod: Annotated[int, Field(ge=1)]
+    per_pod: Annotated[int, Field(ge=1)]  # GPUs of one pod of Triton, as request and as limit
     instance_types: Annotated[tuple[str, ...], Field(min_length=1)]  # first choice first
 
 
@@ -97,12 +98,6 @@ class Ports(_Part):
     metrics: Port
 
 
-class ModelFolder(_Part):
-    """Where models lie in the artifact bucket."""
-
-    prefix: str
-
-
 class Contract(_Part):
     """The whole of `k8s/contract.yaml`."""
 
@@ -110,13 +105,20 @@ class Contract(_Part):
     namespaces: Namespaces
     service_accounts: ServiceAccounts
     ports: Ports
-    models: ModelFolder
+    models: dict[str, str]  # `prefix`: where models lie in the artifact bucket
 
 
 def load(path: Path = CONTRACT) -> Contract:
     """Read the contract."""
-    try:
+    with reading(path):
         return Contract.model_validate(yaml.safe_load(path.read_text()))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file of `k8s/` into one sentence."""
+    try:
+        yield
     except (OSError, yaml.YAMLError) as error:
         raise Problem(f"{path.name} cannot be read: {error}.") from error
     except ValidationError as error:

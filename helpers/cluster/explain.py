@@ -52,12 +52,9 @@ def rules() -> tuple[Rule, ...]:
 
 
 def recognise(text: str, **facts: str) -> Explanation | None:
-    """What a text of a cluster means; None if no rule knows it.
+    """What a text of Kubernetes, Helm, a node or AWS means; None if no rule knows it.
 
-    Args:
-        text: What Kubernetes, Helm, a node or AWS printed.
-        **facts: Values for the rules' sentences, such as `release`; the name of a missing one is
-            shown in capitals.
+    The facts, such as `release`, fill the rule's sentences; a missing one is shown in capitals.
 
     >>> recognise("Error: UPGRADE FAILED: release: not found").rule
     'no-release'
@@ -76,10 +73,7 @@ def recognise(text: str, **facts: str) -> Explanation | None:
 def problem(what: str, text: str, **facts: str) -> Problem:
     """A text of a cluster as a Problem; a text that no rule knows is quoted.
 
-    Args:
-        what: What was tried, such as `Helm's installation of triton`.
-        text: What was printed.
-        **facts: As for `recognise`.
+    `what` was tried, such as `The installation of triton`; the facts are as for `recognise`.
     """
     explanation = recognise(text, **facts)
     if explanation is None:

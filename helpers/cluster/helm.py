@@ -58,17 +58,10 @@ class Helm:
         return cls(cluster.kubeconfig, cluster.context, mark)
 
     def __call__(self, what: str, *arguments: str, timeout_s: float = QUERY_S, **facts: str) -> str:
-        """Run Helm and return what it prints.
+        """Run Helm and return what it prints; `Unavailable` if there is none on this machine.
 
-        Args:
-            what: For the error message, such as `The installation of triton`.
-            *arguments: Helm's arguments.
-            timeout_s: When it is ended, seconds.
-            **facts: `release` and `namespace`, for the explanation.
-
-        Raises:
-            Unavailable: There is no Helm on this machine.
-            Problem: It failed; the message says why, and what to do.
+        `what` (such as `The installation of triton`) and the facts (`release`, `namespace`) are for
+        the error message.
         """
         program = sh.Command(str(programs.need("helm")))
         flags = ["--kubeconfig", self.kubeconfig] if self.kubeconfig else []
@@ -152,13 +145,10 @@ def value_flags(values: Sequence[Path]) -> list[str]:
 def server_dry_run(
     cluster: "Cluster", objects: Sequence[Mapping[str, Any]]
 ) -> tuple[str, list[str]]:
-    """Send every object to the API server without storing any.
+    """Send every object to the API server without storing any: who judged, and each refusal.
 
-    `helm upgrade --dry-run=server` asks the server for its kinds and schemas, and sends it no
-    object; kubectl does, so that validation and admission judge each of them.
-
-    Returns:
-        Which server judged, one sentence; and what it refused, a sentence each.
+    `helm upgrade --dry-run=server` sends the server no object; kubectl does, so that validation and
+    admission judge each of them.
     """
     namespaces = {body["metadata"]["name"] for body in cluster.list("namespaces")}
     sent, elsewhere = [], set()
@@ -168,22 +158,20 @@ def server_dry_run(
             elsewhere.add(space)
             body = {**body, "metadata": {**body["metadata"], "namespace": "default"}}
         sent.append(body)
-    place = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
     done = subprocess.run(
-        [str(programs.need("kubectl")), *place, f"--context={cluster.context}", "apply",
-         "--server-side", "--dry-run=server", "--force-conflicts", "--validate=strict",
-         "--field-manager=gpu-e2e-dry-run", "--filename=-"],
+        [*cluster.kubectl(), "apply", "--server-side", "--dry-run=server", "--force-conflicts",
+         "--validate=strict", "--field-manager=gpu-e2e-dry-run", "--filename=-"],
         input=yaml.safe_dump_all(sent), capture_output=True, text=True, timeout=DRY_RUN_S,
         check=False,
     )  # fmt: skip
-    said = [line.strip() for line in done.stderr.splitlines()
-            if line.strip() and not line.startswith(("Warning:", "ensure CRDs"))]  # fmt: skip
+    errors = [line.strip() for line in done.stderr.splitlines()
+              if line.strip() and not line.startswith(("Warning:", "ensure CRDs"))]  # fmt: skip
     # the user's own cluster need not have the custom resources of the upstream releases
-    unknown = [] if cluster.own else [line for line in said if "no matches for kind" in line]
+    unknown = [] if cluster.own else [line for line in errors if "no matches for kind" in line]
     judge = f"the API server of {cluster.name} judged {len(objects) - len(unknown)} objects"
     judge += f"; it has no definition of {len(unknown)} others" if unknown else ""
     judge += f"; in 'default', as it has no {', '.join(sorted(elsewhere))}" if elsewhere else ""
-    refusals = [line for line in said if line not in unknown]
+    refusals = [line for line in errors if line not in unknown]
     return judge, refusals or (["kubectl failed"] if done.returncode and not unknown else [])
 
 
@@ -226,10 +214,7 @@ def fetch_chart(release: "Release") -> Chart:
 
 
 def chart_contents(archive: Path) -> str:
-    """SHA-256 over every file of a packaged chart but `Chart.yaml`, which packaging rewrites.
-
-    It is the same for archives of one source, whoever packaged it and when.
-    """
+    """SHA-256 over every file of a packaged chart but `Chart.yaml`, which packaging rewrites."""
     lines = []
     with tarfile.open(archive) as packed:
         for member in packed.getmembers():

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import yaml
 
-from helpers import programs
 from helpers.cluster import client, contract, releases, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
@@ -38,13 +37,8 @@ def install(
 ) -> None:
     """Install the release; an earlier one must be gone.
 
-    Args:
-        cluster: The cluster.
-        folder: Where its values are kept.
-        image: `repository@sha256:…`, as `helpers.load.cluster_pool` pushed it.
-        order: What load to send where, as JSON.
-        deadline_s: Seconds after which the cluster ends it, whatever happens here.
-        mark: Mark of the run.
+    Its values are kept in `folder`; `image` is `repository@sha256:…`, `order` what load to send
+    where (JSON), and `deadline_s` when the cluster ends it, whatever happens here.
     """
     chosen = {"image": releases.image_parts(image), "order": order, "deadlineSeconds": deadline_s}
     path = folder / "cluster" / f"{NAME}.yaml"
@@ -67,8 +61,7 @@ def wait(cluster: Cluster, pods: int, pace: Pace) -> None:
         text += f"; {troubles[0].where}: {troubles[0].said}" if troubles else ""
         fatal = waits.troubles_text(each for each in troubles if each.is_permanent)
         if "Failed" in phases:
-            ended = "A pod has ended: it is not started again."
-            fatal = waits.troubles_text(troubles) or ended
+            fatal = waits.troubles_text(troubles) or "A pod has ended: it is not started again."
         return WaitState(phases.count("Running") == pods, text, fatal)
 
     def why() -> str:
@@ -94,22 +87,10 @@ def remove(cluster: Cluster, pace: Pace, mark: str) -> None:
 
 
 def command(cluster: Cluster, *arguments: str, with_stdin: bool = False) -> list[str]:
-    """The command line that runs a program in the master's pod.
-
-    Args:
-        cluster: The cluster.
-        *arguments: Command line of the program.
-        with_stdin: Whether it gets this process's standard input.
-
-    Raises:
-        Unavailable: There is no kubectl here.
-    """
-    place = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
-    return [
-        str(programs.need("kubectl")), *place, f"--context={cluster.context}",
-        f"--namespace={namespace()}", "exec", *(["--stdin"] if with_stdin else []),
-        f"job/{NAME}-master", "--", *arguments,
-    ]  # fmt: skip
+    """The command line that runs a program in the master's pod, with our standard input or none."""
+    options = ["--stdin"] if with_stdin else []
+    return [*cluster.kubectl(), f"--namespace={namespace()}", "exec", *options,
+            f"job/{NAME}-master", "--", *arguments]  # fmt: skip
 
 
 def fetch(cluster: Cluster, folder: Path) -> None:

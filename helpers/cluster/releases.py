@@ -1,8 +1,7 @@
 """`k8s/releases.yaml`: what is installed into the cluster, in which version and order.
 
 Releases are installed from the top down, each waited for before the next, and removed from the
-bottom up. In a rehearsal each upstream chart is pulled if its repository can be reached, rendered
-with the run's values, and its pods fitted to the nodes that the plan describes.
+bottom up. A rehearsal renders each upstream chart that can be had, and checks its objects.
 """
 
 import base64
@@ -14,7 +13,6 @@ from typing import Any, Literal, Self
 
 import jinja2
 import yaml
-from pydantic import ValidationError
 
 from helpers.cloud.account import Account, asking
 from helpers.cloud.stack import Stack
@@ -26,7 +24,6 @@ from helpers.cluster.records import Released, Releases
 from helpers.cluster.waits import Pace, WaitState
 from helpers.errors import Problem
 from helpers.paths import ROOT
-from helpers.profile import validation_message
 from helpers.run import Run
 from helpers.scenario import Settings
 
@@ -42,7 +39,7 @@ ObjectCheck = Callable[["Release", list[dict[str, Any]]], str]
 
 
 class Wait(Settings):
-    """What must be there before the next release: kind and name of an object, and its state."""
+    """An object that must be there before the next release, and its state."""
 
     kind: str
     name: str
@@ -73,14 +70,12 @@ class Release(Settings):
     version: str = ""  # version of the chart; empty for our own
     repository: str = ""  # URL (`https://` or `oci://`); empty for our own
     digest: str | None = None  # `sha256:…` of the packaged chart; None if it is not known
-    # source of the digest; empty if there is none
     digest_from: Literal["", "computed", "its repository's index", "other projects' locks"] = ""
-    # `sha256:…` of its files (`helm.chart_contents`), if the archive's is not known
-    contents: str = ""
+    contents: str = ""  # `sha256:…` of its files (`helm.chart_contents`) if there is no digest
     unproven: str = ""  # why it is not known
     namespace: str  # its namespace
     reason: str  # what it is for
-    waits: tuple[Wait, ...] = ()  # what must be there before the next one
+    waits: tuple[Wait, ...] = ()
 
     @property
     def own(self) -> bool:
@@ -106,22 +101,19 @@ class Lock(Settings):
 
     def named(self, name: str) -> Release:
         """The release of this name."""
-        for release in self.releases:
-            if release.name == name:
-                return release
-        known = ", ".join(release.name for release in self.releases)
-        raise Problem(f"k8s/releases.yaml has no release '{name}'.", f"It has {known}.")
+        known = {release.name: release for release in self.releases}
+        if name not in known:
+            raise Problem(
+                f"k8s/releases.yaml has no release '{name}'.", f"It has {', '.join(known)}."
+            )
+        return known[name]
 
     @classmethod
     def load(cls, path: Path = LOCK) -> Self:
         """Read the lock file, filled from the contract."""
-        try:
+        with contract.reading(path):
             text = fill(path, {"contract": yaml.safe_load(CONTRACT.read_text())})
             return cls.model_validate(yaml.safe_load(text))
-        except (OSError, yaml.YAMLError) as error:
-            raise Problem(f"{path.name} cannot be read: {error}.") from error
-        except ValidationError as error:
-            raise Problem(f"{path.name} is not valid: {validation_message(error)}.") from error
 
 
 def fill(path: Path, facts: Mapping[str, Any]) -> str:
@@ -183,7 +175,7 @@ def install(run: Run, cluster: Cluster, account: Account, stage: str = "02") -> 
     """
     lock, facts = Lock.load(), values_facts(run, account)
     prepare(cluster, lock)
-    record = Releases(releases=())
+    rows: list[Released] = []
     for release in lock.upstream(stage):
         chart, files = fetch_chart(release), write_values(run, release, facts)
         print(f"{release.name}: {release.label}, {chart.compared}", flush=True)
@@ -192,11 +184,9 @@ def install(run: Run, cluster: Cluster, account: Account, stage: str = "02") -> 
         wait_for_release(cluster, release, waits.pace(run, run.profile.cluster.release_s))
         seen = ", ".join(f"{wait.kind} {wait.until}" for wait in release.waits)
         note = f"revision {state.revision}: {seen}"
-        record = Releases(
-            releases=(*record.releases, _released(release, chart.digest, "REAL", note))
-        )
-        run.save(record)
-    return record
+        rows.append(_released(release, chart.digest, "REAL", note))
+        run.save(Releases(releases=tuple(rows)))
+    return Releases(releases=tuple(rows))
 
 
 def rehearse(run: Run, account: Account, check: ObjectCheck, stage: str = "02") -> Releases:
@@ -214,12 +204,12 @@ def rehearse(run: Run, account: Account, check: ObjectCheck, stage: str = "02") 
             helm = Helm(mark=run.mark)
             text = helm.template(release.name, chart.path, release.namespace, files, kubernetes)
             objects = [body for body in yaml.safe_load_all(text) if body]
-            said = check(release, objects)
+            checked = check(release, objects)
         except Problem as fault:
             rows.append(_released(release, chart.digest, "FAILED", str(fault)))
             continue
         run.write(f"cluster/rendered/{release.name}.yaml", text)
-        note = f"{len(objects)} objects rendered ({chart.compared}); {said}"
+        note = f"{len(objects)} objects rendered ({chart.compared}); {checked}"
         rows.append(_released(release, chart.digest, "STATIC", note))
     record = Releases(releases=tuple(rows))
     run.save(record)
@@ -232,11 +222,7 @@ def _released(release: Release, digest: str, label: Any, note: str) -> Released:
 
 
 def uninstall(run: Run, cluster: Cluster) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Remove the releases from the bottom of the lock file up.
-
-    Returns:
-        Names of those that were removed, and a sentence for each that Helm could not remove.
-    """
+    """Remove the releases from the last to the first; their names, and a sentence per failure."""
     helm, removed, failed = Helm.for_cluster(cluster, run.mark), [], []
     for release in reversed(Lock.load().releases):
         try:
@@ -260,9 +246,7 @@ def prepare(cluster: Cluster, lock: Lock) -> None:
                     for key, value in secret.keys.items()}  # fmt: skip
             body = V1Secret(
                 metadata=V1ObjectMeta(name=secret.name),
-                data={
-                    key: base64.b64encode(value.encode()).decode() for key, value in made.items()
-                },
+                data={key: base64.b64encode(text.encode()).decode() for key, text in made.items()},
             )
             with client.asking(f"The Secret {secret.name}", namespace=secret.namespace):
                 cluster.core.create_namespaced_secret(secret.namespace, body)
@@ -321,12 +305,11 @@ def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> WaitState:
             text = f"{pods} Ready of {wanted} wanted, on {gpus} GPU nodes"
             return WaitState(gpus <= wanted <= pods, text)
     kind = "Established" if wait.kind == "CustomResourceDefinition" else "Available"
-    for condition in status.get("conditions", []):
-        if condition["type"] == kind:
-            done = condition["status"] == "True"
-            text = f"{kind} is {condition['status']}"
-            return WaitState(done, text if done else f"{text}: {condition.get('message', '')}")
-    return WaitState(False, f"{kind} is not known yet")
+    known = {each["type"]: each for each in status.get("conditions", [])}
+    if kind not in known:
+        return WaitState(False, f"{kind} is not known yet")
+    done, text = known[kind]["status"] == "True", f"{kind} is {known[kind]['status']}"
+    return WaitState(done, text if done else f"{text}: {known[kind].get('message', '')}")
 
 
 def frame(record: Releases) -> Any:
