@@ -105,7 +105,7 @@ class Contract(_Part):
     namespaces: Namespaces
     service_accounts: ServiceAccounts
     ports: Ports
-    models: dict[str, str]  # `prefix`: where models lie in the artifact bucket
+    models: dict[Literal["prefix"], str]  # `prefix`: where models lie in the artifact bucket
 
 
 def load(path: Path = CONTRACT) -> Contract:
