@@ -99,9 +99,10 @@ def test_the_window_is_the_last_firing_with_a_margin(watched: Watched, fired: Fi
     assert fired.last_stop < end <= fired.collected < fired.last_stop + series.MARGIN
     times = watched.run.load_table(series.TABLE)["time"]
     assert start <= times.min() and times.max() <= end
-    # half a second is the scrape interval
+    # half a second is the scrape interval; a scrape on a busy machine may fail
     per_line = watched.run.load_table(series.TABLE).query("series == 'pending'")["time"]
-    assert per_line.diff().dropna().dt.total_seconds().eq(0.5).all()
+    gaps = per_line.diff().dropna().dt.total_seconds()
+    assert (gaps % 0.5).eq(0).all() and gaps.median() == 0.5
 
 
 def test_utilisation_is_that_under_load_without_the_gaps(fired: Fired) -> None:
