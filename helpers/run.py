@@ -141,9 +141,10 @@ class Run:
         """Close the run: it is not continued by default any more."""
         self.note(ended=now())
 
-    def save(self, record: Record) -> Path:
-        """Store a record in its file, replacing an earlier one."""
-        return self.write(record.path(), record.model_dump_json(indent=2) + "\n")
+    def save(self, record: R) -> R:
+        """Store a record in its file, replacing an earlier one, and return it."""
+        self.write(record.path(), record.model_dump_json(indent=2) + "\n")
+        return record
 
     def load(self, kind: type[R]) -> R:
         """Read a record back; a Problem if it is missing or does not match this version."""

@@ -48,7 +48,7 @@ def test_the_newest_open_run_of_a_profile_is_found(tmp_path: Path, profile: Prof
 
 def test_records_read_back_equal_and_a_missing_one_names_its_stage(run: Run) -> None:
     run.save(Weather(degrees=2))
-    path = run.save(Weather(degrees=21.5))
+    path = run.folder / run.save(Weather(degrees=21.5)).path()
     assert path == run.folder / "records/00/weather.json"
     assert list(path.parent.iterdir()) == [path], "no temporary file is left"
     assert run.load(Weather) == Weather(degrees=21.5)

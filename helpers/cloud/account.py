@@ -13,20 +13,9 @@ import boto3
 import botocore.loaders
 import botocore.session
 import requests
+from botocore import exceptions
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    LoginError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-)
-from botocore.exceptions import ConnectionError as Unreachable
+from botocore.exceptions import BotoCoreError, ClientError
 
 from helpers.errors import Problem, Unavailable
 from helpers.run import Run
@@ -57,6 +46,19 @@ REFUSALS = (
      "Wait a minute, and repeat the step."),
     (QUOTA, "A service quota does not allow {what} ({code}): {message}.",
      "Run 00-setup: its readiness report gives the command that requests more."),
+)  # fmt: skip
+# errors of boto3 itself: classes, the sentence, and the next step; the first match counts
+FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
+    ((exceptions.NoCredentialsError, exceptions.PartialCredentialsError,
+      exceptions.ProfileNotFound), "There are no AWS credentials to ask for {what}: {text}.",
+     "Log in with 'aws configure sso' or set AWS_PROFILE, and repeat the step."),
+    ((exceptions.SSOError, exceptions.LoginError, exceptions.TokenRetrievalError,
+      exceptions.CredentialRetrievalError), "The AWS login is not valid for {what}: {text}.",
+     LOG_IN),
+    ((exceptions.ConnectionError, exceptions.HTTPClientError),
+     "AWS cannot be reached to ask for {what}: {text}.",
+     "Check the network and the region's name, and repeat the step."),
+    ((BotoCoreError,), "The request for {what} could not be made: {text}.", ""),
 )  # fmt: skip
 MASK = "<account>"
 _ACCOUNT_ID = re.compile(r"(?<=:)\d{12}(?=:)|(?<!\d)\d{12}(?=\.dkr\.ecr)")
@@ -203,24 +205,10 @@ def asking(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise refusal(what, error) from error
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
-        raise Problem(
-            f"There are no AWS credentials to ask for {what}: {_text(error)}.",
-            "Log in with 'aws configure sso' or set AWS_PROFILE, and repeat the step.",
-        ) from error
-    except (SSOError, LoginError, TokenRetrievalError, CredentialRetrievalError) as error:
-        raise Problem(f"The AWS login is not valid for {what}: {_text(error)}.", LOG_IN) from error
-    except (Unreachable, HTTPClientError) as error:
-        raise Problem(
-            f"AWS cannot be reached to ask for {what}: {_text(error)}.",
-            "Check the network and the region's name, and repeat the step.",
-        ) from error
     except BotoCoreError as error:
-        raise Problem(f"The request for {what} could not be made: {_text(error)}.") from error
-
-
-def _text(error: Exception) -> str:
-    return masked(" ".join(str(error).split())).rstrip(".")
+        text = masked(" ".join(str(error).split())).rstrip(".")
+        sentence, step = next(row[1:] for row in FAILURES if isinstance(error, row[0]))
+        raise Problem(sentence.format(what=what, text=text), step) from error
 
 
 def refusal(what: str, error: ClientError) -> Problem:

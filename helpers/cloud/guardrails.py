@@ -108,8 +108,7 @@ def read_dead_man(run: Run, account: Account) -> DeadMan:
         enabled=schedule["State"] == "ENABLED",
         seen=now(),
     )
-    run.save(record)
-    return record
+    return run.save(record)
 
 
 def renew_dead_man(run: Run, account: Account, hours: float | None = None) -> DeadMan:
@@ -215,8 +214,7 @@ def read(run: Run, account: Account) -> Guardrails:
         dead_man=read_dead_man(run, account).expires,
         caller=masked(who.arn, who.account_id),
     )
-    run.save(record)
-    return record
+    return run.save(record)
 
 
 def tick_role(run: Run, guardrails: Guardrails) -> None:

@@ -141,9 +141,7 @@ def report(
             record_spot_prices(run, account, {point.instance_type for point in known.points})
         except Problem as problem:
             print(f"Spot prices are those recorded before: {problem}")
-    made = _calculated(run, moment, inferences)
-    run.save(made)
-    return made
+    return run.save(_calculated(run, moment, inferences))
 
 
 def _calculated(run: Run, moment: datetime, inferences: int | None = None) -> CostReport:

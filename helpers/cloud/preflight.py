@@ -159,8 +159,7 @@ def examine(
         findings = [_finding("identity", "Identity", problem.what, BLOCKS, "aws sso login")]
     report = Readiness(emulated=account.emulated, region=account.region, asked=now(),
                        identity=caller, findings=tuple(findings))  # fmt: skip
-    run.save(report)
-    return report
+    return run.save(report)
 
 
 def frame(report: Readiness) -> pd.DataFrame:

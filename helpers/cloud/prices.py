@@ -109,9 +109,7 @@ def record_prices(run: Run, account: Account) -> PriceTable:
                 prices[key] = prices[key].model_copy(update=facts)
     except Problem as problem:  # what the API does not have stays as listed
         print(f"Instance prices come from the table: {problem}")
-    table = table.model_copy(update={"prices": prices})
-    run.save(table)
-    return table
+    return run.save(table.model_copy(update={"prices": prices}))
 
 
 def query_instance_price(account: Account, instance_type: str) -> float | None:

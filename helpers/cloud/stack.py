@@ -123,8 +123,7 @@ def describe(run: Run, account: Account) -> StackDescription:
         ),
         controller_trusts=_trusted(account, stack.role_arns["alb_controller"]),
     )
-    run.save(record)
-    return record
+    return run.save(record)
 
 
 def _routed(tables: list[dict[str, Any]], target: str, prefix: str) -> set[str]:

@@ -98,9 +98,7 @@ def remove_leftovers(
               outcome=state.outcome, reason=state.reason)
         for item, state in sweeper.states.items()
     ))  # fmt: skip
-    if store:
-        run.save(sweep)
-    return sweep
+    return run.save(sweep) if store else sweep
 
 
 class _State(NamedTuple):
@@ -181,7 +179,7 @@ class LoadBalancersGone(Record, stage="06", name="load-balancers"):
 
     at: str  # when, UTC
     seen: int  # how many there were at first
-    by_controller: int  # how many their controller removed, after their Ingress
+    by_controller: int = 0  # removed after the first look
     swept: int  # how many load balancers and target groups had to be removed here
 
     @property
@@ -215,25 +213,12 @@ def remove_load_balancers(
     run: Run,
     account: Account,
     *,
-    controller: bool = False,
     rounds: int = BALANCER_ROUNDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> LoadBalancersGone:
-    """Wait until the run's load balancers are gone; remove those that nobody removes.
-
-    `controller`: whether a controller is removing them, after their Ingress.
-
-    Raises:
-        Problem: One is left that does not have the run's tag, or cannot be removed.
-    """
-    left = count_load_balancers(run, account)
+    """Remove the run's load balancers; one that has another tag, or stays, is a `Problem`."""
+    left, swept = count_load_balancers(run, account), 0
     seen = _balancers(left)
-    for _ in range(rounds if controller and left else 0):
-        sleep(PAUSE_S)
-        left = count_load_balancers(run, account)
-        if not left:
-            break
-    by_controller, swept = seen - _balancers(left), 0
     if left:
         sweep = remove_leftovers(run, account, left, rounds=rounds, sleep=sleep, store=False)
         swept, left = sweep.count("removed"), count_load_balancers(run, account)
@@ -246,9 +231,7 @@ def remove_load_balancers(
         )
     if stack := run.find(Stack):
         _await_interfaces(account, stack.vpc_id, rounds, sleep)
-    record = LoadBalancersGone(at=now(), seen=seen, by_controller=by_controller, swept=swept)
-    run.save(record)
-    return record
+    return run.save(LoadBalancersGone(at=now(), seen=seen, swept=swept))
 
 
 def _balancers(found: tuple[Leftover, ...]) -> int:

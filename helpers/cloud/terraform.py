@@ -80,16 +80,13 @@ class Workspace(Terraform):
             resources=planned.changes,
             cost=cost,
         )
-        self.run.save(facts)
-        return facts
+        return self.run.save(facts)
 
     def replan(self) -> Replan:
         """Plan again after an apply: a stack that is as planned has no changes."""
         changes = self._planned().changes
         changed = tuple(change for change in changes if change.action != "none")
-        record = Replan(planned=now(), resources=len(changes), changed=changed)
-        self.run.save(record)
-        return record
+        return self.run.save(Replan(planned=now(), resources=len(changes), changed=changed))
 
     def apply(self) -> Stack:
         """Carry out the plan, with a line for each resource; keeps the outputs as `Stack`.
@@ -111,8 +108,7 @@ class Workspace(Terraform):
             (self.folder / PLAN).unlink()
         outputs = json.loads(self.query("read the outputs", "output", "-json"))
         values = {name: output["value"] for name, output in outputs.items()}
-        stack = stack_record(values, self.account.emulated)
-        self.run.save(stack)
+        stack = self.run.save(stack_record(values, self.account.emulated))
         with asking("the GPU nodes' group"):
             groups = self.account.client("autoscaling").describe_auto_scaling_groups(
                 AutoScalingGroupNames=[stack.gpu_asg_name]

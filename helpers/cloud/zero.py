@@ -72,8 +72,7 @@ def destroy(run: Run, workspace: Workspace, *, doubt: str = "") -> Teardown:
         standing=workspace.remaining(),
         doubt=doubt,
     )
-    run.save(record)
-    return record
+    return run.save(record)
 
 
 def restart_doubt(run: Run, emulator: str) -> str:
