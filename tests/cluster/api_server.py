@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import reduce
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,31 +31,30 @@ from helpers.cluster.kubeconfig import Eks
 from . import protobuf
 
 Body = dict[str, Any]
+NAMESPACED = {
+    "v1": "Pod Event Secret Service ServiceAccount ConfigMap PersistentVolumeClaim",
+    "apps/v1": "Deployment DaemonSet ReplicaSet StatefulSet",
+    "batch/v1": "Job",
+    "networking.k8s.io/v1": "Ingress NetworkPolicy",
+    "policy/v1": "PodDisruptionBudget",
+    "autoscaling/v2": "HorizontalPodAutoscaler",
+    "discovery.k8s.io/v1": "EndpointSlice",
+    "monitoring.coreos.com/v1": "ServiceMonitor",
+}
+GLOBAL = {
+    "v1": "Node Namespace PersistentVolume",
+    "scheduling.k8s.io/v1": "PriorityClass",
+    "apiextensions.k8s.io/v1": "CustomResourceDefinition",
+    "apiregistration.k8s.io/v1": "APIService",
+}
+PLURALS = {"Ingress": "ingresses", "NetworkPolicy": "networkpolicies",
+           "PriorityClass": "priorityclasses"}  # fmt: skip
+# version and plural → kind, and whether it is namespaced
 KINDS = {
-    ("v1", "nodes"): ("Node", False),
-    ("v1", "namespaces"): ("Namespace", False),
-    ("v1", "pods"): ("Pod", True),
-    ("v1", "events"): ("Event", True),
-    ("v1", "secrets"): ("Secret", True),
-    ("v1", "services"): ("Service", True),
-    ("v1", "serviceaccounts"): ("ServiceAccount", True),
-    ("v1", "configmaps"): ("ConfigMap", True),
-    ("v1", "persistentvolumeclaims"): ("PersistentVolumeClaim", True),
-    ("v1", "persistentvolumes"): ("PersistentVolume", False),
-    ("apps/v1", "deployments"): ("Deployment", True),
-    ("apps/v1", "daemonsets"): ("DaemonSet", True),
-    ("apps/v1", "replicasets"): ("ReplicaSet", True),
-    ("apps/v1", "statefulsets"): ("StatefulSet", True),
-    ("batch/v1", "jobs"): ("Job", True),
-    ("networking.k8s.io/v1", "ingresses"): ("Ingress", True),
-    ("networking.k8s.io/v1", "networkpolicies"): ("NetworkPolicy", True),
-    ("policy/v1", "poddisruptionbudgets"): ("PodDisruptionBudget", True),
-    ("scheduling.k8s.io/v1", "priorityclasses"): ("PriorityClass", False),
-    ("autoscaling/v2", "horizontalpodautoscalers"): ("HorizontalPodAutoscaler", True),
-    ("discovery.k8s.io/v1", "endpointslices"): ("EndpointSlice", True),
-    ("apiextensions.k8s.io/v1", "customresourcedefinitions"): ("CustomResourceDefinition", False),
-    ("apiregistration.k8s.io/v1", "apiservices"): ("APIService", False),
-    ("monitoring.coreos.com/v1", "servicemonitors"): ("ServiceMonitor", True),
+    (version, PLURALS.get(kind, f"{kind.lower()}s")): (kind, kinds is NAMESPACED)
+    for kinds in (NAMESPACED, GLOBAL)
+    for version, names in kinds.items()
+    for kind in names.split()
 }
 # kinds whose deletion is answered with the object even when it is gone (ReturnDeletedObject)
 DELETED_ARE_TOLD = ("Pod", "Service", "PersistentVolumeClaim", "PersistentVolume", "ServiceAccount")
@@ -67,29 +67,20 @@ PATH = re.compile(
 
 @dataclass
 class Server:
-    """What the server holds, and how it is reached.
+    """What the server holds, and how it is reached."""
 
-    Attributes:
-        url: Of the API.
-        authority: PEM file that its certificate is verified against.
-        objects: By version, plural, namespace and name.
-        logs: Container logs by pod and container.
-        tokens: Bearer tokens that were sent.
-        asked: Requests so far, by method and path.
-        changes: What happens just before the n-th request of a path is answered.
-        refusals: `(method, pattern of the path)` → status and message.
-        hidden: API versions that the server does not have.
-    """
-
+    authority: Path  # PEM file that its certificate is verified against
     url: str = ""
-    authority: Path = Path()
+    # by version, plural, namespace and name
     objects: dict[tuple[str, str, str, str], Body] = field(default_factory=dict)
-    logs: dict[tuple[str, str], str] = field(default_factory=dict)
+    logs: dict[tuple[str, str], str] = field(default_factory=dict)  # by pod and container
     tokens: list[str] = field(default_factory=list)
-    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)  # by method and path
+    # what happens just before the n-th GET of a path is answered
     changes: dict[tuple[str, int], Callable[[], None]] = field(default_factory=dict)
+    # method and pattern of the path → status and message
     refusals: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
-    hidden: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)  # API versions that it does not have
 
     def put(self, *bodies: Body) -> None:
         """Store objects as they are, replacing those of the same name."""
@@ -110,14 +101,14 @@ class Server:
 
     def get(self, kind: str, name: str) -> Body | None:
         """A stored object."""
-        found = (b for b in self.objects.values() if b["kind"] == kind)
-        return next((one for one in found if one["metadata"]["name"] == name), None)
+        wanted = (kind, name)
+        bodies = self.objects.values()
+        return next((b for b in bodies if (b["kind"], b["metadata"]["name"]) == wanted), None)
 
     def drop(self, kind: str, name: str) -> None:
         """Take a stored object away, as a controller does that has done its work."""
-        key = next(key for key, one in self.objects.items()
-                   if (one["kind"], one["metadata"]["name"]) == (kind, name))  # fmt: skip
-        del self.objects[key]
+        gone = self.get(kind, name)
+        del self.objects[next(key for key, body in self.objects.items() if body is gone)]
 
     def eks(self, name: str = "gpu-e2e") -> Eks:
         """The server as an EKS cluster."""
@@ -141,7 +132,7 @@ class Server:
 def serving(folder: Path) -> Iterator[Server]:
     """Serve over TLS on loopback until the block ends."""
     keys = certificate.make(folder, ["127.0.0.1"])
-    server = Server(authority=keys.certificate)
+    server = Server(keys.certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(keys.certificate, keys.key)
     http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
@@ -182,11 +173,11 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _answer(
-    server: Server, method: str, url: str, data: bytes, kind: str
-) -> tuple[int, Body | str]:
-    parts, query = urlsplit(url), parse_qs(urlsplit(url).query)
-    path = parts.path.rstrip("/")
+Answer = tuple[int, Body | str]
+
+
+def _answer(server: Server, method: str, url: str, data: bytes, kind: str) -> Answer:
+    query, path = parse_qs(urlsplit(url).query), urlsplit(url).path.rstrip("/")
     server.asked[(method, path)] += 1
     for (verb, pattern), (status, message) in server.refusals.items():
         if verb == method and re.search(pattern, path):
@@ -197,16 +188,17 @@ def _answer(
         return _about(server, path)
     match = PATH.match(path)
     if match is None:
-        return 404, _status(404, f"the server could not find the requested resource {path}")
+        return NO_RESOURCE
     version, place = match["core"] or match["version"], match.groupdict()
     if not place["plural"]:
         return _resources(server, version)
     if (version, place["plural"]) not in KINDS or version in server.hidden:
-        return 404, _status(404, "the server could not find the requested resource")
+        return NO_RESOURCE
     if place["sub"] == "log":
         return 200, server.logs.get((place["name"], query.get("container", [""])[0]), "")
     if data and "protobuf" in kind:
-        body = protobuf.secret(data) if place["plural"] == "secrets" else {}
+        secret = place["plural"] == "secrets" and method != "DELETE"
+        body = protobuf.secret(data) if secret else {}
     else:
         body = (yaml.safe_load(data) or {}) if data else {}
     return _stored(server, method, version, place, query, body)
@@ -214,40 +206,39 @@ def _answer(
 
 def _stored(
     server: Server, method: str, version: str, place: Body, query: dict[str, list[str]], body: Body
-) -> tuple[int, Body | str]:
+) -> Answer:
     kind, namespaced = KINDS[(version, place["plural"])]
     namespace = place["namespace"] or ""
     name = place["name"] or body.get("metadata", {}).get("name", "")
     key = (version, place["plural"], namespace, name)
-    found, dry = server.objects.get(key), query.get("dryRun") == ["All"]
+    stored, dry = server.objects.get(key), query.get("dryRun") == ["All"]
     if method == "GET" and not place["name"]:
         items = [
-            one for (v, p, n, _), one in server.objects.items()
-            if (v, p) == key[:2] and namespace in ("", n) and _selected(one, query)
+            item for (v, p, n, _), item in server.objects.items()
+            if (v, p) == key[:2] and namespace in ("", n) and _selected(item, query)
         ]  # fmt: skip
         meta = {"resourceVersion": "1"}
         return 200, {"apiVersion": version, "kind": f"{kind}List", "metadata": meta, "items": items}
     if namespaced and ("v1", "namespaces", "", namespace) not in server.objects:
         return 404, _status(404, f'namespaces "{namespace}" not found', "NotFound")
-    if method == "POST" and found:
-        said = f'{place["plural"]} "{name}" already exists'
-        return 409, _status(409, said, "AlreadyExists")
-    if method in ("GET", "DELETE", "PUT") and not found:
+    if method == "POST" and stored:
+        return 409, _status(409, f'{place["plural"]} "{name}" already exists', "AlreadyExists")
+    if method in ("GET", "DELETE", "PUT") and not stored:
         return 404, _status(404, f'{place["plural"]} "{name}" not found', "NotFound")
+    old = stored or {}
     if method == "GET":
-        assert found
-        return 200, found
+        return 200, old
     if method == "DELETE":
-        if found and found["metadata"].get("finalizers"):
-            found["metadata"].setdefault("deletionTimestamp", "2026-11-25T00:00:00Z")
-            return 200, found
+        if old["metadata"].get("finalizers"):
+            old["metadata"].setdefault("deletionTimestamp", "2026-11-25T00:00:00Z")
+            return 200, old
         if not dry:
             del server.objects[key]
         if kind == "Namespace":
-            return 200, {**(found or {}), "status": {"phase": "Terminating"}}
+            return 200, old | {"status": {"phase": "Terminating"}}
         gone = {"apiVersion": "v1", "kind": "Status", "status": "Success"}
-        return 200, (found or gone) if kind in DELETED_ARE_TOLD else gone
-    made = deepcopy(_merged(found or {}, body)) if method == "PATCH" else deepcopy(body)
+        return 200, old if kind in DELETED_ARE_TOLD else gone
+    made = deepcopy(_merged(old, body) if method == "PATCH" else body)
     made |= {"apiVersion": version, "kind": kind}
     made["metadata"] = made.get("metadata", {}) | {"name": name, "resourceVersion": "1"}
     if namespaced:
@@ -257,86 +248,71 @@ def _stored(
     return 201 if method == "POST" else 200, made
 
 
-def _merged(old: Body, new: Body) -> Body:
-    both = dict(old)
-    for name, value in new.items():
-        inner = both.get(name)
-        both[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(
-            value, dict
-        ) else value  # fmt: skip
-    return both
+def _merged(old: Any, new: Any) -> Any:
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return old | {name: _merged(old.get(name), value) for name, value in new.items()}
 
 
 def _selected(body: Body, query: dict[str, list[str]]) -> bool:
     labels = body["metadata"].get("labels", {})
-    wanted = [one for one in query.get("labelSelector", [""])[0].split(",") if one]
-    fields = [one for one in query.get("fieldSelector", [""])[0].split(",") if one]
-    return all(
-        labels.get(one.split("=")[0]) == one.split("=")[-1] for one in wanted if "=" in one
-    ) and all(_field(body, one.split("=")[0]) == one.split("=")[-1] for one in fields)
+    for selector, value_of in (("labelSelector", labels.get), ("fieldSelector", _field(body))):
+        pairs = [pair.split("=") for pair in query.get(selector, [""])[0].split(",") if "=" in pair]
+        if any(value_of(pair[0]) != pair[-1] for pair in pairs):
+            return False
+    return True
 
 
-def _field(body: Any, path: str) -> Any:
-    for step in path.split("."):
-        body = body.get(step, {})
-    return body
+def _field(body: Any) -> Callable[[str], Any]:
+    return lambda path: reduce(lambda part, step: part.get(step, {}), path.split("."), body)
 
 
-def _about(server: Server, path: str) -> tuple[int, Body]:
+def _about(server: Server, path: str) -> Answer:
     if path == "/version":
         return 200, {"major": "1", "minor": "35", "gitVersion": "v1.35.0"}
     if path == "/api":
         return 200, {"kind": "APIVersions", "versions": ["v1"]}
     if path.startswith("/openapi"):
         return _openapi(path)
-    versions = sorted({v for v, _ in KINDS if "/" in v} - server.hidden)
-    groups = [
-        {
-            "name": version.partition("/")[0],
-            "versions": [{"groupVersion": version, "version": version.partition("/")[2]}],
-            "preferredVersion": {"groupVersion": version, "version": version.partition("/")[2]},
-        }
-        for version in versions
-    ]
+    groups = []
+    for group in sorted({v for v, _ in KINDS if "/" in v} - server.hidden):
+        name, _, number = group.partition("/")
+        version = {"groupVersion": group, "version": number}
+        groups.append({"name": name, "versions": [version], "preferredVersion": version})
     return 200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
-def _openapi(path: str) -> tuple[int, Body]:
+def _openapi(path: str) -> Answer:
     """Only what tells a client that the server validates fields itself."""
     places = {v: f"apis/{v}" if "/" in v else f"api/{v}" for v, _ in KINDS}
     if path == "/openapi/v3":
-        urls = {one: {"serverRelativeURL": f"/openapi/v3/{one}"} for one in places.values()}
+        urls = {place: {"serverRelativeURL": f"/openapi/v3/{place}"} for place in places.values()}
         return 200, {"paths": urls}
-    found = {}
+    paths = {}
     for (version, plural), (kind, namespaced) in KINDS.items():
         if path == f"/openapi/v3/{places[version]}":
             group, _, name = version.rpartition("/")
-            gvk = {"group": group, "version": name, "kind": kind}
             patch = {
-                "parameters": [{"name": "fieldValidation", "in": "query"}],
-                "x-kubernetes-group-version-kind": gvk,
-                "responses": {},
-            }
+                "parameters": [{"name": "fieldValidation", "in": "query"}], "responses": {},
+                "x-kubernetes-group-version-kind": {"group": group, "version": name, "kind": kind},
+            }  # fmt: skip
             where = "namespaces/{namespace}/" if namespaced else ""
-            found[f"/{places[version]}/{where}{plural}/{{name}}"] = {"patch": patch}
-    if not found:
-        return 404, _status(404, "the server could not find the requested resource")
+            paths[f"/{places[version]}/{where}{plural}/{{name}}"] = {"patch": patch}
     about = {"title": "scripted", "version": "1"}
-    return 200, {"openapi": "3.0.0", "info": about, "paths": found}
+    return (200, {"openapi": "3.0.0", "info": about, "paths": paths}) if paths else NO_RESOURCE
 
 
-def _resources(server: Server, version: str) -> tuple[int, Body]:
+def _resources(server: Server, version: str) -> Answer:
     verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
-    found = [
-        {"name": plural, "singularName": "", "kind": kind, "namespaced": namespaced,
-         "verbs": verbs}
+    resources = [
+        {"name": plural, "singularName": "", "kind": kind, "namespaced": namespaced, "verbs": verbs}
         for (v, plural), (kind, namespaced) in KINDS.items()
         if v == version and v not in server.hidden
-    ]  # fmt: skip
-    if not found:
-        return 404, _status(404, "the server could not find the requested resource")
+    ]
+    if not resources:
+        return NO_RESOURCE
     body = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version}
-    return 200, body | {"resources": found}
+    return 200, body | {"resources": resources}
 
 
 def _status(code: int, message: str, reason: str = "") -> Body:
@@ -344,3 +320,6 @@ def _status(code: int, message: str, reason: str = "") -> Body:
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": message, "reason": reason, "code": code,
     }  # fmt: skip
+
+
+NO_RESOURCE: Answer = 404, _status(404, "the server could not find the requested resource")

@@ -1,13 +1,14 @@
 """Just enough of Kubernetes' protobuf to read the Secrets in which Helm keeps its releases.
 
-Field numbers: k8s.io/apimachinery/pkg/runtime/generated.proto (Unknown),
-k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto (ObjectMeta),
-k8s.io/api/core/v1/generated.proto (Secret).
+Field numbers: generated.proto of k8s.io/apimachinery/pkg/runtime (Unknown),
+k8s.io/apimachinery/pkg/apis/meta/v1 (ObjectMeta), k8s.io/api/core/v1 (Secret).
 """
 
 import base64
-from collections.abc import Iterator
 from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 MAGIC = b"k8s\x00"
 UNKNOWN_RAW = 2
@@ -18,49 +19,25 @@ META_NAME, META_NAMESPACE, META_LABELS = 1, 3, 11
 def secret(data: bytes) -> dict[str, Any]:
     """A Secret as the API's JSON."""
     assert data.startswith(MAGIC), "not Kubernetes' protobuf"
-    raw = next(value for number, value in _fields(data[len(MAGIC) :]) if number == UNKNOWN_RAW)
-    body: dict[str, Any] = {"metadata": {"labels": {}}, "data": {}}
-    for number, value in _fields(raw):
-        if number == SECRET_META:
-            _meta(value, body["metadata"])
-        elif number == SECRET_DATA:
-            name, content = _pair(value)
-            body["data"][name.decode()] = base64.b64encode(content).decode()
-        elif number == SECRET_TYPE:
-            body["type"] = value.decode()
-    return body
+    fields = _fields(dict(_fields(data[len(MAGIC) :]))[UNKNOWN_RAW])
+    (meta,) = (_fields(value) for number, value in fields if number == SECRET_META)
+    names = {META_NAME: "name", META_NAMESPACE: "namespace"}
+    metadata = {names[number]: value.decode() for number, value in meta if number in names}
+    labels = {name: value.decode() for name, value in _pairs(meta, META_LABELS).items()}
+    contents = _pairs(fields, SECRET_DATA)
+    return {
+        "metadata": metadata | {"labels": labels},
+        "data": {name: base64.b64encode(value).decode() for name, value in contents.items()},
+        "type": dict(fields)[SECRET_TYPE].decode(),
+    }
 
 
-def _meta(data: bytes, meta: dict[str, Any]) -> None:
-    for number, value in _fields(data):
-        if number == META_LABELS:
-            name, content = _pair(value)
-            meta["labels"][name.decode()] = content.decode()
-        elif number in (META_NAME, META_NAMESPACE):
-            meta["name" if number == META_NAME else "namespace"] = value.decode()
+def _pairs(fields: list[tuple[int, Any]], wanted: int) -> dict[str, bytes]:
+    """A map: each entry has its key as field 1 and its value as field 2."""
+    entries = [dict(_fields(value)) for number, value in fields if number == wanted]
+    return {entry[1].decode(): entry.get(2, b"") for entry in entries}
 
 
-def _pair(data: bytes) -> tuple[bytes, bytes]:
-    found = dict(_fields(data))
-    return found[1], found.get(2, b"")
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Fields that hold bytes; numbers are passed over."""
-    place = 0
-    while place < len(data):
-        key, place = _varint(data, place)
-        length, place = _varint(data, place)
-        if key & 7 == 2:
-            yield key >> 3, data[place : place + length]
-            place += length
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return value, place
+def _fields(data: bytes) -> list[tuple[int, Any]]:
+    fields = UnknownFieldSet(Empty.FromString(data))
+    return [(field.field_number, field.data) for field in fields]

@@ -1,6 +1,5 @@
 """Objects as a cluster has them: nodes, pods, deployments, in the states a wait meets."""
 
-from copy import deepcopy
 from typing import Any
 
 from helpers.cloud.account import Account
@@ -9,6 +8,15 @@ from helpers.cluster import contract, triton_release
 
 Body = dict[str, Any]
 AGREED = contract.load().gpu
+IMAGE = "r/x@sha256:" + "1" * 64
+TRITON = {"app.kubernetes.io/name": "triton"}
+
+
+def body(version: str, kind: str, name: str, space: str = "", **parts: Any) -> Body:
+    """An object; `labels` and `annotations` go to its metadata."""
+    meta: Body = {key: parts.pop(key) for key in ("labels", "annotations") if key in parts}
+    meta |= {"namespace": space} if space else {}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **meta}, **parts}
 
 
 def load_balancer(aws: Account, stack: Stack, **tags: str) -> tuple[str, str]:
@@ -22,69 +30,48 @@ def load_balancer(aws: Account, stack: Stack, **tags: str) -> tuple[str, str]:
 
 
 def namespace(name: str) -> Body:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    return body("v1", "Namespace", name)
 
 
 def node(name: str, *, ready: bool = True, gpu: bool = False, gpus: int = 0) -> Body:
     """A node; with `gpu` it carries the contract's label and taint."""
     allocatable = {"cpu": "3920m", "memory": "14Gi", "pods": "29"}
     allocatable |= {AGREED.resource: str(gpus)} if gpus else {}
-    state = ("True", "KubeletReady", "kubelet is posting ready status")
-    late = (
-        "False",
-        "KubeletNotReady",
-        "container runtime network not ready: cni plugin not initialized",
-    )
-    status, reason, message = state if ready else late
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {
-            "name": name,
-            "labels": {"node.kubernetes.io/instance-type": "g4dn.xlarge" if gpu else "t3.large"}
-            | (AGREED.label.selector if gpu else {}),
-        },
-        "spec": {"taints": [AGREED.taint.object]} if gpu else {},
-        "status": {
-            "allocatable": allocatable,
-            "conditions": [
-                {"type": "Ready", "status": status, "reason": reason, "message": message}
-            ],
-        },
-    }
+    state = {"status": "True", "reason": "KubeletReady", "message": "kubelet is posting"}
+    if not ready:
+        late = "container runtime network not ready: cni plugin not initialized"
+        state = {"status": "False", "reason": "KubeletNotReady", "message": late}
+    labels = {"node.kubernetes.io/instance-type": "g4dn.xlarge" if gpu else "t3.large"}
+    return body(
+        "v1", "Node", name, labels=labels | (AGREED.label.selector if gpu else {}),
+        spec={"taints": [AGREED.taint.object]} if gpu else {},
+        status={"allocatable": allocatable, "conditions": [{"type": "Ready", **state}]},
+    )  # fmt: skip
+
+
+def _workload(labels: dict[str, str]) -> Body:
+    template = {"metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "triton", "image": IMAGE}]}}  # fmt: skip
+    return {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
 
 
 def deployment(*, updated: int = 1, available: int = 1, replicas: int = 1, seen: int = 1) -> Body:
-    labels = {"app.kubernetes.io/name": "triton"}
-    container = {"name": "triton", "image": "r/x@sha256:" + "1" * 64}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "triton", "namespace": "triton", "generation": 1},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-        },
-        "status": {
-            "observedGeneration": seen, "replicas": replicas, "updatedReplicas": updated,
-            "availableReplicas": available,
-        },
-    }  # fmt: skip
+    made = body(
+        "apps/v1", "Deployment", "triton", "triton", spec=_workload(TRITON),
+        status={"observedGeneration": seen, "replicas": replicas, "updatedReplicas": updated,
+                "availableReplicas": available},
+    )  # fmt: skip
+    made["metadata"]["generation"] = 1
+    return made
 
 
 def replica_set(template: str, revision: int) -> Body:
-    body = deepcopy(deployment())
-    labels = {"app.kubernetes.io/name": "triton", "pod-template-hash": template}
-    body |= {"kind": "ReplicaSet"}
-    body["metadata"] = {
-        "name": f"triton-{template}", "namespace": "triton", "labels": labels,
-        "annotations": {"deployment.kubernetes.io/revision": str(revision)},
-    }  # fmt: skip
-    body["spec"]["selector"] = {"matchLabels": labels}
-    body["spec"]["template"]["metadata"]["labels"] = labels
-    body["status"] = {"replicas": 1}
-    return body
+    labels = TRITON | {"pod-template-hash": template}
+    return body(
+        "apps/v1", "ReplicaSet", f"triton-{template}", "triton", labels=labels,
+        annotations={"deployment.kubernetes.io/revision": str(revision)},
+        spec=_workload(labels), status={"replicas": 1},
+    )  # fmt: skip
 
 
 def pod(template: str, *, state: Body | None = None, last: Body | None = None,
@@ -94,46 +81,55 @@ def pod(template: str, *, state: Body | None = None, last: Body | None = None,
     condition |= {"reason": "Unschedulable", "message": unschedulable} if unschedulable else {}
     status: Body = {"phase": "Pending", "conditions": [condition]}
     if state:
+        container = {"name": "triton", "image": "r/x@sha256:1", "imageID": "", "ready": False}
         status["containerStatuses"] = [
-            {
-                "name": "triton", "image": "r/x@sha256:1", "imageID": "", "ready": False,
-                "restartCount": 3, "state": state, "lastState": last or {},
-            }
-        ]  # fmt: skip
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": f"triton-{template}-x", "namespace": "triton",
-            "labels": {"app.kubernetes.io/name": "triton", "pod-template-hash": template},
-        },
-        "spec": {"containers": [{"name": "triton", "image": "r/x@sha256:" + "1" * 64}]},
-        "status": status,
-    }  # fmt: skip
+            container | {"restartCount": 3, "state": state, "lastState": last or {}}
+        ]
+    labels = TRITON | {"pod-template-hash": template}
+    spec = _workload(labels)["template"]["spec"]
+    return body("v1", "Pod", f"triton-{template}-x", "triton", labels=labels, spec=spec,
+                status=status)  # fmt: skip
+
+
+def daemon_set(name: str, wanted: int, ready: int, labels: dict[str, str] | None = None) -> Body:
+    return body(
+        "apps/v1", "DaemonSet", name, "kube-system", labels=labels or {}, spec=_workload(TRITON),
+        status={"desiredNumberScheduled": wanted, "currentNumberScheduled": ready,
+                "numberMisscheduled": 0, "numberReady": ready},
+    )  # fmt: skip
 
 
 def event(about: str, reason: str, message: str, space: str = "triton") -> Body:
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": f"{about}.1", "namespace": space},
-        "involvedObject": {"name": about, "namespace": space},
-        "type": "Warning",
-        "reason": reason,
-        "message": message,
-        "lastTimestamp": "2026-11-25T00:00:00Z",
-    }
+    return body(
+        "v1", "Event", f"{about}.1", space, type="Warning", reason=reason, message=message,
+        involvedObject={"name": about, "namespace": space}, lastTimestamp="2026-11-25T00:00:00Z",
+    )  # fmt: skip
 
 
 def ingress(name: str, host: str = "") -> Body:
-    listening = {"alb.ingress.kubernetes.io/listen-ports": '[{"HTTPS": 443}]'}
     backend = {"service": {"name": "triton", "port": {"name": "http"}}}
     paths = [{"path": "/v2", "pathType": "Prefix", "backend": backend}]
-    status = {"loadBalancer": {"ingress": [{"hostname": host}]}} if host else {}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "Ingress",
-        "metadata": {"name": name, "namespace": "triton", "annotations": listening},
-        "spec": {"rules": [{"http": {"paths": paths}}]},
-        "status": status,
-    }
+    return body(
+        "networking.k8s.io/v1", "Ingress", name, "triton",
+        annotations={"alb.ingress.kubernetes.io/listen-ports": '[{"HTTPS": 443}]'},
+        spec={"rules": [{"http": {"paths": paths}}]},
+        status={"loadBalancer": {"ingress": [{"hostname": host}]}} if host else {},
+    )  # fmt: skip
+
+
+def service(kind: str, name: str = "triton") -> Body:
+    spec = {"type": kind, "ports": [{"port": 80}], "selector": {"a": "b"}}
+    return body("v1", "Service", name, "triton", spec=spec)
+
+
+def claim(name: str, volume: str, space: str = "monitoring") -> Body:
+    spec = {"accessModes": ["ReadWriteOnce"], "volumeName": volume,
+            "resources": {"requests": {"storage": "1Gi"}}}  # fmt: skip
+    return body("v1", "PersistentVolumeClaim", name, space, spec=spec)
+
+
+def volume(name: str, policy: str) -> Body:
+    csi = {"driver": "ebs.csi.aws.com", "volumeHandle": f"vol-{name}"}
+    spec = {"persistentVolumeReclaimPolicy": policy, "csi": csi, "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "1Gi"}}  # fmt: skip
+    return body("v1", "PersistentVolume", name, spec=spec)

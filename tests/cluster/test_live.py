@@ -1,6 +1,7 @@
 """Waits on a living cluster: they end when it is so, and say why when it never will be."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,6 +18,8 @@ from .api_server import Server
 
 GPU_NODES = "/api/v1/nodes"
 PODS = "/api/v1/namespaces/triton/pods"
+PLUGIN = "nvidia-device-plugin"
+PLUGIN_LABELS = {"app.kubernetes.io/name": PLUGIN}
 
 
 class Ticks:
@@ -53,40 +56,22 @@ def test_a_wait_in_vain_gives_the_reason_and_one_that_is_hopeless_ends_at_once()
 
 
 def test_an_error_that_may_pass_is_waited_out() -> None:
-    looks: list[TransientError | WaitState] = [
-        TransientError("The API is busy."),
-        WaitState(True, "there"),
-    ]
-
-    def look() -> WaitState:
-        found = looks.pop(0)
-        if isinstance(found, TransientError):
-            raise found
-        return found
-
+    looks = Mock(side_effect=[TransientError("The API is busy."), WaitState(True, "there")])
     lines: list[str] = []
-    assert waits.until("x", look, lambda: "", _pace(lines)).done
+    assert waits.until("x", looks, lambda: "", _pace(lines)).done
     assert "The API is busy" in lines[0]
 
 
 def test_gpus_are_waited_for_at_the_node(patient: Run, server: Server, cluster: Cluster) -> None:
     server.put(scenes.node("system"), scenes.node("gpu", gpu=True))
     server.on(GPU_NODES, 2, scenes.node("gpu", gpu=True, gpus=1))
-    found = gpus.wait_allocatable(patient, cluster)
-    assert found.allocatable and found.tainted and found.labelled
-    assert [one.name for one in found.nodes] == ["gpu"]
-    assert patient.load(AllocatableGpus) == found
+    record = gpus.wait_allocatable(patient, cluster)
+    assert record.allocatable and record.tainted and record.labelled
+    assert [node.name for node in record.nodes] == ["gpu"]
+    assert patient.load(AllocatableGpus) == record
 
 
-def test_a_device_plugin_that_wants_no_pod_is_the_reason(
-    hasty: Run, server: Server, cluster: Cluster
-) -> None:
-    server.put(scenes.node("gpu", gpu=True), _plugin(wanted=0))
-    with pytest.raises(Problem, match=r"on 0 of 1 nodes.*wants no pod at all: no node fits"):
-        gpus.wait_allocatable(hasty, cluster)
-
-
-def test_without_gpu_nodes_or_plugin_the_reason_is_that(
+def test_missing_gpus_are_explained_by_nodes_plugin_or_its_pods(
     hasty: Run, server: Server, cluster: Cluster
 ) -> None:
     with pytest.raises(Problem, match="No node carries the label accelerator=nvidia"):
@@ -94,26 +79,9 @@ def test_without_gpu_nodes_or_plugin_the_reason_is_that(
     server.put(scenes.node("gpu", gpu=True))
     with pytest.raises(Problem, match="device plugin is not installed"):
         gpus.wait_allocatable(hasty, cluster)
-
-
-def _plugin(wanted: int) -> dict[str, Any]:
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {
-            "name": "nvidia-device-plugin", "namespace": "kube-system",
-            "labels": {"app.kubernetes.io/name": "nvidia-device-plugin"},
-        },
-        "spec": {
-            "selector": {"matchLabels": {"a": "b"}},
-            "template": {"metadata": {"labels": {"a": "b"}},
-                         "spec": {"containers": [{"name": "c", "image": "i"}]}},
-        },
-        "status": {
-            "desiredNumberScheduled": wanted, "currentNumberScheduled": 0, "numberMisscheduled": 0,
-            "numberReady": 0,
-        },
-    }  # fmt: skip
+    server.put(scenes.daemon_set(PLUGIN, 0, 0, PLUGIN_LABELS))
+    with pytest.raises(Problem, match=r"on 0 of 1 nodes.*wants no pod at all: no node fits"):
+        gpus.wait_allocatable(hasty, cluster)
 
 
 @pytest.mark.parametrize("words", ["untolerated taint {gpu: true}", "untolerated taint(s)"])
@@ -181,9 +149,9 @@ def test_a_missing_image_ends_the_wait_and_old_pods_are_not_blamed(
         scenes.deployment(available=0), scenes.replica_set("new", 2), scenes.replica_set("old", 1),
         scenes.pod("old", state=CRASH, last=ENDED), scenes.pod("new", state=PULL),
     )  # fmt: skip
-    with pytest.raises(Problem, match="is not in its registry") as told:
+    with pytest.raises(Problem, match="is not in its registry") as refused:
         triton_release.wait_for_rollout(cluster, "triton", "triton", _pace([]))
-    assert "triton-old" not in str(told.value)
+    assert "triton-old" not in str(refused.value)
 
 
 def test_a_pod_without_a_gpu_waits_and_the_time_out_names_the_scheduler(
@@ -201,5 +169,5 @@ def test_a_pod_without_a_gpu_waits_and_the_time_out_names_the_scheduler(
 def test_events_are_told_newest_first_and_once(server: Server, cluster: Cluster) -> None:
     words = "Failed build model due to couldn't auto-discover subnets"
     server.put(scenes.event("triton", "FailedBuildModel", words))
-    (found,) = waits.event_troubles(cluster, "triton", "triton")
-    assert found.explanation is not None and found.explanation.rule == "no-subnets"
+    (trouble,) = waits.event_troubles(cluster, "triton", "triton")
+    assert trouble.explanation is not None and trouble.explanation.rule == "no-subnets"

@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
 from helpers.cluster.helm import Helm
 from helpers.cluster.waits import Pace
-from tests.cluster.test_removal import claim, volume
+from tests.cluster import scenes
 
 CONTEXT, IMAGE = os.environ.get("GPU_E2E_KUBECONTEXT", ""), os.environ.get("GPU_E2E_KUBEIMAGE", "")
 pytestmark = pytest.mark.skipif(not CONTEXT, reason="GPU_E2E_KUBECONTEXT names no context")
@@ -55,12 +56,10 @@ def test_the_api_server_accepts_every_object_and_refuses_a_wrong_one(
 
 
 def test_a_claim_goes_and_its_volume_is_waited_for(cluster: Cluster, namespace: str) -> None:
-    asked = claim("data", f"{namespace}-pv")
-    made = volume(f"{namespace}-pv", "Retain")
-    cluster.core.create_persistent_volume(made)  # type: ignore[arg-type]
-    cluster.core.create_namespaced_persistent_volume_claim(namespace, asked | {  # type: ignore[arg-type]
-        "metadata": {"name": "data", "namespace": namespace}
-    })  # fmt: skip
+    volume: Any = scenes.volume(f"{namespace}-pv", "Retain")
+    claim: Any = scenes.claim("data", f"{namespace}-pv", namespace)
+    cluster.core.create_persistent_volume(volume)
+    cluster.core.create_namespaced_persistent_volume_claim(namespace, claim)
     claims: list[str] = []
     faults: list[str] = []
     removal.release_volumes(cluster, claims, faults, PACE)
@@ -83,7 +82,7 @@ def test_the_chart_is_installed_without_a_gpu_and_infers(
     try:  # an installation that fails half-way leaves objects of the whole cluster, too
         program.apply(namespace, CHART, namespace, [CONTRACT, VALUES["cpu"], chosen])
         assert triton_release.wait_for_rollout(cluster, namespace, namespace, PACE) == 1
-        said = program("The test", "test", namespace, "--namespace", namespace, timeout_s=300)
-        assert "Succeeded" in said
+        printed = program("The test", "test", namespace, "--namespace", namespace, timeout_s=300)
+        assert "Succeeded" in printed
     finally:
         program.remove(namespace, namespace)
