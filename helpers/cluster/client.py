@@ -14,7 +14,7 @@ from typing import Any
 import urllib3
 import yaml
 from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
+from kubernetes.client.exceptions import ApiException, NotFoundException
 from kubernetes.config import ConfigException
 
 from helpers import programs
@@ -64,19 +64,11 @@ class Cluster:
         place = [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
         return [str(programs.need("kubectl")), *place, f"--context={self.context}"]
 
-    def plain(self, answer: Any) -> Any:
-        """An answer of the official client as the API's own JSON."""
-        return self.api.sanitize_for_serialization(answer)  # type: ignore[no-untyped-call]
-
     def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
         """An object of a kind such as `deployments` as the API's JSON; None if it is not there."""
-        with asking(f"{kind} {name}", namespace=namespace):
-            try:
-                return self._request("GET", self._path(kind, namespace, name))
-            except ApiException as error:
-                if error.status != 404:
-                    raise
-                return None
+        with asking(f"{kind} {name}", namespace=namespace), suppress(NotFoundException):
+            return self._request("GET", self._path(kind, namespace, name))
+        return None
 
     def list(self, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
         """Objects as the API's JSON, of a namespace or of all.
@@ -92,13 +84,9 @@ class Cluster:
 
     def delete(self, kind: str, name: str, namespace: str = "", grace_s: int | None = None) -> None:
         """Delete an object, if it is there; a finalizer may hold it for longer."""
-        with asking(f"The removal of {kind} {name}", namespace=namespace):
-            try:
-                path = self._path(kind, namespace, name)
-                self._request("DELETE", path, {"gracePeriodSeconds": grace_s})
-            except ApiException as error:
-                if error.status != 404:
-                    raise
+        what, path = f"The removal of {kind} {name}", self._path(kind, namespace, name)
+        with asking(what, namespace=namespace), suppress(NotFoundException):
+            self._request("DELETE", path, {"gracePeriodSeconds": grace_s})
 
     def last_lines(
         self, pod: Mapping[str, Any], container: str, count: int, *, previous: bool
@@ -129,7 +117,8 @@ class Cluster:
         response = self.api.call_api(*request)
         text: bytes = response.read() or b"{}"  # type: ignore[no-untyped-call]
         if not 200 <= response.status < 300:
-            raise ApiException(http_resp=response, body=text.decode(errors="replace"))
+            kind = NotFoundException if response.status == 404 else ApiException
+            raise kind(http_resp=response, body=text.decode(errors="replace"))
         body: dict[str, Any] = json.loads(text)
         return body
 

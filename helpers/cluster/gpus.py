@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -34,12 +35,10 @@ def read_group(run: Run, account: Account) -> GpuNodeGroup:
     """Read the node group back and tick what it shows: price cap, taint and label."""
     group, gpu = nodes.read_gpu_group(run, account), contract.load().gpu
     seen = " as the launch template has it; no node was seen" if account.emulated else ""
-    for promise, holds, note in (
-        ("02.spot", group.capped, group.summary),
-        ("02.taint", str(gpu.taint) in group.taints, f"{gpu.taint}{seen}"),
-        ("02.label", group.labels.get(gpu.label.key) == gpu.label.value, f"{gpu.label}{seen}"),
-    ):
-        promises.claim(run, promise, holds=holds, evidence=group.path(), note=note)
+    nodes.claim(run, "02.spot", group, group.capped)
+    nodes.claim(run, "02.taint", group, str(gpu.taint) in group.taints, f"{gpu.taint}{seen}")
+    has_label = group.labels.get(gpu.label.key) == gpu.label.value
+    nodes.claim(run, "02.label", group, has_label, f"{gpu.label}{seen}")
     return group
 
 
@@ -67,9 +66,7 @@ def install(run: Run, account: Account) -> Releases:
     if run.profile.target == "aws":
         record = releases.install(run, client.connect(run, account), account)
     else:
-        record = releases.rehearse(
-            run, account, lambda release, objects: check_upstream(run, release, objects)
-        )
+        record = releases.rehearse(run, account, partial(check_upstream, run))
     plugin = record.named(PLUGIN)
     if plugin is None:
         raise Problem(f"k8s/releases.yaml has no release '{PLUGIN}'.")
@@ -83,8 +80,7 @@ def install(run: Run, account: Account) -> Releases:
 def check_upstream(run: Run, release: Release, objects: list[dict[str, Any]]) -> str:
     """Check an upstream release's objects: schema, and a planned node for each pod; one sentence.
 
-    A DaemonSet that the lock file waits for on GPU nodes must get a pod there: Helm is content
-    with a device plugin that runs nowhere.
+    A DaemonSet that the lock file waits for must get a pod on each GPU node.
     """
     agreed, kubernetes = contract.load(), run.profile.infrastructure.kubernetes_version
     planned = planned_nodes.planned_nodes(run, agreed)
@@ -113,22 +109,16 @@ def observe(run: Run, account: Account) -> str:
         return f"NOT REHEARSED: {NO_GPU}."
     cluster = client.connect(run, account)
     gpus, proof = wait_allocatable(run, cluster, account), prove_taint(run, cluster)
-    for promise, holds, record, note in (
-        ("02.gpu", gpus.allocatable, gpus, gpus.summary),
-        ("02.label", gpus.labelled, gpus, f"{gpus.label} on nodes"),
-        ("02.taint", gpus.tainted and proof.holds, proof, proof.summary),
-    ):
-        promises.claim(run, promise, holds=holds, evidence=record.path(), note=note)
+    nodes.claim(run, "02.gpu", gpus, gpus.allocatable)
+    nodes.claim(run, "02.label", gpus, gpus.labelled, f"{gpus.label} on nodes")
+    nodes.claim(run, "02.taint", proof, gpus.tainted and proof.holds)
     return f"{gpus.summary}; {proof.summary}"
 
 
 def wait_allocatable(run: Run, cluster: Cluster, account: Account | None = None) -> AllocatableGpus:
     """Wait until every GPU node offers its GPUs to pods, and record them.
 
-    Args:
-        run: Which records them.
-        cluster: The cluster.
-        account: Asked for the reason if no node comes; None outside AWS.
+    AWS, if there is an account, is asked for the reason if no node comes.
     """
     gpu, begin = contract.load().gpu, time.monotonic()
 
@@ -142,12 +132,11 @@ def wait_allocatable(run: Run, cluster: Cluster, account: Account | None = None)
         return WaitState(bool(there) and offering == len(there), text)
 
     def why() -> str:
-        stack = run.find(Stack)
-        if not gpu_nodes():
-            if account and stack:
-                return nodes.missing_reason(cluster, account, stack)
-            return f"No node carries the label {gpu.label}: label the GPU nodes, or add some."
-        return _plugin_reason(cluster)
+        if gpu_nodes():
+            return _plugin_reason(cluster)
+        if account and (stack := run.find(Stack)):
+            return nodes.missing_reason(cluster, account, stack)
+        return f"No node carries the label {gpu.label}: label the GPU nodes, or add some."
 
     waits.until(f"{gpu.resource} allocatable", check, why,
                 waits.pace(run, run.profile.cluster.gpu_s))  # fmt: skip
@@ -179,9 +168,8 @@ def _plugin_reason(cluster: Cluster) -> str:
 def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
     """Show that the taint, and nothing else, keeps a pod off the GPU nodes.
 
-    Two pods that differ in one toleration ask for a node with the contract's label: the one
-    without must stay pending with the scheduler naming the taint, the one with it must get a node.
-    Both are removed again.
+    Of two pods that differ in one toleration, one stays pending with the scheduler naming the
+    taint, the other gets a node. Both are removed again.
     """
     agreed = contract.load()
     namespace, taint = agreed.namespaces.triton, agreed.gpu.taint
@@ -231,16 +219,13 @@ def pod(gpu: Gpu, *, tolerant: bool) -> dict[str, Any]:
         "tolerations": [gpu.taint.toleration] if tolerant else [],
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 0,
-        "securityContext": {
-            "runAsNonRoot": True, "runAsUser": 65535, "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65535,
+                            "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [{
             "name": "pause", "image": PAUSE,
             "resources": {"requests": amounts, "limits": amounts},
-            "securityContext": {
-                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            },
+            "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+                                "capabilities": {"drop": ["ALL"]}},
         }],
     }  # fmt: skip
 

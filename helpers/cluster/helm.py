@@ -115,13 +115,9 @@ class Helm:
         """Uninstall a release; False if there was none."""
         if self.state(release, namespace) is None:
             return False
-        self(
-            f"The removal of {release}",
-            *("uninstall", release, "--namespace", namespace, "--timeout", f"{HOOKS_S}s"),
-            timeout_s=HOOKS_S + SLACK_S,
-            release=release,
-            namespace=namespace,
-        )
+        arguments = ("uninstall", release, "--namespace", namespace, "--timeout", f"{HOOKS_S}s")
+        self(f"The removal of {release}", *arguments, timeout_s=HOOKS_S + SLACK_S,
+             release=release, namespace=namespace)  # fmt: skip
         return True
 
     def template(
@@ -132,14 +128,13 @@ class Helm:
             f"The rendering of {release}",
             *("template", release, str(chart), "--namespace", namespace, "--include-crds"),
             *("--kube-version", kubernetes, *value_flags(values)),
-            release=release,
-            namespace=namespace,
-        )
+            release=release, namespace=namespace,
+        )  # fmt: skip
 
 
 def value_flags(values: Sequence[Path]) -> list[str]:
     """Values files as Helm's arguments."""
-    return [part for path in values for part in ("--values", str(path))]
+    return [f"--values={path}" for path in values]
 
 
 def server_dry_run(
@@ -229,10 +224,7 @@ def _pull(release: "Release", target: Path) -> None:
              else [release.chart, "--repo", release.repository])  # fmt: skip
     CHARTS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CHARTS) as folder:
-        Helm()(
-            f"The pull of {release.label}",
-            *("pull", *place, "--version", release.version, "--destination", folder),
-            timeout_s=PULL_S,
-            release=release.name,
-        )
+        arguments = ("pull", *place, "--version", release.version, "--destination", folder)
+        what = f"The pull of {release.label}"
+        Helm()(what, *arguments, timeout_s=PULL_S, release=release.name)
         next(Path(folder).glob("*.tgz")).replace(target)

@@ -4,7 +4,6 @@ The file holds no secret: Helm and kubectl run this module to get a token (`pyth
 helpers.cluster.kubeconfig`), as they would run `aws eks get-token`.
 """
 
-import argparse
 import base64
 import json
 import os
@@ -80,48 +79,38 @@ def write(folder: Path, account: Account, cluster: Eks) -> Path:
 
 def document(account: Account, cluster: Eks) -> dict[str, Any]:
     """The kubeconfig as data; its one context has the cluster's name."""
-    arguments = ["-m", "helpers.cluster.kubeconfig", account.region, cluster.name]
-    variables = account.environment | ({"GPU_E2E_ENDPOINT": account.endpoint})
+    variables = account.environment | {"GPU_E2E_ENDPOINT": account.endpoint}
     plugin = {
-        "apiVersion": API,
-        "command": sys.executable,
-        "args": arguments,
+        "apiVersion": API, "command": sys.executable, "interactiveMode": "Never",
+        "args": ["-m", "helpers.cluster.kubeconfig", account.region, cluster.name],
         "env": [{"name": name, "value": value} for name, value in sorted(variables.items())],
-        "interactiveMode": "Never",
         "provideClusterInfo": False,
-    }
+    }  # fmt: skip
     place = {"server": cluster.endpoint, "certificate-authority-data": cluster.authority}
     return {
-        "apiVersion": "v1",
-        "kind": "Config",
+        "apiVersion": "v1", "kind": "Config", "current-context": cluster.name,
         "clusters": [{"name": cluster.name, "cluster": place}],
         "users": [{"name": USER, "user": {"exec": plugin}}],
         "contexts": [{"name": cluster.name, "context": {"cluster": cluster.name, "user": USER}}],
-        "current-context": cluster.name,
-    }
+    }  # fmt: skip
 
 
-def credential(made: Token) -> dict[str, Any]:
-    """A token as kubectl and Helm read it from a credential plugin."""
-    expires = made.expires.strftime("%Y-%m-%dT%H:%M:%SZ")
-    status = {"token": made.value, "expirationTimestamp": expires}
-    return {"apiVersion": API, "kind": "ExecCredential", "status": status}
+def main(arguments: Sequence[str]) -> int:
+    """Print a token as an ExecCredential; 1 and one sentence where there is none.
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a token as an ExecCredential; 1 and one sentence where there is none."""
-    parser = argparse.ArgumentParser(prog="helpers.cluster.kubeconfig", description=__doc__)
-    parser.add_argument("region")
-    parser.add_argument("cluster")
-    given = parser.parse_args(arguments)
-    account = Account(given.region, os.environ.get("GPU_E2E_ENDPOINT", ""))
+    The arguments are region and cluster.
+    """
+    region, cluster = arguments
     try:
-        print(json.dumps(credential(token(account, given.cluster))))
+        made = token(Account(region, os.environ.get("GPU_E2E_ENDPOINT", "")), cluster)
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 1
+    expires = made.expires.strftime("%Y-%m-%dT%H:%M:%SZ")
+    status = {"token": made.value, "expirationTimestamp": expires}
+    print(json.dumps({"apiVersion": API, "kind": "ExecCredential", "status": status}))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -56,7 +56,7 @@ def wait(cluster: Cluster, pods: int, pace: Pace) -> None:
     def check() -> WaitState:
         bodies = cluster.list("pods", namespace(), label_selector=SELECTOR)
         phases = [body.get("status", {}).get("phase", "Pending") for body in bodies]
-        troubles = waits.pod_troubles(cluster, namespace(), SELECTOR)
+        troubles = [each for body in bodies for each in waits.troubles_of_pod(cluster, body)]
         text = f"{phases.count('Running')} of {pods} run"
         text += f"; {troubles[0].where}: {troubles[0].said}" if troubles else ""
         fatal = waits.troubles_text(each for each in troubles if each.is_permanent)

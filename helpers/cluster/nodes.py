@@ -20,6 +20,7 @@ from helpers.promises import Status
 from helpers.run import Run
 
 LAST_ACTIVITIES = 10
+REPAIR = "Apply stage 01 again."
 NODE_CONFIG = "application/node.eks.aws"
 EKS_EFFECTS = {
     "NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"
@@ -34,21 +35,24 @@ def claim_connectivity(run: Run, account: Account) -> str:
     except Unavailable as reason:
         promises.tick(run, promise, Status.NOT_REHEARSED, note=str(reason))
         return f"NOT REHEARSED: {reason}"
-    promises.claim(
-        run, promise, holds=record.all_ready, evidence=record.path(), note=record.summary
-    )  # fmt: skip
+    claim(run, promise, record, record.all_ready)
     return record.summary
+
+
+def claim(run: Run, promise: str, record: Any, holds: bool, note: str = "") -> None:
+    """Tick a promise by a record, with its summary unless there is a note."""
+    note = note or record.summary
+    promises.claim(run, promise, holds=holds, evidence=record.path(), note=note)
 
 
 def read_nodes(cluster: Cluster) -> tuple[NodeFacts, ...]:
     """Every node, sorted by name."""
-    gpu = contract.load().gpu
-    nodes = [node_facts(body, gpu) for body in cluster.list("nodes")]
+    nodes = map(_node_facts, cluster.list("nodes"))
     return tuple(sorted(nodes, key=lambda node: node.name))
 
 
-def node_facts(body: Mapping[str, Any], gpu: contract.Gpu) -> NodeFacts:
-    """One node, from the API's JSON."""
+def _node_facts(body: Mapping[str, Any]) -> NodeFacts:
+    gpu = contract.load().gpu
     labels = body["metadata"].get("labels", {})
     status, spec = body.get("status", {}), body.get("spec", {})
     conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
@@ -65,13 +69,7 @@ def node_facts(body: Mapping[str, Any], gpu: contract.Gpu) -> NodeFacts:
 
 
 def wait_ready(run: Run, account: Account) -> Nodes:
-    """Wait until as many nodes are Ready as the node groups should have, and record them.
-
-    Raises:
-        Unavailable: The run has no cluster.
-        Problem: They are not Ready in time; the message says what Auto Scaling, or the nodes
-            themselves, give as the reason.
-    """
+    """Wait until as many nodes are Ready as the node groups should have, and record them."""
     cluster, stack = client.connect(run, account), run.load(Stack)
     gpu, system = run.profile.infrastructure.gpu.desired_nodes, system_nodes(account, stack)
     begin = time.monotonic()
@@ -79,7 +77,7 @@ def wait_ready(run: Run, account: Account) -> Nodes:
     def check() -> WaitState:
         nodes = read_nodes(cluster)
         with_gpu = sum(node.gpu for node in nodes if node.ready)
-        others = sum(not node.gpu for node in nodes if node.ready)
+        others = sum(node.ready for node in nodes) - with_gpu
         late = [node.name for node in nodes if not node.ready]
         text = f"{others} of {system} without GPU, {with_gpu} of {gpu} with GPU"
         text += f"; not Ready: {', '.join(late)}" if late else ""
@@ -89,9 +87,8 @@ def wait_ready(run: Run, account: Account) -> Nodes:
         "nodes Ready", check, lambda: missing_reason(cluster, account, stack),
         waits.pace(run, run.profile.cluster.nodes_s),
     )  # fmt: skip
-    record = Nodes(
-        nodes=read_nodes(cluster), wanted=gpu + system, seconds=time.monotonic() - begin
-    )  # fmt: skip
+    seconds = time.monotonic() - begin
+    record = Nodes(nodes=read_nodes(cluster), wanted=gpu + system, seconds=seconds)
     run.save(record)
     for node in record.nodes:
         run.event("node-added", "01", node=node.name, gpu=node.gpu, source="kubernetes")
@@ -102,12 +99,9 @@ def wait_ready(run: Run, account: Account) -> Nodes:
 
 def system_nodes(account: Account, stack: Stack) -> int:
     """How many nodes the managed groups without GPU should have."""
-    label = contract.load().gpu.label
-    return sum(
-        group["scalingConfig"]["desiredSize"]
-        for group in managed_groups(account, stack.cluster_name)
-        if group.get("labels", {}).get(label.key) != label.value
-    )
+    label, groups = contract.load().gpu.label, managed_groups(account, stack.cluster_name)
+    return sum(group["scalingConfig"]["desiredSize"] for group in groups
+               if group.get("labels", {}).get(label.key) != label.value)  # fmt: skip
 
 
 def managed_groups(account: Account, cluster: str) -> tuple[dict[str, Any], ...]:
@@ -115,11 +109,8 @@ def managed_groups(account: Account, cluster: str) -> tuple[dict[str, Any], ...]
     eks = account.client("eks")
     with asking("the node groups"):
         pages = eks.get_paginator("list_nodegroups").paginate(clusterName=cluster)
-        names = [name for page in pages for name in page["nodegroups"]]
-        return tuple(
-            eks.describe_nodegroup(clusterName=cluster, nodegroupName=name)["nodegroup"]
-            for name in names
-        )
+        return tuple(eks.describe_nodegroup(clusterName=cluster, nodegroupName=name)["nodegroup"]
+                     for page in pages for name in page["nodegroups"])  # fmt: skip
 
 
 def missing_reason(cluster: Cluster, account: Account, stack: Stack) -> str:
@@ -131,10 +122,8 @@ def missing_reason(cluster: Cluster, account: Account, stack: Stack) -> str:
         except Problem as reason:
             return str(reason)
 
-    reasons = [
-        ask(lambda: scaling_troubles(account, stack.gpu_asg_name)),
-        ask(lambda: managed_group_troubles(account, stack.cluster_name)),
-    ]
+    reasons = [ask(lambda: scaling_troubles(account, stack.gpu_asg_name)),
+               ask(lambda: managed_group_troubles(account, stack.cluster_name))]  # fmt: skip
     for node in cluster.list("nodes"):
         reasons += [
             f"node {node['metadata']['name']}: {each.get('reason')}: {each.get('message')}"
@@ -154,12 +143,10 @@ def scaling_troubles(account: Account, group: str) -> list[Trouble]:
         activities = account.client("autoscaling").describe_scaling_activities(
             AutoScalingGroupName=group, MaxRecords=LAST_ACTIVITIES
         )["Activities"]
-    messages = dict.fromkeys(
-        each.get("StatusMessage") or each.get("Description", "")
-        for each in activities
-        if each["StatusCode"] in ("Failed", "Cancelled")
-    )
-    return [Trouble(f"group {group}", said, explain.recognise(said)) for said in messages if said]
+    messages = dict.fromkeys(each.get("StatusMessage") or each.get("Description", "")
+                             for each in activities
+                             if each["StatusCode"] in ("Failed", "Cancelled"))  # fmt: skip
+    return [Trouble(f"group {group}", text, explain.recognise(text)) for text in messages if text]
 
 
 def managed_group_troubles(account: Account, cluster: str) -> list[Trouble]:
@@ -171,11 +158,11 @@ def managed_group_troubles(account: Account, cluster: str) -> list[Trouble]:
     troubles = []
     for group in managed_groups(account, cluster):
         for issue in group.get("health", {}).get("issues", []):
-            said = f"{issue.get('code', 'Unknown')}: {issue.get('message', 'no reason given')}"
-            if resources := ", ".join(issue.get("resourceIds", [])):
-                said += f" ({resources})"
+            text = f"{issue.get('code', 'Unknown')}: {issue.get('message', 'no reason given')}"
+            resources = ", ".join(issue.get("resourceIds", []))
+            text += f" ({resources})" if resources else ""
             where = f"node group {group['nodegroupName']}"
-            troubles.append(Trouble(where, said, explain.recognise(said)))
+            troubles.append(Trouble(where, text, explain.recognise(text)))
     return troubles
 
 
@@ -188,17 +175,14 @@ def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
             AutoScalingGroupNames=[stack.gpu_asg_name]
         )["AutoScalingGroups"]
         if not groups:
-            raise Problem(
-                f"There is no Auto Scaling group {stack.gpu_asg_name}.", "Apply stage 01 again."
-            )
+            raise Problem(f"There is no Auto Scaling group {stack.gpu_asg_name}.", REPAIR)
         group: dict[str, Any] = groups[0]
         policy = group.get("MixedInstancesPolicy", {})
-        chosen = policy.get("LaunchTemplate", {}).get("LaunchTemplateSpecification") or group.get(
-            "LaunchTemplate", {}
-        )
+        launch = policy.get("LaunchTemplate", {})
+        chosen = launch.get("LaunchTemplateSpecification") or group.get("LaunchTemplate", {})
+        identity, version = chosen["LaunchTemplateId"], chosen.get("Version", "$Default")
         template = account.client("ec2").describe_launch_template_versions(
-            LaunchTemplateId=chosen["LaunchTemplateId"],
-            Versions=[chosen.get("Version", "$Default")],
+            LaunchTemplateId=identity, Versions=[version]
         )["LaunchTemplateVersions"][0]["LaunchTemplateData"]
         managed = {} if capped else _managed_group(account, stack)
     if capped:
@@ -207,10 +191,8 @@ def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
         labels = dict(managed.get("labels", {}))
         taints = tuple(_taint_text(taint | {"effect": EKS_EFFECTS[taint["effect"]]})
                        for taint in managed.get("taints", []))  # fmt: skip
-    disk: dict[str, Any] = next(
-        (each["Ebs"] for each in template.get("BlockDeviceMappings", [])), {}
-    )
-    overrides = policy.get("LaunchTemplate", {}).get("Overrides", [])
+    disks = template.get("BlockDeviceMappings", [])
+    disk: dict[str, Any] = disks[0]["Ebs"] if disks else {}
     spread = policy.get("InstancesDistribution", {})
     on_demand = [spread.get("OnDemandBaseCapacity"),
                  spread.get("OnDemandPercentageAboveBaseCapacity")]  # fmt: skip
@@ -222,7 +204,7 @@ def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
         group=group["AutoScalingGroupName"],
         capacity=stack.gpu_capacity,
         instance_types=tuple(managed.get("instanceTypes", []))
-        or tuple(each["InstanceType"] for each in overrides),
+        or tuple(each["InstanceType"] for each in launch.get("Overrides", [])),
         max_price_usd=float(price) if price else None,
         spot_only=on_demand == [0, 0] if capped else managed.get("capacityType") == "SPOT",
         sizes=(group["MinSize"], group["DesiredCapacity"], group["MaxSize"]),
@@ -243,10 +225,8 @@ def node_registration(template: Mapping[str, Any]) -> tuple[dict[str, str], tupl
     message = email.message_from_bytes(base64.b64decode(template.get("UserData", "")))
     parts = [part for part in message.walk() if part.get_content_type() == NODE_CONFIG]
     if not parts:
-        raise Problem(
-            "The launch template of the GPU nodes has no NodeConfig: its nodes would not join.",
-            "Apply stage 01 again.",
-        )
+        what = "The launch template of the GPU nodes has no NodeConfig: its nodes would not join."
+        raise Problem(what, REPAIR)
     kubelet = yaml.safe_load(str(parts[0].get_payload()))["spec"].get("kubelet", {})
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in kubelet.get("flags", []))
     labels = dict(pair.split("=", 1) for pair in flags.get("node-labels", "").split(",") if pair)
@@ -258,7 +238,7 @@ def _managed_group(account: Account, stack: Stack) -> dict[str, Any]:
         scaling = group.get("resources", {}).get("autoScalingGroups", [])
         if stack.gpu_asg_name in [each["name"] for each in scaling]:
             return group
-    raise Problem("EKS has no node group for the GPU nodes.", "Apply stage 01 again.")
+    raise Problem("EKS has no node group for the GPU nodes.", REPAIR)
 
 
 def _taint_text(taint: Mapping[str, str]) -> str:

@@ -71,8 +71,8 @@ class GpuNodeGroup(Record, stage="02", name="node-group"):
         kind = "spot only" if self.spot_only else "not spot only"
         low, wanted, high = self.sizes
         where = " (EMULATED)" if self.emulated else ""
-        return (f"{', '.join(self.instance_types)}: {kind}, {cap}, {low} to {high} nodes, "
-                f"{wanted} wanted{where}")  # fmt: skip
+        types = ", ".join(self.instance_types)
+        return f"{types}: {kind}, {cap}, {low} to {high} nodes, {wanted} wanted{where}"
 
 
 class AllocatableGpus(Record, stage="02", name="gpus"):
@@ -256,11 +256,10 @@ class Deployed(Record, stage="03", name="release"):
     @property
     def summary(self) -> str:
         """One sentence: what serves where."""
-        if self.absent:
-            return self.absent
-        return (
+        digest = self.image.rpartition("@")[2][:19]
+        return self.absent or (
             f"{self.release}, revision {self.revision}, {self.replicas} pods in {self.cluster}, "
-            f"ready after {self.seconds:.0f} s, {self.image.rpartition('@')[2][:19]}"
+            f"ready after {self.seconds:.0f} s, {digest}"
         )
 
 
@@ -281,9 +280,5 @@ class Balancer(Record, stage="03", name="load-balancer"):
     @property
     def summary(self) -> str:
         """One sentence: what it serves."""
-        if self.absent:
-            return self.absent
-        scheme = "HTTPS" if self.secure else "plain HTTP"
-        return (
-            f"{scheme}, {sum(self.healthy.values())} healthy targets in {len(self.healthy)} groups"
-        )
+        scheme, count = "HTTPS" if self.secure else "plain HTTP", sum(self.healthy.values())
+        return self.absent or f"{scheme}, {count} healthy targets in {len(self.healthy)} groups"

@@ -136,23 +136,21 @@ def values_facts(run: Run, account: Account, image: str = "") -> dict[str, Any]:
     with asking("the VPC's addresses"):
         vpc = account.client("ec2").describe_vpcs(VpcIds=[stack.vpc_id])["Vpcs"][0]
     names = {"name": stack.stack_name, "vpc_cidr": str(vpc["CidrBlock"])}
-    facts: dict[str, Any] = {
+    return {
         "contract": yaml.safe_load(CONTRACT.read_text()),
         "outputs": stack.model_dump(mode="json") | names,
         "models": [network.name for network in run.profile.model.networks],
         "max_replicas": run.profile.infrastructure.gpu.max_nodes * (gpu.per_node // gpu.per_pod),
+        **({"image": image_parts(image)} if image else {}),
     }
-    return facts | ({"image": image_parts(image)} if image else {})
 
 
 def image_parts(reference: str) -> dict[str, str]:
     """Repository and digest of an image."""
     repository, at, digest = reference.partition("@")
     if not at or not digest.startswith("sha256:"):
-        raise Problem(
-            f"The image '{reference}' is not named by its digest.",
-            "Deploy what stage 03 pushed; a tag can be moved.",
-        )
+        what = f"The image '{reference}' is not named by its digest."
+        raise Problem(what, "Deploy what stage 03 pushed; a tag can be moved.")
     return {"repository": repository, "digest": digest}
 
 
@@ -264,20 +262,17 @@ def wait_for_release(cluster: Cluster, release: Release, pace: Pace) -> None:
         )
 
     for wait in release.waits:
-        waits.until(
-            f"{release.name}: {wait.kind} {wait.name} {wait.until}",
-            partial(wait_progress, cluster, wait, release.namespace),
-            partial(why, wait.name),
-            pace,
-        )
+        what = f"{release.name}: {wait.kind} {wait.name} {wait.until}"
+        check = partial(wait_progress, cluster, wait, release.namespace)
+        waits.until(what, check, partial(why, wait.name), pace)
 
 
 def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> WaitState:
     """How far one wait of the lock file is."""
     if wait.kind == "Node":
-        gpu_nodes = [node for node in nodes.read_nodes(cluster) if node.gpu]
-        offering = sum(node.gpus >= contract.load().gpu.per_node for node in gpu_nodes)
-        return WaitState(offering == len(gpu_nodes), f"on {offering} of {len(gpu_nodes)} GPU nodes")
+        gpus = [node.gpus for node in nodes.read_nodes(cluster) if node.gpu]
+        offering = sum(count >= contract.load().gpu.per_node for count in gpus)
+        return WaitState(offering == len(gpus), f"on {offering} of {len(gpus)} GPU nodes")
     if wait.kind == "Endpoints":  # a Service with a ready endpoint: what a webhook needs to answer
         slices = cluster.list("endpointslices", namespace,
                               label_selector=f"kubernetes.io/service-name={wait.name}")  # fmt: skip
@@ -286,7 +281,7 @@ def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> WaitState:
         return WaitState(ready > 0, f"{ready} endpoints ready")
     if wait.kind not in KINDS:
         raise Problem(f"k8s/releases.yaml waits for a {wait.kind}, which is not supported.")
-    has_namespace = wait.kind in ("Deployment", "StatefulSet", "DaemonSet")
+    has_namespace = wait.kind not in ("CustomResourceDefinition", "APIService")
     body = cluster.get(KINDS[wait.kind], wait.name, namespace if has_namespace else "")
     if body is None:
         return WaitState(False, "not there yet")
@@ -300,10 +295,10 @@ def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> WaitState:
             pods = status.get("readyReplicas", 0)
             return WaitState(0 < wanted <= pods, f"{pods} of {wanted} pods Ready")
         case "DaemonSet":  # Helm is content with one that runs nowhere
-            gpus = sum(node.gpu for node in nodes.read_nodes(cluster))
+            count = sum(node.gpu for node in nodes.read_nodes(cluster))
             wanted, pods = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
-            text = f"{pods} Ready of {wanted} wanted, on {gpus} GPU nodes"
-            return WaitState(gpus <= wanted <= pods, text)
+            text = f"{pods} Ready of {wanted} wanted, on {count} GPU nodes"
+            return WaitState(count <= wanted <= pods, text)
     kind = "Established" if wait.kind == "CustomResourceDefinition" else "Available"
     known = {each["type"]: each for each in status.get("conditions", [])}
     if kind not in known:

@@ -1,21 +1,18 @@
 """The end of what runs in the cluster, before Terraform ends the cluster itself.
 
-Terraform does not know what the cluster has made in AWS: load balancers with their security groups
-and network interfaces (of Ingresses and Services), volumes (of claims). They block its destroy, or
-outlive it. So they go first, while their controllers still run; then the releases, from the bottom
-of the lock file up, the load balancer controller with its webhooks last. CRDs stay, as Helm leaves
-them: they own nothing in AWS, and objects of a CRD that is deleted before their controller has let
-go of them would hang on their finalizers.
+Terraform does not know what the cluster has made in AWS: load balancers (of Ingresses and Services)
+and volumes (of claims), which block its destroy or outlive it. So they go first, while their
+controllers run; then the releases, from the bottom of the lock file up. CRDs stay: they own nothing
+in AWS, and their objects would hang on their finalizers.
 
 Nothing in here stops the teardown: what fails is reported, and Terraform goes on.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from typing import Any
-
-from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account, asking
 from helpers.cloud.stack import Stack
@@ -61,11 +58,11 @@ def remove(run: Run, account: Account) -> Removal:
 
     It can be repeated, and does no harm if there is no cluster any more.
     """
-    stack = run.find(Stack)
-    if run.profile.target != "aws" or stack is None:
-        why = "this run has no stack"
-        why = "a rehearsal has no cluster" if run.profile.target != "aws" else why
-        return _record(run, Removal(note=f"nothing to remove in a cluster: {why}"))
+    nothing = "nothing to remove in a cluster:"
+    if run.profile.target != "aws":
+        return _record(run, Removal(note=f"{nothing} a rehearsal has no cluster"))
+    if (stack := run.find(Stack)) is None:
+        return _record(run, Removal(note=f"{nothing} this run has no stack"))
     before = triton_release.cluster_balancers(account, stack.cluster_name, stack.vpc_id)
     if not _exists(account, stack.cluster_name):
         note = f"the cluster {stack.cluster_name} is gone already; {IN_AWS}"
@@ -77,26 +74,24 @@ def remove(run: Run, account: Account) -> Removal:
                     if each.get("spec", {}).get("type") == "LoadBalancer"]  # fmt: skip
     except Problem as reason:
         note = f"NOT DONE: the cluster does not answer ({reason.what}); {IN_AWS}"
-        return _record(
-            run, Removal(balancers=before, standing=before, unreached=str(reason), note=note)
-        )
-    faults: list[str] = []  # what failed or stays; it does not stop the teardown
-    pace = waits.pace(run, run.profile.cluster.balancer_s)
-    begin = time.monotonic()
+        left = Removal(balancers=before, standing=before, unreached=str(reason), note=note)
+        return _record(run, left)
+    faults: list[str] = []
+    claims: list[str] = []
+    pace, begin = waits.pace(run, run.profile.cluster.balancer_s), time.monotonic()
     for kind, bodies in (("ingresses", ingresses), ("services", services)):
         for body in bodies:
             _attempt(faults, partial(_delete, cluster, kind, body))
     _attempt(faults, lambda: wait_balancers_gone(account, stack.cluster_name, stack.vpc_id, pace))
     seconds = time.monotonic() - begin
-    left = triton_release.cluster_balancers(account, stack.cluster_name, stack.vpc_id)
+    standing = triton_release.cluster_balancers(account, stack.cluster_name, stack.vpc_id)
     removed, failed = releases.uninstall(run, cluster)
     faults += failed
-    claims: list[str] = []  # deleted volume claims, as `namespace/name`
     _attempt(faults, lambda: release_volumes(cluster, claims, faults, pace))
     return _record(run, Removal(
         ingresses=tuple(map(_place, ingresses)), services=tuple(map(_place, services)),
-        balancers=before, standing=left, seconds=seconds, releases=removed, claims=tuple(claims),
-        faults=tuple(faults),
+        balancers=before, standing=standing, seconds=seconds, releases=removed,
+        claims=tuple(claims), faults=tuple(faults),
     ))  # fmt: skip
 
 
@@ -104,8 +99,7 @@ def wait_balancers_gone(account: Account, cluster: str, vpc: str, pace: Pace) ->
     """Wait until the last load balancer of a cluster is gone."""
 
     def check() -> WaitState:
-        names = triton_release.cluster_balancers(account, cluster, vpc)
-        return WaitState(not names, f"{', '.join(names)} still there" if names else "none left")
+        return _left(triton_release.cluster_balancers(account, cluster, vpc))
 
     reason = (
         "Its controller has not removed it (the log of aws-load-balancer-controller says why). It "
@@ -118,51 +112,41 @@ def wait_balancers_gone(account: Account, cluster: str, vpc: str, pace: Pace) ->
 def release_volumes(cluster: Cluster, claims: list[str], faults: list[str], pace: Pace) -> None:
     """Delete every volume claim, once nothing uses them, and wait until their volumes are gone.
 
-    Args:
-        cluster: The cluster.
-        claims: Gets those that were deleted, as `namespace/name`.
-        faults: Gets a sentence for each volume that its reclaim policy keeps.
-        pace: Time-out and interval.
+    `claims` gets the deleted ones, `faults` a sentence per volume that its reclaim policy keeps.
     """
     bodies = cluster.list("persistentvolumeclaims")
     bound = {body["spec"].get("volumeName") for body in bodies}
-    volumes = [each for each in cluster.list("persistentvolumes")
-               if each["metadata"]["name"] in bound]  # fmt: skip
+    volumes = {name: volume["spec"] for volume in cluster.list("persistentvolumes")
+               if (name := volume["metadata"]["name"]) in bound}  # fmt: skip
     for body in bodies:
         _delete(cluster, "persistentvolumeclaims", body)
         claims.append(_place(body))
     going = {}
-    for volume in volumes:
-        name, policy = (
-            volume["metadata"]["name"],
-            volume["spec"].get("persistentVolumeReclaimPolicy"),
-        )
-        handle = volume["spec"].get("csi", {}).get("volumeHandle") or name  # AWS's name of it
-        if policy == "Delete":
+    for name, spec in volumes.items():
+        handle = spec.get("csi", {}).get("volumeHandle") or name  # AWS's name of it
+        if (policy := spec.get("persistentVolumeReclaimPolicy")) == "Delete":
             going[name] = handle
         else:
             faults.append(f"The volume {handle} stays: its reclaim policy is {policy}. It costs "
                           "until you delete it.")  # fmt: skip
 
-    def left() -> set[str]:
-        return going.keys() & {
-            each["metadata"]["name"] for each in cluster.list("persistentvolumes")
-        }
-
-    def check() -> WaitState:
-        names = sorted(left())
-        return WaitState(not names, f"{', '.join(names)} still there" if names else "none left")
+    def left() -> list[str]:
+        there = {volume["metadata"]["name"] for volume in cluster.list("persistentvolumes")}
+        return sorted(going.keys() & there)
 
     if going:
-        waits.until("volumes gone", check, lambda: (
-            f"Its driver has not removed {', '.join(going[name] for name in sorted(left()))}: a "
+        waits.until("volumes gone", lambda: _left(left()), lambda: (
+            f"Its driver has not removed {', '.join(going[name] for name in left())}: a "
             "pod may still use it, or the driver is gone. Destroying goes on; the scan for "
             "leftovers looks for it, and says how to delete it."
         ), pace)  # fmt: skip
 
 
+def _left(names: Collection[str]) -> WaitState:
+    return WaitState(not names, f"{', '.join(names)} still there" if names else "none left")
+
+
 def _attempt(faults: list[str], act: Callable[[], object]) -> None:
-    """Do one step; a failure is kept and shown, and the next step follows."""
     try:
         act()
     except Problem as reason:
@@ -170,14 +154,10 @@ def _attempt(faults: list[str], act: Callable[[], object]) -> None:
 
 
 def _exists(account: Account, name: str) -> bool:
-    with asking("the cluster"):
-        try:
-            account.client("eks").describe_cluster(name=name)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                return False
-            raise
-    return True
+    eks = account.client("eks")
+    with asking("the cluster"), suppress(eks.exceptions.ResourceNotFoundException):
+        return bool(eks.describe_cluster(name=name))
+    return False
 
 
 def _place(body: dict[str, Any]) -> str:

@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from helpers import promises
 from helpers.cloud import sweep
 from helpers.cloud.account import Account, asking
 from helpers.cloud.stack import Stack
-from helpers.cluster import client, explain, releases, waits
+from helpers.cluster import client, explain, nodes, releases, waits
 from helpers.cluster.chart_checks import CHART
 from helpers.cluster.client import Cluster
 from helpers.cluster.helm import Helm
@@ -31,15 +29,9 @@ TAGS_AT_ONCE = 20  # DescribeTags takes no more ARNs
 
 
 def deploy(run: Run, account: Account, image: str) -> Deployed:
-    """Install or upgrade Triton's release and watch its rollout; record what serves.
+    """Install or upgrade Triton with an image (`repository@sha256:…`); record what serves.
 
-    Args:
-        run: The run, whose stack exists.
-        account: Account of the stack.
-        image: `repository@sha256:…`, as stage 03 pushed it.
-
-    Returns:
-        What serves; if there is no cluster, `absent` says why nothing does.
+    If there is no cluster, `absent` says why nothing does.
     """
     try:
         cluster = _own_cluster(run, account)
@@ -52,8 +44,7 @@ def deploy(run: Run, account: Account, image: str) -> Deployed:
     release = lock.named(NAME)
     files = releases.write_values(run, release, releases.values_facts(run, account, image))
     releases.prepare(cluster, lock)
-    helm = Helm.for_cluster(cluster, run.mark)
-    state = helm.apply(NAME, CHART, release.namespace, files)
+    state = Helm.for_cluster(cluster, run.mark).apply(NAME, CHART, release.namespace, files)
     pace = waits.pace(run, run.profile.cluster.rollout_s)
     replicas = wait_for_rollout(cluster, release.namespace, NAME, pace)
     record = Deployed(
@@ -67,11 +58,8 @@ def deploy(run: Run, account: Account, image: str) -> Deployed:
 def address(run: Run, account: Account) -> Balancer:
     """Wait for the load balancer's address and healthy targets, and record them.
 
-    From here on meter, cost report and the scan of 06 count it; one that exists and does not serve
-    is counted too, as it costs the same.
-
-    Returns:
-        The load balancer; if there is no cluster, `absent` says why there is none.
+    From here on meter, cost report and the scan of 06 count it, even if it does not serve. If there
+    is no cluster, `absent` says why there is none.
     """
     try:
         cluster = _own_cluster(run, account)
@@ -97,9 +85,7 @@ def claim(run: Run, checked: ChartChecks, deployed: Deployed, balancer: Balancer
     records: dict[str, Deployed | Balancer] = {"03.helm": deployed, "03.ingress": balancer}
     for promise, record in records.items():
         if not record.absent:
-            promises.claim(
-                run, promise, holds=record.holds, evidence=record.path(), note=record.summary
-            )  # fmt: skip
+            nodes.claim(run, promise, record, record.holds)
         elif checked.absent:
             promises.tick(run, promise, Status.NOT_REHEARSED, note=checked.absent)
         else:
@@ -109,7 +95,7 @@ def claim(run: Run, checked: ChartChecks, deployed: Deployed, balancer: Balancer
 
 
 def _own_cluster(run: Run, account: Account) -> Cluster:
-    """The stack's cluster; the user's own context only judges the chart."""
+    # the user's own context only judges the chart
     if run.profile.target != "aws":
         raise Unavailable("A rehearsal has no cluster of its own: nothing was installed.")
     return client.stack_cluster(run, account, run.load(Stack))
@@ -130,9 +116,8 @@ def wait_for_rollout(cluster: Cluster, namespace: str, name: str, pace: Pace) ->
         if status.get("observedGeneration", 0) < body["metadata"]["generation"]:
             return WaitState(False, "the change has not been seen yet")
         updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-        old = status.get("replicas", 0) - updated
         text = f"{updated} of {wanted} pods made, {available} available"
-        text += f", {old} old ones left" if old else ""
+        text += f", {old} old ones left" if (old := status.get("replicas", 0) - updated) else ""
         if updated >= wanted and available >= wanted and not old:
             return WaitState(True, text)
         troubles = _newest_pod_troubles(cluster, namespace, body)
@@ -165,92 +150,89 @@ def _newest_pod_troubles(
     labels = deployment["spec"]["selector"]["matchLabels"]
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     sets = cluster.list("replicasets", namespace, label_selector=selector)
-    newest = max(
-        sets, default=None,
-        key=lambda each: int(each["metadata"].get("annotations", {}).get(REVISION, 0)),
+    newest: dict[str, Any] = max(
+        (each["metadata"] for each in sets), default={},
+        key=lambda meta: int(meta.get("annotations", {}).get(REVISION, 0)),
     )  # fmt: skip
-    template = newest["metadata"].get("labels", {}).get(HASH) if newest else None
-    return (
-        waits.pod_troubles(cluster, namespace, f"{selector},{HASH}={template}") if template else []
-    )
+    if template := newest.get("labels", {}).get(HASH):
+        return waits.pod_troubles(cluster, namespace, f"{selector},{HASH}={template}")
+    return []
 
 
 def wait_for_balancer(cluster: Cluster, account: Account, namespace: str, pace: Pace) -> Balancer:
     """Wait until the Ingresses of a namespace have an address and every target group a target."""
 
-    def hosts() -> list[str]:
-        balancers = [each.get("status", {}).get("loadBalancer", {})
-                     for each in cluster.list("ingresses", namespace)]  # fmt: skip
-        return [entry["hostname"] for each in balancers for entry in each.get("ingress", [])
-                if entry.get("hostname")]  # fmt: skip
+    def ingresses() -> list[dict[str, Any]]:
+        return cluster.list("ingresses", namespace)
+
+    def hosts(bodies: list[dict[str, Any]]) -> list[str]:
+        balancers = [body.get("status", {}).get("loadBalancer", {}) for body in bodies]
+        return [entry["hostname"] for balancer in balancers
+                for entry in balancer.get("ingress", []) if entry.get("hostname")]  # fmt: skip
 
     def has_address() -> WaitState:
-        count, there = len(cluster.list("ingresses", namespace)), hosts()
-        if not count:
+        bodies = ingresses()
+        if not bodies:
             advice = "Deploy Triton with ingress.enabled and the caller's CIDR."
             return WaitState(False, "there is no Ingress", advice)
-        text = f"{len(there)} of {count} Ingresses have one"
-        return WaitState(len(there) == count, f"{text}: {there[0]}" if there else text)
+        there = hosts(bodies)
+        text = f"{len(there)} of {len(bodies)} Ingresses have one"
+        return WaitState(len(there) == len(bodies), f"{text}: {there[0]}" if there else text)
 
     def no_address() -> str:
-        names = [each["metadata"]["name"] for each in cluster.list("ingresses", namespace)]
-        troubles = [each for name in names
-                    for each in waits.event_troubles(cluster, namespace, name)]  # fmt: skip
+        troubles = [trouble for body in ingresses() for trouble in
+                    waits.event_troubles(cluster, namespace, body["metadata"]["name"])]  # fmt: skip
         return waits.troubles_text(troubles) or (
             "The load balancer controller has reported nothing: is its release installed, and are "
             "its pods Ready?"
         )
 
     def serves() -> WaitState:
-        states = target_states(account, host)
-        parts = [f"{name}: {each.count('healthy')} of {len(each)}" for name, each in states.items()]
-        done = bool(states) and all("healthy" in each for each in states.values())
-        return WaitState(done, "; ".join(parts) + " healthy" if parts else "no target group yet")
+        groups = target_states(account, host).items()
+        text = "; ".join(f"{name}: {each.count('healthy')} of {len(each)}" for name, each in groups)
+        done = bool(groups) and all("healthy" in each for _, each in groups)
+        return WaitState(done, f"{text} healthy" if text else "no target group yet")
 
     def unhealthy() -> str:
         states = {state for each in target_states(account, host).values() for state in each}
-        if not states - {"healthy"}:
+        if not (bad := sorted(states - {"healthy"})):
             return "No pod is registered: is Triton Ready, and does its Service select it?"
         return (
-            f"AWS says {', '.join(sorted(states - {'healthy'}))}. Target.Timeout: a security group "
+            f"AWS says {', '.join(bad)}. Target.Timeout: a security group "
             "or NetworkPolicy keeps the load balancer out; Target.FailedHealthChecks or "
             "Target.ResponseCodeMismatch: Triton is not ready on /v2/health/ready; "
             "Elb.RegistrationInProgress: wait."
         )
 
     waits.until("load balancer's address", has_address, no_address, pace)
-    host = hosts()[0]
+    bodies = ingresses()
+    host = hosts(bodies)[0]
     waits.until("load balancer's targets", serves, unhealthy, pace)
     healthy = {name: each.count("healthy") for name, each in target_states(account, host).items()}
-    annotations = [each["metadata"].get("annotations", {})
-                   for each in cluster.list("ingresses", namespace)]  # fmt: skip
-    secure = any("HTTPS" in each.get(LISTEN_PORTS, "") for each in annotations)
+    secure = any("HTTPS" in body["metadata"].get("annotations", {}).get(LISTEN_PORTS, "")
+                 for body in bodies)  # fmt: skip
     return Balancer(host=host, healthy=healthy, secure=secure)
 
 
 def target_states(account: Account, host: str) -> dict[str, list[str]]:
     """Target group → the state of each target (its reason if it is not healthy)."""
     elb = account.client("elbv2")
-    states: dict[str, list[str]] = {}
+    groups: list[dict[str, Any]] = []
     with asking("the load balancer's targets"):
-        for balancer in all_balancers(elb):
-            if balancer["DNSName"] != host.lower():
-                continue
-            try:
-                groups = elb.describe_target_groups(LoadBalancerArn=balancer["LoadBalancerArn"])
-            except ClientError as error:  # one that has just been made may have none yet
-                if error.response["Error"]["Code"] != "TargetGroupNotFound":
-                    raise
-                continue
-            for group in groups["TargetGroups"]:
-                answer = elb.describe_target_health(TargetGroupArn=group["TargetGroupArn"])
-                states[group["TargetGroupName"]] = [
-                    "healthy" if health["State"] == "healthy"
-                    else health.get("Reason", health["State"])
-                    for target in answer["TargetHealthDescriptions"]
-                    if (health := target["TargetHealth"])
-                ]  # fmt: skip
-    return states
+        arns = [each["LoadBalancerArn"] for each in all_balancers(elb)
+                if each["DNSName"] == host.lower()]  # fmt: skip
+        for arn in arns:  # one that has just been made may have no group yet
+            with suppress(elb.exceptions.TargetGroupNotFoundException):
+                groups += elb.describe_target_groups(LoadBalancerArn=arn)["TargetGroups"]
+        answers = {
+            group["TargetGroupName"]:
+                elb.describe_target_health(TargetGroupArn=group["TargetGroupArn"])
+            for group in groups
+        }  # fmt: skip
+    healths = {name: [target["TargetHealth"] for target in answer["TargetHealthDescriptions"]]
+               for name, answer in answers.items()}  # fmt: skip
+    return {name: [state if (state := each["State"]) == "healthy" else each.get("Reason", state)
+                   for each in targets] for name, targets in healths.items()}  # fmt: skip
 
 
 def cluster_balancers(account: Account, cluster: str, vpc: str) -> tuple[str, ...]:
@@ -263,11 +245,8 @@ def cluster_balancers(account: Account, cluster: str, vpc: str) -> tuple[str, ..
             answer = elb.describe_tags(ResourceArns=arns[start : start + TAGS_AT_ONCE])
             tagged |= {each["ResourceArn"] for each in answer["TagDescriptions"]
                        if {"Key": CLUSTER_TAG, "Value": cluster} in each["Tags"]}  # fmt: skip
-    return tuple(
-        each["LoadBalancerName"]
-        for each in balancers
-        if each.get("VpcId") == vpc or each["LoadBalancerArn"] in tagged
-    )
+    return tuple(each["LoadBalancerName"] for each in balancers
+                 if each.get("VpcId") == vpc or each["LoadBalancerArn"] in tagged)  # fmt: skip
 
 
 def all_balancers(elb: Any) -> list[dict[str, Any]]:

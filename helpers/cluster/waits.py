@@ -56,11 +56,8 @@ def until(
 ) -> WaitState:
     """Check again and again until it is done; changes are shown, and a line every 30 seconds.
 
-    Args:
-        what: What is waited for, as in `nodes Ready`.
-        check: Asks once. A `TransientError` of it counts as "not yet".
-        why: Asked once when the time is over: the reason, with the next step.
-        pace: Time-out, interval and where progress goes.
+    A `TransientError` of a check counts as "not yet"; `why` is asked when the time is over, and
+    gives the reason with the next step.
     """
     begin = pace.clock.monotonic()
     shown, shown_at = "", begin
@@ -98,7 +95,7 @@ class Trouble:
     @property
     def is_permanent(self) -> bool:
         """Whether waiting longer is useless."""
-        return self.explanation is not None and not self.explanation.transient
+        return bool(self.explanation and not self.explanation.transient)
 
     def __str__(self) -> str:
         log = f"\nIts last lines:\n{self.log}" if self.log else ""
@@ -114,13 +111,11 @@ def pod_troubles(cluster: "Cluster", namespace: str, selector: str) -> list[Trou
 def troubles_of_pod(cluster: "Cluster", pod: dict[str, Any]) -> list[Trouble]:
     """What keeps one pod, as the API's JSON, from being Ready."""
     status, name = pod.get("status", {}), pod["metadata"]["name"]
-    troubles = []
-    for condition in status.get("conditions", []):
-        message = condition.get("message", "")
-        if condition["type"] == "PodScheduled" and condition["status"] == "False" and message:
-            short = pending_reason(message)
-            meaning = explain.recognise(message, detail=f"{short}.")
-            troubles.append(Trouble(f"pod {name}", short, meaning))
+    pending = [condition["message"] for condition in status.get("conditions", [])
+               if condition["type"] == "PodScheduled" and condition["status"] == "False"
+               and condition.get("message")]  # fmt: skip
+    troubles = [Trouble(f"pod {name}", short, explain.recognise(message, detail=f"{short}."))
+                for message in pending for short in [pending_reason(message)]]  # fmt: skip
     for container in [*status.get("initContainerStatuses", []),
                       *status.get("containerStatuses", [])]:  # fmt: skip
         waiting = container.get("state", {}).get("waiting", {})
@@ -129,7 +124,7 @@ def troubles_of_pod(cluster: "Cluster", pod: dict[str, Any]) -> list[Trouble]:
         reason, crashed = waiting.get("reason", ""), ended.get("exitCode", 0) != 0
         if reason in ("", "ContainerCreating", "PodInitializing") and not crashed:
             continue
-        log, end = "", ""
+        log = end = ""
         if crashed:
             log = cluster.last_lines(pod, container["name"], LAST_LINES, previous=bool(waiting))
             end = f"{ended.get('reason', '')} (exit status {ended.get('exitCode')})"
@@ -144,14 +139,13 @@ def troubles_of_pod(cluster: "Cluster", pod: dict[str, Any]) -> list[Trouble]:
 
 def event_troubles(cluster: "Cluster", namespace: str, name: str) -> list[Trouble]:
     """The newest warnings about an object, newest first; repeated ones once."""
-    events = cluster.list(
-        "events", namespace, field_selector=f"involvedObject.name={name},type=Warning"
-    )
+    selector = f"involvedObject.name={name},type=Warning"
+    events = cluster.list("events", namespace, field_selector=selector)
     events.sort(key=_event_time, reverse=True)
     messages = dict.fromkeys(f"{each.get('reason', '')}: {each.get('message', '')}"
                              for each in events)  # fmt: skip
-    return [Trouble(f"event of {name}", said, explain.recognise(said, namespace=namespace))
-            for said in list(messages)[:LAST_EVENTS]]  # fmt: skip
+    return [Trouble(f"event of {name}", text, explain.recognise(text, namespace=namespace))
+            for text in list(messages)[:LAST_EVENTS]]  # fmt: skip
 
 
 def troubles_text(troubles: Iterable[Trouble]) -> str:
