@@ -95,19 +95,13 @@ def deployer(account: Account, folder: Path) -> list[dict[str, Any]]:
 
 
 def _terraform(account: Account, code: Path, *arguments: str, **further: str) -> str:
-    said = subprocess.run(
-        [programs.need("terraform"), *arguments],
-        cwd=code,
-        env=account.surroundings(_environment()) | {"CHECKPOINT_DISABLE": "1"} | further,
-        capture_output=True,
-        text=True,
-    )
-    assert said.returncode == 0, said.stderr
-    return said.stdout
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    done = subprocess.run(
+        [programs.need("terraform"), *arguments], cwd=code, capture_output=True, text=True,
+        env=account.surroundings(clean) | {"CHECKPOINT_DISABLE": "1"} | further,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _service(action: str) -> str:
