@@ -169,8 +169,7 @@ def eks_cluster(folder: Path, account: Account, eks: kubeconfig.Eks) -> Cluster:
     authority = folder / "ca.crt"
     write_atomically(authority, base64.b64decode(eks.authority))
     settings = client.Configuration(host=eks.endpoint)
-    settings.ssl_ca_cert = str(authority)
-    settings.retries = RETRIES
+    settings.ssl_ca_cert, settings.retries = str(authority), RETRIES
     held: list[kubeconfig.Token] = []
 
     def renew(settings: Any) -> None:

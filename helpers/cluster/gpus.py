@@ -70,9 +70,8 @@ def install(run: Run, account: Account) -> Releases:
     plugin = record.named(PLUGIN)
     if plugin is None:
         raise Problem(f"k8s/releases.yaml has no release '{PLUGIN}'.")
-    status = {"REAL": Status.VERIFIED, "STATIC": Status.STATIC, "FAILED": Status.FAILED}.get(
-        plugin.label, Status.NOT_REHEARSED
-    )
+    known = {"REAL": Status.VERIFIED, "STATIC": Status.STATIC, "FAILED": Status.FAILED}
+    status = known.get(plugin.label, Status.NOT_REHEARSED)
     promises.tick(run, "02.device-plugin", status, evidence=record.path(), note=plugin.note)
     return record
 
@@ -92,11 +91,10 @@ def check_upstream(run: Run, release: Release, objects: list[dict[str, Any]]) ->
     faults += [f"{each.pod} fits no node: {each.why}" for each in placements if not each.node]
     label = agreed.gpu.label
     gpu_nodes = [each.name for each in planned.nodes() if each.labels.get(label.key) == label.value]
-    for wait in release.waits:
-        if wait.kind == "DaemonSet":
-            reached = {each.node for each in placements if f"/{wait.name} #" in each.pod}
-            faults += [f"DaemonSet {wait.name} gets no pod on {node}"
-                       for node in gpu_nodes if node not in reached]  # fmt: skip
+    for wait in (wait for wait in release.waits if wait.kind == "DaemonSet"):
+        reached = {each.node for each in placements if f"/{wait.name} #" in each.pod}
+        faults += [f"DaemonSet {wait.name} gets no pod on {node}"
+                   for node in gpu_nodes if node not in reached]  # fmt: skip
     if faults:
         raise Problem(f"{len(faults)} faults, first: {faults[0]}.")
     return f"schema of Kubernetes {kubernetes}; {len(placements)} pods fit the planned nodes"

@@ -95,17 +95,16 @@ class Helm:
         self, release: str, chart: Path, namespace: str, values: Sequence[Path]
     ) -> ReleaseState:
         """Install or upgrade a release; hooks are waited for, pods are not."""
-        facts = {"release": release, "namespace": namespace}
         before = self.state(release, namespace)
         if before and before.status in PENDING:
-            raise explain.problem(f"The upgrade of {release}", f"STATUS: {before.status}", **facts)
+            raise explain.problem(f"The upgrade of {release}", f"STATUS: {before.status}",
+                                  release=release, namespace=namespace)  # fmt: skip
         self(
             f"The {'upgrade' if before else 'installation'} of {release}",
             *("upgrade", release, str(chart), "--install", "--namespace", namespace),
             *("--history-max", str(HISTORY), "--timeout", f"{HOOKS_S}s", *value_flags(values)),
-            timeout_s=HOOKS_S + SLACK_S,
-            **facts,
-        )
+            timeout_s=HOOKS_S + SLACK_S, release=release, namespace=namespace,
+        )  # fmt: skip
         after = self.state(release, namespace)
         if after is None or after.status != "deployed":
             raise Problem(f"Helm says {after.status if after else 'nothing'} of {release}.")

@@ -194,9 +194,8 @@ def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
     disks = template.get("BlockDeviceMappings", [])
     disk: dict[str, Any] = disks[0]["Ebs"] if disks else {}
     spread = policy.get("InstancesDistribution", {})
-    on_demand = [spread.get("OnDemandBaseCapacity"),
-                 spread.get("OnDemandPercentageAboveBaseCapacity")]  # fmt: skip
-    price = spread.get("SpotMaxPrice")
+    shares = ("OnDemandBaseCapacity", "OnDemandPercentageAboveBaseCapacity")
+    on_demand, price = [spread.get(share) for share in shares], spread.get("SpotMaxPrice")
     instance_tags = [each["Tags"] for each in template.get("TagSpecifications", [])
                      if each["ResourceType"] == "instance"]  # fmt: skip
     record = GpuNodeGroup(
