@@ -28,22 +28,14 @@ def test_a_load_balancer_is_found_by_its_cluster_and_seen_gone(aws: Account, sta
     removal.wait_balancers_gone(aws, "gpu-e2e", stack.vpc_id, QUICK)
 
 
-def test_an_address_that_does_not_come_is_explained_by_the_controller(
-    aws: Account, server: Server, cluster: Cluster
-) -> None:
-    server.put(
-        scenes.ingress("triton"),
-        scenes.event("triton", "FailedBuildModel", "couldn't auto-discover subnets"),
-    )
-    with pytest.raises(Problem, match=r"0 of 1 Ingresses.*finds no public subnets"):
-        triton_release.wait_for_balancer(cluster, aws, "triton", QUICK)
-
-
-def test_an_address_without_targets_says_what_is_missing(
+def test_an_address_that_does_not_come_or_serves_nothing_is_explained(
     aws: Account, stack: Stack, server: Server, cluster: Cluster
 ) -> None:
-    _, host = scenes.load_balancer(aws, stack)
-    server.put(scenes.ingress("triton", host))
+    words = "couldn't auto-discover subnets"
+    server.put(scenes.ingress("triton"), scenes.event("triton", "FailedBuildModel", words))
+    with pytest.raises(Problem, match=r"0 of 1 Ingresses.*finds no public subnets"):
+        triton_release.wait_for_balancer(cluster, aws, "triton", QUICK)
+    server.put(scenes.ingress("triton", scenes.load_balancer(aws, stack)[1]))
     with pytest.raises(Problem, match=r"no target group yet.*No pod is registered"):
         triton_release.wait_for_balancer(cluster, aws, "triton", QUICK)
 
@@ -71,7 +63,7 @@ def test_a_load_balancer_that_serves_is_counted_from_then_on(
     monkeypatch.setattr(Run, "find", lambda self, kind: stack)
     monkeypatch.setattr(Run, "load", lambda self, kind: stack)
     assert triton_release.address(run, aws).holds
-    assert [one["count"] for one in run.events("load-balancers")] == [1]
+    assert [event["count"] for event in run.events("load-balancers")] == [1]
     triton_release.address(run, aws)
     assert len(run.events("load-balancers")) == 1
 
@@ -85,7 +77,7 @@ def test_a_load_balancer_that_never_serves_costs_the_same(
     monkeypatch.setattr(triton_release, "target_states", lambda *_: {"http": ["Target.Timeout"]})
     with pytest.raises(Problem, match=r"Target\.Timeout"):
         triton_release.address(run, aws)
-    assert [one["count"] for one in run.events("load-balancers")] == [1]
+    assert [event["count"] for event in run.events("load-balancers")] == [1]
 
 
 def test_a_rehearsal_installs_nothing_and_says_so(aws: Account, patient: Run) -> None:
@@ -103,8 +95,8 @@ def test_nodes_that_are_not_ready_give_the_kubelets_reason(
 
     monkeypatch.setattr(nodes, "scaling_troubles", refused)
     monkeypatch.setattr(nodes, "managed_group_troubles", lambda *_: [])
-    said = nodes.missing_reason(cluster, aws, stack)
-    assert "cni plugin not initialized" in said and "AWS refuses to tell." in said
+    reason = nodes.missing_reason(cluster, aws, stack)
+    assert "cni plugin not initialized" in reason and "AWS refuses to tell." in reason
 
 
 def test_a_group_without_capacity_gives_auto_scalings_reason() -> None:
@@ -122,9 +114,9 @@ def test_a_group_without_capacity_gives_auto_scalings_reason() -> None:
         def client(self, service: str, region: str = "") -> Any:
             return Scaling()
 
-    (found,) = nodes.scaling_troubles(Asked("us-east-1"), "gpu-e2e-gpu")
-    assert found.explanation is not None and found.explanation.rule == "spot-price"
-    assert "0.21 $/h is asked" in str(found)
+    (trouble,) = nodes.scaling_troubles(Asked("us-east-1"), "gpu-e2e-gpu")
+    assert trouble.explanation is not None and trouble.explanation.rule == "spot-price"
+    assert "0.21 $/h is asked" in str(trouble)
 
 
 def test_nodes_are_waited_for_until_as_many_are_ready_as_the_groups_want(
@@ -136,8 +128,8 @@ def test_nodes_are_waited_for_until_as_many_are_ready_as_the_groups_want(
     monkeypatch.setattr(nodes, "system_nodes", lambda account, stack: 1)
     server.put(scenes.node("system-1"), scenes.node("gpu-1", ready=False, gpu=True))
     server.on("/api/v1/nodes", 3, scenes.node("gpu-1", gpu=True))
-    found = nodes.wait_ready(patient, aws)
-    assert {one.name for one in found.nodes} == {"system-1", "gpu-1"} and found.wanted == 2
+    ready = nodes.wait_ready(patient, aws)
+    assert {node.name for node in ready.nodes} == {"system-1", "gpu-1"} and ready.wanted == 2
     assert server.asked[("GET", "/api/v1/nodes")] >= 3
     assert [event["node"] for event in patient.events("node-added")] == ["gpu-1", "system-1"]
     assert patient.events("gpu-nodes")[-1]["count"] == 1

@@ -66,8 +66,8 @@ def test_kubectl_gets_its_token_from_the_file_without_the_aws_cli(
 ) -> None:
     server.put(scenes.node("a"))
     kubectl = sh.Command(str(programs.need("kubectl")))
-    said = kubectl("--kubeconfig", cluster.kubeconfig, "get", "nodes", "-o", "name")
-    assert str(said).split() == ["node/a"]
+    names = kubectl("--kubeconfig", cluster.kubeconfig, "get", "nodes", "-o", "name")
+    assert str(names).split() == ["node/a"]
     assert server.tokens[-1].startswith("Bearer k8s-aws-v1.")
 
 
@@ -80,8 +80,8 @@ def test_without_credentials_one_sentence_says_so(
         monkeypatch.setenv(name, "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert kubeconfig.main(["us-east-1", "gpu-e2e"]) == 1
-    told = capsys.readouterr()
-    assert "no AWS credentials" in told.err and not told.out
+    printed = capsys.readouterr()
+    assert "no AWS credentials" in printed.err and not printed.out
 
 
 def test_the_plugin_prints_what_kubectl_reads(

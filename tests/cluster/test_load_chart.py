@@ -67,7 +67,7 @@ def test_the_pods_go_to_cpu_nodes_and_are_spread(good: list[Body], nodes: Planne
 
 
 def pods(bodies: list[Body]) -> list[Body]:
-    return [one["spec"]["template"]["spec"] for one in bodies if one["kind"] == "Job"]
+    return [body["spec"]["template"]["spec"] for body in bodies if body["kind"] == "Job"]
 
 
 def affinity(pod: Body) -> list[Body]:
@@ -76,48 +76,27 @@ def affinity(pod: Body) -> list[Body]:
     return terms
 
 
-def bears_the_taint(pod: Body) -> None:
-    pod["tolerations"] = [AGREED.gpu.taint.toleration]
+LINUX = {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
+TAINT = [AGREED.gpu.taint.toleration]
+# what puts a pod on a GPU node → how its specification says so
+FAULTS: dict[str, Callable[[Body], Any]] = {
+    "bears the taint": lambda pod: pod.update(tolerations=TAINT),
+    "bears everything": lambda pod: pod.update(tolerations=[{"operator": "Exists"}]),
+    "asks for the label": lambda pod: pod.update(nodeSelector=AGREED.gpu.label.selector),
+    "refuses nothing": lambda pod: pod.pop("affinity"),
+    "refuses another": lambda pod: affinity(pod)[0]["matchExpressions"][0].update(values=["amd"]),
+    "wants GPU nodes": lambda pod: (
+        affinity(pod)[0]["matchExpressions"][0].update(operator="In"), pod.update(tolerations=TAINT)
+    ),
+    "has a way out": lambda pod: affinity(pod).append({"matchExpressions": [LINUX]}),
+}  # fmt: skip
 
 
-def bears_everything(pod: Body) -> None:
-    pod["tolerations"] = [{"operator": "Exists"}]
-
-
-def asks_for_the_label(pod: Body) -> None:
-    pod["nodeSelector"] = AGREED.gpu.label.selector
-
-
-def refuses_nothing(pod: Body) -> None:
-    del pod["affinity"]
-
-
-def refuses_another(pod: Body) -> None:
-    affinity(pod)[0]["matchExpressions"][0]["values"] = ["amd"]
-
-
-def wants_gpu_nodes(pod: Body) -> None:
-    affinity(pod)[0]["matchExpressions"][0]["operator"] = "In"
-    bears_the_taint(pod)
-
-
-def has_a_way_out(pod: Body) -> None:
-    other = {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
-    affinity(pod).append({"matchExpressions": [other]})
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [bears_the_taint, bears_everything, asks_for_the_label, refuses_nothing, refuses_another,
-     wants_gpu_nodes, has_a_way_out],
-    ids=lambda fault: fault.__name__,
-)  # fmt: skip
-def test_a_load_on_a_gpu_node_is_caught(
-    good: list[Body], nodes: PlannedNodes, fault: Callable[[Body], None]
-) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_load_on_a_gpu_node_is_caught(good: list[Body], nodes: PlannedNodes, fault: str) -> None:
     bad = copy.deepcopy(good)
     for pod in pods(bad):
-        fault(pod)
+        FAULTS[fault](pod)
     fields = ("tolerations", "nodeSelector", "affinity")
     caught = [each for each in faults(bad, nodes) if each.field in fields]
     assert {each.object.split("/")[-1] for each in caught} == {"load-master", "load-worker"}
@@ -134,11 +113,11 @@ def test_no_node_takes_it_but_one_without_the_label(good: list[Body], nodes: Pla
 
 
 def test_nothing_is_left_running(good: list[Body]) -> None:
-    jobs = [one["spec"] for one in good if one["kind"] == "Job"]
+    jobs = [body["spec"] for body in good if body["kind"] == "Job"]
     assert len(jobs) == 2
-    for one in jobs:
-        assert one["activeDeadlineSeconds"] == 1200 and one["ttlSecondsAfterFinished"] == 300
-        assert one["backoffLimit"] == 0 and one["template"]["spec"]["restartPolicy"] == "Never"
+    for job in jobs:
+        assert job["activeDeadlineSeconds"] == 1200 and job["ttlSecondsAfterFinished"] == 300
+        assert job["backoffLimit"] == 0 and job["template"]["spec"]["restartPolicy"] == "Never"
 
 
 def test_tritons_policy_lets_the_workers_in_and_theirs_lets_them_out(good: list[Body]) -> None:
@@ -147,14 +126,14 @@ def test_tritons_policy_lets_the_workers_in_and_theirs_lets_them_out(good: list[
     here = {"kubernetes.io/metadata.name": AGREED.namespaces.load}
     assert {"namespaceSelector": {"matchLabels": here}} in peers
     (rule,) = [
-        rule for one in good if one["kind"] == "NetworkPolicy"
-        for rule in one["spec"]["egress"]
+        rule for body in good if body["kind"] == "NetworkPolicy"
+        for rule in body["spec"]["egress"]
         if rule["to"][0].get("namespaceSelector", {}).get("matchLabels")
         == {"kubernetes.io/metadata.name": AGREED.namespaces.triton}
     ]  # fmt: skip
     labels = theirs["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert rule["to"][0]["podSelector"]["matchLabels"].items() <= labels.items()
-    assert [one["port"] for one in rule["ports"]] == [AGREED.ports.http, AGREED.ports.grpc]
+    assert [port["port"] for port in rule["ports"]] == [AGREED.ports.http, AGREED.ports.grpc]
 
 
 def test_the_example_is_an_order_that_a_worker_takes() -> None:

@@ -139,12 +139,12 @@ def test_quantities_are_read_and_wrong_ones_refused() -> None:
 
 def test_the_sizes_of_machines_are_those_that_aws_answers() -> None:
     for name, (cpus, memory_gib, gpus, pods) in MACHINES.items():
-        said = INSTANCE_TYPES[name]
-        network = said["NetworkInfo"]
+        answer = INSTANCE_TYPES[name]
+        network = answer["NetworkInfo"]
         addresses = network["Ipv4AddressesPerInterface"] - 1
         assert (cpus, memory_gib, gpus, pods) == (
-            said["VCpuInfo"]["DefaultVCpus"],
-            said["MemoryInfo"]["SizeInMiB"] / 1024,
-            said.get("GpuInfo", {}).get("Gpus", [{"Count": 0}])[0]["Count"],
+            answer["VCpuInfo"]["DefaultVCpus"],
+            answer["MemoryInfo"]["SizeInMiB"] / 1024,
+            answer.get("GpuInfo", {}).get("Gpus", [{"Count": 0}])[0]["Count"],
             network["MaximumNetworkInterfaces"] * addresses + 2,
         ), name

@@ -19,6 +19,7 @@ from helpers.cluster.helm import Helm
 from helpers.cluster.releases import Lock, Release
 from helpers.errors import Problem
 
+from . import scenes
 from .api_server import Server
 
 pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 'make setup'")
@@ -53,14 +54,14 @@ def test_a_release_that_is_stuck_is_explained_before_anything_is_tried(
     server.put(_stored_release(status))
     with pytest.raises(Problem, match=r"stuck in a pending state.*helm -n triton rollback triton"):
         Helm.for_cluster(cluster).apply("triton", CHART, "triton", files)
-    assert not [one for one in server.asked if one[0] in ("PATCH", "POST")]
+    assert not {method for method, _ in server.asked} & {"PATCH", "POST"}
 
 
 def test_somebody_elses_change_is_named_with_field_and_manager(
     server: Server, cluster: Cluster, files: list[Path]
 ) -> None:
-    said = 'Apply failed with 1 conflict: conflict with "kubectl-edit" using apps/v1: .spec.x'
-    server.refuse("PATCH", "/deployments/triton$", 409, said)
+    conflict = 'Apply failed with 1 conflict: conflict with "kubectl-edit" using apps/v1: .spec.x'
+    server.refuse("PATCH", "/deployments/triton$", 409, conflict)
     with pytest.raises(Problem, match=r"'kubectl-edit' has set \.spec\.x.*--force-conflicts"):
         Helm.for_cluster(cluster).apply("triton", CHART, "triton", files)
 
@@ -89,8 +90,8 @@ def test_the_api_server_judges_every_object_and_stores_none(
     before = set(server.objects)
     judge, refusals = helm.server_dry_run(cluster, objects)
     assert refusals == [] and f"judged {len(objects)} objects" in judge
-    said = 'Service "triton" is invalid: spec.ports: Required value'
-    server.refuse("PATCH", "/services/triton$", 422, said)
+    invalid = 'Service "triton" is invalid: spec.ports: Required value'
+    server.refuse("PATCH", "/services/triton$", 422, invalid)
     elsewhere = {**objects[0], "metadata": {"name": "x", "namespace": "nowhere"}}
     judge, refusals = helm.server_dry_run(cluster, [*objects, elsewhere])
     assert len(refusals) == 1 and "spec.ports: Required value" in refusals[0]
@@ -107,14 +108,10 @@ def _stored_release(status: str) -> dict[str, object]:
     }  # fmt: skip
     packed = base64.b64encode(gzip.compress(json.dumps(release).encode()))
     labels = {"owner": "helm", "name": "triton", "status": status, "version": "1"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "helm.sh/release.v1",
-        "metadata": {"name": "sh.helm.release.v1.triton.v1", "namespace": "triton",
-                     "labels": labels},
-        "data": {"release": base64.b64encode(packed).decode()},
-    }  # fmt: skip
+    return scenes.body(
+        "v1", "Secret", "sh.helm.release.v1.triton.v1", "triton", type="helm.sh/release.v1",
+        labels=labels, data={"release": base64.b64encode(packed).decode()},
+    )  # fmt: skip
 
 
 def _release(**changes: str | None) -> Release:
@@ -129,11 +126,11 @@ def test_a_chart_may_be_locked_by_its_contents(
     source = tmp_path / "source" / "some"
     (source / "templates").mkdir(parents=True)
     (source / "Chart.yaml").write_text("apiVersion: v2\nname: some\nversion: 1.0.0\n")
-    (source / "templates" / "one.yaml").write_text("kind: ConfigMap\n")
+    (source / "templates" / "map.yaml").write_text("kind: ConfigMap\n")
     first, second = tmp_path / "first", tmp_path / "second"
     Helm()("Packaging", "package", str(source), "--destination", str(first))
     (source / "Chart.yaml").write_text("name: some\nversion: 1.0.0\napiVersion: v2\n")
-    os.utime(source / "templates" / "one.yaml", (1, 1))
+    os.utime(source / "templates" / "map.yaml", (1, 1))
     Helm()("Packaging", "package", str(source), "--destination", str(second))
     archives = [folder / "some-1.0.0.tgz" for folder in (first, second)]
     assert archives[0].read_bytes() != archives[1].read_bytes()
@@ -153,21 +150,11 @@ def test_a_chart_with_another_digest_is_not_installed(
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(CHART / "Chart.yaml", "c/Chart.yaml")
     monkeypatch.setenv(helm.LOCAL_CHARTS, str(tmp_path))
-    found = helm.fetch_chart(_release())
-    assert "not compared" in found.compared
-    assert helm.fetch_chart(_release(digest=found.digest)).compared.endswith("as locked")
+    fetched = helm.fetch_chart(_release())
+    assert "not compared" in fetched.compared
+    assert helm.fetch_chart(_release(digest=fetched.digest)).compared.endswith("as locked")
     with pytest.raises(Problem, match="is not the locked one"):
         helm.fetch_chart(_release(digest="sha256:" + "0" * 64))
-
-
-def test_the_lock_file_is_filled_from_the_contract_and_in_order() -> None:
-    found = Lock.load()
-    names = [one.name for one in found.releases]
-    assert names.index("aws-load-balancer-controller") < names.index("triton")
-    assert names.index("kube-prometheus-stack") < names.index("dcgm-exporter")
-    assert found.named("triton").own and found.named("nvidia-device-plugin").namespace
-    with pytest.raises(Problem, match="has no release 'gone'"):
-        found.named("gone")
 
 
 def test_values_that_ask_for_what_is_not_known_are_named(tmp_path: Path) -> None:
@@ -175,5 +162,7 @@ def test_values_that_ask_for_what_is_not_known_are_named(tmp_path: Path) -> None
     file.write_text("a: {{ outputs.nothing }}\n")
     with pytest.raises(Problem, match=r"x\.yaml cannot be filled.*nothing"):
         releases.fill(file, {"outputs": {}})
+    with pytest.raises(Problem, match="has no release 'gone'"):
+        Lock.load().named("gone")
     with pytest.raises(Problem, match="not named by its digest"):
         releases.image_parts("r/x:latest")
