@@ -36,14 +36,10 @@ def test_the_chart_passes_the_strict_linter_with_and_without_values() -> None:
 
 def test_another_contract_is_followed_everywhere() -> None:
     objects = charts.triton(
-        "gpu.taint.key=dedicated",
-        "gpu.label.key=gpu-type",
-        "gpu.resource=example.com/card",
-        "ports.http=9000",
-        "ports.metrics=9002",
-        "namespaces.monitoring=watch",
+        "gpu.taint.key=dedicated", "gpu.label.key=gpu-type", "gpu.resource=example.com/card",
+        "ports.http=9000", "ports.metrics=9002", "namespaces.monitoring=watch",
         "serviceAccounts.triton=server",
-    )
+    )  # fmt: skip
     pod = objects.pod()
     assert pod["tolerations"][0]["key"] == "dedicated"
     assert list(pod["nodeSelector"]) == ["gpu-type"]
@@ -55,15 +51,14 @@ def test_another_contract_is_followed_everywhere() -> None:
     assert '"kubernetes.io/metadata.name": "watch"' in json.dumps(objects.one("NetworkPolicy"))
 
 
-def test_the_cpu_values_run_the_same_chart_without_a_gpu(cpu: Objects, gpu: Objects) -> None:
+def test_the_cpu_values_run_the_same_chart_without_a_gpu_or_an_identity(
+    cpu: Objects, gpu: Objects
+) -> None:
     assert "nvidia.com/gpu" not in json.dumps(cpu)
     assert not cpu.pod().keys() & {"nodeSelector", "tolerations"}
     assert environment(cpu)["NVIDIA_VISIBLE_DEVICES"] == "void"
     assert "--allow-gpu-metrics=false" in flags(cpu)
     assert cpu.kinds() <= gpu.kinds() - {"Ingress", "HorizontalPodAutoscaler", "ServiceMonitor"}
-
-
-def test_models_in_the_image_need_no_identity_and_call_nobody(cpu: Objects) -> None:
     assert "annotations" not in cpu.one("ServiceAccount")["metadata"]
     assert cpu.one("NetworkPolicy")["spec"]["egress"] == []
     assert not any(name.startswith("AWS") for name in environment(cpu))

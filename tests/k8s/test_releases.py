@@ -41,9 +41,6 @@ def test_what_others_need_comes_first() -> None:
         ("prometheus-adapter", "triton"),
     ):
         assert names.index(first) < names.index(second)
-
-
-def test_the_device_plugin_is_done_when_gpus_are_allocatable() -> None:
     waits = [(wait.kind, wait.name) for wait in RELEASES["nvidia-device-plugin"].waits]
     assert ("Node", GPU["resource"]) in waits
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -36,34 +35,29 @@ class Server:
     served: list[str]  # models it was told to load
 
 
-def _settings(run: Run, folder: Path, ports: dict[str, int], served: list[str]) -> list[str]:
-    """What a machine without a container sets: folder, free ports, the wheel's backends."""
-    prefix = f"gpu-e2e-{run.run_id}-"
-    extra = [
-        f"--backend-directory={TOOLS / 'backends'}",
-        *(f"--{api}-address=127.0.0.1" for api in ports),
-        f"--backend-config=python\\,shm-region-prefix-name={prefix}",
-    ]
-    return [
-        f"modelRepository.path={folder}",
-        f"modelRepository.load={{{','.join(served)}}}",
-        f"triton.extraArgs={{{','.join(extra)}}}",
-        *(f"ports.{api}={port}" for api, port in ports.items()),
-    ]
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterator[Server]:
     """The command line of the CPU values, started."""
     if programs.find("tritonserver") is None:
         pytest.skip("no tritonserver on this machine")
-    one = profile.model.model_copy(update={"networks": profile.model.networks[:1]})
-    run = Run.create(profile.model_copy(update={"model": one}), tmp_path_factory.mktemp("chart"))
+    model = profile.model.model_copy(update={"networks": profile.model.networks[:1]})
+    run = Run.create(profile.model_copy(update={"model": model}), tmp_path_factory.mktemp("chart"))
     exported = models.prepare(run)
     folder = repository.build(run, exported, "python")
-    served = [one.name for one in exported.models]
+    served = [network.name for network in exported.models]
     ports = {api: processes.free_port(0) for api in ("http", "grpc", "metrics")}
-    settings = _settings(run, folder, ports, served)
+    # what a machine without a container sets: folder, free ports, the wheel's backends
+    extra = [
+        f"--backend-directory={TOOLS / 'backends'}",
+        *(f"--{api}-address=127.0.0.1" for api in ports),
+        f"--backend-config=python\\,shm-region-prefix-name=gpu-e2e-{run.run_id}-",
+    ]
+    settings = [
+        f"modelRepository.path={folder}",
+        f"modelRepository.load={{{','.join(served)}}}",
+        f"triton.extraArgs={{{','.join(extra)}}}",
+        *(f"ports.{api}={port}" for api, port in ports.items()),
+    ]
     objects = charts.triton(*settings, values=(charts.CONTRACT, charts.CPU))
     program = programs.need("tritonserver").resolve()
     http = f"http://127.0.0.1:{ports['http']}"
@@ -113,16 +107,14 @@ class Liar(BaseHTTPRequestHandler):
     answer: Any
 
     def do_GET(self) -> None:
-        """Ready, and a model of two values."""
-        self._say({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]})
+        self._send({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]})
 
     def do_POST(self) -> None:
-        """The lie."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         tensor = body["inputs"][0]
-        self._say({"outputs": [{"data": type(self).answer(tensor["data"], tensor["shape"][0])}]})
+        self._send({"outputs": [{"data": type(self).answer(tensor["data"], tensor["shape"][0])}]})
 
-    def _say(self, content: Any) -> None:
+    def _send(self, content: Any) -> None:
         body = json.dumps(content).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -130,7 +122,7 @@ class Liar(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
+        pass
 
 
 @pytest.mark.parametrize(
