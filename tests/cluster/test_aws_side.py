@@ -40,7 +40,9 @@ def test_an_address_that_does_not_come_or_serves_nothing_is_explained(
         triton_release.wait_for_balancer(cluster, aws, "triton", QUICK)
 
 
-def _serving(aws: Account, stack: Stack, server: Server, run: Run) -> Run:
+def _serving(
+    aws: Account, stack: Stack, server: Server, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> Run:
     """A run on AWS with a load balancer, its target group, and an Ingress with its address."""
     arn, host = scenes.load_balancer(aws, stack, run=run.run_id)
     elb = aws.client("elbv2")
@@ -53,15 +55,15 @@ def _serving(aws: Account, stack: Stack, server: Server, run: Run) -> Run:
     )  # fmt: skip
     elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "10.0.0.5", "Port": 8000}])
     server.put(scenes.ingress("triton", host))
+    for name in ("find", "load"):
+        monkeypatch.setattr(Run, name, lambda self, kind: stack)
     return Run(run.folder, run.profile.model_copy(update={"target": "aws"}))
 
 
 def test_a_load_balancer_that_serves_is_counted_from_then_on(
     aws: Account, stack: Stack, server: Server, patient: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = _serving(aws, stack, server, patient)
-    monkeypatch.setattr(Run, "find", lambda self, kind: stack)
-    monkeypatch.setattr(Run, "load", lambda self, kind: stack)
+    run = _serving(aws, stack, server, patient, monkeypatch)
     assert triton_release.address(run, aws).holds
     assert [event["count"] for event in run.events("load-balancers")] == [1]
     triton_release.address(run, aws)
@@ -71,9 +73,7 @@ def test_a_load_balancer_that_serves_is_counted_from_then_on(
 def test_a_load_balancer_that_never_serves_costs_the_same(
     aws: Account, stack: Stack, server: Server, hasty: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = _serving(aws, stack, server, hasty)
-    monkeypatch.setattr(Run, "find", lambda self, kind: stack)
-    monkeypatch.setattr(Run, "load", lambda self, kind: stack)
+    run = _serving(aws, stack, server, hasty, monkeypatch)
     monkeypatch.setattr(triton_release, "target_states", lambda *_: {"http": ["Target.Timeout"]})
     with pytest.raises(Problem, match=r"Target\.Timeout"):
         triton_release.address(run, aws)

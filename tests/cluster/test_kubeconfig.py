@@ -1,7 +1,6 @@
 """The token is what `aws eks get-token` makes; the file holds no secret; clients renew it."""
 
 import base64
-import json
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -82,15 +81,6 @@ def test_without_credentials_one_sentence_says_so(
     assert kubeconfig.main(["us-east-1", "gpu-e2e"]) == 1
     printed = capsys.readouterr()
     assert "no AWS credentials" in printed.err and not printed.out
-
-
-def test_the_plugin_prints_what_kubectl_reads(
-    account: Account, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert kubeconfig.main(["us-east-1", "gpu-e2e"]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed["kind"] == "ExecCredential"
-    assert printed["status"]["token"].startswith(kubeconfig.PREFIX)
 
 
 def test_a_refusal_a_dead_address_and_a_stranger_are_told_apart(
