@@ -20,9 +20,9 @@ from .api_server import Server
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """An API server that has the namespaces of the contract, and nothing in them."""
-    with api_server.serving(tmp_path / "tls") as found:
-        found.put(*map(scenes.namespace, ("triton", "kube-system", "monitoring")))
-        yield found
+    with api_server.serving(tmp_path / "tls") as api:
+        api.put(*map(scenes.namespace, ("triton", "kube-system", "monitoring")))
+        yield api
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def cluster(server: Server, account: Account, tmp_path: Path) -> Cluster:
 @pytest.fixture
 def aws() -> Iterator[Account]:
     """An emulated account, empty."""
-    with emulated.installed() as found:
-        yield found.account
+    with emulated.installed() as world:
+        yield world.account
 
 
 @pytest.fixture

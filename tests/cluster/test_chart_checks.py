@@ -79,13 +79,13 @@ def kind(objects: list[Body], name: str) -> Body:
 
 
 def spec(objects: list[Body]) -> Body:
-    found: Body = kind(objects, "Deployment")["spec"]["template"]["spec"]
-    return found
+    pod: Body = kind(objects, "Deployment")["spec"]["template"]["spec"]
+    return pod
 
 
 def container(objects: list[Body]) -> Body:
-    found: Body = spec(objects)["containers"][0]
-    return found
+    triton: Body = spec(objects)["containers"][0]
+    return triton
 
 
 def arguments(objects: list[Body], old: str, new: str) -> None:

@@ -15,17 +15,19 @@ CASES = [(rule, text) for rule, texts in TEXTS.items() for text in texts]
 
 @pytest.mark.parametrize(("rule", "text"), CASES)
 def test_an_error_is_recognised_by_what_its_source_prints(rule: str, text: str) -> None:
-    found = explain.recognise(text, release="triton", namespace="triton")
-    assert found is not None and found.rule == rule
-    assert found.what.endswith((".", ")")) or ":" in found.what
-    assert found.next_step
+    explanation = explain.recognise(text, release="triton", namespace="triton")
+    assert explanation is not None and explanation.rule == rule and explanation.next_step
+    assert explanation.what.endswith((".", ")")) or ":" in explanation.what
 
 
 def test_the_explanation_names_what_the_text_named() -> None:
     (conflict, *_), (price, *_) = TEXTS["apply-conflict"], TEXTS["spot-price"]
-    told = str(explain.recognise(conflict))
-    assert "kubectl-edit" in told and ".spec.template.spec.terminationGracePeriodSeconds" in told
-    assert "--force-conflicts" in told
+    sentence = str(explain.recognise(conflict))
+    assert (
+        "kubectl-edit" in sentence
+        and ".spec.template.spec.terminationGracePeriodSeconds" in sentence
+    )
+    assert "--force-conflicts" in sentence
     assert "0.1 $/h is offered, 0.2104 $/h" in str(explain.recognise(price))
     stuck = explain.recognise("STATUS: pending-upgrade", release="triton", namespace="apps")
     assert "helm -n apps rollback triton" in str(stuck)
