@@ -1,7 +1,7 @@
 """The load balancer's certificate: self-signed, made here, verified by our clients against its PEM.
 
-AWS gives a load balancer a name under `<region>.elb.amazonaws.com`, for which no authority issues
-a certificate to us. So one is made for that name, imported into ACM, and trusted by file.
+No authority issues us a certificate for `*.<region>.elb.amazonaws.com`: one is made here, imported
+into ACM (which takes RSA of 2048 bits for it), and trusted by file.
 """
 
 import ipaddress
@@ -19,7 +19,6 @@ from helpers.errors import Problem
 from helpers.run import Run
 
 FOLDER = "terraform/certificate"
-KEY_BITS = 2048  # ACM lets a load balancer use RSA of 2048 bits or EC
 DAYS = 30
 SPARE = timedelta(days=1)
 CLOCKS = timedelta(hours=1)  # clocks that are slow must not call it "not yet valid"
@@ -35,14 +34,9 @@ class Certificate:
     expires: datetime
 
 
-def wildcard(region: str) -> str:
-    """The name of every load balancer of a region."""
-    return f"*.{region}.elb.amazonaws.com"
-
-
 def ensure(run: Run) -> Certificate:
     """The run's certificate: the one there is while it holds a day longer, else a new one."""
-    folder, names = run.folder / FOLDER, (wildcard(run.profile.region),)
+    folder, names = run.folder / FOLDER, (f"*.{run.profile.region}.elb.amazonaws.com",)
     if (folder / "alb.pem").is_file() and (folder / "alb-key.pem").is_file():
         existing = _read(folder)
         if existing.names == names and existing.expires > datetime.now(UTC) + SPARE:
@@ -60,22 +54,14 @@ def _read(folder: Path) -> Certificate:
             f"The certificate {path.name} of the run cannot be read: {error}.",
             "Remove its folder terraform/certificate, and run 01 again.",
         ) from error
-    return Certificate(
-        certificate=path,
-        key=folder / "alb-key.pem",
-        names=tuple(str(name.value) for name in names),
-        expires=parsed.not_valid_after_utc,
-    )
+    values = tuple(str(name.value) for name in names)
+    return Certificate(path, folder / "alb-key.pem", values, parsed.not_valid_after_utc)
 
 
 def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
-    """Make a certificate and its key.
-
-    `names`: host names (may begin with `*.`) and IP addresses.
-    `days`: how long it holds.
-    """
+    """Make a certificate and its key for host names (may begin with `*.`) and IP addresses."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key = rsa.generate_private_key(public_exponent=65_537, key_size=KEY_BITS)
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
     key_file = folder / "alb-key.pem"
     key_file.touch(mode=0o600)
     key_file.write_bytes(

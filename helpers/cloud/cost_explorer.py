@@ -82,10 +82,7 @@ class _Billed:
 
 
 def reconcile(run: Run, account: Account) -> Reconciliation | None:
-    """Ask Cost Explorer for the run's days, and compare with the cost report.
-
-    AWS bills US$ 0.01 for each request. The result is printed; None if nothing was created.
-    """
+    """Compare the cost report with what Cost Explorer bills; None if nothing was created."""
     predicted = run.load(CostReport)
     if not predicted.began:
         print("Nothing was created, so nothing is billed.")
@@ -162,13 +159,9 @@ def _query(account: Account, start: date, end: date, project: str) -> _Billed | 
 
 
 def _coverage(billed: _Billed | None, last: date) -> Coverage:
-    if billed is None:
-        return "disabled"
-    if not billed.days:
-        return "empty"
-    if last not in billed.days:
-        return "late"
-    return "partial" if billed.estimated else "complete"
+    if billed is None or not billed.days:
+        return "disabled" if billed is None else "empty"
+    return "late" if last not in billed.days else "partial" if billed.estimated else "complete"
 
 
 def _rows(
@@ -196,31 +189,28 @@ def _reasons(row: ServiceBill, coverage: Coverage, tag_active: bool) -> list[str
     gap = row.billed_usd - row.predicted_usd
     if abs(gap) < SAME_USD:
         return []
-    if coverage in ("empty", "disabled"):
-        return [COVERAGE_TEXT[coverage]]
     reasons = [] if coverage == "complete" else [COVERAGE_TEXT[coverage]]
+    if coverage in ("empty", "disabled"):
+        return reasons
     if row.service == TAX:
         return [*reasons, "tax, which no list price includes"]
     if not tag_active:
         reasons.append("the tag project is not active: all of the account's use is counted")
     if row.billed_usd < 0:
-        reasons.append("a credit")
+        last = "a credit"
     elif gap < 0 and row.untagged_usd >= SAME_USD:
-        reasons.append(f"US$ {row.untagged_usd:.2f} have no tag, perhaps this run's among them")
+        last = f"US$ {row.untagged_usd:.2f} have no tag, perhaps this run's among them"
     elif gap < 0:
-        reasons.append("free tier, credits, or less used than assumed")
+        last = "free tier, credits, or less used than assumed"
     elif row.predicted_usd == 0:
-        reasons.append("not in the prediction: it has no price by the hour")
+        last = "not in the prediction: it has no price by the hour"
     else:
-        reasons.append("more traffic or started hours than assumed, or another run of these days")
-    return reasons
+        last = "more traffic or started hours than assumed, or another run of these days"
+    return [*reasons, last]
 
 
 def write_audit(run: Run, published: Path = ROOT / "docs" / AUDIT) -> Path:
-    """Write the cost audit into the run, and on AWS also as `published`.
-
-    A rehearsal does not change the docs: `make sample` publishes the committed one.
-    """
+    """Write the cost audit into the run, and on AWS (not in a rehearsal) also as `published`."""
     text = render_audit(run)
     if run.profile.target == "aws":
         write_atomically(published, text)

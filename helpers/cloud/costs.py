@@ -1,7 +1,6 @@
 """The cost model: one rate for each kind of resource; the estimate, meter and bill all use it.
 
-`CostModel` turns a plan and prices into rates. `estimate` multiplies them by the length of a
-session, `bill` by the hours that the run's events show. Equal hours cost the same in both.
+`estimate` multiplies rates by a session's length, `bill` by the hours that the events show.
 """
 
 import itertools
@@ -26,7 +25,6 @@ COMPUTE = "Amazon Elastic Compute Cloud - Compute"
 EC2_OTHER = "EC2 - Other"
 NODES = {"aws_eks_cluster", "aws_eks_node_group", "aws_autoscaling_group", "aws_vpc_endpoint"}
 Billed = Literal["stack", "gpu-nodes", "load-balancers"]
-INTERFACE_ENDPOINT = "aws_vpc_endpoint of another type than Gateway"
 
 
 @cache
@@ -58,9 +56,8 @@ class Rate:
     @property
     def source(self) -> str:
         """Where the price comes from."""
-        if self.cap_usd is None:
-            return self.price.label
-        return self.market.source if self.market else "price cap"
+        market = self.market.source if self.market else "price cap"
+        return self.price.label if self.cap_usd is None else market
 
     def usd_per_hour(self, moment: datetime) -> float:
         """US dollars an hour for one, at a moment; of spot nodes never above the cap."""
@@ -71,15 +68,13 @@ class Rate:
 
     def cost(self, period: "Period") -> float:
         """US dollars for one over a period, as AWS bills it: by the second or started hour."""
-        if self.cap_usd is not None:
-            moments = [period.start, period.end]
-            if self.market:
-                moments = self.market.changes(self.instance_type, *moments)
-            return sum(
-                self.usd_per_hour(start) * Period(start, end).hours
-                for start, end in itertools.pairwise(moments)
-            )
-        return self.price.cost(period.hours, self.size)
+        if self.cap_usd is None:
+            return self.price.cost(period.hours, self.size)
+        moments = [period.start, period.end]
+        if self.market:
+            moments = self.market.changes(self.instance_type, *moments)
+        spans = itertools.starmap(Period, itertools.pairwise(moments))
+        return sum(self.usd_per_hour(span.start) * span.hours for span in spans)
 
 
 @dataclass(frozen=True)
@@ -175,12 +170,12 @@ def estimate(
         )
         for rate in CostModel(plan, table, market).rates
     )
-    # gateway endpoints are free; others cost by hour and zone
     priced = NODES | {facts["of"] for facts in plan_costs()["rates"]} | {*plan_costs()["free"]}
     unknown = {resource.type for resource in plan.resources} - priced
-    for endpoint in plan.of_type("aws_vpc_endpoint"):
-        if endpoint.values.get("vpc_endpoint_type") != "Gateway":
-            unknown.add(INTERFACE_ENDPOINT)
+    # gateway endpoints are free; others cost by hour and zone
+    endpoints = plan.of_type("aws_vpc_endpoint")
+    if any(endpoint.values.get("vpc_endpoint_type") != "Gateway" for endpoint in endpoints):
+        unknown.add("aws_vpc_endpoint of another type than Gateway")
     hours = math.ceil(session_hours)
     return Estimate(
         lines=lines,
@@ -208,11 +203,7 @@ class Period:
 
 @dataclass(frozen=True)
 class Usage:
-    """What existed, and how long.
-
-    The stack exists from the start of an apply to the end of the destroy that removed it: what
-    the apply created late is counted slightly too long, never too short.
-    """
+    """What existed, and how long; the stack from the start of an apply to the destroy's end."""
 
     periods: Mapping[Billed, tuple[Period, ...]]
     until: datetime  # the end of the calculation, UTC
@@ -232,8 +223,8 @@ class Usage:
 def usage_until(run: Run, until: datetime, *, emulated: bool = False) -> Usage:
     """What existed up to a moment; after now it is assumed that nothing changes.
 
-    `emulated`: whether the account is emulated. The emulator has no load balancer controller:
-    the planned load balancer is then counted as long as the stack exists, as on AWS.
+    An emulated account has no load balancer controller: its planned load balancer counts as
+    long as the stack exists.
     """
     events = [
         (moment, event)
@@ -311,10 +302,7 @@ def bill(model: CostModel, usage: Usage) -> tuple[CostItem, ...]:
 
 
 def hourly_rates(run: Run) -> tuple[dict[str, float], float | None]:
-    """US dollars an hour by name of all but GPU nodes, and of one GPU node; for the dashboard.
-
-    In a rehearsal nothing counts GPU nodes, so those of the emulator are among the names.
-    """
+    """US dollars an hour by name of all but GPU nodes (of all, if emulated), and of a GPU node."""
     model = run_cost_model(run)
     if model is None:
         return {}, None

@@ -27,7 +27,6 @@ ROLE_PROMISE = "00.iam"
 # what an update of a schedule must repeat, or the service drops it
 KEPT = ("GroupName", "Name", "Description", "ScheduleExpressionTimezone", "State", "Target",
         "KmsKeyArn", "FlexibleTimeWindow", "ActionAfterCompletion", "StartDate")  # fmt: skip
-MOST_HOURS = 24.0  # as infra/variables.tf and the profile allow
 
 
 def admit(run: Run, facts: PlanFacts) -> None:
@@ -111,18 +110,12 @@ def read_dead_man(run: Run, account: Account) -> DeadMan:
     return run.save(record)
 
 
-def renew_dead_man(run: Run, account: Account, hours: float | None = None) -> DeadMan:
-    """Let the switch fire in so many hours, at most 24; one that has fired is armed again."""
-    ttl = run.profile.infrastructure.ttl_hours if hours is None else hours
-    if not 0 < ttl <= MOST_HOURS:
-        raise Problem(
-            f"The dead man's switch cannot be set to {ttl:g} hours.",
-            f"Choose more than 0 and at most {MOST_HOURS:g}.",
-        )
+def renew_dead_man(run: Run, account: Account) -> DeadMan:
+    """Let the switch fire a session's hours from now; one that has fired is armed again."""
     before = read_dead_man(run, account)
     schedule = _schedule(account, run.load(Stack))
     kept = {name: schedule[name] for name in KEPT if name in schedule}
-    fires = datetime.now(UTC) + timedelta(hours=ttl)
+    fires = datetime.now(UTC) + timedelta(hours=run.profile.infrastructure.ttl_hours)
     with asking("the renewal of the dead man's switch"):
         account.client("scheduler").update_schedule(
             **kept, ScheduleExpression=f"at({fires:%Y-%m-%dT%H:%M:%S})"
@@ -219,18 +212,20 @@ def read(run: Run, account: Account) -> Guardrails:
 
 def tick_role(run: Run, guardrails: Guardrails) -> None:
     """Tick the promise of the least-privilege role: only AWS can show that it suffices."""
-    note = f"the stack was created by {guardrails.caller}"
+    note, status, evidence = (
+        f"the stack was created by {guardrails.caller}",
+        Status.NOT_REHEARSED,
+        "",
+    )
     if guardrails.emulated:
         note = (
             "the emulator grants everything; a test replays a rehearsal's calls against the policy"
         )
     elif re.search(f":assumed-role/[^/]*{DEPLOYER}", guardrails.caller):
-        evidence = guardrails.path()
-        promises.tick(run, ROLE_PROMISE, Status.VERIFIED, evidence=evidence, note=note)
-        return
+        status, evidence = Status.VERIFIED, guardrails.path()
     else:
         note += ", not by the deployer role of infra/bootstrap"
-    promises.tick(run, ROLE_PROMISE, Status.NOT_REHEARSED, note=note)
+    promises.tick(run, ROLE_PROMISE, status, evidence=evidence, note=note)
 
 
 def frame(guardrails: Guardrails) -> pd.DataFrame:

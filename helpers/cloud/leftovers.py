@@ -95,7 +95,7 @@ class Scan(Settings):
 
     def without(self, account_id: str) -> "Scan":
         """The same, without the account's number."""
-        return type(self).model_validate_json(mask_account(self.model_dump_json(), account_id))
+        return Scan.model_validate_json(mask_account(self.model_dump_json(), account_id))
 
 
 def frame(scan: Scan) -> pd.DataFrame:
@@ -147,17 +147,16 @@ class Marks:
     def reasons(self, name: str, tags: Mapping[str, str], vpc: str) -> tuple[str, ...]:
         """Why a resource counts as the run's; empty where it does not."""
         named = [text for text in (name, tags.get("Name", "")) if self._pattern.search(text)]
-        cluster = [tag for tag in CLUSTER_TAGS if tags.get(tag) == self.name]
-        if (whole := f"kubernetes.io/cluster/{self.name}") in tags:
-            cluster = [whole]
-        reasons = [
-            f"tag {RUN}={self.run_id}" if self.owns(tags) else "",
-            f"tag {PROJECT}={self.project}" if tags.get(PROJECT) == self.project else "",
-            f"tag {cluster[0]}" if cluster else "",
-            f"name {named[0]}" if named else "",
-            f"VPC {vpc}" if vpc in self.vpcs else "",
-        ]
-        return tuple(filter(None, reasons))
+        cluster = [tag for tag in tags if tag == f"kubernetes.io/cluster/{self.name}"]
+        cluster += [tag for tag in CLUSTER_TAGS if tags.get(tag) == self.name]
+        reasons = {
+            f"tag {RUN}={self.run_id}": self.owns(tags),
+            f"tag {PROJECT}={self.project}": tags.get(PROJECT) == self.project,
+            **{f"tag {tag}": True for tag in cluster[:1]},
+            **{f"name {text}": True for text in named[:1]},
+            f"VPC {vpc}": vpc in self.vpcs,
+        }
+        return tuple(reason for reason, counts in reasons.items() if counts)
 
     def owns(self, tags: Mapping[str, str]) -> bool:
         """Whether a resource has this run's tag; nothing else may ever be removed."""
@@ -189,7 +188,7 @@ def scan(
 
     `vpcs`: VPCs known to be the run's, also when they are gone.
     `only`: kinds to look for; empty for all.
-    `caller`: who calls; given by who scans more than once, since making clients takes seconds.
+    `caller`: of an earlier scan, since making clients takes seconds.
     """
     wanted, order = set(only), [kind.kind for kind in kinds()]
     chosen = [kind for kind in kinds() if not wanted or kind.kind in wanted]
@@ -246,11 +245,9 @@ class _Scanner:
 
     def _list(self, kind: Kind, region: str) -> tuple[list[Item], list[str]]:
         """What exists of a kind, and why the list is not complete."""
-        parents, items = [""], []
-        if kind.within:
-            parents = [item.id for item in self.found if item.kind == kind.within and not item.kept]
+        parents, items = [i.id for i in self.found if i.kind == kind.within and not i.kept], []
         try:
-            for parent in parents:
+            for parent in parents if kind.within else [""]:
                 items += list_items(self.caller, kind, region, parent)
         except ClientError as error:
             return items, [error_text(error)]
@@ -262,25 +259,24 @@ class _Scanner:
     def _judge(self, item: Item) -> None:
         """Keep a resource if it counts as the run's; without tags its parent decides."""
         tags, parent_id = item.tags(self.caller), item.facts["parent"]
-        reasons: tuple[str, ...]
+        reasons, owned = self._reasons(item, tags or {}), self.marks.owns(tags or {})
         if tags is None:
             place = (item.kind.within, parent_id)
             parent = next(other for other in self.found if (other.kind, other.id) == place)
             reasons, owned = (f"in {parent.kind} {parent.id}",), parent.owned
-        else:
-            reasons, owned = self._reasons(item, tags), self.marks.owns(tags)
-        if reasons:
-            self.found.append(
-                Leftover(
-                    kind=item.kind.kind,
-                    region=item.region,
-                    id=item.id,
-                    parent=parent_id,
-                    reasons=reasons,
-                    state=item.state,
-                    owned=owned,
-                    leaving=item.leaving,
-                    kept=self.marks.kept(item.kind.kind, item.id, tags or {}),
-                    command=removal_command(self.caller, item),
-                )
+        if not reasons:
+            return
+        self.found.append(
+            Leftover(
+                kind=item.kind.kind,
+                region=item.region,
+                id=item.id,
+                parent=parent_id,
+                reasons=reasons,
+                state=item.state,
+                owned=owned,
+                leaving=item.leaving,
+                kept=self.marks.kept(item.kind.kind, item.id, tags or {}),
+                command=removal_command(self.caller, item),
             )
+        )

@@ -18,10 +18,7 @@ ESTIMATED = "ESTIMATED from events and prices; billed is what Cost Explorer says
 
 
 def read(run: Run, at: datetime | None = None) -> dict[str, Any]:
-    """The meter, now or at another moment: `usd` so far, `usd_per_hour`, `usd_at_teardown`.
-
-    It reads the run's folder only: it needs no credentials, and works after the teardown.
-    """
+    """The meter, now or at another moment, from the run's folder only; it needs no credentials."""
     moment = at or datetime.now(UTC)
     spent = _calculated(run, moment)
     teardown = max(_teardown(run, moment), moment) if spent.standing else moment
@@ -130,8 +127,7 @@ def report(
 ) -> CostReport:
     """Calculate what the run has cost by now, and store it.
 
-    `account`: asked for the spot prices of the run's own hours; without an account, or where
-    it does not answer, the recorded prices count.
+    `account`: asked for the spot prices of the run's own hours; else the recorded ones count.
     `inferences`: successful answers in the run; None where none were counted.
     """
     moment = datetime.now(UTC)
@@ -169,12 +165,11 @@ def _calculated(run: Run, moment: datetime, inferences: int | None = None) -> Co
 def frame(made: CostReport) -> pd.DataFrame:
     """One row for each kind of resource, and the total."""
     rows = [
-        (item.what, f"{item.quantity:.2f} {item.unit}", item.usd, item.source, item.assumed)
-        for item in made.items
+        (i.what, f"{i.quantity:.2f} {i.unit}", f"{i.usd:.4f}", i.source, i.assumed)
+        for i in made.items
     ]
-    rows.append(("Total", f"{made.hours:.2f} hours", made.total_usd, "", ""))
+    rows.append(("Total", f"{made.hours:.2f} hours", f"{made.total_usd:.4f}", "", ""))
     table = pd.DataFrame(rows, columns=["What", "Quantity", "US$", "Price", "Assumed"])
-    table["US$"] = table["US$"].map("{:.4f}".format)
     return table.assign(Label="EMULATED" if made.emulated else "ESTIMATED")
 
 

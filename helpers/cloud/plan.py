@@ -106,17 +106,15 @@ class Plan:
     @cached_property
     def node_groups(self) -> tuple[PlannedNodeGroup, ...]:
         """Managed node groups, then Auto Scaling groups."""
+        templates = [template.values for template in self.of_type("aws_launch_template")]
         disks = {
-            template.values["name"]: float(
-                sum(d["ebs"][0]["volume_size"] for d in template.values["block_device_mappings"])
-            )
-            for template in self.of_type("aws_launch_template")
+            t["name"]: float(sum(d["ebs"][0]["volume_size"] for d in t["block_device_mappings"]))
+            for t in templates
         }
         largest = max(disks.values(), default=AMI_DISK_GIB)
         groups = (
-            _auto_scaling(group) if group.type == "aws_autoscaling_group" else _managed(group)
-            for kind in ("aws_eks_node_group", "aws_autoscaling_group")
-            for group in self.of_type(kind)
+            *map(_managed, self.of_type("aws_eks_node_group")),
+            *map(_auto_scaling, self.of_type("aws_autoscaling_group")),
         )
         return tuple(replace(group, disk_gib=disks.get(group.name, largest)) for group in groups)
 
@@ -294,11 +292,10 @@ class Replan(Record, stage="01", name="replan"):
 def frame(facts: PlanFacts) -> pd.DataFrame:
     """One row for each kind of resource that costs something, and the totals."""
     cost, label = facts.cost, "EMULATED" if facts.emulated else "AWS"
-    rows: list[dict[str, str]] = [
+    rows = [
         {
             "resource": line.what,
-            "count": f"{line.count:g}"
-            + ("" if line.count == line.most else f", up to {line.most:g}"),
+            "count": ", up to ".join(f"{n:g}" for n in dict.fromkeys((line.count, line.most))),
             "each, US$/h": f"{line.usd_per_hour:.4f}",
             "US$/h": f"{line.hourly:.4f}",
             "at most": f"{line.hourly_most:.4f}",
@@ -309,23 +306,20 @@ def frame(facts: PlanFacts) -> pd.DataFrame:
     ]
     hourly = sum(line.hourly for line in cost.lines)
     most = sum(line.hourly_most for line in cost.lines)
-    rows += [
-        {"resource": "Total per hour", "US$/h": f"{hourly:.2f}", "at most": f"{most:.2f}"},
-        {
-            "resource": f"Total per session of {cost.session_hours:g} h",
-            "US$/h": f"{cost.session_usd:.2f}",
-            "at most": f"{cost.session_most_usd:.2f}",
-        },
-    ]
+    session = f"session of {cost.session_hours:g} h"
+    for per, usd, highest in (
+        ("hour", hourly, most),
+        (session, cost.session_usd, cost.session_most_usd),
+    ):
+        total = {"US$/h": f"{usd:.2f}", "at most": f"{highest:.2f}"}
+        rows.append({"resource": f"Total per {per}", **total})
     return pd.DataFrame(rows).fillna("").assign(label=label)
 
 
 def kinds(facts: PlanFacts) -> pd.DataFrame:
     """How many resources of each type have which action."""
     table = pd.DataFrame([resource.model_dump() for resource in facts.resources])
-    return (
-        table.groupby(["type", "action"], as_index=False).size().rename(columns={"size": "count"})
-    )
+    return table.groupby(["type", "action"]).size().reset_index(name="count")
 
 
 def read_plan(run: Run) -> Plan | None:

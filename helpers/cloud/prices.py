@@ -1,7 +1,6 @@
 """Prices: a dated table of list prices, AWS's Pricing API, and the history of spot prices.
 
-Keys are `<service>.<what>`: `eks.standard`, `nat.hour`, `nat.gb`, `ipv4.hour`, `alb.hour`,
-`alb.lcu`, `gp3.gb`, `ec2.<instance type>` and so on; `price_tables/*.json` lists them all.
+Keys are `<service>.<what>`, such as `nat.hour`; `price_tables/*.json` lists them all.
 """
 
 import itertools
@@ -113,19 +112,13 @@ def record_prices(run: Run, account: Account) -> PriceTable:
 
 
 def query_instance_price(account: Account, instance_type: str) -> float | None:
-    """The Pricing API's on-demand price of a Linux instance, US dollars an hour.
-
-    None unless exactly one price is offered: a guess would be worse than the table.
-    """
+    """The Pricing API's on-demand Linux price, US$ an hour; None unless there is exactly one."""
     terms = SHARED_LINUX | {"instanceType": instance_type, "regionCode": account.region}
     filters = [{"Type": "TERM_MATCH", "Field": k, "Value": v} for k, v in terms.items()]
     with asking("the list prices"):
         pages = account.client("pricing", PRICING_REGION).get_paginator("get_products")
-        offers = [
-            json.loads(offer)
-            for page in pages.paginate(ServiceCode="AmazonEC2", Filters=filters)
-            for offer in page["PriceList"]
-        ]
+        found = pages.paginate(ServiceCode="AmazonEC2", Filters=filters).search("PriceList[]")
+        offers = [json.loads(offer) for offer in found]
     prices = {
         usd
         for offer in offers
@@ -139,18 +132,9 @@ def query_instance_price(account: Account, instance_type: str) -> float | None:
 
 def frame(table: PriceTable) -> pd.DataFrame:
     """One row for each price."""
-    rows = [
-        {
-            "price": price.key,
-            "US$": price.usd,
-            "per": price.per,
-            "known from": price.label,
-            "source": price.source,
-            "note": price.note,
-        }
-        for price in table.prices.values()
-    ]
-    return pd.DataFrame(rows)
+    columns = ["price", "US$", "per", "known from", "source", "note"]
+    rows = [(p.key, p.usd, p.per, p.label, p.source, p.note) for p in table.prices.values()]
+    return pd.DataFrame(rows, columns=columns)
 
 
 class SpotPoint(Settings):
@@ -165,12 +149,11 @@ class SpotPoint(Settings):
 class SpotHistory(Record, stage="00", name="spot-prices"):
     """The spot prices of some instance types in a region."""
 
-    region: str  # where
+    region: str
     asked: str  # when, UTC
     days: float  # how far it looks back
-    emulated: bool  # whether an emulator made up the figures
-    # oldest first; a price holds until the next point of its zone and type
-    points: tuple[SpotPoint, ...]
+    emulated: bool
+    points: tuple[SpotPoint, ...]  # oldest first; each holds until the next of its zone and type
 
     @property
     def source(self) -> str:
@@ -206,10 +189,7 @@ class SpotHistory(Record, stage="00", name="spot-prices"):
 
 
 def record_spot_prices(run: Run, account: Account, instance_types: Iterable[str]) -> SpotHistory:
-    """Ask for the last week's spot prices and store them: as a record and as a table.
-
-    The first are those at the week's start.
-    """
+    """Ask for the last week's spot prices (at its start, too); keep them as record and table."""
     end, types = datetime.now(UTC), sorted(set(instance_types))
     wanted = {
         "InstanceTypes": types,
@@ -227,8 +207,7 @@ def record_spot_prices(run: Run, account: Account, instance_types: Iterable[str]
                 usd=float(item["SpotPrice"]),
             )
             # an empty list of types would ask for every type there is
-            for page in (pages.paginate(**wanted) if types else ())
-            for item in page["SpotPriceHistory"]
+            for item in (pages.paginate(**wanted).search("SpotPriceHistory[]") if types else ())
         ]
     history = SpotHistory(
         region=account.region,

@@ -113,12 +113,7 @@ class Caller:
     def rows(
         self, service: str, region: str, wanted: ListCall, facts: Mapping[str, Any]
     ) -> list[Any]:
-        """Every row of a list, over all pages.
-
-        Raises:
-            ClientError: AWS refuses.
-            Problem: The credentials have expired, or AWS cannot be reached.
-        """
+        """Every row of all pages; a ClientError where AWS refuses, else a Problem."""
         client, path = self.client(service, region), jmespath.compile(wanted.items)
         arguments = fill(wanted.arguments, facts)
         with _fatal(service):
@@ -152,21 +147,17 @@ def _fatal(service: str) -> Iterator[None]:
 class Item:
     """One listed resource, whoever it belongs to."""
 
-    kind: Kind  # its kind
-    region: str  # where it is
+    kind: Kind
+    region: str
     # for the templates of its kind: id, name, parent, vpc, item, account, region
     facts: Mapping[str, Any]
-    state: str  # its state; empty where it has none
-
+    state: str  # empty where it has none
     id: str
     ended: bool  # whether it no longer exists, except for its name
     leaving: bool  # whether it is being removed
 
     def tags(self, caller: Caller) -> dict[str, str] | None:
-        """Its tags as they are now; None where its kind has no tags of its own.
-
-        Raises as `Caller.rows`.
-        """
+        """Its tags as they are now; None where its kind has none; raises as `Caller.rows`."""
         tags = self.kind.tags
         if not isinstance(tags, ListCall):
             return None if tags is None else tag_dict(jmespath.search(tags, self.facts["item"]))
@@ -228,8 +219,7 @@ def fill(template: Any, facts: Mapping[str, Any]) -> Any:
             return {key: fill(value, facts) for key, value in template.items()}
         case list():
             return [fill(value, facts) for value in template]
-        case other:
-            return other
+    return template
 
 
 def tag_dict(tags: Any) -> dict[str, str]:
@@ -263,9 +253,7 @@ def removal_command(caller: Caller, item: Item) -> str:
     lines = []
     for step in kind.remove:
         names: list[str] = []
-        if (
-            step.each
-        ):  # the multi-select list at the end of its path tells how many fields a row has
+        if step.each:  # the list at the end of its path tells how many fields a row has
             width = step.each.items.rpartition("[")[2].count(",") + 1
             names = [f"each{place}" for place in range(width)]
         facts = {**item.facts, "each": [f"${name}" for name in names]}
@@ -291,10 +279,9 @@ def _cli(service: str, call: str, arguments: Mapping[str, Any], account_id: str)
                 pass
             case list() if all(isinstance(item, str) for item in value):
                 words += [_quoted(item, account_id) for item in value]
-            case list() | dict():
-                words.append(_quoted(json.dumps(value), account_id))
-            case other:
-                words.append(_quoted(str(other), account_id))
+            case _:
+                text = json.dumps(value) if isinstance(value, list | dict) else str(value)
+                words.append(_quoted(text, account_id))
     return words
 
 

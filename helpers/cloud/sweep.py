@@ -1,7 +1,6 @@
 """Removes what a run has left, and nothing else: its tag is read again right before each removal.
 
-Load balancers come first in a teardown: their controller created them, Terraform does not know
-them, and they block the removal of the VPC.
+Load balancers come first in a teardown: Terraform does not know them, and they block the VPC.
 """
 
 import time
@@ -39,9 +38,9 @@ BALANCER_ROUNDS = 45
 class Swept(Settings):
     """What became of a leftover."""
 
-    kind: str  # what it is
-    id: str  # its identifier, without the account's number
-    outcome: Outcome  # `removed`, still `leaving`, `untouched` or `failed`
+    kind: str
+    id: str  # without the account's number
+    outcome: Outcome
     reason: str = ""  # why it was not touched, or AWS's words why it could not be removed
 
 
@@ -58,8 +57,7 @@ class Sweep(Record, stage="06", name="sweep"):
     @property
     def summary(self) -> str:
         """One sentence: how many leftovers have which outcome."""
-        counts = {outcome: self.count(outcome) for outcome in get_args(Outcome)}
-        parts = [f"{count} {outcome}" for outcome, count in counts.items() if count]
+        parts = [f"{count} {name}" for name in get_args(Outcome) if (count := self.count(name))]
         return ", ".join(parts) or "nothing to sweep"
 
 
@@ -80,11 +78,8 @@ def remove_leftovers(
 ) -> Sweep:
     """Remove what has this run's tag, in the order of dependencies.
 
-    What depends on something that is still leaving is tried again until it can go, or until
-    nothing has changed for a while.
-
-    `found`: what a scan found; whatever is not this run's own is left alone.
-    `store`: whether the result is the run's record of its sweep.
+    What cannot go yet is tried again until it can, or until nothing has changed for a while.
+    `found` is what a scan found; `store`: whether the result is the run's record of its sweep.
     """
     sweeper, idle = _Sweeper(Caller.identify(account), Marks.for_run(run), tuple(found)), 0
     for number in range(rounds):
@@ -135,14 +130,12 @@ class _Sweeper:
             return self.states[parent]._replace(reason=f"goes with {parent.kind} {parent.id}")
         try:
             item = self._current(leftover)
-            if item and not item.ended and not self._is_owned(leftover, item):
+            if item and not self._is_owned(leftover, item):
                 return _State("untouched", f"{FOREIGN} any more")
-            if item and not item.ended and not item.leaving:
+            if item and not item.leaving:
                 remove_item(self.caller, item)
                 item = self._current(leftover)
-            if item is None or item.ended:
-                return _State("removed")
-            return _State("leaving", item.state, settled=False)
+            return _State("leaving", item.state, settled=False) if item else _State("removed")
         except ClientError as error:
             if is_not_found(error):
                 return _State("removed")
@@ -153,7 +146,7 @@ class _Sweeper:
         """The leftover as it is now; None where it is gone."""
         kind = kind_named(leftover.kind)
         items = list_items(self.caller, kind, leftover.region, leftover.parent)
-        return next((item for item in items if item.id == leftover.id), None)
+        return next((i for i in items if i.id == leftover.id and not i.ended), None)
 
     def _is_owned(self, leftover: Leftover, item: Item) -> bool:
         """Whether it, or what it is inside of, has this run's tag now."""
@@ -168,9 +161,7 @@ class _Sweeper:
 def _parent(item: Leftover, found: Iterable[Leftover]) -> Leftover | None:
     """What includes it when it is removed: an image goes with its repository."""
     kind = kind_named(item.kind)
-    if kind.tags is not None:
-        return None
-    place = (kind.within, item.parent)
+    place = (kind.within, item.parent) if kind.tags is None else None
     return next((other for other in found if (other.kind, other.id) == place), None)
 
 
@@ -243,10 +234,7 @@ def _await_interfaces(
 ) -> None:
     """A load balancer's network interfaces outlive it by minutes, and block subnets."""
     pages = account.client("ec2").get_paginator("describe_network_interfaces")
-    filters = [
-        {"Name": "vpc-id", "Values": [vpc]},
-        {"Name": "description", "Values": ["ELB *"]},
-    ]
+    filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "description", "Values": ["ELB *"]}]
     names: list[str] = []
     for number in range(rounds):
         with asking("the network interfaces of load balancers"):

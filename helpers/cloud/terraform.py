@@ -51,11 +51,6 @@ class Workspace(Terraform):
         """The workspace of a run; nothing is changed yet."""
         return cls(run, account, programs.need("terraform"))
 
-    @property
-    def exists(self) -> bool:
-        """Whether this run has ever planned anything."""
-        return self.code.is_dir()
-
     def init(self) -> str:
         """Copy the code, write variables, fetch the provider; returns where it came from."""
         self.settle()
@@ -65,14 +60,10 @@ class Workspace(Terraform):
 
     def plan(self) -> PlanFacts:
         """Find out what would be done and what it costs; keeps `plan.json` and the record."""
-        planned = self._planned()
-        cost = estimate(
-            planned,
-            record_prices(self.run, self.account),
-            self._spot_prices(planned),
-            session_hours=self.run.profile.infrastructure.ttl_hours,
-            budget_usd=self.run.profile.kpis.cost_usd,
-        )
+        planned, profile = self._planned(), self.run.profile
+        table, market = record_prices(self.run, self.account), self._spot_prices(planned)
+        hours, budget = profile.infrastructure.ttl_hours, profile.kpis.cost_usd
+        cost = estimate(planned, table, market, session_hours=hours, budget_usd=budget)
         facts = PlanFacts(
             emulated=self.account.emulated,
             planned=now(),
@@ -89,11 +80,9 @@ class Workspace(Terraform):
         return self.run.save(Replan(planned=now(), resources=len(changes), changed=changed))
 
     def apply(self) -> Stack:
-        """Carry out the plan, with a line for each resource; keeps the outputs as `Stack`.
+        """Carry out the plan, if `admit` allows it, and keep the outputs as `Stack`.
 
-        Raises:
-            Problem: The readiness report or the budget forbids it, there is no plan, or Terraform
-                fails; what exists by then is in the state.
+        Whatever exists when Terraform fails is in the state.
         """
         facts = self.run.load(PlanFacts)
         admit(self.run, facts)
@@ -119,21 +108,20 @@ class Workspace(Terraform):
 
     def remaining(self) -> tuple[str, ...]:
         """Addresses of the resources in the state; empty after a complete destroy."""
-        if not self.exists:
+        if not self.code.is_dir():  # nothing was ever planned
             return ()
         self.settle()
         pulled = self.query("read the state", "state", "pull").strip()
-        resources = json.loads(pulled)["resources"] if pulled else []
         return tuple(
             f"{item['type']}.{item['name']}" + (f"[{number}]" if len(item["instances"]) > 1 else "")
-            for item in resources
+            for item in (json.loads(pulled)["resources"] if pulled else ())
             if item["mode"] == "managed"
             for number in range(len(item["instances"]))
         )
 
     def destroy(self) -> int:
         """Remove every resource in the state, and count them; can be repeated after any failure."""
-        if not self.exists:
+        if not self.code.is_dir():
             return 0
         self.settle()
         self._init()
@@ -189,17 +177,14 @@ class Workspace(Terraform):
         self.execute("start", *arguments, environment=provider.environment)
         errored = self.code / ERRORED
         if errored.is_file():
-            doing = "store the state that could not be stored"
-            self.query(doing, "state", "push", errored.name)
+            self.query("store the state that could not be stored", "state", "push", errored.name)
             errored.rename(self.folder / f"{ERRORED}.pushed")
             print("A state that Terraform could not store before has been stored now.")
         return provider.label
 
     def _spot_prices(self, planned: Plan) -> SpotHistory:
         """The recorded spot prices if they cover the plan's types, else the last week's."""
-        types = {
-            kind for group in planned.node_groups if group.spot for kind in group.instance_types
-        }
+        types = {t for group in planned.node_groups if group.spot for t in group.instance_types}
         recorded = self.run.find(SpotHistory)
         if recorded and types <= {point.instance_type for point in recorded.points}:
             return recorded
@@ -222,9 +207,8 @@ class Workspace(Terraform):
     @contextmanager
     def _recorded(self, kind: str) -> Iterator[None]:
         """Events of start and stop, with the outcome; costs are calculated from them."""
-        stage = "01" if kind == "stack-apply" else "06"
+        stage, outcome = "01" if kind == "stack-apply" else "06", "failed"
         self.run.event(f"{kind}-start", stage=stage, source="Terraform")
-        outcome = "failed"
         try:
             yield
             outcome = "finished"

@@ -74,10 +74,8 @@ class Progress:
 
     total: int = 0  # how many resources it will change
     done: int = 0  # how many it has completed
-    # Terraform's error diagnostics: `summary`, `detail`, `address`
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    # lines outside Terraform's protocol: a crash, or an error before the start
-    other: list[str] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)  # Terraform's diagnostics
+    other: list[str] = field(default_factory=list)  # lines outside its protocol, as of a crash
 
     def read(self, line: str) -> str:
         """Take one line of output; returns what to show of it, empty for nothing."""
@@ -85,7 +83,7 @@ class Progress:
             message = json.loads(line)
             kind = message["type"]
         except (ValueError, TypeError, KeyError):
-            self.other += [line.strip()] if line.strip() else []
+            self.other += filter(None, [line.strip()])
             return ""
         hook = message.get("hook", {})
         address = str(hook.get("resource", {}).get("addr", ""))
@@ -105,10 +103,7 @@ class Progress:
         return ""
 
     def problem(self, doing: str, log: str) -> Problem:
-        """The failure of the command as a sentence with Terraform's words and the next step.
-
-        `doing`: what it was to do, such as `apply the plan`.
-        """
+        """Why it could not do it, as a sentence with Terraform's words and the next step."""
         if not self.errors:
             words = _short(" ".join(self.other[-3:]) or "it gave no reason")
             return Problem(f"Terraform could not {doing}: {words}.", f"Its log is {log}.")
@@ -156,13 +151,11 @@ class Terraform:
     ) -> None:
         """Run a command that may take long, and print its progress.
 
-        `doing`: what it is to do, for the sentence when it fails.
+        `doing`: what it is to do, for the sentence of the Problem when it fails.
         `total`: how many resources it will change.
 
-        Raises:
-            Problem: It failed; the sentence has Terraform's own words.
-            KeyboardInterrupt: The caller was interrupted; the state is written, unless a second
-                interrupt came: then Terraform goes on alone, and `settle` waits for it.
+        After an interrupt the state is written, unless a second one comes: then Terraform goes on
+        alone, and `settle` waits for it.
         """
         progress, record = Progress(total), self.folder / RECORD
         log = self.folder / f"{arguments[0]}.log"
@@ -212,11 +205,7 @@ class Terraform:
         return ended.stdout
 
     def settle(self) -> None:
-        """End what a killed notebook left running, and repair the state if it is torn.
-
-        Raises:
-            Problem: Terraform works on this run for another notebook, or does not end.
-        """
+        """End what a killed notebook left running, and repair the state if it is torn."""
         record = self.folder / RECORD
         noted = json.loads(record.read_text()) if record.is_file() else None
         if noted and owner_is_alive(noted["process"]):

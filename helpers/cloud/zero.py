@@ -59,10 +59,7 @@ class Teardown(Record, stage="06", name="teardown"):
 
 
 def destroy(run: Run, workspace: Workspace, *, doubt: str = "") -> Teardown:
-    """Destroy the stack, whatever is left of it; can be repeated, also after a failure.
-
-    `doubt`: why it proves nothing; empty where it does.
-    """
+    """Destroy what is left of the stack, also after a failure; `doubt` as in `Teardown`."""
     destroyed = workspace.destroy()
     record = Teardown(
         at=now(),
@@ -76,10 +73,7 @@ def destroy(run: Run, workspace: Workspace, *, doubt: str = "") -> Teardown:
 
 
 def restart_doubt(run: Run, emulator: str) -> str:
-    """Why an empty account proves nothing: the emulator that held the stack was restarted.
-
-    `emulator`: name of the emulator's service in the run. Empty where the account is the same.
-    """
+    """Why an empty account proves nothing: the emulator (name of its service) was restarted."""
     exists, doubt = False, ""
     for event in run.events():
         kind = event["kind"]
@@ -145,7 +139,6 @@ def certify(
 
     `state`: what Terraform's state still holds.
     `doubt`: why even clean scans would prove nothing; empty where there is no such reason.
-    `scans`: the highest number of scans.
     """
     caller, stack = Caller.identify(account), run.find(Stack)
     passes: list[Scan] = []
@@ -176,11 +169,7 @@ def certify(
 
 
 def verify(path: Path) -> Zero:
-    """Read a certificate, and compare it with its own checksum and content.
-
-    Raises:
-        Problem: It cannot be read, was changed, was never issued, or its scans are not clean.
-    """
+    """Read a certificate; one that was changed, not issued, or is not clean is a `Problem`."""
     try:
         zero = Zero.model_validate_json(path.read_text())
     except (OSError, ValidationError) as error:
@@ -195,11 +184,10 @@ def verify(path: Path) -> Zero:
 
 def frame(zero: Zero) -> pd.DataFrame:
     """The certificate, for people."""
+    refused = " ".join(zero.refused)
     kept = ", ".join(f"{item.kind} {item.id} ({item.kept})" for item in zero.last.kept)
     facts = {
-        "ReadinessVerdict": " ".join(("NOT ISSUED:", *zero.refused))
-        if zero.refused
-        else "nothing is left",
+        "ReadinessVerdict": f"NOT ISSUED: {refused}" if refused else "nothing is left",
         "Where": f"{zero.label} Region {zero.region}, by {zero.identity}.",
         "Looked for": "; ".join(zero.last.filters),
         "Scanned": zero.last.summary,

@@ -70,7 +70,7 @@ def offer(usd: float) -> str:
 def pricing_api(*offers: str) -> Mock:
     """In place of the Pricing API's client."""
     api = Mock()
-    api.get_paginator.return_value.paginate.return_value = [{"PriceList": list(offers)}]
+    api.get_paginator.return_value.paginate.return_value.search.return_value = list(offers)
     return api
 
 

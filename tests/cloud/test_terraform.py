@@ -70,7 +70,7 @@ def test_a_stack_fails_goes_on_and_ends(
     make: MakeWorkspace, served: Emulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace = make("aws")
-    assert not workspace.exists and workspace.destroy() == 0 and workspace.remaining() == ()
+    assert workspace.destroy() == 0 and workspace.remaining() == ()
     assert not workspace.run.events("stack-destroy-start")
     facts = planned(workspace)
     assert (facts.changes, facts.emulated) == (3, True) and "3 to create" in facts.summary
