@@ -1,7 +1,6 @@
 """An emulated account for each test, and a server that all tests share."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ def aws() -> Iterator[emulated.Emulated]:
 
 @pytest.fixture(scope="session")
 def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[emulated.Emulator]:
-    with emulated.serving(Path(tmp_path_factory.mktemp("aws"))) as running:
+    with emulated.serving(tmp_path_factory.mktemp("aws")) as running:
         yield running
 
 
