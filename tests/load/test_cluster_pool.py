@@ -121,22 +121,6 @@ def test_the_profile_chooses_pods_and_their_records_are_those_of_any_load(
     assert here.left == []
 
 
-def test_an_interrupted_load_is_fetched_and_removed(here: Place) -> None:
-    async def interrupted() -> None:
-        seen = asyncio.Event()
-        notice = lambda kind, what: seen.set() if kind == "second" else None  # noqa: E731
-        task = asyncio.create_task(here.run(scenario(LONG, workers=2), notice))
-        await asyncio.wait_for(seen.wait(), 60)
-        task.cancel()
-        await task
-
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(interrupted())
-    table = pd.read_parquet(here.folder / "tables/requests-trial.parquet")
-    assert 100 < len(table) < 200 * 30
-    assert here.left == []
-
-
 def test_a_worker_that_is_lost_ends_the_load_and_the_others_records_are_kept(here: Place) -> None:
     def kill_one(kind: str, what: Any) -> None:
         if kind == "second" and what.elapsed_s > 2 and here.pods.workers[0].poll() is None:

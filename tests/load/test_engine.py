@@ -1,7 +1,6 @@
 """Loads without a run: workers, ends before the time, capacity, calibration, and refusals."""
 
 import asyncio
-import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from helpers.load.arrivals import Shard, schedule
 from helpers.load.engine import Result, chart
 from helpers.load.records import Step
 from helpers.load.request import ProgressMerger, Second
+from helpers.load.worker import is_timed
 from helpers.scenario import Scenario
 
 from .conftest import scenario
-from .known_server import DESCRIBED, KnownServer, answer
+from .known_server import DESCRIBED, KnownServer
 
 STEADY = {"arrivals": "poisson", "rate": 100, "duration_s": 1}
 
@@ -56,6 +56,14 @@ def test_shards_are_a_partition_and_keep_their_kind(arrivals: str) -> None:
         assert variation == pytest.approx(1.0 if arrivals == "poisson" else 0.0, abs=0.06)
 
 
+@pytest.mark.parametrize(("concurrency", "timed"), [(None, True), (1, True), (2, False)])
+def test_the_time_of_leaving_counts_unless_several_are_kept_in_flight(
+    concurrency: int | None, timed: bool
+) -> None:
+    closed = {"name": "loop", "arrivals": "closed", "concurrency": concurrency, "duration_s": 1}
+    assert is_timed(scenario(STEADY, *([closed] if concurrency else []))) is timed
+
+
 def test_a_count_is_as_long_as_it_takes() -> None:
     played = scenario({"arrivals": "constant", "rate": 50, "count": 100})
     assert played.duration_s == 2.0 and len(schedule(played).times_s) == 100
@@ -68,33 +76,6 @@ def test_a_spike_is_in_the_middle_third() -> None:
     phase = {"arrivals": "spike", "rate": 100, "to_rate": 900, "duration_s": 30}
     counts, _ = np.histogram(schedule(scenario(phase)).times_s, bins=3, range=(0, 30))
     assert counts == pytest.approx([1000, 9000, 1000], rel=0.15)
-
-
-def test_a_load_ends_early_when_it_should(server: KnownServer, tmp_path: Path) -> None:
-    async def fails(server: KnownServer, number: int, writer: asyncio.StreamWriter) -> bool:
-        writer.write(answer(status=503))
-        return True
-
-    server.behaviour = fails
-    played = scenario({**STEADY, "duration_s": 60}, stop={"errors_pct": 50})
-    begun = time.monotonic()
-    report = fire(played, server, tmp_path).report
-    assert time.monotonic() - begun < 30
-    assert report.stopped.endswith("100 % of the answers of the last seconds were errors")
-    assert set(report.measured.errors) == {"http-503"}
-
-
-def test_nearly_all_errors_still_give_a_whole_result(server: KnownServer, tmp_path: Path) -> None:
-    async def seldom(server: KnownServer, number: int, writer: asyncio.StreamWriter) -> bool:
-        good = number % 20 == 0
-        server.successes += good
-        writer.write(answer() if good else answer(status=500))
-        return True
-
-    server.behaviour = seldom
-    report = fire(scenario({**STEADY, "rate": 300}), server, tmp_path).report
-    assert report.measured.error_rate_pct == pytest.approx(95, abs=1)
-    assert "p50" in report.measured.latency and "p99" not in report.measured.latency
 
 
 @pytest.mark.parametrize("begin", [20, 120, 3000])

@@ -4,10 +4,8 @@ import asyncio
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
 from typing import Any
 
-import grpc
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +21,7 @@ from helpers.load.request import Target
 
 from . import scripted as wire
 from .conftest import MakeRun, play, scenario
-from .known_server import SHAPE, in_thread
+from .known_server import SHAPE
 from .scripted import GOOD, HEAD, Behaviour, Peer, Scripted, scripted
 
 STEADY = {"arrivals": "constant", "rate": 40, "duration_s": 0.5}
@@ -61,44 +59,6 @@ def fire(make_run: MakeRun, server: Scripted, monkeypatch: pytest.MonkeyPatch) -
 
 def counts(table: pd.DataFrame) -> dict[str, int]:
     return {str(outcome): int(n) for outcome, n in table["outcome"].value_counts().items()}
-
-
-@pytest.mark.parametrize(
-    ("status", "outcome"),
-    [
-        (None, "ok"),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, "timeout"),
-    ],
-)
-def test_outcomes_of_a_real_server(fire: Fire, status: Any, outcome: str) -> None:
-    ports, requests = [], []
-
-    async def handle(request: bytes, context: Any) -> bytes:
-        requests.append(request)
-        if status:
-            await context.abort(status, "Exceeds maximum queue size, 100 %, naïve")
-        return wire.message()
-
-    async def serve(ready: Event) -> None:
-        server = grpc.aio.server()
-        service, _, method = METHOD[1:].partition("/")
-        unary = grpc.unary_unary_rpc_method_handler(handle)
-        handlers = grpc.method_handlers_generic_handler(service, {method: unary})
-        server.add_generic_rpc_handlers((handlers,))
-        ports.append(server.add_insecure_port("127.0.0.1:0"))
-        await server.start()
-        ready.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await server.stop(0)
-
-    with in_thread(serve):
-        table = fire(BURST, BODIES, url=f"grpc://127.0.0.1:{ports[0]}")
-    assert counts(table) == {outcome: 16}
-    assert sorted(requests) == sorted(BODIES * 4)  # also those beyond the server's window
-    if outcome == "ok":
-        assert set(table["bytes"]) == {len(wire.message())}
 
 
 def test_nobody_there_is_refused(fire: Fire) -> None:

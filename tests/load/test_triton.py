@@ -45,7 +45,8 @@ def successes(endpoint: Endpoint) -> float:
     return counters["nv_inference_request_success"]
 
 
-WRONG_SIZE = Shape(SHAPE.model, 1, (3, 32, 32), SHAPE.outputs, "input", "logits")
+# larger than a server's first HTTP/2 window
+WRONG_SIZE = Shape(SHAPE.model, 1, (3, 256, 256), SHAPE.outputs, "input", "logits")
 WRONG_NAME = Shape("nobody", 1, SHAPE.dims, SHAPE.outputs, "input", "logits")
 
 

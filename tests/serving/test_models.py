@@ -23,15 +23,11 @@ SHAPES = {
     "resnet50": {
         "conv1.weight": (64, 3, 7, 7),
         "layer1.0.downsample.0.weight": (256, 64, 1, 1),
-        "layer3.5.bn3.running_var": (1024,),
-        "layer4.0.conv2.weight": (512, 512, 3, 3),
         "fc.bias": (1000,),
     },
     "mobilenetv2": {
         "features.0.0.weight": (32, 3, 3, 3),
-        "features.1.conv.0.0.weight": (32, 1, 3, 3),
         "features.17.conv.2.weight": (320, 960, 1, 1),
-        "features.18.1.num_batches_tracked": (),
         "classifier.1.weight": (1000, 1280),
     },
 }

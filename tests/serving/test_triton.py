@@ -132,14 +132,6 @@ def test_a_bad_model_ends_with_the_servers_words(
     assert processes.marked(prepared.mark) == {}
 
 
-def test_a_crash_at_start_ends_with_the_servers_words(
-    prepared: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(triton, "_common_flags", lambda *_: ["--model-repository=/nowhere"])
-    with pytest.raises(Problem, match=r"ended while starting(.|\n)*/nowhere"):
-        triton.serve(prepared)
-
-
 def test_killed_outright_it_leaves_nothing(prepared: Run, shared_memory: Path) -> None:
     triton.serve(prepared)
     mine = f"{triton.shared_memory_prefix(prepared)}*"
