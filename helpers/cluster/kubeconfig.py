@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -67,18 +66,10 @@ def token(account: Account, cluster: str) -> Token:
 
 
 def write(folder: Path, account: Account, cluster: Eks) -> Path:
-    """Write the file `kubeconfig` into a folder, readable by this user only; its path."""
-    path = folder / "kubeconfig"
-    folder.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        yaml.safe_dump(document(account, cluster), file, sort_keys=False)
-    return path
+    """Write the file `kubeconfig` into a folder, readable by this user only; its path.
 
-
-def document(account: Account, cluster: Eks) -> dict[str, Any]:
-    """The kubeconfig as data; its one context has the cluster's name."""
+    Its one context has the cluster's name.
+    """
     variables = account.environment | {"GPU_E2E_ENDPOINT": account.endpoint}
     plugin = {
         "apiVersion": API, "command": sys.executable, "interactiveMode": "Never",
@@ -87,12 +78,18 @@ def document(account: Account, cluster: Eks) -> dict[str, Any]:
         "provideClusterInfo": False,
     }  # fmt: skip
     place = {"server": cluster.endpoint, "certificate-authority-data": cluster.authority}
-    return {
+    document = {
         "apiVersion": "v1", "kind": "Config", "current-context": cluster.name,
         "clusters": [{"name": cluster.name, "cluster": place}],
         "users": [{"name": USER, "user": {"exec": plugin}}],
         "contexts": [{"name": cluster.name, "context": {"cluster": cluster.name, "user": USER}}],
     }  # fmt: skip
+    path = folder / "kubeconfig"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.touch(0o600, exist_ok=False)
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
 
 
 def main(arguments: Sequence[str]) -> int:

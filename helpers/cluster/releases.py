@@ -102,11 +102,10 @@ class Lock(Settings):
     def named(self, name: str) -> Release:
         """The release of this name."""
         known = {release.name: release for release in self.releases}
-        if name not in known:
-            raise Problem(
-                f"k8s/releases.yaml has no release '{name}'.", f"It has {', '.join(known)}."
-            )
-        return known[name]
+        if name in known:
+            return known[name]
+        what = f"k8s/releases.yaml has no release '{name}'."
+        raise Problem(what, f"It has {', '.join(known)}.")
 
     @classmethod
     def load(cls, path: Path = LOCK) -> Self:
@@ -158,10 +157,8 @@ def write_values(run: Run, release: Release, facts: Mapping[str, Any]) -> list[P
     """Write a release's values into the run; the files for Helm, with the contract for ours."""
     source = K8S / "values" / f"{release.name}.yaml"
     text = fill(source, facts)
-    try:
+    with contract.reading(source):
         yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise Problem(f"{source.name} is not valid once filled: {error}.") from error
     path = run.write(f"cluster/values/{release.name}.yaml", text)
     return [CONTRACT, path] if release.own else [path]
 
@@ -173,45 +170,40 @@ def install(run: Run, cluster: Cluster, account: Account, stage: str = "02") -> 
     """
     lock, facts = Lock.load(), values_facts(run, account)
     prepare(cluster, lock)
-    rows: list[Released] = []
+    record, helm = Releases(releases=()), Helm.for_cluster(cluster, run.mark)
     for release in lock.upstream(stage):
         chart, files = fetch_chart(release), write_values(run, release, facts)
         print(f"{release.name}: {release.label}, {chart.compared}", flush=True)
-        helm = Helm.for_cluster(cluster, run.mark)
         state = helm.apply(release.name, chart.path, release.namespace, files)
         wait_for_release(cluster, release, waits.pace(run, run.profile.cluster.release_s))
         seen = ", ".join(f"{wait.kind} {wait.until}" for wait in release.waits)
-        note = f"revision {state.revision}: {seen}"
-        rows.append(_released(release, chart.digest, "REAL", note))
-        run.save(Releases(releases=tuple(rows)))
-    return Releases(releases=tuple(rows))
+        row = _released(release, chart.digest, "REAL", f"revision {state.revision}: {seen}")
+        record = run.save(Releases(releases=(*record.releases, row)))
+    return record
 
 
 def rehearse(run: Run, account: Account, check: ObjectCheck, stage: str = "02") -> Releases:
     """Render a stage's releases with the run's values, check their objects, and record them."""
-    facts, rows = values_facts(run, account), []
+    facts, helm = values_facts(run, account), Helm(mark=run.mark)
     kubernetes = run.profile.infrastructure.kubernetes_version
-    for release in Lock.load().upstream(stage):
+
+    def render(release: Release) -> Released:
         files = write_values(run, release, facts)
         try:
             chart = fetch_chart(release)
         except Problem as reason:
-            rows.append(_released(release, "", "NOT CHECKED", reason.what))
-            continue
+            return _released(release, "", "NOT CHECKED", reason.what)
         try:
-            helm = Helm(mark=run.mark)
             text = helm.template(release.name, chart.path, release.namespace, files, kubernetes)
             objects = [body for body in yaml.safe_load_all(text) if body]
             checked = check(release, objects)
         except Problem as fault:
-            rows.append(_released(release, chart.digest, "FAILED", str(fault)))
-            continue
+            return _released(release, chart.digest, "FAILED", str(fault))
         run.write(f"cluster/rendered/{release.name}.yaml", text)
         note = f"{len(objects)} objects rendered ({chart.compared}); {checked}"
-        rows.append(_released(release, chart.digest, "STATIC", note))
-    record = Releases(releases=tuple(rows))
-    run.save(record)
-    return record
+        return _released(release, chart.digest, "STATIC", note)
+
+    return run.save(Releases(releases=tuple(map(render, Lock.load().upstream(stage)))))
 
 
 def _released(release: Release, digest: str, label: Any, note: str) -> Released:
@@ -242,10 +234,9 @@ def prepare(cluster: Cluster, lock: Lock) -> None:
         if cluster.get("secrets", secret.name, secret.namespace) is None:
             made = {key: secrets.token_urlsafe(PASSWORD_BYTES) if value == "random" else value
                     for key, value in secret.keys.items()}  # fmt: skip
-            body = V1Secret(
-                metadata=V1ObjectMeta(name=secret.name),
-                data={key: base64.b64encode(text.encode()).decode() for key, text in made.items()},
-            )
+            body = V1Secret(metadata=V1ObjectMeta(name=secret.name), data={
+                key: base64.b64encode(text.encode()).decode() for key, text in made.items()
+            })  # fmt: skip
             with client.asking(f"The Secret {secret.name}", namespace=secret.namespace):
                 cluster.core.create_namespaced_secret(secret.namespace, body)
 

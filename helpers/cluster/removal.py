@@ -169,9 +169,8 @@ def _delete(cluster: Cluster, kind: str, body: dict[str, Any]) -> None:
 
 
 def _record(run: Run, record: Removal) -> Removal:
-    run.save(record)
     run.event(
         "cluster-emptied", "06", source="kubernetes", balancers=len(record.balancers),
         releases=len(record.releases), faults=len(record.faults), note=record.summary,
     )  # fmt: skip
-    return record
+    return run.save(record)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from helpers.cluster import explain
 from helpers.cluster.explain import Explanation, TransientError
@@ -26,16 +26,6 @@ class WaitState:
     fatal: str = ""  # why waiting longer is useless; empty if it may help
 
 
-class Clock(Protocol):
-    """Time, as a wait needs it; the module `time` is one."""
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait that long."""
-
-
 @dataclass(frozen=True)
 class Pace:
     """How a wait goes."""
@@ -43,7 +33,7 @@ class Pace:
     timeout_s: float  # how long at most, seconds
     every_s: float = 1.0  # seconds between two checks
     say: Callable[[str], None] = print  # shows a line of progress
-    clock: Clock = time  # the clock
+    clock: Any = time  # has `monotonic` and `sleep`
 
 
 def pace(run: Run, timeout_s: float) -> Pace:
@@ -140,8 +130,8 @@ def troubles_of_pod(cluster: "Cluster", pod: dict[str, Any]) -> list[Trouble]:
 def event_troubles(cluster: "Cluster", namespace: str, name: str) -> list[Trouble]:
     """The newest warnings about an object, newest first; repeated ones once."""
     selector = f"involvedObject.name={name},type=Warning"
-    events = cluster.list("events", namespace, field_selector=selector)
-    events.sort(key=_event_time, reverse=True)
+    events = sorted(cluster.list("events", namespace, field_selector=selector),
+                    key=_event_time, reverse=True)  # fmt: skip
     messages = dict.fromkeys(f"{each.get('reason', '')}: {each.get('message', '')}"
                              for each in events)  # fmt: skip
     return [Trouble(f"event of {name}", text, explain.recognise(text, namespace=namespace))
