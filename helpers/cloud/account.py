@@ -60,6 +60,7 @@ FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
      "Check the network and the region's name, and repeat the step."),
     ((BotoCoreError,), "The request for {what} could not be made: {text}.", ""),
 )  # fmt: skip
+GLOBAL_REGION = "us-east-1"  # where AWS answers for charges, prices and an account's plan
 MASK = "<account>"
 _ACCOUNT_ID = re.compile(r"(?<=:)\d{12}(?=:)|(?<!\d)\d{12}(?=\.dkr\.ecr)")
 ADDRESS_SERVICE = "https://checkip.amazonaws.com"
@@ -81,10 +82,7 @@ class Account:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that send Terraform, and any other SDK, to the same account.
-
-        On AWS that is the region only; a rehearsal overrides each of the user's AWS settings.
-        """
+        """Variables that send Terraform, and any other SDK, to the same account."""
         region = {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
         if not self.emulated:
             return region
@@ -98,19 +96,12 @@ class Account:
         }  # fmt: skip
 
     def surroundings(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """The whole environment of a program that works in the same account.
-
-        Of what it would inherit, a rehearsal drops every AWS setting, so that not even the
-        endpoint of a single service leads to AWS.
-        """
+        """A program's whole environment; a rehearsal drops every AWS setting it would inherit."""
         kept = {k: v for k, v in inherited.items() if not (self.emulated and k.startswith("AWS_"))}
         return kept | self.environment
 
     def client(self, service: str, region: str = "") -> Any:
-        """A boto3 client in a session of its own, so that a new login counts at once.
-
-        `region`: another region than the stack's; billing works in us-east-1 only.
-        """
+        """A boto3 client in a session of its own, so that a new login counts at once."""
         options: dict[str, Any] = {"retries": {"mode": "standard", "max_attempts": 10},
                                    "connect_timeout": 10, "read_timeout": 60}  # fmt: skip
         keys, settings = {}, None
@@ -143,11 +134,6 @@ class Identity:
         """The user or role without the account's number."""
         return masked(self.arn, self.account_id)
 
-    @property
-    def masked_id(self) -> str:
-        """The last four digits of the account's number, such as `********9012`."""
-        return "*" * 8 + self.account_id[-4:]
-
 
 def identity(account: Account) -> Identity:
     """Whose credentials are used."""
@@ -168,10 +154,7 @@ def masked(text: str, account_id: str = "") -> str:
 
 
 def caller_address(run: Run, account: Account, *, refresh: bool = False) -> str:
-    """The public IPv4 address of this machine; in a rehearsal a documentation address.
-
-    `refresh`: ask again, for a machine that has moved.
-    """
+    """The public IPv4 address of this machine; `refresh` asks again, as it may have moved."""
     if account.emulated:
         return EMULATED_ADDRESS
     stored = run.folder / CALLER_FILE

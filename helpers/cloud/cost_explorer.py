@@ -12,7 +12,7 @@ import pandas as pd
 from botocore.exceptions import ClientError
 
 from helpers.cloud import leftovers, meter, zero
-from helpers.cloud.account import Account, asking, error_code, is_denied, masked
+from helpers.cloud.account import GLOBAL_REGION, Account, asking, error_code, is_denied, masked
 from helpers.cloud.meter import CostReport
 from helpers.cloud.zero import Zero
 from helpers.paths import ROOT
@@ -20,7 +20,6 @@ from helpers.profile import LABEL
 from helpers.run import Record, Run, now, write_atomically
 from helpers.scenario import Settings
 
-REGION = "us-east-1"  # the only one in which Cost Explorer answers
 METRIC, TAX = "UnblendedCost", "Tax"
 SAME_USD = 0.01  # smaller differences need no reason
 Coverage = Literal["complete", "partial", "late", "empty", "disabled"]
@@ -129,7 +128,7 @@ def frame(made: Reconciliation | None) -> pd.DataFrame:
 
 def _query(account: Account, start: date, end: date, project: str) -> _Billed | None:
     """All costs of some days, by service and tag; None where Cost Explorer is not available."""
-    client, billed = account.client("ce", REGION), _Billed()
+    client, billed = account.client("ce", GLOBAL_REGION), _Billed()
     query: dict[str, Any] = {
         "TimePeriod": {"Start": start.isoformat(), "End": end.isoformat()},
         "Granularity": "DAILY",

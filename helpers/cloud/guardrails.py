@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from helpers import promises
-from helpers.cloud.account import Account, asking, identity, masked
+from helpers.cloud.account import GLOBAL_REGION, Account, asking, identity
 from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts
 from helpers.cloud.preflight import Readiness
 from helpers.cloud.stack import Stack
@@ -19,22 +19,16 @@ from helpers.errors import Problem
 from helpers.promises import Status
 from helpers.run import Record, Run, now
 
-BILLING_REGION = "us-east-1"  # where AWS publishes charges
 DEPLOYER = "deployer"  # in the name of the role that infra/bootstrap creates
 REQUIRED_TAGS = ("project", "owner", "run")
 NOTICES = ("ACTUAL 50 %", "ACTUAL 80 %", "ACTUAL 100 %", "FORECASTED 100 %")
-ROLE_PROMISE = "00.iam"
 # what an update of a schedule must repeat, or the service drops it
 KEPT = ("GroupName", "Name", "Description", "ScheduleExpressionTimezone", "State", "Target",
         "KmsKeyArn", "FlexibleTimeWindow", "ActionAfterCompletion", "StartDate")  # fmt: skip
 
 
 def admit(run: Run, facts: PlanFacts) -> None:
-    """Allow an apply, or raise a `Problem`.
-
-    The readiness report must be there and pass, unless the profile overrides it; every price must
-    be known; and the session may not cost more than the profile allows.
-    """
+    """Raise a `Problem` unless readiness, prices and the cost of a session allow an apply."""
     if not facts.changes:
         return
     report, cost = run.find(Readiness), facts.cost
@@ -96,8 +90,7 @@ class DeadMan(Record, stage="01", name="dead-man"):
 
 def read_dead_man(run: Run, account: Account) -> DeadMan:
     """Read the switch, and store what was read."""
-    stack = run.load(Stack)
-    schedule = _schedule(account, stack)
+    schedule = _schedule(account, stack := run.load(Stack))
     record = DeadMan(
         emulated=account.emulated,
         schedule=stack.dead_man_schedule,
@@ -183,7 +176,7 @@ def read(run: Run, account: Account) -> Guardrails:
     budget = {"AccountId": who.account_id, "BudgetName": f"{stack.stack_name}-account"}
     name = f"{stack.stack_name}-estimated-charges"
     budgets, watch, sns = (
-        account.client(service, BILLING_REGION) for service in ("budgets", "cloudwatch", "sns")
+        account.client(service, GLOBAL_REGION) for service in ("budgets", "cloudwatch", "sns")
     )
     with asking("the budget"):
         limit = budgets.describe_budget(**budget)["Budget"]["BudgetLimit"]["Amount"]
@@ -205,7 +198,7 @@ def read(run: Run, account: Account) -> Guardrails:
         gpu_max_price=stack.gpu_max_price,
         api_cidr=stack.api_cidr if account.emulated else "this machine's address",
         dead_man=read_dead_man(run, account).expires,
-        caller=masked(who.arn, who.account_id),
+        caller=who.shown,
     )
     return run.save(record)
 
@@ -225,7 +218,7 @@ def tick_role(run: Run, guardrails: Guardrails) -> None:
         status, evidence = Status.VERIFIED, guardrails.path()
     else:
         note += ", not by the deployer role of infra/bootstrap"
-    promises.tick(run, ROLE_PROMISE, status, evidence=evidence, note=note)
+    promises.tick(run, "00.iam", status, evidence=evidence, note=note)
 
 
 def frame(guardrails: Guardrails) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from helpers.cloud.account import Account, error_code, is_not_found
 from helpers.cloud.resource_kinds import (
+    HOME,
     Caller,
     Item,
     Kind,
@@ -68,11 +69,6 @@ class Scan(Settings):
     def left(self) -> tuple[Leftover, ...]:
         """What is left over: found, and not meant to stay."""
         return tuple(item for item in self.found if not item.kept)
-
-    @property
-    def kept(self) -> tuple[Leftover, ...]:
-        """What is meant to stay."""
-        return tuple(item for item in self.found if item.kept)
 
     @property
     def not_scanned(self) -> tuple[ListedKind, ...]:
@@ -220,10 +216,11 @@ class _Scanner:
 
     def scan(self, chosen: list[Kind]) -> None:
         """List kinds, and keep what counts as the run's."""
+        home = self.caller.account.region
         lists = [
             (kind, region, *self._list(kind, region))
             for kind in chosen
-            for region in kind.places(self.caller.account.region)
+            for region in dict.fromkeys(home if place == HOME else place for place in kind.regions)
         ]
         # a VPC of the run makes what is in it the run's
         for item in (item for _, _, items, _ in lists for item in items):

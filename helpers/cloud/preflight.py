@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from helpers.cloud.account import (
     ADDRESS_SERVICE,
+    GLOBAL_REGION,
     Account,
     asking,
     caller_address,
@@ -28,7 +29,6 @@ from helpers.scenario import Settings
 SYSTEM_NODES = {"min": 1, "desired": 2, "max": 3}
 # As infra/network.tf chooses: EKS places no control plane in these.
 NO_CONTROL_PLANE = ("use1-az3", "usw1-az2", "cac1-az3")
-FREE_TIER_REGION = "us-east-1"
 # Service → its linked role, and whether the GPU nodes fail without it. The group would try to
 # create the spot role itself, and fails where its own role may not: after the cluster is paid for.
 LINKED_ROLES = {
@@ -38,7 +38,6 @@ LINKED_ROLES = {
     "eks-nodegroup.amazonaws.com": ("AWSServiceRoleForAmazonEKSNodegroup", False),
     "elasticloadbalancing.amazonaws.com": ("AWSServiceRoleForElasticLoadBalancing", False),
 }
-SUPPORT_ENDS_SOON_DAYS = 30
 OPEN_REQUEST = ("PENDING", "CASE_OPENED")
 QUOTA_HISTORY = "list-requested-service-quota-change-history-by-quota"
 
@@ -127,11 +126,10 @@ class Context:
 
     def zones(self) -> list[str]:
         """The availability zones that the stack uses."""
-        filters = {"state": "available", "opt-in-status": "opt-in-not-required"}
+        wanted = {"state": "available", "opt-in-status": "opt-in-not-required"}
+        filters = [{"Name": name, "Values": [value]} for name, value in wanted.items()]
         with asking("the availability zones"):
-            answer = self.account.client("ec2").describe_availability_zones(
-                Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()]
-            )
+            answer = self.account.client("ec2").describe_availability_zones(Filters=filters)
         zones = answer["AvailabilityZones"]
         names = sorted(z["ZoneName"] for z in zones if z["ZoneId"] not in NO_CONTROL_PLANE)
         return names[: self.stack.zones]
@@ -140,18 +138,16 @@ class Context:
 def examine(
     run: Run, account: Account, gpu_types: Sequence[str], only: Iterable[str] = ()
 ) -> Readiness:
-    """Run the checks, and store the report. Nothing is created.
+    """Run the checks (all, or those named in `only`), and store the report.
 
-    A check that AWS does not answer becomes a finding with the sentence and the next step;
-    without valid credentials, nothing else is checked.
-
-    `only`: names of the checks to run; empty for all.
+    A check that AWS does not answer becomes a finding; without credentials it is the only one.
     """
     context, caller = Context(run, account, tuple(gpu_types)), ""
     try:
         who = identity(account)
         caller = who.shown
-        text = f"{caller} in account {who.masked_id}, region {account.region}"
+        number = "*" * 8 + who.account_id[-4:]
+        text = f"{caller} in account {number}, region {account.region}"
         findings = [_finding("identity", "Identity", text, OK, "aws sts get-caller-identity")]
         chosen = set(only) or set(CHECKS)
         findings += [item for name in CHECKS if name in chosen for item in _check(name, context)]
@@ -193,7 +189,7 @@ def _finding(
 def _free_plan(context: Context) -> Iterator[ReadinessFinding]:
     """A free-plan account may not start GPU instances."""
     with asking("the account's plan"):
-        client = context.account.client("freetier", FREE_TIER_REGION)
+        client = context.account.client("freetier", GLOBAL_REGION)
         free = client.get_account_plan_state()["accountPlanType"] == "FREE"
     text, verdict, command = "paid plan", OK, "get-account-plan-state"
     if free:
@@ -203,7 +199,6 @@ def _free_plan(context: Context) -> Iterator[ReadinessFinding]:
 
 
 def _address(context: Context) -> Iterator[ReadinessFinding]:
-    """The address for which the cluster's API is opened."""
     text = f"{context.stack.api_cidr}, as the profile says"
     if not context.stack.api_cidr:
         address = caller_address(context.run, context.account, refresh=True)
@@ -231,7 +226,6 @@ def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
 
 
 def _alerts(context: Context) -> Iterator[ReadinessFinding]:
-    """Whether anybody is notified of budget and alarm."""
     text = f"stage 01 creates budget and alarm at ${context.stack.budget_usd:g} a month; "
     notified, verdict = "nobody is notified", WARN
     command = context.rerun("alert_email=you@example.org")
@@ -242,7 +236,6 @@ def _alerts(context: Context) -> Iterator[ReadinessFinding]:
 
 
 def _state_bucket(context: Context) -> Iterator[ReadinessFinding]:
-    """Where Terraform's state is stored, and whether that place exists."""
     bucket = context.stack.state_bucket
     text, command = "in the run's folder, on this machine", "ls outputs"
     if bucket:
@@ -354,7 +347,7 @@ def _version(context: Context) -> Iterator[ReadinessFinding]:
         ends: datetime = known[wanted]["endOfStandardSupportDate"].astimezone(UTC)
         days = (ends - datetime.now(UTC)).days
         text = f"{wanted} in standard support until {ends:%Y-%m-%d} ({days} days)"
-        verdict = OK if days > SUPPORT_ENDS_SOON_DAYS else WARN
+        verdict = OK if days > 30 else WARN
     elif wanted in known:
         text = f"{wanted} is out of standard support: $0.60 an hour instead of $0.10"
     newest = standard[-1] if standard else wanted
@@ -366,7 +359,6 @@ def _version(context: Context) -> Iterator[ReadinessFinding]:
 
 
 def _cluster_name(context: Context) -> Iterator[ReadinessFinding]:
-    """Whether a cluster of the stack's name exists already, and whose it is."""
     name, verdict = context.stack.name, OK
     text = f"no cluster is called {name}"
     command = f"aws eks describe-cluster --name {name} --region {context.account.region}"

@@ -13,14 +13,13 @@ from typing import Literal
 
 import pandas as pd
 
-from helpers.cloud.account import Account, asking
+from helpers.cloud.account import GLOBAL_REGION, Account, asking
 from helpers.errors import Problem
 from helpers.run import Record, Run, now
 from helpers.scenario import Settings
 
 TABLES = Path(__file__).parent / "price_tables"
 HOURS_PER_MONTH = 730.0  # AWS's own divisor for monthly prices
-PRICING_REGION = "us-east-1"  # one of the few where the Pricing API answers, for all regions
 SHARED_LINUX = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "NA",
                 "capacitystatus": "Used"}  # fmt: skip
 SPOT_DAYS = 7
@@ -116,7 +115,7 @@ def query_instance_price(account: Account, instance_type: str) -> float | None:
     terms = SHARED_LINUX | {"instanceType": instance_type, "regionCode": account.region}
     filters = [{"Type": "TERM_MATCH", "Field": k, "Value": v} for k, v in terms.items()]
     with asking("the list prices"):
-        pages = account.client("pricing", PRICING_REGION).get_paginator("get_products")
+        pages = account.client("pricing", GLOBAL_REGION).get_paginator("get_products")
         found = pages.paginate(ServiceCode="AmazonEC2", Filters=filters).search("PriceList[]")
         offers = [json.loads(offer) for offer in found]
     prices = {

@@ -25,7 +25,6 @@ from helpers.cloud.account import (
     error_code,
     identity,
     is_not_found,
-    refusal,
 )
 from helpers.scenario import Settings
 
@@ -70,10 +69,6 @@ class Kind(Settings):
     ended: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
     remove: tuple[RemovalStep, ...]
-
-    def places(self, home: str) -> tuple[str, ...]:
-        """The regions to look in, each once."""
-        return tuple(dict.fromkeys(home if name == HOME else name for name in self.regions))
 
 
 @cache
@@ -134,11 +129,10 @@ def _fatal(service: str) -> Iterator[None]:
     """Make a Problem of an error that no other call can avoid."""
     try:
         yield
-    except ClientError as error:
-        if error_code(error) in (*EXPIRED, *UNKNOWN_KEY):
-            raise refusal(service, error) from error
-        raise
-    except BotoCoreError:
+    except (ClientError, BotoCoreError) as error:
+        lasting = (*EXPIRED, *UNKNOWN_KEY)
+        if isinstance(error, ClientError) and error_code(error) not in lasting:
+            raise
         with asking(service):
             raise
 
@@ -243,10 +237,7 @@ def mask_account(text: str, account_id: str) -> str:
 
 
 def removal_command(caller: Caller, item: Item) -> str:
-    """The AWS CLI command, one line, that removes a resource.
-
-    It asks for the account's number, and never shows it; it names an emulator's address.
-    """
+    """The AWS CLI command, one line, that removes a resource, without the account's number."""
     kind, account_id, where = item.kind, caller.account_id, ["--region", item.region]
     if caller.account.emulated:
         where += ["--endpoint-url", caller.account.endpoint]

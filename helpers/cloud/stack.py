@@ -46,15 +46,14 @@ class Stack(Record, stage="01", name="stack"):
 
 def stack_record(outputs: dict[str, Any], emulated: bool) -> Stack:
     """Terraform's outputs as a record."""
-    values = {("stack_name" if name == "name" else name): value for name, value in outputs.items()}
-    missing = sorted(set(Stack.model_fields) - {"emulated", "applied"} - set(values))
-    if missing:
+    facts = {("stack_name" if name == "name" else name): value for name, value in outputs.items()}
+    facts |= {"emulated": emulated, "applied": now()}
+    if missing := sorted(set(Stack.model_fields) - set(facts)):
         raise Problem(
             f"The stack is incomplete: its outputs lack {', '.join(missing)}.",
             "Run 01 again: Terraform goes on from its state.",
         )
-    known = {name: value for name, value in values.items() if name in Stack.model_fields}
-    return Stack(emulated=emulated, applied=now(), **known)
+    return Stack(**{name: facts[name] for name in Stack.model_fields})
 
 
 class StackDescription(Record, stage="01", name="standing"):
@@ -79,10 +78,8 @@ class StackDescription(Record, stage="01", name="standing"):
     @property
     def network(self) -> str:
         """One sentence about the network."""
-        return (
-            f"{self.public_subnets} public and {self.private_subnets} private subnets in "
-            f"{', '.join(self.zones)}; {self.nat_gateways} NAT"
-        )
+        subnets = f"{self.public_subnets} public and {self.private_subnets} private subnets"
+        return f"{subnets} in {', '.join(self.zones)}; {self.nat_gateways} NAT"
 
     @property
     def cluster_holds(self) -> bool:
@@ -109,6 +106,7 @@ def describe(run: Run, account: Account) -> StackDescription:
     private = [zones[i] for i in _routed(tables, "NatGatewayId", "nat-") if i in zones]
     with asking("the cluster"):
         cluster = account.client("eks").describe_cluster(name=stack.cluster_name)["cluster"]
+    cidrs = cluster["resourcesVpcConfig"]["publicAccessCidrs"]
     record = StackDescription(
         emulated=account.emulated,
         zones=tuple(sorted({*public} & {*private})),
@@ -118,9 +116,7 @@ def describe(run: Run, account: Account) -> StackDescription:
         cluster_status=cluster["status"],
         cluster_version=cluster["version"],
         support=cluster.get("upgradePolicy", {}).get("supportType", "unknown"),
-        api_open_to=sum(
-            cidr != ANYWHERE for cidr in cluster["resourcesVpcConfig"]["publicAccessCidrs"]
-        ),
+        api_open_to=sum(cidr != ANYWHERE for cidr in cidrs),
         controller_trusts=_trusted(account, stack.role_arns["alb_controller"]),
     )
     return run.save(record)
@@ -133,7 +129,7 @@ def _routed(tables: list[dict[str, Any]], target: str, prefix: str) -> set[str]:
         for table in tables
         for route in table["Routes"]
         if route.get("DestinationCidrBlock") == ANYWHERE
-        and route.get(target, "").startswith(prefix)
+        if route.get(target, "").startswith(prefix)
         for association in table["Associations"]
         if "SubnetId" in association
     }

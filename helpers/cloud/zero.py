@@ -185,7 +185,9 @@ def verify(path: Path) -> Zero:
 def frame(zero: Zero) -> pd.DataFrame:
     """The certificate, for people."""
     refused = " ".join(zero.refused)
-    kept = ", ".join(f"{item.kind} {item.id} ({item.kept})" for item in zero.last.kept)
+    kept = ", ".join(
+        f"{item.kind} {item.id} ({item.kept})" for item in zero.last.found if item.kept
+    )
     facts = {
         "ReadinessVerdict": f"NOT ISSUED: {refused}" if refused else "nothing is left",
         "Where": f"{zero.label} Region {zero.region}, by {zero.identity}.",

@@ -46,8 +46,7 @@ def test_a_passing_throttle_is_sat_out_and_the_accounts_number_not_shown() -> No
         aws.faults.add(Fault(kind="throttled", times=3))
         who = identity(aws.account)
     assert who.account_id == emulated.ACCOUNT_ID
-    assert emulated.ACCOUNT_ID not in who.shown + who.masked_id
-    assert who.masked_id.endswith("9012")
+    assert emulated.ACCOUNT_ID not in who.shown
 
 
 @pytest.mark.parametrize(
