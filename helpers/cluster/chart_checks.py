@@ -5,10 +5,13 @@ server answers (AWS; a rehearsal with `cluster.context`) it judges every object 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jmespath
 import yaml
+from packaging.version import Version
 
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
@@ -25,6 +28,7 @@ from helpers.run import Run
 CHART = ROOT / "k8s" / "charts" / "triton"
 RENDERED = "cluster/rendered/triton.yaml"
 SPOT_NOTICE_S = 120
+OF_OBJECTS = ("schema", "rules", "placement")
 NO_SERVER = "no API server was asked: the profile names no cluster.context"
 PROBE_PATHS = {"startupProbe": "/v2/health/live", "livenessProbe": "/v2/health/live",
                "readinessProbe": "/v2/health/ready"}  # fmt: skip
@@ -35,12 +39,7 @@ Body = Mapping[str, Any]
 def check(run: Run, account: Account, image: str) -> ChartChecks:
     """Check Triton's chart with the values that this run would install it with.
 
-    Without a stack or an image, the chart's own example values are checked.
-
-    Args:
-        run: Which records the result.
-        account: Account of the stack.
-        image: `repository@sha256:…`; empty if nothing was pushed.
+    Without a stack or an image (`repository@sha256:…`), the chart's example values are checked.
     """
     agreed, kubernetes = contract.load(), run.profile.infrastructure.kubernetes_version
     nodes = planned_nodes.planned_nodes(run, agreed)
@@ -48,25 +47,23 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
         judge = client.connect(run, account)
     except Unavailable:
         judge = None
-    variants = {
-        "gpu": _run_values(run, account, image) or [CHART / "ci/gpu-values.yaml"],
-        "cpu": [CHART / "values-cpu.yaml"],
-    }
-    differences = planned_nodes.contract_differences(nodes, agreed)
+    values = [CHART / "ci/gpu-values.yaml"]
+    if image and run.find(Stack):
+        facts = releases.values_facts(run, account, image)
+        values = releases.write_values(run, releases.Lock.load().named("triton"), facts)[1:]
     seen = f"{len(nodes.nodes())} nodes from {nodes.source}, {nodes.free_gpus} GPUs"
     lines = [_line("nodes", "", "STATIC", seen, [
         ChartFault(object=nodes.source, field="gpu nodes", wrong=each, right="the contract")
-        for each in differences
+        for each in planned_nodes.contract_differences(nodes, agreed)
     ])]  # fmt: skip
     version, absent, placements = "", "", tuple[Placement, ...]()
     try:
         version = Helm()("Helm's version", "version", "--short").strip()
-        for name, values in variants.items():
-            made, objects = _rendered([CONTRACT, *values], agreed, kubernetes, name)
+        for name, files in (("gpu", values), ("cpu", [CHART / "values-cpu.yaml"])):
+            made, objects = _rendered([CONTRACT, *files], agreed, kubernetes, name)
             lines += made
             if not objects:
-                lines += [_line(each, name, "NOT CHECKED", "helm did not render the chart")
-                          for each in ("schema", "rules", "placement", "dry run")]  # fmt: skip
+                lines += _unchecked("helm did not render the chart", name, *OF_OBJECTS, "dry run")
                 continue
             lines += check_objects(objects, agreed, nodes, kubernetes, name)
             lines.append(_judged(objects, judge, name))
@@ -89,11 +86,8 @@ def _line(
     return CheckLine(check=check, values=values, label=label, seen=seen, findings=tuple(faults))
 
 
-def _run_values(run: Run, account: Account, image: str) -> list[Path]:
-    if not image or run.find(Stack) is None:
-        return []
-    release = releases.Lock.load().named("triton")
-    return releases.write_values(run, release, releases.values_facts(run, account, image))[1:]
+def _unchecked(why: str, values: str, *checks: str) -> list[CheckLine]:
+    return [_line(check, values, "NOT CHECKED", why) for check in checks]
 
 
 def check_objects(
@@ -104,8 +98,7 @@ def check_objects(
     beside = f"; no schema for {', '.join(custom)}" if custom else ""
     lines = [_line("schema", values, "STATIC", f"Kubernetes {kubernetes}, strict{beside}", schema)]
     if schema:  # the rest relies on well-formed objects
-        return lines + [_line(each, values, "NOT CHECKED", "the schema refuses an object")
-                        for each in ("rules", "placement")]  # fmt: skip
+        return lines + _unchecked("the schema refuses an object", values, *OF_OBJECTS[1:])
     seen = f"invariants of our charts over {len(objects)} objects"
     lines.append(_line("rules", values, "STATIC", seen, [*invariants(objects, agreed, nodes)]))
     placements, count = planned_nodes.place(objects, nodes.nodes()), len(nodes.nodes())
@@ -122,7 +115,9 @@ def schema_findings(
     """What the API's schemas refuse, and the kinds that they do not describe (custom resources)."""
     import kubernetes_validate  # seconds to import
 
-    findings, custom, version = [], set(), _schema_version(kubernetes)
+    findings, custom, schemas = [], set(), kubernetes_validate.utils.all_versions()
+    # the newest that is not newer than the control plane
+    version = sorted((schemas[0], kubernetes, schemas[-1]), key=Version)[1]
     for body in objects:
         try:
             kubernetes_validate.validate(body, version, strict=True)
@@ -139,42 +134,33 @@ def schema_findings(
     return tuple(findings), tuple(sorted(custom))
 
 
-def _schema_version(kubernetes: str) -> str:
-    """The newest schemas that are not newer than the control plane."""
-    from kubernetes_validate import utils
-
-    def number(version: str) -> list[int]:
-        return [int(part) for part in version.split(".")[:2]]
-
-    older = [each for each in utils.all_versions() if number(each) <= number(kubernetes)]
-    return str((older or utils.all_versions())[-1])
-
-
 def _rendered(
     values: Sequence[Path], agreed: Contract, kubernetes: str, name: str
 ) -> tuple[list[CheckLine], list[Body]]:
     """Lint and render the chart; no objects if helm refuses it."""
-    namespace = agreed.namespaces.triton
-    findings: dict[str, tuple[ChartFault, ...]] = {"lint": (), "render": ()}
-    objects: list[Body] = []
-    helm = Helm()
-    try:
+    helm, namespace = Helm(), agreed.namespaces.triton
+    lint, render, objects = list[ChartFault](), list[ChartFault](), list[Body]()
+    with _refusal(lint):
         helm("The lint of the chart", "lint", "--strict", str(CHART), *value_flags(values),
              "--namespace", namespace, "--kube-version", kubernetes)  # fmt: skip
-    except Unavailable:
-        raise
-    except Problem as refusal:
-        findings["lint"] = (_refused(refusal.what),)
-    try:
+    with _refusal(render):
         text = helm.template("triton", CHART, namespace, values, kubernetes)
         objects = [each for each in yaml.safe_load_all(text) if each]
-    except Problem as refusal:
-        findings["render"] = (_refused(refusal.what),)
-    except yaml.YAMLError as error:
-        findings["render"] = (_refused(f"invalid YAML: {error}"),)
     seen = f"{len(objects)} objects" if objects else "nothing was rendered"
-    return [_line("lint", name, "REAL", "helm lint --strict", findings["lint"]),
-            _line("render", name, "REAL", seen, findings["render"])], objects  # fmt: skip
+    return [_line("lint", name, "REAL", "helm lint --strict", lint),
+            _line("render", name, "REAL", seen, render)], objects  # fmt: skip
+
+
+@contextmanager
+def _refusal(faults: list[ChartFault]) -> Iterator[None]:
+    """Keep what helm refuses as a fault."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except (Problem, yaml.YAMLError) as error:
+        what = error.what if isinstance(error, Problem) else f"invalid YAML: {error}"
+        faults.append(_refused(what))
 
 
 def _refused(what: str, right: str = "a chart that helm accepts") -> ChartFault:
@@ -262,7 +248,7 @@ def _server(owner: Body, spec: Body, container: Body, agreed: Contract) -> Itera
     """Triton's own container: probes, ports, models and the time that it gets to end."""
     flags = dict(str(each).partition("=")[::2] for each in container.get("args") or [])
     for probe, path in PROBE_PATHS.items():
-        if ((container.get(probe) or {}).get("httpGet") or {}).get("path") != path:
+        if jmespath.search(f"{probe}.httpGet.path", container) != path:
             yield _fault(owner, f"{probe}.httpGet.path", f"it is not {path}", path)
     for name, port in agreed.ports.model_dump().items():
         if flags.get(f"--{name}-port") != str(port) or port not in _ports([spec]):
@@ -271,8 +257,8 @@ def _server(owner: Body, spec: Body, container: Body, agreed: Contract) -> Itera
     if flags.get("--model-control-mode") != "explicit" or "--load-model" not in flags:
         yield _fault(owner, "args", "the models to load are not named",
                      "--model-control-mode=explicit and --load-model")  # fmt: skip
-    pre_stop = ((container.get("lifecycle") or {}).get("preStop") or {}).get("sleep") or {}
-    needed = pre_stop.get("seconds", 0) + int(flags.get("--exit-timeout-secs", 30))
+    pause = jmespath.search("lifecycle.preStop.sleep.seconds", container) or 0
+    needed = pause + int(flags.get("--exit-timeout-secs", 30))
     grace = spec.get("terminationGracePeriodSeconds", 30)
     if not needed < grace < SPOT_NOTICE_S:
         yield _fault(owner, "terminationGracePeriodSeconds", f"{grace} s, and the shutdown takes "
@@ -295,13 +281,13 @@ def _pod(owner: Body, spec: Body, agreed: Contract) -> Iterator[ChartFault]:
     labels = {**label.selector, "kubernetes.io/os": "linux"}
     untainted = planned_nodes.PlannedNode("gpu", labels, (), {})
     chooses = "affinity" in spec or owner["metadata"].get("namespace") == agreed.namespaces.load
-    wrong = {
-        "tolerations": any(planned_nodes.tolerates(each, taint.object) for each in tolerations),
-        "nodeSelector": asks,
-        "affinity": chooses and not planned_nodes.keeps_out(spec, untainted),
-    }
-    for field in (field for field, is_wrong in wrong.items() if is_wrong):
-        yield _fault(owner, field, "a pod without a GPU may go to a GPU node", "CPU nodes only")
+    for field, wrong in (
+        ("tolerations", any(planned_nodes.tolerates(each, taint.object) for each in tolerations)),
+        ("nodeSelector", asks),
+        ("affinity", chooses and not planned_nodes.keeps_out(spec, untainted)),
+    ):
+        if wrong:
+            yield _fault(owner, field, "a pod without a GPU may go to a GPU node", "CPU nodes only")
 
 
 def _rollout(
@@ -345,15 +331,13 @@ def _references(body: Body, objects: Sequence[Body]) -> Iterator[ChartFault]:
             if spec.get("maxUnavailable") in (None, 0, "0%"):
                 yield _fault(body, "spec", "its node cannot be drained", "maxUnavailable: 1")
         case "NetworkPolicy":
-            opened = {port["port"] for rule in spec.get("ingress") or []
-                      for port in rule.get("ports") or []}  # fmt: skip
-            yield from _selection(body, spec["podSelector"].get("matchLabels") or {}, opened,
-                                  objects)  # fmt: skip
+            labels = spec["podSelector"].get("matchLabels") or {}
+            opened = set(jmespath.search("ingress[].ports[].port", spec) or [])
+            yield from _selection(body, labels, opened, objects)
         case "Ingress":
-            for path in (path for rule in spec["rules"] for path in rule["http"]["paths"]):
-                service = path["backend"]["service"]
-                known = named["Service"].get(service["name"], {"spec": {"ports": []}})
-                if service["port"]["name"] not in [each["name"] for each in known["spec"]["ports"]]:
+            for service in jmespath.search("rules[].http.paths[].backend.service", spec):
+                known = jmespath.search("spec.ports[].name", named["Service"].get(service["name"]))
+                if service["port"]["name"] not in (known or []):
                     yield _fault(body, "spec.rules", f"there is no {service}", "our Service")
         case "ServiceMonitor":
             wanted = spec["selector"]["matchLabels"].items()
@@ -386,12 +370,10 @@ def _selection(
 
 
 def _gpus(spec: Body, agreed: Contract) -> int:
-    limits = [(each.get("resources") or {}).get("limits") or {} for each in spec["containers"]]
+    limits = jmespath.search("containers[].resources.limits", spec)
     return int(sum(quantity(each.get(agreed.gpu.resource, 0)) for each in limits))
 
 
 def _ports(pods: Sequence[Body]) -> set[str | int]:
     """Names and numbers of the ports that containers open."""
-    ports = [port for spec in pods for each in spec["containers"]
-             for port in each.get("ports") or []]  # fmt: skip
-    return {value for port in ports for value in (port.get("name"), port["containerPort"]) if value}
+    return set(jmespath.search("[].containers[].ports[].[name, containerPort][]", pods))

@@ -15,7 +15,6 @@ from helpers.profile import validation_message
 from helpers.scenario import Settings
 
 CONTRACT = ROOT / "k8s" / "contract.yaml"
-Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
 
@@ -31,7 +30,7 @@ class Taint(_Part):
 
     key: str
     value: str
-    effect: Effect
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
     @property
     def toleration(self) -> dict[str, str]:

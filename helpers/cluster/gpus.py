@@ -35,7 +35,7 @@ def read_group(run: Run, account: Account) -> GpuNodeGroup:
     """Read the node group back and tick what it shows: price cap, taint and label."""
     group, gpu = nodes.read_gpu_group(run, account), contract.load().gpu
     seen = " as the launch template has it; no node was seen" if account.emulated else ""
-    nodes.claim(run, "02.spot", group, group.capped)
+    nodes.claim(run, "02.spot", group, group.spot_only and group.max_price_usd is not None)
     nodes.claim(run, "02.taint", group, str(gpu.taint) in group.taints, f"{gpu.taint}{seen}")
     has_label = group.labels.get(gpu.label.key) == gpu.label.value
     nodes.claim(run, "02.label", group, has_label, f"{gpu.label}{seen}")
@@ -107,9 +107,11 @@ def observe(run: Run, account: Account) -> str:
         return f"NOT REHEARSED: {NO_GPU}."
     cluster = client.connect(run, account)
     gpus, proof = wait_allocatable(run, cluster, account), prove_taint(run, cluster)
-    nodes.claim(run, "02.gpu", gpus, gpus.allocatable)
-    nodes.claim(run, "02.label", gpus, gpus.labelled, f"{gpus.label} on nodes")
-    nodes.claim(run, "02.taint", proof, gpus.tainted and proof.holds)
+    tainted = gpus.every(lambda node: gpus.taint in node.taints)
+    tainted = gpus.every(lambda node: gpus.taint in node.taints)
+    nodes.claim(run, "02.gpu", gpus, gpus.every(lambda node: node.gpus >= gpus.per_node))
+    nodes.claim(run, "02.label", gpus, gpus.every(lambda node: node.gpu), f"{gpus.label} on nodes")
+    nodes.claim(run, "02.taint", proof, tainted and proof.kept_out and proof.let_in != "")
     return f"{gpus.summary}; {proof.summary}"
 
 
@@ -169,15 +171,14 @@ def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
     Of two pods that differ in one toleration, one stays pending with the scheduler naming the
     taint, the other gets a node. Both are removed again.
     """
-    agreed = contract.load()
-    namespace, taint = agreed.namespaces.triton, agreed.gpu.taint
-    pace = waits.pace(run, run.profile.cluster.gpu_s)
+    agreed, pace = contract.load(), waits.pace(run, run.profile.cluster.gpu_s)
+    namespace = agreed.namespaces.triton
 
     def read(name: str) -> dict[str, Any]:
         return cluster.get("pods", name, namespace) or {"spec": {}, "metadata": {"name": name}}
 
-    def kept_out(name: str) -> WaitState:
-        body = read(name)
+    def kept_out() -> WaitState:
+        body = read(f"{PROOF}-without")
         if node := body["spec"].get("nodeName"):
             return WaitState(False, f"it was given to {node}", "The GPU nodes have no such taint.")
         for condition in body.get("status", {}).get("conditions", []):
@@ -186,24 +187,21 @@ def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
                 return WaitState("untolerated taint" in message, message)
         return WaitState(False, "the scheduler has not looked at it yet")
 
-    def let_in(name: str) -> WaitState:
-        node = read(name)["spec"].get("nodeName", "")
+    def let_in() -> WaitState:
+        node = read(f"{PROOF}-with")["spec"].get("nodeName", "")
         return WaitState(bool(node), f"given to {node}" if node else "pending")
 
-    with _pod(cluster, namespace, f"{PROOF}-without", pod(agreed.gpu, tolerant=False)) as name:
-        without = waits.until(
-            "a pod without toleration", lambda: kept_out(name),
-            lambda: "The scheduler has not looked at it: is it running?", pace,
-        )  # fmt: skip
-    with _pod(cluster, namespace, f"{PROOF}-with", pod(agreed.gpu, tolerant=True)) as name:
-        waits.until(
-            "the same pod with toleration", lambda: let_in(name),
-            lambda: waits.troubles_text(waits.troubles_of_pod(cluster, read(name))), pace,
-        )  # fmt: skip
-        node = read(name)["spec"]["nodeName"]
+    def why() -> str:
+        return waits.troubles_text(waits.troubles_of_pod(cluster, read(f"{PROOF}-with")))
+
+    with _pod(cluster, namespace, f"{PROOF}-without", pod(agreed.gpu, tolerant=False)):
+        unseen = "The scheduler has not looked at it: is it running?"
+        without = waits.until("a pod without toleration", kept_out, lambda: unseen, pace)
+    with _pod(cluster, namespace, f"{PROOF}-with", pod(agreed.gpu, tolerant=True)):
+        given = waits.until("the same pod with toleration", let_in, why, pace)
     proof = TaintProof(
-        taint=str(taint), image=PAUSE, kept_out="untolerated taint" in without.text,
-        message=without.text, let_in=node,
+        taint=str(agreed.gpu.taint), image=PAUSE, kept_out=without.done, message=without.text,
+        let_in=given.text.removeprefix("given to "),
     )  # fmt: skip
     run.save(proof)
     return proof
@@ -229,7 +227,7 @@ def pod(gpu: Gpu, *, tolerant: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _pod(cluster: Cluster, namespace: str, name: str, spec: dict[str, Any]) -> Iterator[str]:
+def _pod(cluster: Cluster, namespace: str, name: str, spec: dict[str, Any]) -> Iterator[None]:
     """A pod that is gone again when the block ends."""
     meta = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/name": PROOF}}
     body: Any = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
@@ -237,6 +235,6 @@ def _pod(cluster: Cluster, namespace: str, name: str, spec: dict[str, Any]) -> I
     with client.asking(f"The pod {name}", namespace=namespace):
         cluster.core.create_namespaced_pod(namespace, body)
     try:
-        yield name
+        yield
     finally:
         cluster.delete("pods", name, namespace, grace_s=0)

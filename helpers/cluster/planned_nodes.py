@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+import jmespath
+
 from helpers.cloud.plan import AMI_DISK_GIB, PLAN_JSON, Plan, PlannedNodeGroup
 from helpers.cluster.contract import Contract
 from helpers.cluster.records import Placement
@@ -144,8 +146,8 @@ def contract_differences(nodes: PlannedNodes, contract: Contract) -> list[str]:
         if gpu.taint.object not in group.taints:
             differences.append(f"{group.name} has no taint {gpu.taint}")
         if gpus_per_node(group) != gpu.per_node:
-            differences.append(f"{group.name} has {gpus_per_node(group)} GPUs a node, "
-                               f"not {gpu.per_node}")  # fmt: skip
+            count = f"{gpus_per_node(group)} GPUs a node, not {gpu.per_node}"
+            differences.append(f"{group.name} has {count}")
     return differences
 
 
@@ -160,16 +162,16 @@ def place(objects: Sequence[Body], nodes: Sequence[PlannedNode]) -> tuple[Placem
     for owner in sorted(workloads, key=lambda each: each["kind"] != "DaemonSet"):
         spec, name = pod_template(owner)["spec"], object_name(owner)
         if owner["kind"] == "DaemonSet":
-            open_to = [node for node in nodes if not keeps_out(spec, node)]
-            if not open_to:
-                why = _joined([keeps_out(spec, node) for node in nodes])
-                placements.append(Placement(pod=name, node="", why=f"it wants no pod: {why}"))
-            placements += [_placed(f"{name} #{node.name}", spec, [node]) for node in open_to]
+            closed = {node.name: keeps_out(spec, node) for node in nodes}
+            if all(closed.values()):
+                why = f"it wants no pod: {_joined([*closed.values()])}"
+                placements.append(Placement(pod=name, node="", why=why))
+            placements += [_placed(f"{name} #{node.name}", spec, [node])
+                           for node in nodes if not closed[node.name]]  # fmt: skip
             continue
         copies, _ = replicas(owner, objects)
-        for number in range(1, copies + 1):
-            label = name if copies == 1 else f"{name} #{number}"
-            placements.append(_placed(label, spec, nodes))
+        labels = [name] if copies == 1 else [f"{name} #{n + 1}" for n in range(copies)]
+        placements += [_placed(label, spec, nodes) for label in labels]
     return tuple(placements)
 
 
@@ -182,22 +184,13 @@ def object_name(body: Body) -> str:
 
 def pod_template(owner: Body) -> Body:
     """The part of a workload with the pod's `metadata` and `spec`."""
-    match owner["kind"]:
-        case "Pod":
-            return owner
-        case "CronJob":
-            template: Body = owner["spec"]["jobTemplate"]["spec"]["template"]
-        case _:
-            template = owner["spec"]["template"]
+    spec = owner["spec"]["jobTemplate"]["spec"] if owner["kind"] == "CronJob" else owner["spec"]
+    template: Body = owner if owner["kind"] == "Pod" else spec["template"]
     return template
 
 
 def quantity(value: object) -> Decimal:
-    """The number that a Kubernetes quantity stands for, such as 0.5 for `500m`.
-
-    Raises:
-        ValueError: It is no quantity, such as `8GB`.
-    """
+    """The number that a quantity stands for, as 0.5 for `500m`; `ValueError` for `8GB`."""
     from kubernetes.utils.quantity import parse_quantity
 
     return Decimal(parse_quantity(value))  # type: ignore[no-untyped-call]
@@ -215,37 +208,31 @@ def requests(spec: Body) -> dict[str, Decimal]:
 
 
 def _placed(name: str, spec: Body, nodes: Sequence[PlannedNode]) -> Placement:
-    asked = requests(spec)
-    reasons = {}
+    asked, reasons = requests(spec), []
     for node in sorted(nodes, key=lambda each: len(each.pods)):
         lacking = [key for key, value in asked.items() if value > node.allocatable.get(key, 0)]
-        reasons[node.name] = keeps_out(spec, node) or (
-            f"Insufficient {', '.join(lacking)}" if lacking else ""
-        )
-        if not reasons[node.name]:
+        reason = keeps_out(spec, node) or (lacking and f"Insufficient {', '.join(lacking)}")
+        if not reason:
             for key, value in asked.items():
                 node.allocatable[key] -= value
             node.pods.append(name)
             return Placement(pod=name, node=node.name)
-    return Placement(pod=name, node="", why=_joined(list(reasons.values())))
+        reasons.append(reason)
+    return Placement(pod=name, node="", why=_joined(reasons))
 
 
 def keeps_out(spec: Body, node: PlannedNode) -> str:
     """Which taint or label keeps a pod off a node; empty if none does."""
     for taint in node.taints:
-        tolerations = spec.get("tolerations") or []
-        if taint["effect"] != "PreferNoSchedule" and not any(
-            tolerates(each, taint) for each in tolerations
-        ):
+        tolerated = any(tolerates(each, taint) for each in spec.get("tolerations") or [])
+        if taint["effect"] != "PreferNoSchedule" and not tolerated:
             return f"untolerated taint {{{taint['key']}: {taint['value']}}}"
     if not (spec.get("nodeSelector") or {}).items() <= node.labels.items():
         return "node selector does not match"
-    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(AFFINITY)
-    terms = [each.get("matchExpressions") or [] for each in (required or {}).get(
-        "nodeSelectorTerms", [])]  # fmt: skip
-    if terms and not any(all(_matches(each, node.labels) for each in term) for term in terms):
-        return "node affinity does not match"
-    return ""
+    terms = jmespath.search(f"affinity.nodeAffinity.{AFFINITY}.nodeSelectorTerms", spec) or []
+    matching = (all(_matches(each, node.labels) for each in term.get("matchExpressions") or [])
+                for term in terms)  # fmt: skip
+    return "node affinity does not match" if terms and not any(matching) else ""
 
 
 def tolerates(toleration: Body, taint: Body) -> bool:
@@ -258,33 +245,21 @@ def tolerates(toleration: Body, taint: Body) -> bool:
 
 
 def _matches(expression: Body, labels: Mapping[str, str]) -> bool:
-    key, values = expression["key"], expression.get("values") or []
-    match expression["operator"]:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case "DoesNotExist":
-            return key not in labels
-    return False
+    there, among = (expression["key"] in labels,
+                    labels.get(expression["key"]) in (expression.get("values") or []))  # fmt: skip
+    known = {"In": among, "NotIn": not among, "Exists": there, "DoesNotExist": not there}
+    return known.get(expression["operator"], False)
 
 
 def replicas(owner: Body, objects: Sequence[Body]) -> tuple[int, int]:
     """Pods of a workload at the start, and the most that its autoscaler may make of them."""
-    spec = owner["spec"]
-    if owner["kind"] == "Job":
-        return spec.get("parallelism", 1), spec.get("parallelism", 1)
-    if owner["kind"] not in ("Deployment", "StatefulSet"):
-        return 1, 1
-    for body in objects:
-        if body["kind"] != "HorizontalPodAutoscaler":
-            continue
-        if body["spec"]["scaleTargetRef"]["name"] == owner["metadata"]["name"]:
-            fewest = body["spec"].get("minReplicas", 1)
-            return spec.get("replicas", fewest), body["spec"]["maxReplicas"]
-    return spec.get("replicas", 1), spec.get("replicas", 1)
+    kind, spec = owner["kind"], owner["spec"]
+    count = {"Job": "parallelism", "Deployment": "replicas", "StatefulSet": "replicas"}.get(kind)
+    scalers = (body["spec"] for body in objects if count == "replicas"
+               and body["kind"] == "HorizontalPodAutoscaler"
+               and body["spec"]["scaleTargetRef"]["name"] == owner["metadata"]["name"])  # fmt: skip
+    scaler = next(scalers, {"maxReplicas": spec.get(count, 1)})
+    return spec.get(count, scaler.get("minReplicas", 1)), scaler["maxReplicas"]
 
 
 def _joined(reasons: Sequence[str]) -> str:
@@ -294,10 +269,8 @@ def _joined(reasons: Sequence[str]) -> str:
 
 
 def _machine(name: str) -> tuple[int, int, int, int]:
-    if name not in MACHINES:
-        raise Problem(
-            f"The size of the instance type {name} is not known.",
-            f"Add it to MACHINES in helpers/cluster/planned_nodes.py, or use one of "
-            f"{', '.join(sorted(MACHINES))}.",
-        )
-    return MACHINES[name]
+    if name in MACHINES:
+        return MACHINES[name]
+    raise Problem(f"The size of the instance type {name} is not known.",
+                  f"Add it to MACHINES in helpers/cluster/planned_nodes.py, or use one of "
+                  f"{', '.join(sorted(MACHINES))}.")  # fmt: skip

@@ -1,5 +1,6 @@
 """What stages 01 to 03 record of the cluster: nodes, releases, chart checks, load balancer."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from helpers.run import Record
@@ -60,11 +61,6 @@ class GpuNodeGroup(Record, stage="02", name="node-group"):
     imdsv2: bool  # whether instance metadata requires a session
 
     @property
-    def capped(self) -> bool:
-        """Whether every node is a spot instance under a maximum price."""
-        return self.spot_only and self.max_price_usd is not None
-
-    @property
     def summary(self) -> str:
         """What runs, and for how much at most."""
         cap = "no price cap" if self.max_price_usd is None else f"at most {self.max_price_usd} $/h"
@@ -85,20 +81,9 @@ class AllocatableGpus(Record, stage="02", name="gpus"):
     taint: str
     seconds: float
 
-    @property
-    def allocatable(self) -> bool:
-        """Whether every GPU node offers its GPUs."""
-        return bool(self.nodes) and all(node.gpus >= self.per_node for node in self.nodes)
-
-    @property
-    def labelled(self) -> bool:
-        """Whether every GPU node carries the label."""
-        return bool(self.nodes) and all(node.gpu for node in self.nodes)
-
-    @property
-    def tainted(self) -> bool:
-        """Whether every GPU node carries the taint."""
-        return bool(self.nodes) and all(self.taint in node.taints for node in self.nodes)
+    def every(self, holds: Callable[[NodeFacts], bool]) -> bool:
+        """Whether there are GPU nodes, and this holds of each."""
+        return bool(self.nodes) and all(map(holds, self.nodes))
 
     @property
     def summary(self) -> str:
@@ -115,11 +100,6 @@ class TaintProof(Record, stage="02", name="taint-proof"):
     kept_out: bool  # whether the pod without toleration stayed pending because of the taint
     message: str  # the scheduler's message
     let_in: str  # node of the pod with the toleration; empty if it got none
-
-    @property
-    def holds(self) -> bool:
-        """Whether the taint, and nothing else, keeps the pod out."""
-        return self.kept_out and bool(self.let_in)
 
     @property
     def summary(self) -> str:
@@ -173,11 +153,6 @@ class CheckLine(Settings):
     seen: str  # what was seen, or why nothing was checked
     findings: tuple[ChartFault, ...] = ()  # the faults
 
-    @property
-    def holds(self) -> bool:
-        """Whether no fault was found; also true of what was not checked."""
-        return not self.findings
-
 
 class Placement(Settings):
     """The planned node of one pod; if it fits none, `node` is empty and `why` says why."""
@@ -201,7 +176,7 @@ class ChartChecks(Record, stage="03", name="chart-checks"):
     @property
     def holds(self) -> bool:
         """Whether the chart was rendered and no fault was found."""
-        return not self.absent and all(line.holds for line in self.lines)
+        return not (self.absent or self.faults)
 
     @property
     def faults(self) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def test_gpus_are_waited_for_at_the_node(patient: Run, server: Server, cluster: 
     server.put(scenes.node("system"), scenes.node("gpu", gpu=True))
     server.on(GPU_NODES, 2, scenes.node("gpu", gpu=True, gpus=1))
     record = gpus.wait_allocatable(patient, cluster)
-    assert record.allocatable and record.tainted and record.labelled
+    assert record.every(lambda node: node.gpu and record.taint in node.taints and node.gpus > 0)
     assert [node.name for node in record.nodes] == ["gpu"]
     assert patient.load(AllocatableGpus) == record
 
@@ -92,7 +92,7 @@ def test_the_taint_is_proved_by_two_pods_that_differ_in_one_toleration(
     server.on(f"{PODS}/taint-proof-without", 1, _proof("without", unschedulable=message))
     server.on(f"{PODS}/taint-proof-with", 1, _proof("with", node="gpu"))
     proof = gpus.prove_taint(patient, cluster)
-    assert proof.holds and words in proof.message and proof.let_in == "gpu"
+    assert proof.kept_out and words in proof.message and proof.let_in == "gpu"
     assert server.get("Pod", "taint-proof-without") is None
     assert server.get("Pod", "taint-proof-with") is None
 

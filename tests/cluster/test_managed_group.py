@@ -91,7 +91,7 @@ def _issue(code: str, message: str, *concerned: str) -> dict[str, Any]:
 def test_a_managed_group_is_read_back_from_eks(aws: Account, run: Run, managed: Stack) -> None:
     group = nodes.read_gpu_group(run, aws)
     assert (group.capacity, group.spot_only, group.max_price_usd) == ("managed-spot", True, None)
-    assert not group.capped and "no price cap" in group.summary
+    assert "no price cap" in group.summary
     assert (group.labels, group.taints) == (AGREED.label.selector, (str(AGREED.taint),))
     assert group.instance_types == AGREED.instance_types
     assert (group.sizes, group.disk_gib, group.encrypted) == ((0, 1, 2), 100, True)
