@@ -64,13 +64,9 @@ def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
     key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
     key_file = folder / "alb-key.pem"
     key_file.touch(mode=0o600)
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.TraditionalOpenSSL,
-            serialization.NoEncryption(),
-        )
-    )
+    layout = serialization.PrivateFormat.TraditionalOpenSSL
+    pem, open_key = serialization.Encoding.PEM, serialization.NoEncryption()
+    key_file.write_bytes(key.private_bytes(pem, layout, open_key))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gpu-e2e")])
     begins, public = datetime.now(UTC).replace(microsecond=0), key.public_key()
     usage = x509.KeyUsage(
@@ -90,7 +86,7 @@ def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
         .sign(key, hashes.SHA256())
     )
-    (folder / "alb.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (folder / "alb.pem").write_bytes(signed.public_bytes(pem))
     return _read(folder)
 
 

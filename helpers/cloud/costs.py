@@ -79,7 +79,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class CostModel:
-    """The rates of everything that costs something in a plan, and where their prices come from."""
+    """The rates of everything that costs something in a plan."""
 
     plan: Plan
     table: PriceTable
@@ -100,10 +100,10 @@ class CostModel:
     def _control_planes(self) -> Iterator[Rate]:
         for cluster in self.plan.of_type("aws_eks_cluster"):
             policy = (cluster.values.get("upgrade_policy") or [{}])[0]
-            standard = policy.get("support_type") == "STANDARD"
-            what = "EKS control plane" + ("" if standard else ", possibly extended support")
-            price = self.table.price("eks.standard" if standard else "eks.extended")
-            yield Rate(what, cluster.type, EKS, price)
+            what, key = "EKS control plane", "eks.standard"
+            if policy.get("support_type") != "STANDARD":
+                what, key = f"{what}, possibly extended support", "eks.extended"
+            yield Rate(what, cluster.type, EKS, self.table.price(key))
 
     def _nodes(self) -> Iterator[Rate]:
         for group in self.plan.node_groups:
@@ -226,21 +226,18 @@ def usage_until(run: Run, until: datetime, *, emulated: bool = False) -> Usage:
     An emulated account has no load balancer controller: its planned load balancer counts as
     long as the stack exists.
     """
-    events = [
-        (moment, event)
-        for event in run.events()
-        if (moment := datetime.fromisoformat(event["at"])) <= until
-    ]
+    dated = ((datetime.fromisoformat(event["at"]), event) for event in run.events())
+    events = [(moment, event) for moment, event in dated if moment <= until]
     stack: list[Period] = []
     start: datetime | None = None
     for moment, event in events:
         # a failed apply has begun to cost; a failed destroy has not ended the cost
-        if event["kind"] == "stack-apply-start" and start is None:
-            start = moment
-        finished = event["kind"] == "stack-destroy-stop" and event.get("outcome") == "finished"
-        if finished and start is not None:
-            stack.append(Period(start, moment))
-            start = None
+        match event:
+            case {"kind": "stack-apply-start"}:
+                start = start or moment
+            case {"kind": "stack-destroy-stop", "outcome": "finished"} if start:
+                stack.append(Period(start, moment))
+                start = None
     ends = [(period.end, 0) for period in stack]  # the end of the stack sets every count to zero
     if start is not None:
         stack.append(Period(start, until))
@@ -303,8 +300,7 @@ def bill(model: CostModel, usage: Usage) -> tuple[CostItem, ...]:
 
 def hourly_rates(run: Run) -> tuple[dict[str, float], float | None]:
     """US dollars an hour by name of all but GPU nodes (of all, if emulated), and of a GPU node."""
-    model = run_cost_model(run)
-    if model is None:
+    if (model := run_cost_model(run)) is None:
         return {}, None
     moment = datetime.fromisoformat(model.market.asked) if model.market else datetime.max
     nodes = [rate for rate in model.rates if rate.billed == "gpu-nodes"]

@@ -122,9 +122,8 @@ class Plan:
         """The plan as JSON without secrets and prior state; `hide`: text → what replaces it."""
         kept = {name: part for name, part in self._document.items() if name != "prior_state"}
         text = json.dumps(_without_secrets(kept), indent=1)
-        for secret, word in hide.items():
-            if secret:
-                text = text.replace(secret, word)
+        for secret in filter(None, hide):
+            text = text.replace(secret, hide[secret])
         return text + "\n"
 
 
@@ -150,8 +149,7 @@ def _managed(group: TerraformResource) -> PlannedNodeGroup:
 
 def _auto_scaling(group: TerraformResource) -> PlannedNodeGroup:
     """A group of our own; its user data is not known before the apply, but its tags are."""
-    values = group.values
-    policy = values["mixed_instances_policy"][0]
+    values, policy = group.values, group.values["mixed_instances_policy"][0]
     distribution = policy["instances_distribution"][0]
     cap = distribution.get("spot_max_price")
 

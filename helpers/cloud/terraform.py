@@ -1,7 +1,7 @@
 """Terraform for one run: plan, apply and destroy the stack of `infra/`.
 
-Everything is in the run's folder `terraform/`, readable by its owner only: a copy of the code
-(so that a run can be destroyed with what created it), variables, plan, local state, logs.
+The run's folder `terraform/`, readable by its owner only, has everything, even a copy of the code:
+a run is destroyed with what created it.
 """
 
 import hashlib

@@ -1,8 +1,7 @@
 """Terraform as a process that survives its notebook, its progress, and its errors in plain words.
 
-Terraform runs in a session of its own, and its output goes to a file, not a pipe: when the
-notebook's kernel is killed, Terraform goes on and writes its state. An interrupt reaches it
-once, as SIGINT: it then completes the operations in progress.
+It runs in a session of its own with a file for output: a killed kernel does not end it. An
+interrupt reaches it once, as SIGINT: it then completes the operations in progress.
 """
 
 import json
@@ -231,8 +230,7 @@ class Terraform:
     def _environment(self) -> dict[str, str]:
         """Without the user's own settings of Terraform, except its CLI configuration."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-        configuration = os.environ.get("TF_CLI_CONFIG_FILE", "")
-        if configuration and Path(configuration).is_file():
+        if Path(configuration := os.environ.get("TF_CLI_CONFIG_FILE", "")).is_file():
             kept["TF_CLI_CONFIG_FILE"] = configuration
         ours = {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", MARK: self.run.mark}
         return self.account.surroundings(kept) | ours

@@ -76,13 +76,13 @@ def restart_doubt(run: Run, emulator: str) -> str:
     """Why an empty account proves nothing: the emulator (name of its service) was restarted."""
     exists, doubt = False, ""
     for event in run.events():
-        kind = event["kind"]
-        if kind == "stack-apply-start":
-            exists, doubt = True, ""
-        elif kind == "stack-destroy-stop" and event.get("outcome") == "finished":
-            exists = False
-        elif kind == "service-started" and event.get("service") == emulator and exists:
-            doubt = RESTARTED
+        match event:
+            case {"kind": "stack-apply-start"}:
+                exists, doubt = True, ""
+            case {"kind": "stack-destroy-stop", "outcome": "finished"}:
+                exists = False
+            case {"kind": "service-started", "service": service} if service == emulator and exists:
+                doubt = RESTARTED
     return doubt
 
 
@@ -141,11 +141,11 @@ def certify(
     `doubt`: why even clean scans would prove nothing; empty where there is no such reason.
     """
     caller, stack = Caller.identify(account), run.find(Stack)
-    passes: list[Scan] = []
+    vpcs, passes = [stack.vpc_id] if stack else [], list[Scan]()
     for number in range(scans):
         if number:
             sleep(PAUSE_S)
-        scan = leftovers.scan(run, account, vpcs=[stack.vpc_id] if stack else [], caller=caller)
+        scan = leftovers.scan(run, account, vpcs=vpcs, caller=caller)
         print(f"Scan {number + 1}: {scan.summary}.", flush=True)
         passes.append(scan.without(caller.account_id))
         if scan.not_scanned or _is_clean(passes):
