@@ -96,6 +96,10 @@ def test_the_capacity_is_found_from_below_and_from_above(
     rates = [step.rate for step in found.steps]
     assert rates == sorted(rates) and not found.steps[-1].holds
     assert capsys.readouterr().out.count("/s · answered") == len(rates)
+    with pytest.raises(Problem, match="There is no preset 'flood'"):
+        load.preset("flood", "m", 1.0)
+    with pytest.raises(Problem, match="greater than 0"):
+        load.preset("smoke", "m", -1.0)
     with pytest.raises(Problem, match="must be a positive time"):
         asyncio.run(load.find_capacity(smoke, server.endpoint, -1))
 
@@ -149,17 +153,6 @@ def test_a_model_without_batches_gets_its_tensors_as_it_says(
     monkeypatch.setitem(DESCRIBED, "/config", {"max_batch_size": 0})
     shape = server_check.preflight(server.endpoint, scenario(STEADY))
     assert (shape.input, shape.output_bytes) == ((1, 3, 8, 8), 40)
-
-
-def test_an_unknown_preset_or_an_impossible_rate_is_one_sentence() -> None:
-    for name, rate, workers, wrong in (
-        ("flood", 1.0, 1, "There is no preset 'flood'"),
-        ("smoke", -1.0, 1, "greater than 0"),
-        ("smoke", float("inf"), 1, r"finite number|less than or equal"),
-        ("smoke", 20.0, 0, "workers"),
-    ):
-        with pytest.raises(Problem, match=wrong):
-            load.preset(name, "m", rate, workers=workers)
 
 
 def test_seconds_of_workers_are_merged_and_drawn() -> None:

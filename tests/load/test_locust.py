@@ -4,19 +4,15 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from helpers import load
-from helpers.errors import Problem
 from helpers.load.arrivals import schedule
 from helpers.load.engine import Result
-from helpers.load.worker import Order
-from helpers.load.worker_pool import start_locust
 from helpers.processes import marked
 from helpers.scenario import Scenario
 
 from .conftest import scenario
-from .known_server import SHAPE, KnownServer
+from .known_server import KnownServer
 
 STEADY = {"arrivals": "poisson", "rate": 300, "duration_s": 2}
 
@@ -64,19 +60,3 @@ def test_a_load_that_stops_early_keeps_the_records_of_every_shard(
     # of constant arrivals one shard has the even ones and the other the odd ones
     first = np.rint(times[times < 1] * 200).astype(int)
     assert sorted(first) == list(range(200))
-
-
-def test_a_worker_that_cannot_begin_ends_the_load_with_its_reason(
-    server: KnownServer, tmp_path: Path
-) -> None:
-    chosen = scenario(STEADY, workers=2)
-    untrusted = {"http": "https://127.0.0.1:9", "certificate": str(tmp_path / "nowhere.pem")}
-    wrong = server.endpoint.model_copy(update=untrusted)
-    order = Order(scenario=chosen, endpoint=wrong, shape=SHAPE, max_connections=8)
-    pool = start_locust(order, tmp_path, str(tmp_path))
-    try:
-        with pytest.raises(Problem, match=r"failed \(exit status 1\)") as failure:
-            asyncio.run(pool.follow(lambda kind, what: None))
-    finally:
-        pool.stop()
-    assert "FileNotFoundError" in failure.value.next_step

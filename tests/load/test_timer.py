@@ -143,8 +143,3 @@ def test_niceness_and_another_policy_stay(change: str, after: str) -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], stdout=-1, text=True, check=True).stdout
     assert output.strip() == after
-
-
-def test_a_system_without_it_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    assert not arrivals.shorten_time_slice()
