@@ -71,14 +71,9 @@ class Cluster:
         return None
 
     def list(self, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
-        """Objects as the API's JSON, of a namespace or of all.
-
-        The options are `label_selector` and `field_selector`.
-        """
-        query = {"labelSelector": options.get("label_selector"),
-                 "fieldSelector": options.get("field_selector")}  # fmt: skip
+        """Objects as the API's JSON, of a namespace or of all; options such as `labelSelector`."""
         with asking(f"The {kind} of {namespace or 'the cluster'}", namespace=namespace):
-            answer = self._request("GET", self._path(kind, namespace), query)
+            answer = self._request("GET", self._path(kind, namespace), options)
         items: list[dict[str, Any]] = answer.get("items") or []
         return items
 

@@ -22,26 +22,17 @@ class TransientError(Problem):
     """A retryable error: a wait goes on."""
 
 
-class Explanation(Settings):
-    """What a text means."""
+class Rule(Settings):
+    """How an error is recognised, and what it means; `{name}` in the sentences is filled."""
 
-    rule: str  # name of the rule that recognised it
+    name: str
+    pattern: str
     what: str  # what is wrong, one sentence
-    next_step: str  # what to do about it
+    next_step: str = Field(alias="next")  # what to do about it
     transient: bool = False  # whether it may go away by itself
 
     def __str__(self) -> str:
         return f"{self.what} {self.next_step}"
-
-
-class Rule(Settings):
-    """How one error is recognised and explained; `{name}` in the sentences is filled."""
-
-    name: str
-    pattern: str
-    what: str
-    next_step: str = Field(alias="next")
-    transient: bool = False
 
 
 @lru_cache
@@ -51,22 +42,20 @@ def rules() -> tuple[Rule, ...]:
     return tuple(Rule.model_validate(row) for row in rows)
 
 
-def recognise(text: str, **facts: str) -> Explanation | None:
+def recognise(text: str, **facts: str) -> Rule | None:
     """What a text of Kubernetes, Helm, a node or AWS means; None if no rule knows it.
 
     The facts, such as `release`, fill the rule's sentences; a missing one is shown in capitals.
 
-    >>> recognise("Error: UPGRADE FAILED: release: not found").rule
+    >>> recognise("Error: UPGRADE FAILED: release: not found").name
     'no-release'
     """
     for rule in rules():
         if match := re.search(rule.pattern, text, re.IGNORECASE | re.DOTALL):
             groups = {name: value.strip() for name, value in match.groupdict().items() if value}
             values = _Values(facts | groups)
-            return Explanation(
-                rule=rule.name, what=rule.what.format_map(values),
-                next_step=rule.next_step.format_map(values), transient=rule.transient,
-            )  # fmt: skip
+            filled = {key: getattr(rule, key).format_map(values) for key in ("what", "next_step")}
+            return rule.model_copy(update=filled)
     return None
 
 

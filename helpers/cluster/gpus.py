@@ -151,7 +151,7 @@ def wait_allocatable(run: Run, cluster: Cluster, account: Account | None = None)
 def _plugin_reason(cluster: Cluster) -> str:
     """Why GPU nodes offer no GPU: the device plugin runs nowhere, or fails."""
     namespace, selector = contract.load().namespaces.system, f"app.kubernetes.io/name={PLUGIN}"
-    daemon_sets = cluster.list("daemonsets", namespace, label_selector=selector)
+    daemon_sets = cluster.list("daemonsets", namespace, labelSelector=selector)
     if not daemon_sets:
         return "The device plugin is not installed: install its release first."
     if not any(each.get("status", {}).get("desiredNumberScheduled") for each in daemon_sets):

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sh
 import yaml
@@ -36,8 +36,7 @@ CHARTS = CACHE / "charts"
 LOCAL_CHARTS = "GPU_E2E_CHARTS"
 
 
-@dataclass(frozen=True)
-class ReleaseState:
+class ReleaseState(NamedTuple):
     """What Helm knows of a release: a status such as `deployed`, and the number of revisions."""
 
     status: str
@@ -169,8 +168,7 @@ def server_dry_run(
     return judge, refusals or (["kubectl failed"] if done.returncode and not unknown else [])
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """A chart on this machine."""
 
     path: Path  # archive or folder
@@ -189,12 +187,12 @@ def fetch_chart(release: "Release") -> Chart:
     if not archive.is_file():
         _pull(release, archive)
     digest = f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
-    if release.digest is None and not release.contents:
-        return Chart(archive, digest, f"digest {digest[:19]}… not compared: {release.unproven}")
     if release.digest:
         what, locked, actual = "digest", release.digest, digest
-    else:
+    elif release.contents:
         what, locked, actual = "contents", release.contents, chart_contents(archive)
+    else:
+        return Chart(archive, digest, f"digest {digest[:19]}… not compared: {release.unproven}")
     if actual != locked:
         if archive.parent == CHARTS:
             archive.unlink()

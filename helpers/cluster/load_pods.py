@@ -42,7 +42,6 @@ def install(
     """
     chosen = {"image": releases.image_parts(image), "order": order, "deadlineSeconds": deadline_s}
     path = folder / "cluster" / f"{NAME}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, yaml.safe_dump(chosen))
     for space in Lock.load().namespaces:
         if space.name == namespace():
@@ -54,22 +53,21 @@ def wait(cluster: Cluster, pods: int, pace: Pace) -> None:
     """Wait until every pod runs: nodes found or added, image pulled."""
 
     def check() -> WaitState:
-        bodies = cluster.list("pods", namespace(), label_selector=SELECTOR)
+        bodies = cluster.list("pods", namespace(), labelSelector=SELECTOR)
         phases = [body.get("status", {}).get("phase", "Pending") for body in bodies]
         troubles = [each for body in bodies for each in waits.troubles_of_pod(cluster, body)]
         text = f"{phases.count('Running')} of {pods} run"
         text += f"; {troubles[0].where}: {troubles[0].said}" if troubles else ""
-        fatal = waits.troubles_text(each for each in troubles if each.is_permanent)
+        fatal = waits.permanent_text(troubles)
         if "Failed" in phases:
             fatal = waits.troubles_text(troubles) or "A pod has ended: it is not started again."
         return WaitState(phases.count("Running") == pods, text, fatal)
 
     def why() -> str:
         troubles = waits.pod_troubles(cluster, namespace(), SELECTOR)
-        jobs = (f"{NAME}-master", f"{NAME}-worker")
-        return waits.troubles_text(troubles or [
-            each for job in jobs for each in waits.event_troubles(cluster, namespace(), job)
-        ])  # fmt: skip
+        for job in (f"{NAME}-master", f"{NAME}-worker") if not troubles else ():
+            troubles = [*troubles, *waits.event_troubles(cluster, namespace(), job)]
+        return waits.troubles_text(troubles)
 
     waits.until("pods of the load", check, why, pace)
 
@@ -79,7 +77,7 @@ def remove(cluster: Cluster, pace: Pace, mark: str) -> None:
     Helm.for_cluster(cluster, mark).remove(NAME, namespace())
 
     def check() -> WaitState:
-        left = len(cluster.list("pods", namespace(), label_selector=SELECTOR))
+        left = len(cluster.list("pods", namespace(), labelSelector=SELECTOR))
         return WaitState(not left, f"{left} left")
 
     advice = f"See 'kubectl -n {namespace()} get pods'."

@@ -88,8 +88,7 @@ def wait_ready(run: Run, account: Account) -> Nodes:
         waits.pace(run, run.profile.cluster.nodes_s),
     )  # fmt: skip
     seconds = time.monotonic() - begin
-    record = Nodes(nodes=read_nodes(cluster), wanted=gpu + system, seconds=seconds)
-    run.save(record)
+    record = run.save(Nodes(nodes=read_nodes(cluster), wanted=gpu + system, seconds=seconds))
     for node in record.nodes:
         run.event("node-added", "01", node=node.name, gpu=node.gpu, source="kubernetes")
     count = sum(node.gpu for node in record.nodes)
@@ -124,12 +123,10 @@ def missing_reason(cluster: Cluster, account: Account, stack: Stack) -> str:
 
     reasons = [ask(lambda: scaling_troubles(account, stack.gpu_asg_name)),
                ask(lambda: managed_group_troubles(account, stack.cluster_name))]  # fmt: skip
-    for node in cluster.list("nodes"):
-        reasons += [
-            f"node {node['metadata']['name']}: {each.get('reason')}: {each.get('message')}"
-            for each in node.get("status", {}).get("conditions", [])
-            if each["type"] == "Ready" and each["status"] != "True"
-        ]
+    reasons += [f"node {node['metadata']['name']}: {each.get('reason')}: {each.get('message')}"
+                for node in cluster.list("nodes")
+                for each in node.get("status", {}).get("conditions", [])
+                if each["type"] == "Ready" and each["status"] != "True"]  # fmt: skip
     return "\n".join(filter(None, reasons)) or (
         "No node has reported a fault: it has not registered. Its kubelet's log is in the system "
         "log of the instance ('aws ec2 get-console-output'); the access entry of its role and its "
@@ -198,7 +195,7 @@ def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
     on_demand, price = [spread.get(share) for share in shares], spread.get("SpotMaxPrice")
     instance_tags = [each["Tags"] for each in template.get("TagSpecifications", [])
                      if each["ResourceType"] == "instance"]  # fmt: skip
-    record = GpuNodeGroup(
+    return run.save(GpuNodeGroup(
         emulated=account.emulated,
         group=group["AutoScalingGroupName"],
         capacity=stack.gpu_capacity,
@@ -214,9 +211,7 @@ def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
         disk_gib=disk.get("VolumeSize", 0),
         encrypted=bool(disk.get("Encrypted")),
         imdsv2=template.get("MetadataOptions", {}).get("HttpTokens") == "required",
-    )
-    run.save(record)
-    return record
+    ))  # fmt: skip
 
 
 def node_registration(template: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -265,8 +265,8 @@ def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> WaitState:
         offering = sum(count >= contract.load().gpu.per_node for count in gpus)
         return WaitState(offering == len(gpus), f"on {offering} of {len(gpus)} GPU nodes")
     if wait.kind == "Endpoints":  # a Service with a ready endpoint: what a webhook needs to answer
-        slices = cluster.list("endpointslices", namespace,
-                              label_selector=f"kubernetes.io/service-name={wait.name}")  # fmt: skip
+        selector = f"kubernetes.io/service-name={wait.name}"
+        slices = cluster.list("endpointslices", namespace, labelSelector=selector)
         ready = sum(end.get("conditions", {}).get("ready", False) is True
                     for each in slices for end in each.get("endpoints") or [])  # fmt: skip
         return WaitState(ready > 0, f"{ready} endpoints ready")

@@ -74,8 +74,8 @@ def remove(run: Run, account: Account) -> Removal:
                     if each.get("spec", {}).get("type") == "LoadBalancer"]  # fmt: skip
     except Problem as reason:
         note = f"NOT DONE: the cluster does not answer ({reason.what}); {IN_AWS}"
-        left = Removal(balancers=before, standing=before, unreached=str(reason), note=note)
-        return _record(run, left)
+        return _record(run, Removal(
+            balancers=before, standing=before, unreached=str(reason), note=note))  # fmt: skip
     faults: list[str] = []
     claims: list[str] = []
     pace, begin = waits.pace(run, run.profile.cluster.balancer_s), time.monotonic()
@@ -97,16 +97,13 @@ def remove(run: Run, account: Account) -> Removal:
 
 def wait_balancers_gone(account: Account, cluster: str, vpc: str, pace: Pace) -> None:
     """Wait until the last load balancer of a cluster is gone."""
-
-    def check() -> WaitState:
-        return _left(triton_release.cluster_balancers(account, cluster, vpc))
-
+    left = partial(triton_release.cluster_balancers, account, cluster, vpc)
     reason = (
         "Its controller has not removed it (the log of aws-load-balancer-controller says why). It "
         "blocks the VPC's removal: it has to be removed in AWS itself before Terraform destroys "
         "the rest."
     )
-    waits.until("load balancers gone", check, lambda: reason, pace)
+    waits.until("load balancers gone", lambda: _left(left()), lambda: reason, pace)
 
 
 def release_volumes(cluster: Cluster, claims: list[str], faults: list[str], pace: Pace) -> None:

@@ -36,10 +36,8 @@ def deploy(run: Run, account: Account, image: str) -> Deployed:
     If there is no cluster, `absent` says why nothing does.
     """
     if run.profile.target != "aws":
-        record = Deployed(cluster="", namespace="", release=NAME, revision=0, image="", replicas=0,
-                          seconds=0.0, absent=NO_CLUSTER)  # fmt: skip
-        run.save(record)
-        return record
+        return run.save(Deployed(cluster="", namespace="", release=NAME, revision=0, image="",
+                                 replicas=0, seconds=0.0, absent=NO_CLUSTER))  # fmt: skip
     cluster = client.stack_cluster(run, account, run.load(Stack))
     lock, begin = Lock.load(), time.monotonic()
     release = lock.named(NAME)
@@ -48,12 +46,10 @@ def deploy(run: Run, account: Account, image: str) -> Deployed:
     state = Helm.for_cluster(cluster, run.mark).apply(NAME, CHART, release.namespace, files)
     pace = waits.pace(run, run.profile.cluster.rollout_s)
     replicas = wait_for_rollout(cluster, release.namespace, NAME, pace)
-    record = Deployed(
+    return run.save(Deployed(
         cluster=cluster.name, namespace=release.namespace, release=NAME, revision=state.revision,
         image=image, replicas=replicas, seconds=time.monotonic() - begin,
-    )  # fmt: skip
-    run.save(record)
-    return record
+    ))  # fmt: skip
 
 
 def address(run: Run, account: Account) -> Balancer:
@@ -63,9 +59,7 @@ def address(run: Run, account: Account) -> Balancer:
     is no cluster, `absent` says why there is none.
     """
     if run.profile.target != "aws":
-        balancer = Balancer(host="", healthy={}, secure=False, absent=NO_CLUSTER)
-        run.save(balancer)
-        return balancer
+        return run.save(Balancer(host="", healthy={}, secure=False, absent=NO_CLUSTER))
     cluster = client.stack_cluster(run, account, run.load(Stack))
     namespace = Lock.load().named(NAME).namespace
     try:
@@ -115,8 +109,7 @@ def wait_for_rollout(cluster: Cluster, namespace: str, name: str, pace: Pace) ->
             return WaitState(True, text)
         troubles = _newest_pod_troubles(cluster, namespace, body)
         text += f"; {troubles[0].where}: {troubles[0].said}" if troubles else ""
-        permanent = [each for each in troubles if each.is_permanent]
-        return WaitState(False, text, waits.troubles_text(permanent))
+        return WaitState(False, text, waits.permanent_text(troubles))
 
     def why() -> str:
         body = read()
@@ -142,7 +135,7 @@ def _newest_pod_troubles(
     """What keeps the pods of the newest revision from being Ready; older ones are leaving."""
     labels = deployment["spec"]["selector"]["matchLabels"]
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    sets = cluster.list("replicasets", namespace, label_selector=selector)
+    sets = cluster.list("replicasets", namespace, labelSelector=selector)
     newest: dict[str, Any] = max(
         (each["metadata"] for each in sets), default={},
         key=lambda meta: int(meta.get("annotations", {}).get(REVISION, 0)),
@@ -198,8 +191,7 @@ def wait_for_balancer(cluster: Cluster, account: Account, namespace: str, pace: 
         )
 
     waits.until("load balancer's address", has_address, no_address, pace)
-    bodies = ingresses()
-    host = hosts(bodies)[0]
+    host = hosts(bodies := ingresses())[0]
     waits.until("load balancer's targets", serves, unhealthy, pace)
     healthy = {name: each.count("healthy") for name, each in target_states(account, host).items()}
     secure = any("HTTPS" in body["metadata"].get("annotations", {}).get(LISTEN_PORTS, "")
@@ -217,15 +209,12 @@ def target_states(account: Account, host: str) -> dict[str, list[str]]:
         for arn in arns:  # one that has just been made may have no group yet
             with suppress(elb.exceptions.TargetGroupNotFoundException):
                 groups += elb.describe_target_groups(LoadBalancerArn=arn)["TargetGroups"]
-        answers = {
-            group["TargetGroupName"]:
-                elb.describe_target_health(TargetGroupArn=group["TargetGroupArn"])
-            for group in groups
-        }  # fmt: skip
-    healths = {name: [target["TargetHealth"] for target in answer["TargetHealthDescriptions"]]
-               for name, answer in answers.items()}  # fmt: skip
-    return {name: [state if (state := each["State"]) == "healthy" else each.get("Reason", state)
-                   for each in targets] for name, targets in healths.items()}  # fmt: skip
+        answers = {group["TargetGroupName"]: elb.describe_target_health(
+                       TargetGroupArn=group["TargetGroupArn"])["TargetHealthDescriptions"]
+                   for group in groups}  # fmt: skip
+    return {name: [state if (state := health["State"]) == "healthy" else health.get("Reason", state)
+                   for target in targets if (health := target["TargetHealth"])]
+            for name, targets in answers.items()}  # fmt: skip
 
 
 def cluster_balancers(account: Account, cluster: str, vpc: str) -> tuple[str, ...]:
@@ -244,5 +233,4 @@ def cluster_balancers(account: Account, cluster: str, vpc: str) -> tuple[str, ..
 
 def all_balancers(elb: Any) -> list[dict[str, Any]]:
     """Every load balancer of the region, from all pages."""
-    pages = elb.get_paginator("describe_load_balancers").paginate()
-    return [balancer for page in pages for balancer in page["LoadBalancers"]]
+    return list(elb.get_paginator("describe_load_balancers").paginate().search("LoadBalancers[]"))

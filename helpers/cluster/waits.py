@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from helpers.cluster import explain
-from helpers.cluster.explain import Explanation, TransientError
+from helpers.cluster.explain import Rule, TransientError
 from helpers.errors import Problem
 from helpers.run import Run
 
@@ -17,8 +16,7 @@ HEARTBEAT_S = 30.0
 LAST_LINES, LAST_EVENTS = 8, 5
 
 
-@dataclass(frozen=True)
-class WaitState:
+class WaitState(NamedTuple):
     """How far something is."""
 
     done: bool  # whether what is waited for is there
@@ -26,8 +24,7 @@ class WaitState:
     fatal: str = ""  # why waiting longer is useless; empty if it may help
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(NamedTuple):
     """How a wait goes."""
 
     timeout_s: float  # how long at most, seconds
@@ -73,19 +70,13 @@ def until(
         pace.clock.sleep(pace.every_s)
 
 
-@dataclass(frozen=True)
-class Trouble:
+class Trouble(NamedTuple):
     """Something that holds up a pod, a node or a group."""
 
     where: str  # the object, as in `pod triton-6d`
     said: str  # what Kubernetes or AWS said of it
-    explanation: Explanation | None = None  # what that means; None if no rule knows it
+    explanation: Rule | None = None  # what that means; None if no rule knows it
     log: str = ""  # the container's last lines; empty without a crash
-
-    @property
-    def is_permanent(self) -> bool:
-        """Whether waiting longer is useless."""
-        return bool(self.explanation and not self.explanation.transient)
 
     def __str__(self) -> str:
         log = f"\nIts last lines:\n{self.log}" if self.log else ""
@@ -94,7 +85,7 @@ class Trouble:
 
 def pod_troubles(cluster: "Cluster", namespace: str, selector: str) -> list[Trouble]:
     """What keeps the pods of a label selector from being Ready."""
-    pods = cluster.list("pods", namespace, label_selector=selector)
+    pods = cluster.list("pods", namespace, labelSelector=selector)
     return [trouble for pod in pods for trouble in troubles_of_pod(cluster, pod)]
 
 
@@ -130,7 +121,7 @@ def troubles_of_pod(cluster: "Cluster", pod: dict[str, Any]) -> list[Trouble]:
 def event_troubles(cluster: "Cluster", namespace: str, name: str) -> list[Trouble]:
     """The newest warnings about an object, newest first; repeated ones once."""
     selector = f"involvedObject.name={name},type=Warning"
-    events = sorted(cluster.list("events", namespace, field_selector=selector),
+    events = sorted(cluster.list("events", namespace, fieldSelector=selector),
                     key=_event_time, reverse=True)  # fmt: skip
     messages = dict.fromkeys(f"{each.get('reason', '')}: {each.get('message', '')}"
                              for each in events)  # fmt: skip
@@ -141,6 +132,12 @@ def event_troubles(cluster: "Cluster", namespace: str, name: str) -> list[Troubl
 def troubles_text(troubles: Iterable[Trouble]) -> str:
     """Troubles as text, one a line; empty if there are none."""
     return "\n".join(dict.fromkeys(map(str, troubles)))
+
+
+def permanent_text(troubles: Iterable[Trouble]) -> str:
+    """The troubles that make waiting longer useless, as text."""
+    return troubles_text(each for each in troubles
+                         if each.explanation and not each.explanation.transient)  # fmt: skip
 
 
 def pending_reason(message: str) -> str:

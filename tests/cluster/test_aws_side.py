@@ -115,7 +115,7 @@ def test_a_group_without_capacity_gives_auto_scalings_reason() -> None:
             return Scaling()
 
     (trouble,) = nodes.scaling_troubles(Asked("us-east-1"), "gpu-e2e-gpu")
-    assert trouble.explanation is not None and trouble.explanation.rule == "spot-price"
+    assert trouble.explanation is not None and trouble.explanation.name == "spot-price"
     assert "0.21 $/h is asked" in str(trouble)
 
 

@@ -16,7 +16,7 @@ CASES = [(rule, text) for rule, texts in TEXTS.items() for text in texts]
 @pytest.mark.parametrize(("rule", "text"), CASES)
 def test_an_error_is_recognised_by_what_its_source_prints(rule: str, text: str) -> None:
     explanation = explain.recognise(text, release="triton", namespace="triton")
-    assert explanation is not None and explanation.rule == rule and explanation.next_step
+    assert explanation is not None and explanation.name == rule and explanation.next_step
     assert explanation.what.endswith((".", ")")) or ":" in explanation.what
 
 

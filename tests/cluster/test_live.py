@@ -170,4 +170,4 @@ def test_events_are_told_newest_first_and_once(server: Server, cluster: Cluster)
     words = "Failed build model due to couldn't auto-discover subnets"
     server.put(scenes.event("triton", "FailedBuildModel", words))
     (trouble,) = waits.event_troubles(cluster, "triton", "triton")
-    assert trouble.explanation is not None and trouble.explanation.rule == "no-subnets"
+    assert trouble.explanation is not None and trouble.explanation.name == "no-subnets"

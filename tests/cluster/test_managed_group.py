@@ -113,7 +113,7 @@ def test_why_no_node_comes_is_what_eks_says_of_every_group(
     _sick(managed, "system", _issue("InsufficientFreeAddresses", "not enough IP addresses"))
     troubles = nodes.managed_group_troubles(aws, managed.cluster_name)
     assert any(managed.gpu_asg_name in trouble.said for trouble in troubles)
-    rules = {(each.where, each.explanation and each.explanation.rule) for each in troubles}
+    rules = {(each.where, each.explanation and each.explanation.name) for each in troubles}
     assert rules == {
         ("node group gpu", "no-spot-capacity"),
         ("node group gpu", "node-not-joined"),
