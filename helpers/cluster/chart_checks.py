@@ -188,7 +188,8 @@ def invariants(
             spec = pod_template(owner)["spec"]
             yield from _pod(owner, spec, agreed)
             for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
-                yield from _container(owner, spec, container, agreed)
+                for field, wrong, right in _container(spec, container, agreed):
+                    yield _fault(owner, f"{container['name']}.{field}", wrong, right)
                 if "tritonserver" in str(container.get("command")):
                     yield from _server(owner, spec, container, agreed)
         if owner["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
@@ -204,44 +205,43 @@ def _fault(body: Body, field: str, wrong: str, right: str) -> ChartFault:
     return ChartFault(object=object_name(body), field=field, wrong=wrong, right=right)
 
 
-def _container(owner: Body, spec: Body, container: Body, agreed: Contract) -> Iterator[ChartFault]:
-    name, resources = container["name"], container.get("resources") or {}
-    if "@sha256:" not in container.get("image", ""):
-        yield _fault(owner, f"{name}.image", f"'{container.get('image')}' can be moved to another "
-                     "image", "repository@sha256:…")  # fmt: skip
+def _container(spec: Body, container: Body, agreed: Contract) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with a container: field, what is wrong, and what would be right."""
+    image, resources = container.get("image"), container.get("resources") or {}
+    if "@sha256:" not in (image or ""):
+        yield "image", f"'{image}' can be moved to another image", "repository@sha256:…"
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for kind, amounts in (("limits", limits), ("requests", requests)):
         for resource, value in amounts.items():
-            field = f"{name}.resources.{kind}.{resource}"
+            field = f"resources.{kind}.{resource}"
             try:
                 if quantity(value) > quantity(limits.get(resource, value)):
-                    yield _fault(owner, field, f"{value} is above the limit", limits[resource])
+                    yield field, f"{value} is above the limit", limits[resource]
             except ValueError:
-                yield _fault(owner, field, f"'{value}' is no quantity", "such as 8Gi or 500m")
+                yield field, f"'{value}' is no quantity", "such as 8Gi or 500m"
     gpus = [str(amounts.get(agreed.gpu.resource, "")) for amounts in (requests, limits)]
     whole = str(agreed.gpu.per_pod)
     if any(gpus) and gpus != [whole, whole]:
-        yield _fault(owner, f"{name}.resources", f"{agreed.gpu.resource} is requested as "
-                     f"'{gpus[0]}' and limited to '{gpus[1]}'", f"{whole} for both")  # fmt: skip
+        asked = f"requested as '{gpus[0]}' and limited to '{gpus[1]}'"
+        yield "resources", f"{agreed.gpu.resource} is {asked}", f"{whole} for both"
     for port in container.get("ports") or []:
         if len(port.get("name", "")) > 15:
-            yield _fault(owner, f"{name}.ports", f"{port['name']} is too long", "15 characters")
+            yield "ports", f"{port['name']} is too long", "15 characters"
     for probe in PROBE_PATHS:
-        http = (container.get(probe) or {}).get("httpGet")
-        if http and http["port"] not in _ports([spec]):
-            yield _fault(owner, f"{name}.{probe}.httpGet.port", f"nothing opens {http['port']}",
-                         "a port of the container")  # fmt: skip
+        opened = jmespath.search(f"{probe}.httpGet.port", container)
+        if opened and opened not in _ports([spec]):
+            yield f"{probe}.httpGet.port", f"nothing opens {opened}", "a port of the container"
     volumes = {volume["name"] for volume in spec.get("volumes") or []}
     for mount in container.get("volumeMounts") or []:
         if mount["name"] not in volumes:
-            yield _fault(owner, f"{name}.volumeMounts", f"there is no volume {mount['name']}",
-                         f"one of {', '.join(sorted(volumes))}")  # fmt: skip
+            right = f"one of {', '.join(sorted(volumes))}"
+            yield "volumeMounts", f"there is no volume {mount['name']}", right
     pod, own = spec.get("securityContext") or {}, container.get("securityContext") or {}
     if not (pod.get("runAsNonRoot") and pod.get("seccompProfile")
             and own.get("allowPrivilegeEscalation") is False
             and (own.get("capabilities") or {}).get("drop") == ["ALL"]):  # fmt: skip
-        yield _fault(owner, f"{name}.securityContext", "the namespace's pod security level "
-                     "'restricted' refuses it", "as the other containers have it")  # fmt: skip
+        wrong = "the namespace's pod security level 'restricted' refuses it"
+        yield "securityContext", wrong, "as the other containers have it"
 
 
 def _server(owner: Body, spec: Body, container: Body, agreed: Contract) -> Iterator[ChartFault]:

@@ -19,25 +19,19 @@ from helpers.errors import Problem
 from helpers.run import Run
 
 GIB = 2**30
-# instance type → vCPUs, memory in GiB, GPUs, most pods (one address each)
-MACHINES = {
-    "g4dn.xlarge": (4, 16, 1, 29),
-    "g4dn.2xlarge": (8, 32, 1, 29),
-    "g4dn.4xlarge": (16, 64, 1, 29),
-    "g5.xlarge": (4, 16, 1, 58),
-    "g5.2xlarge": (8, 32, 1, 58),
-    "g6.xlarge": (4, 16, 1, 58),
-    "g6.2xlarge": (8, 32, 1, 58),
-    "t3.medium": (2, 4, 0, 17),
-    "t3.large": (2, 8, 0, 35),
-    "t3.xlarge": (4, 16, 0, 58),
-    "t3a.medium": (2, 4, 0, 17),
-    "t3a.large": (2, 8, 0, 35),
-    "t3a.xlarge": (4, 16, 0, 58),
-    "m5.large": (2, 8, 0, 29),
-    "m5.xlarge": (4, 16, 0, 58),
-    "m6i.large": (2, 8, 0, 29),
+# vCPUs, memory in GiB, GPUs, most pods (one address each) → instance types
+SIZES = {
+    (2, 4, 0, 17): "t3.medium t3a.medium",
+    (2, 8, 0, 29): "m5.large m6i.large",
+    (2, 8, 0, 35): "t3.large t3a.large",
+    (4, 16, 0, 58): "m5.xlarge t3.xlarge t3a.xlarge",
+    (4, 16, 1, 29): "g4dn.xlarge",
+    (8, 32, 1, 29): "g4dn.2xlarge",
+    (16, 64, 1, 29): "g4dn.4xlarge",
+    (4, 16, 1, 58): "g5.xlarge g6.xlarge",
+    (8, 32, 1, 58): "g5.2xlarge g6.2xlarge",
 }
+MACHINES = {name: size for size, names in SIZES.items() for name in names.split()}
 # EKS's own pods and the DaemonSets of k8s/releases.yaml, which are on every GPU node before Triton
 SYSTEM_PODS = {"cpu": Decimal("0.3"), "memory": Decimal(GIB // 2), "pods": Decimal(6)}
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
@@ -137,17 +131,16 @@ def _desired(group: PlannedNodeGroup) -> int:
 
 def contract_differences(nodes: PlannedNodes, contract: Contract) -> list[str]:
     """How the planned GPU nodes differ from the contract; empty if they agree."""
-    groups = [group for group in nodes.groups if gpus_per_node(group)]
+    gpu, groups = contract.gpu, [group for group in nodes.groups if gpus_per_node(group)]
     differences = [] if groups else ["no planned group has GPUs"]
-    gpu = contract.gpu
     for group in groups:
-        if group.labels.get(gpu.label.key) != gpu.label.value:
-            differences.append(f"{group.name} has no label {gpu.label}")
-        if gpu.taint.object not in group.taints:
-            differences.append(f"{group.name} has no taint {gpu.taint}")
-        if gpus_per_node(group) != gpu.per_node:
-            count = f"{gpus_per_node(group)} GPUs a node, not {gpu.per_node}"
-            differences.append(f"{group.name} has {count}")
+        count = gpus_per_node(group)
+        differs = {
+            f"no label {gpu.label}": group.labels.get(gpu.label.key) != gpu.label.value,
+            f"no taint {gpu.taint}": gpu.taint.object not in group.taints,
+            f"{count} GPUs a node, not {gpu.per_node}": count != gpu.per_node,
+        }
+        differences += [f"{group.name} has {what}" for what, is_so in differs.items() if is_so]
     return differences
 
 
@@ -272,5 +265,5 @@ def _machine(name: str) -> tuple[int, int, int, int]:
     if name in MACHINES:
         return MACHINES[name]
     raise Problem(f"The size of the instance type {name} is not known.",
-                  f"Add it to MACHINES in helpers/cluster/planned_nodes.py, or use one of "
+                  f"Add it to SIZES in helpers/cluster/planned_nodes.py, or use one of "
                   f"{', '.join(sorted(MACHINES))}.")  # fmt: skip
