@@ -59,13 +59,11 @@ class Place:
         return ClusterStarter(self.cluster, IMAGE, Pace(60, 0.05), self.known.endpoint)
 
     def fire(self, chosen: Scenario, *, on_event: Any = None) -> Result:
-        return asyncio.run(self.run(chosen, on_event))
-
-    async def run(self, chosen: Scenario, on_event: Any = None) -> Result:
-        return await load.run(
+        fired = load.run(
             chosen, self.known.endpoint, folder=self.folder, on_event=on_event,
             mark=self.pods.mark, control=self.starter,
         )  # fmt: skip
+        return asyncio.run(fired)
 
     @property
     def left(self) -> list[str]:

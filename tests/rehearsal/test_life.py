@@ -106,7 +106,7 @@ def _end(run: Run, aws: emulated.Emulator, lived: Life) -> None:
         workspace.destroy()
     killer.join()
     aws.clear_faults()
-    asked = {one.action for one in aws.calls()}
+    asked = {call.action for call in aws.calls()}
     lived.deleted = frozenset(action for action in asked if action.startswith("Delete"))
     lived.half_way = workspace.destroy()
     lived.left = workspace.remaining()
@@ -114,7 +114,7 @@ def _end(run: Run, aws: emulated.Emulator, lived: Life) -> None:
 
 
 def _kill(workspace: Workspace, aws: emulated.Emulator) -> None:
-    while BEGUN not in {one.action for one in aws.calls()}:
+    while BEGUN not in {call.action for call in aws.calls()}:
         time.sleep(0.2)
     os.kill(json.loads((workspace.folder / "process.json").read_text())["pid"], signal.SIGKILL)
 
