@@ -272,9 +272,8 @@ class CostItem(Settings):
     gpu: bool = False  # whether it is the price of the GPU nodes themselves
 
 
-def bill(model: CostModel, usage: Usage) -> tuple[CostItem, ...]:
+def bill(model: CostModel, usage: Usage) -> Iterator[CostItem]:
     """What was used, multiplied by its rates."""
-    items = []
     for rate in model.rates:
         # events count GPU nodes and load balancers; of all else the plan says how many
         each = 1.0 if rate.billed == "gpu-nodes" else rate.count
@@ -282,20 +281,17 @@ def bill(model: CostModel, usage: Usage) -> tuple[CostItem, ...]:
         if not periods and rate.billed == "load-balancers":
             continue
         now = sum(period.count for period in periods if usage.exists and period.end == usage.until)
-        items.append(
-            CostItem(
-                what=rate.what,
-                service=rate.service,
-                quantity=sum(period.hours * period.count for period in periods) * each * rate.size,
-                unit=rate.unit,
-                usd=sum(rate.cost(period) * period.count for period in periods) * each,
-                usd_per_hour=now * each * rate.usd_per_hour(usage.until),
-                source=rate.source,
-                assumed=rate.assumed,
-                gpu=rate.cap_usd is not None,
-            )
+        yield CostItem(
+            what=rate.what,
+            service=rate.service,
+            quantity=sum(period.hours * period.count for period in periods) * each * rate.size,
+            unit=rate.unit,
+            usd=sum(rate.cost(period) * period.count for period in periods) * each,
+            usd_per_hour=now * each * rate.usd_per_hour(usage.until),
+            source=rate.source,
+            assumed=rate.assumed,
+            gpu=rate.cap_usd is not None,
         )
-    return tuple(items)
 
 
 def hourly_rates(run: Run) -> tuple[dict[str, float], float | None]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+import jmespath
 import pandas as pd
 
 from helpers.cloud.account import GLOBAL_REGION, Account, asking
@@ -118,11 +119,10 @@ def query_instance_price(account: Account, instance_type: str) -> float | None:
         pages = account.client("pricing", GLOBAL_REGION).get_paginator("get_products")
         found = pages.paginate(ServiceCode="AmazonEC2", Filters=filters).search("PriceList[]")
         offers = [json.loads(offer) for offer in found]
+    dimensions = "[].terms.OnDemand.* | [] | [].priceDimensions.* | []"
     prices = {
         usd
-        for offer in offers
-        for term in offer.get("terms", {}).get("OnDemand", {}).values()
-        for dimension in term["priceDimensions"].values()
+        for dimension in jmespath.search(dimensions, offers)
         if dimension["unit"] in ("Hrs", "Hours", "Hour")
         and (usd := float(dimension["pricePerUnit"].get("USD", 0)))
     }

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+import jmespath
 import pandas as pd
 
 from helpers.cloud.account import Account, asking
@@ -124,15 +125,8 @@ def describe(run: Run, account: Account) -> StackDescription:
 
 def _routed(tables: list[dict[str, Any]], target: str, prefix: str) -> set[str]:
     """Subnets whose default route leads to such a target."""
-    return {
-        association["SubnetId"]
-        for table in tables
-        for route in table["Routes"]
-        if route.get("DestinationCidrBlock") == ANYWHERE
-        if route.get(target, "").startswith(prefix)
-        for association in table["Associations"]
-        if "SubnetId" in association
-    }
+    wanted = f"DestinationCidrBlock == '{ANYWHERE}' && starts_with({target} || '', '{prefix}')"
+    return set(jmespath.search(f"[?Routes[?{wanted}]].Associations[].SubnetId", tables))
 
 
 def _trusted(account: Account, arn: str) -> str:

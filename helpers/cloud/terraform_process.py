@@ -13,11 +13,13 @@ import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
 import psutil
+import yaml
 
 from helpers.cloud.account import LOG_IN, REFUSALS, ROLE, Account, masked
 from helpers.errors import Problem
@@ -36,35 +38,18 @@ LONGEST = 400  # characters of Terraform's own words
 STATE, KEPT, BACKUP = "terraform.tfstate", "terraform.tfstate.kept", "terraform.tfstate.backup"
 
 
-# The first match counts. The provider's texts hold the same codes of AWS as boto3's errors.
-NEXT_STEPS = (
-    (r"acquiring the state lock",
-     "Another Terraform may be working on this state: wait for it. If it was killed, remove its "
-     "lock with 'terraform force-unlock' and the id above in the run's folder terraform/infra, "
-     "and repeat the step."),
-    *((rf"\b(?:{'|'.join(code for code in codes if not code.isdigit())})\b", next_step)
-      for codes, _, next_step in REFUSALS),
-    (r"token.* expired|expired.* token|SSO session|No valid credential sources", LOG_IN),
-    (r"not authorized to perform", ROLE),
-    (r"exceed.* (?:limit|quota)|vCPU (?:limit|capacity)",
-     "A service quota is too small: 00-setup gives the command that requests more."),
-    (r"rate exceeded", f"AWS throttles: wait a minute. {AGAIN}"),
-    (r"already ?exists|AlreadyOwnedByYou|Duplicate\w*|ResourceInUseException",
-     "An earlier run left it: run 06 of that run, or choose another infrastructure.name."),
-    (r"DependencyViolation|has (?:a )?dependen|still has|DeleteConflict",
-     "Something that Terraform does not manage still uses it, often a load balancer: run 06 "
-     "again, which removes load balancers first."),
-    (r"saved plan is stale|plan file .*(?:stale|different)", "Plan again, then apply."),
-    (r"provider packages?|plugin|lock file|registry\.terraform\.io",
-     "The provider is not available in the version that infra/.terraform.lock.hcl pins: go "
-     "online, or name a mirror in TF_PROVIDER_MIRROR."),
-    (r"backend|NoSuchBucket|S3 bucket .*does not exist",
-     "Check infrastructure.state_bucket: the bucket must exist in the run's region."),
-    (r"no such host|connection refused|dial tcp|i/o timeout|connection reset|EOF",
-     f"AWS (or its emulator) cannot be reached: check that, then repeat the step. {AGAIN}"),
-    (r"NotEmulated|not emulat", "Only AWS itself can show this."),
-    (r"Invalid value for variable|Invalid (?:value|configuration)", "Correct the profile."),
-)  # fmt: skip
+@cache
+def next_steps() -> tuple[tuple[str, str], ...]:
+    """Patterns of Terraform's errors with the next step; the first that matches counts."""
+    table = yaml.safe_load((Path(__file__).parent / "terraform_errors.yaml").read_text())
+    words = {"log_in": LOG_IN, "role": ROLE, "again": AGAIN}
+    first, then = (
+        [(row["match"], row["next_step"].format(**words)) for row in table[part]]
+        for part in ("first", "then")
+    )
+    # the provider's texts hold the same codes of AWS as boto3's errors
+    known = ((filter(str.isalpha, codes), next_step) for codes, _, next_step in REFUSALS)
+    return (*first, *((rf"\b(?:{'|'.join(codes)})\b", step) for codes, step in known), *then)
 
 
 @dataclass
@@ -113,7 +98,7 @@ class Progress:
         where = f" [{address}]" if address and address not in first["summary"] else ""
         more = f" ({count - 1} more errors in {log})" if count > 1 else ""
         text = "".join(f"{error['summary']}\n{error.get('detail', '')}\n" for error in self.errors)
-        steps = (step for known, step in NEXT_STEPS if re.search(known, text, re.IGNORECASE))
+        steps = (step for known, step in next_steps() if re.search(known, text, re.IGNORECASE))
         step = next(steps, f"Its log is {log}. {AGAIN}")
         return Problem(f"Terraform could not {doing}: {words}{where}{more}.", step)
 

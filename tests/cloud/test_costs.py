@@ -89,7 +89,7 @@ def everything(plan: Plan, hours: float) -> Usage:
 def test_the_estimate_is_the_bill_of_the_same_hours(plan: Plan, hours: int, spot: float) -> None:
     prices = market((-24, spot))
     cost = estimate(plan, TABLE, prices, session_hours=hours, budget_usd=5)
-    items = bill(CostModel(plan, TABLE, prices), everything(plan, hours))
+    items = [*bill(CostModel(plan, TABLE, prices), everything(plan, hours))]
     assert sum(item.usd for item in items) == pytest.approx(cost.session_usd)
     assert sum(item.usd_per_hour for item in items) == pytest.approx(hourly(cost))
 
@@ -100,7 +100,7 @@ def test_nothing_is_negative_and_the_highest_estimate_is_never_exceeded(
 ) -> None:
     prices = market((-24, before), (1, after))
     cost = estimate(plan, TABLE, prices, session_hours=hours, budget_usd=5)
-    items = bill(CostModel(plan, TABLE, prices), everything(plan, hours))
+    items = [*bill(CostModel(plan, TABLE, prices), everything(plan, hours))]
     assert all(min(item.usd, item.usd_per_hour, item.quantity) >= 0 for item in items)
     assert all(line.hourly <= line.hourly_most + 1e-12 for line in cost.lines)
     assert sum(item.usd for item in items) <= cost.session_most_usd + 1e-9
