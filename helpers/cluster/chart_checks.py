@@ -216,7 +216,7 @@ def _container(spec: Body, container: Body, agreed: Contract) -> Iterator[tuple[
             field = f"resources.{kind}.{resource}"
             try:
                 if quantity(value) > quantity(limits.get(resource, value)):
-                    yield field, f"{value} is above the limit", limits[resource]
+                    yield field, f"{value} is above the limit", str(limits[resource])
             except ValueError:
                 yield field, f"'{value}' is no quantity", "such as 8Gi or 500m"
     gpus = [str(amounts.get(agreed.gpu.resource, "")) for amounts in (requests, limits)]

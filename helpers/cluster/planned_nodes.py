@@ -62,7 +62,7 @@ class PlannedNodes:
     @property
     def free_gpus(self) -> int:
         """GPUs of the nodes at the start."""
-        return sum(_desired(group) * gpus_per_node(group) for group in self.groups)
+        return sum(max(group.desired_nodes, 1) * gpus_per_node(group) for group in self.groups)
 
     @property
     def most_gpus(self) -> int:
@@ -74,7 +74,7 @@ class PlannedNodes:
         return [
             self._node(group, f"{group.name}-{number + 1}")
             for group in self.groups
-            for number in range(_desired(group))
+            for number in range(max(group.desired_nodes, 1))  # at zero, it grows for the first pod
         ]
 
     def _node(self, group: PlannedNodeGroup, name: str) -> PlannedNode:
@@ -123,10 +123,6 @@ def planned_nodes(run: Run, contract: Contract) -> PlannedNodes:
 def gpus_per_node(group: PlannedNodeGroup) -> int:
     """GPUs of the type with the fewest: pods must fit whichever type comes."""
     return min(_machine(name)[2] for name in group.instance_types)
-
-
-def _desired(group: PlannedNodeGroup) -> int:
-    return max(group.desired_nodes, 1)  # a group at zero grows as soon as a pod is pending
 
 
 def contract_differences(nodes: PlannedNodes, contract: Contract) -> list[str]:
