@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
 import botocore.loaders
 import botocore.session
 import requests
-from botocore import exceptions
+import yaml
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -24,42 +25,10 @@ from helpers.run import Run
 EMULATED_KEYS = {"AWS_ACCESS_KEY_ID": "emulated", "AWS_SECRET_ACCESS_KEY": "emulated"}
 # In a rehearsal, the user's AWS profile and files are never read.
 NO_PROFILE = {"profile": (None, None, None, None), "config_file": (None, None, "/dev/null", None)}
-LOG_IN = "Log in again ('aws sso login', or new keys), and repeat the step; nothing was lost."
-ROLE = "Use the deployer role of infra/bootstrap, or ask an admin to apply it again."
-EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
-UNKNOWN_KEY = ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch",
-               "AuthFailure", "InvalidAccessKeyId", "IncompleteSignature")  # fmt: skip
-DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError",
-          "AuthorizationErrorException", "Forbidden", "403")  # fmt: skip
-THROTTLED = ("Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded",
-             "SlowDown", "TooManyRequestsException", "PriorRequestNotComplete",
-             "RequestThrottled", "RequestThrottledException", "LimitExceededException")  # fmt: skip
-QUOTA = ("VcpuLimitExceeded", "LimitExceeded", "MaxSpotInstanceCountExceeded",
-         "InstanceLimitExceeded", "ServiceQuotaExceededException", "AddressLimitExceeded",
-         "VpcLimitExceeded", "ResourceLimitExceeded")  # fmt: skip
-# codes of AWS, the sentence about them, and the next step; the first match counts
-REFUSALS = (
-    (EXPIRED, "The AWS credentials have expired while asking for {what}.", LOG_IN),
-    (UNKNOWN_KEY, "AWS does not know the credentials that ask for {what} ({code}).", LOG_IN),
-    (DENIED, "AWS denies {what}: {operation} ({code}): {message}.", ROLE),
-    (THROTTLED, "AWS throttles {what} ({code}), also after several tries.",
-     "Wait a minute, and repeat the step."),
-    (QUOTA, "A service quota does not allow {what} ({code}): {message}.",
-     "Run 00-setup: its readiness report gives the command that requests more."),
-)  # fmt: skip
-# errors of boto3 itself: classes, the sentence, and the next step; the first match counts
-FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
-    ((exceptions.NoCredentialsError, exceptions.PartialCredentialsError,
-      exceptions.ProfileNotFound), "There are no AWS credentials to ask for {what}: {text}.",
-     "Log in with 'aws configure sso' or set AWS_PROFILE, and repeat the step."),
-    ((exceptions.SSOError, exceptions.LoginError, exceptions.TokenRetrievalError,
-      exceptions.CredentialRetrievalError), "The AWS login is not valid for {what}: {text}.",
-     LOG_IN),
-    ((exceptions.ConnectionError, exceptions.HTTPClientError),
-     "AWS cannot be reached to ask for {what}: {text}.",
-     "Check the network and the region's name, and repeat the step."),
-    ((BotoCoreError,), "The request for {what} could not be made: {text}.", ""),
-)  # fmt: skip
+ERRORS = yaml.safe_load((Path(__file__).parent / "aws_errors.yaml").read_text())
+REFUSALS: dict[str, dict[str, Any]] = ERRORS["refused"]
+LASTING = (*REFUSALS["expired"]["codes"], *REFUSALS["unknown_key"]["codes"])
+LOG_IN, ROLE = REFUSALS["expired"]["next_step"], REFUSALS["denied"]["next_step"]
 GLOBAL_REGION = "us-east-1"  # where AWS answers for charges, prices and an account's plan
 MASK = "<account>"
 _ACCOUNT_ID = re.compile(r"(?<=:)\d{12}(?=:)|(?<!\d)\d{12}(?=\.dkr\.ecr)")
@@ -190,8 +159,9 @@ def asking(what: str) -> Iterator[None]:
         raise refusal(what, error) from error
     except BotoCoreError as error:
         text = masked(" ".join(str(error).split())).rstrip(".")
-        sentence, step = next(row[1:] for row in FAILURES if isinstance(error, row[0]))
-        raise Problem(sentence.format(what=what, text=text), step) from error
+        names = {kind.__name__ for kind in type(error).__mro__}
+        known = next(row for row in ERRORS["failed"] if names & {*row["errors"]})
+        raise Problem(known["sentence"].format(what=what, text=text), known["next_step"]) from error
 
 
 def refusal(what: str, error: ClientError) -> Problem:
@@ -201,9 +171,9 @@ def refusal(what: str, error: ClientError) -> Problem:
     if code == "NotEmulated":
         return Unavailable(f"The emulator cannot answer for {what}: {message}.")
     facts = {"what": what, "code": code, "message": message, "operation": error.operation_name}
-    for codes, sentence, next_step in REFUSALS:
-        if code in codes:
-            return Problem(sentence.format(**facts), next_step)
+    for known in REFUSALS.values():
+        if code in known["codes"]:
+            return Problem(known["sentence"].format(**facts), known["next_step"])
     return Problem(f"AWS refuses {what}: {code}: {message}.")
 
 
@@ -214,7 +184,7 @@ def error_code(error: ClientError) -> str:
 
 def is_denied(error: ClientError) -> bool:
     """Whether the caller lacks the permission."""
-    return error_code(error) in DENIED
+    return error_code(error) in REFUSALS["denied"]["codes"]
 
 
 def is_not_found(error: ClientError) -> bool:

@@ -17,9 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ConfigDict, Field
 
 from helpers.cloud.account import (
-    EXPIRED,
+    LASTING,
     MASK,
-    UNKNOWN_KEY,
     Account,
     asking,
     error_code,
@@ -130,8 +129,7 @@ def _fatal(service: str) -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        lasting = (*EXPIRED, *UNKNOWN_KEY)
-        if isinstance(error, ClientError) and error_code(error) not in lasting:
+        if isinstance(error, ClientError) and error_code(error) not in LASTING:
             raise
         with asking(service):
             raise

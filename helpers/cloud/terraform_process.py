@@ -48,7 +48,7 @@ def next_steps() -> tuple[tuple[str, str], ...]:
         for part in ("first", "then")
     )
     # the provider's texts hold the same codes of AWS as boto3's errors
-    known = ((filter(str.isalpha, codes), next_step) for codes, _, next_step in REFUSALS)
+    known = ((filter(str.isalpha, r["codes"]), r["next_step"]) for r in REFUSALS.values())
     return (*first, *((rf"\b(?:{'|'.join(codes)})\b", step) for codes, step in known), *then)
 
 
