@@ -20,7 +20,6 @@ from helpers.run import Run
 
 FOLDER = "terraform/certificate"
 DAYS = 30
-SPARE = timedelta(days=1)
 CLOCKS = timedelta(hours=1)  # clocks that are slow must not call it "not yet valid"
 
 
@@ -39,7 +38,7 @@ def ensure(run: Run) -> Certificate:
     folder, names = run.folder / FOLDER, (f"*.{run.profile.region}.elb.amazonaws.com",)
     if (folder / "alb.pem").is_file() and (folder / "alb-key.pem").is_file():
         existing = _read(folder)
-        if existing.names == names and existing.expires > datetime.now(UTC) + SPARE:
+        if existing.names == names and existing.expires > datetime.now(UTC) + timedelta(days=1):
             return existing
     return make(folder, names)
 

@@ -223,8 +223,7 @@ class Usage:
 def usage_until(run: Run, until: datetime, *, emulated: bool = False) -> Usage:
     """What existed up to a moment; after now it is assumed that nothing changes.
 
-    An emulated account has no load balancer controller: its planned load balancer counts as
-    long as the stack exists.
+    In an emulated account, without controller, the planned load balancer lives with the stack.
     """
     dated = ((datetime.fromisoformat(event["at"]), event) for event in run.events())
     events = [(moment, event) for moment, event in dated if moment <= until]

@@ -19,7 +19,6 @@ from helpers.errors import Problem
 from helpers.promises import Status
 from helpers.run import Record, Run, now
 
-DEPLOYER = "deployer"  # in the name of the role that infra/bootstrap creates
 REQUIRED_TAGS = ("project", "owner", "run")
 NOTICES = ("ACTUAL 50 %", "ACTUAL 80 %", "ACTUAL 100 %", "FORECASTED 100 %")
 # what an update of a schedule must repeat, or the service drops it
@@ -214,7 +213,7 @@ def tick_role(run: Run, guardrails: Guardrails) -> None:
         note = (
             "the emulator grants everything; a test replays a rehearsal's calls against the policy"
         )
-    elif re.search(f":assumed-role/[^/]*{DEPLOYER}", guardrails.caller):
+    elif re.search(":assumed-role/[^/]*deployer", guardrails.caller):
         status, evidence = Status.VERIFIED, guardrails.path()
     else:
         note += ", not by the deployer role of infra/bootstrap"

@@ -58,11 +58,11 @@ class PlannedNodeGroup:
     disk_gib: float = AMI_DISK_GIB
 
 
+@dataclass(eq=False)
 class Plan:
     """A Terraform plan, from what `terraform show -json` printed."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self._document = document
+    _document: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: Path) -> "Plan":

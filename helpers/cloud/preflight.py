@@ -209,7 +209,6 @@ def _address(context: Context) -> Iterator[ReadinessFinding]:
 
 
 def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
-    """The roles that services use; a new account has none of them."""
     with asking("the service-linked roles"):
         existing = context.rows(
             "iam", "list_roles", "Roles[].RoleName", PathPrefix="/aws-service-role/"
@@ -290,7 +289,6 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
 
 
 def _offered(context: Context) -> Iterator[ReadinessFinding]:
-    """Whether the stack's zones offer the instance types at all."""
     zones, region = context.zones(), context.account.region
     for name, types in (("gpu", context.gpu_types), ("system", context.stack.cpu_instance_types)):
         filters = [{"Name": "instance-type", "Values": list(types)}]
@@ -336,7 +334,6 @@ def _spot_price(context: Context) -> Iterator[ReadinessFinding]:
 
 
 def _version(context: Context) -> Iterator[ReadinessFinding]:
-    """When the version's standard support ends: extended support costs six times as much."""
     wanted = context.stack.kubernetes_version
     with asking("the Kubernetes versions of EKS"):
         rows = context.rows("eks", "describe_cluster_versions", "clusterVersions[]")

@@ -135,9 +135,7 @@ class Terraform:
     ) -> None:
         """Run a command that may take long, and print its progress.
 
-        `doing`: what it is to do, for the sentence of the Problem when it fails.
-        `total`: how many resources it will change.
-
+        `doing` is said when it fails; `total`: how many resources it will change.
         After an interrupt the state is written, unless a second one comes: then Terraform goes on
         alone, and `settle` waits for it.
         """
