@@ -86,9 +86,8 @@ class Account:
             ).client(service, endpoint_url=self.endpoint or None, config=Config(**options))
 
 
-@functools.cache
-def _service_models() -> Any:
-    return botocore.loaders.create_loader()  # loading EC2's model alone takes half a second
+# loading EC2's model alone takes half a second
+_service_models = functools.cache(botocore.loaders.create_loader)
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,6 @@ def _rows(
 
 
 def _reasons(row: ServiceBill, coverage: Coverage, tag_active: bool) -> list[str]:
-    """What explains a difference, most likely first."""
     gap = row.billed_usd - row.predicted_usd
     if abs(gap) < SAME_USD:
         return []

@@ -1,7 +1,4 @@
-"""The cost model: one rate for each kind of resource; the estimate, meter and bill all use it.
-
-`estimate` multiplies rates by a session's length, `bill` by the hours that the events show.
-"""
+"""The cost model: one rate for each kind of resource; the estimate, meter and bill all use it."""
 
 import itertools
 import math

@@ -1,7 +1,6 @@
 """What protects the account's money: the gates before an apply, the dead man's switch, the alarms.
 
-The dead man's switch is a one-shot schedule in AWS that scales the GPU nodes to zero. Terraform
-creates and removes it; a renewal changes only its time, and Terraform ignores that.
+The switch is a one-shot schedule in AWS that scales GPU nodes to zero; Terraform ignores its time.
 """
 
 import re

@@ -187,7 +187,6 @@ def _finding(
 
 
 def _free_plan(context: Context) -> Iterator[ReadinessFinding]:
-    """A free-plan account may not start GPU instances."""
     with asking("the account's plan"):
         client = context.account.client("freetier", GLOBAL_REGION)
         free = client.get_account_plan_state()["accountPlanType"] == "FREE"
@@ -254,7 +253,6 @@ def _state_bucket(context: Context) -> Iterator[ReadinessFinding]:
 
 
 def _quotas(context: Context) -> Iterator[ReadinessFinding]:
-    """The vCPU limits of spot GPU nodes, on-demand GPU nodes and system nodes."""
     settings, region = context.stack, context.account.region
     types = sorted({*context.gpu_types, *settings.cpu_instance_types})
     with asking("the instance types"):
@@ -309,7 +307,6 @@ def _offered(context: Context) -> Iterator[ReadinessFinding]:
 
 
 def _spot_price(context: Context) -> Iterator[ReadinessFinding]:
-    """The spot price now and over a week, in the stack's zones, against the cap."""
     gpu, zones = context.stack.gpu, context.zones()
     history = record_spot_prices(context.run, context.account, context.gpu_types)
     moment = datetime.fromisoformat(history.asked)

@@ -175,9 +175,7 @@ class SpotHistory(Record, stage="00", name="spot-prices"):
         moments = {p.at for p in self.points if p.instance_type == instance_type}
         return [start, *sorted(at for at in moments if start < at < end), end]
 
-    def mean(
-        self, start: datetime, end: datetime, instance_type: str, zone: str = ""
-    ) -> float | None:
+    def mean(self, start: datetime, end: datetime, instance_type: str, zone: str) -> float | None:
         """The time-weighted mean price between two moments; None where nothing is known."""
         weighted, seconds = 0.0, 0.0
         for left, right in itertools.pairwise(self.changes(instance_type, start, end)):

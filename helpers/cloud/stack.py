@@ -124,7 +124,6 @@ def describe(run: Run, account: Account) -> StackDescription:
 
 
 def _routed(tables: list[dict[str, Any]], target: str, prefix: str) -> set[str]:
-    """Subnets whose default route leads to such a target."""
     wanted = f"DestinationCidrBlock == '{ANYWHERE}' && starts_with({target} || '', '{prefix}')"
     return set(jmespath.search(f"[?Routes[?{wanted}]].Associations[].SubnetId", tables))
 

@@ -143,7 +143,6 @@ class _Sweeper:
             return _State("failed", error_text(error), settled=is_denied(error))
 
     def _current(self, leftover: Leftover) -> Item | None:
-        """The leftover as it is now; None where it is gone."""
         kind = kind_named(leftover.kind)
         items = list_items(self.caller, kind, leftover.region, leftover.parent)
         return next((i for i in items if i.id == leftover.id and not i.ended), None)

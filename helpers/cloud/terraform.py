@@ -80,10 +80,7 @@ class Workspace(Terraform):
         return self.run.save(Replan(planned=now(), resources=len(changes), changed=changed))
 
     def apply(self) -> Stack:
-        """Carry out the plan, if `admit` allows it, and keep the outputs as `Stack`.
-
-        Whatever exists when Terraform fails is in the state.
-        """
+        """Carry out the plan, if `admit` allows it, and keep the outputs as `Stack`."""
         facts = self.run.load(PlanFacts)
         admit(self.run, facts)
         if self._plan_digest() != facts.sha256:
@@ -148,7 +145,6 @@ class Workspace(Terraform):
         self._write_private(f"{CODE}/backend_override.tf.json", override)
 
     def _backend(self) -> dict[str, Any]:
-        """Where the state is stored: in the profile's bucket, else in the run's folder."""
         settings, region = self.run.profile.infrastructure, self.run.profile.region
         if not settings.state_bucket:
             return {"local": {"path": "../terraform.tfstate"}}
@@ -158,7 +154,6 @@ class Workspace(Terraform):
                        "encrypt": True, "use_lockfile": True}}  # fmt: skip
 
     def _variables(self) -> dict[str, Any]:
-        """The variables of `infra/`, with a certificate for the load balancer."""
         made, profile = certificate.ensure(self.run), self.run.profile
         return {
             **profile.infrastructure.model_dump(include=SAME_NAME),
