@@ -12,7 +12,9 @@ from helpers.run import Run
 from helpers.telemetry import prometheus
 from tests.listening import listening
 
+from . import history
 from .grafana_server import GrafanaServer
+from .history import History
 from .imitation import Watched, imitate
 
 
@@ -46,9 +48,15 @@ def run(new_run: Callable[[str], Run]) -> Run:
 
 
 @pytest.fixture(scope="session")
+def past(new_run: Callable[[str], Run]) -> History:
+    """A Prometheus that holds six hours of known samples."""
+    return history.serve(new_run(""))
+
+
+@pytest.fixture(scope="session")
 def watched(new_run: Callable[[str], Run]) -> Iterator[Watched]:
-    """The Prometheus of all tests, which watches an imitated Triton."""
-    with imitate() as (triton, endpoint):
+    """The Prometheus of all tests, which watches a target in the place of Triton."""
+    with imitate() as endpoint:
         run, began = new_run("telemetry.scrape_interval_s=0.5"), time.monotonic()
         server = prometheus.serve(run, endpoint)
-        yield Watched(run, triton, endpoint, server, time.monotonic() - began)
+        yield Watched(run, endpoint, server, time.monotonic() - began)

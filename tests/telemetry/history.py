@@ -26,14 +26,31 @@ GROWING = {  # per second
     f'nv_inference_count{{model="m",{POD}}}': 200,
     f'nv_inference_exec_count{{model="m",{POD}}}': 50,
     f'nv_inference_queue_duration_us{{model="m",{POD}}}': 100 * 2_000,
+    f'nv_inference_compute_input_duration_us{{model="m",{POD}}}': 100 * 500,
     f'nv_inference_compute_infer_duration_us{{model="m",{POD}}}': 100 * 5_000,
-}
+    f'nv_inference_compute_output_duration_us{{model="m",{POD}}}': 100 * 500,
+    **dict.fromkeys((f'nv_inference_{name}{{model="idle",{POD}}}' for name in (
+        "request_success", "request_failure", "count", "exec_count", "queue_duration_us",
+        "compute_input_duration_us", "compute_infer_duration_us", "compute_output_duration_us",
+    )), 0),
+    'node_cpu_seconds_total{cpu="0",mode="user"}': 0.75,
+    'node_cpu_seconds_total{cpu="0",mode="idle"}': 0.25,
+    'gpu_e2e_process_cpu_seconds_total{role="client"}': 0.5,
+}  # fmt: skip
+NO_GPU = "no memory is reported"
 STEADY = {
     f'nv_inference_pending_request_count{{model="m",{POD}}}': 3,
     f'nv_inference_request_summary_us{{model="m",quantile="0.95",{POD}}}': 12_000,
-    f'DCGM_FI_DEV_GPU_UTIL{{gpu="0",{POD}}}': 70,
-    f'DCGM_FI_DEV_FB_USED{{gpu="0",{POD}}}': 2000,
+    f'gpu_e2e_gpu_info{{state="absent",detail="{NO_GPU}"}}': 1,
+    "node_memory_MemTotal_bytes": 8 * 2**30,
+    "node_memory_MemAvailable_bytes": 6 * 2**30,
 }
+GPU = f'DCGM_FI_DEV_GPU_UTIL{{gpu="0",{POD}}}'  # 70 %, and 10 % in the time named `IDLE`
+IDLE = (START + timedelta(hours=4), START + timedelta(hours=4, minutes=1))
+TRUTH = {  # of the model "m"
+    "requests": 100.0, "failures": 1.0, "error_share": 100 / 101, "inferences": 200.0,
+    "queue_time": 2.0, "compute_time": 6.0, "batch_size": 4.0, "pending": 3.0, "latency_p95": 12.0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,8 @@ def lines() -> Iterator[str]:
         yield from (f"{name} {rate * at} {begin + at}\n" for at in seconds)
     for name, value in STEADY.items():
         yield from (f"{name} {value} {begin + at}\n" for at in seconds)
+    idle = range(*(round((at - START).total_seconds()) for at in IDLE))[1:]
+    yield from (f"{GPU} {10 if at in idle else 70} {begin + at}\n" for at in seconds)
     for name, start, end in (
         ('ALERTS{alertname="GpuHot",alertstate="firing",gpu="0"}', *ALERT),
         *((f'DCGM_EXP_CLOCK_EVENTS_COUNT{{clock_event="sw_thermal",gpu="0",{POD}}}', *period)
