@@ -189,7 +189,7 @@ def frame(zero: Zero) -> pd.DataFrame:
         f"{item.kind} {item.id} ({item.kept})" for item in zero.last.found if item.kept
     )
     facts = {
-        "ReadinessVerdict": f"NOT ISSUED: {refused}" if refused else "nothing is left",
+        "Verdict": f"NOT ISSUED: {refused}" if refused else "nothing is left",
         "Where": f"{zero.label} Region {zero.region}, by {zero.identity}.",
         "Looked for": "; ".join(zero.last.filters),
         "Scanned": zero.last.summary,

@@ -54,7 +54,7 @@ def test_two_clean_looks_are_certified_and_can_be_verified(issued: tuple[Run, Ze
     assert f"tag run={run.run_id}" in made.last.filters
     assert made.identity.startswith("arn:aws:")
     table: dict[str, str] = dict(zero.frame(made).itertuples(index=False))
-    assert table["ReadinessVerdict"] == "nothing is left" and table["Terraform's state"] == "empty"
+    assert table["Verdict"] == "nothing is left" and table["Terraform's state"] == "empty"
 
 
 @pytest.mark.parametrize("change", [{"run_id": "another"}, {"passes": []}, {"sha256": "0" * 64}])
