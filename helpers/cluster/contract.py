@@ -97,6 +97,12 @@ class Ports(_Part):
     metrics: Port
 
 
+class ModelFolder(_Part):
+    """Where models lie in the artifact bucket."""
+
+    prefix: str
+
+
 class Contract(_Part):
     """The whole of `k8s/contract.yaml`."""
 
@@ -104,7 +110,7 @@ class Contract(_Part):
     namespaces: Namespaces
     service_accounts: ServiceAccounts
     ports: Ports
-    models: dict[Literal["prefix"], str]  # `prefix`: where models lie in the artifact bucket
+    models: ModelFolder
 
 
 def load(path: Path = CONTRACT) -> Contract:

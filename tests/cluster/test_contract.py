@@ -48,6 +48,7 @@ def test_the_contract_is_read_whole() -> None:
         ("http: 8000", "http: 80000", "ports.http"),
         ("taint:", "taints:", "gpu.taint"),
         ("  load: load", "  load: Load Test", "namespaces.load"),
+        ("  prefix:", "  prefixes:", "models.prefix"),
     ],
 )
 def test_a_wrong_contract_is_one_sentence(tmp_path: Path, old: str, new: str, what: str) -> None:
