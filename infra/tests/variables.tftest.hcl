@@ -114,12 +114,12 @@ run "refused_the_whole_world" {
   ]
 }
 
-run "refused_the_whole_world_over_ipv6_and_room_for_five_gpu_nodes" {
+run "refused_the_whole_world_over_ipv6" {
   command = plan
 
   variables {
     api_cidr = "::/0"
-    gpu      = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 5, disk_gib = 100 }
+    gpu      = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = -1, desired_nodes = 1, max_nodes = 2, disk_gib = 100 }
   }
 
   expect_failures = [
@@ -140,6 +140,18 @@ run "refused_room_for_no_gpu_node" {
   ]
 }
 
+run "refused_room_for_five_gpu_nodes" {
+  command = plan
+
+  variables {
+    gpu = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 5, disk_gib = 100 }
+  }
+
+  expect_failures = [
+    var.gpu,
+  ]
+}
+
 run "refused_a_disk_that_tritons_image_fills" {
   command = plan
 
@@ -151,3 +163,16 @@ run "refused_a_disk_that_tritons_image_fills" {
     var.gpu,
   ]
 }
+
+run "refused_a_disk_of_more_than_a_tebibyte" {
+  command = plan
+
+  variables {
+    gpu = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 1001 }
+  }
+
+  expect_failures = [
+    var.gpu,
+  ]
+}
+
