@@ -16,6 +16,8 @@ from IPython.display import display
 from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
@@ -94,12 +96,16 @@ def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:
     """
     if any(run.profile.target == "rehearsal" for run in runs):
         figure.text(0.5, 0.5, "REHEARSAL", **_WATERMARK)
-    picture = path.with_name(f"{path.name}.png")
-    figure.savefig(picture, dpi=DPI)
-    with Image.open(picture) as opened:  # a palette halves the size of exported pages
-        reduced = opened.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    reduced.save(picture, dpi=(DPI, DPI))
-    figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})
+    figure.set_dpi(DPI)
+    bitmap, vectors = FigureCanvasAgg(figure), FigureCanvasSVG(figure)
+    bitmap.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(bitmap.buffer_rgba())  # type: ignore[no-untyped-call]
+    # a palette halves the size of exported pages
+    reduced = Image.fromarray(pixels).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    reduced.save(path.with_name(f"{path.name}.png"), dpi=(DPI, DPI))
+    figure.set_layout_engine("none")  # `savefig` would lay out, and draw twice, for each format
+    picture = path.with_name(f"{path.name}.svg")
+    vectors.print_svg(picture, metadata={"Date": None})  # type: ignore[no-untyped-call]
     plt.close(figure)
 
 

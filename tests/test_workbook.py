@@ -20,7 +20,7 @@ from tests.contract import shapes
 
 PATIENCE_S = 480
 # the quick profile with shorter phases, and without the search for the capacity
-SHORT = ("load.capacity=null", "load.scenarios.smoke.phases.steady.duration_s=3",
+SHORT = ("load.capacity=null", "load.scenarios.smoke.phases.steady.duration_s=6",
          "load.scenarios.spike.phases.before.duration_s=1",
          "load.scenarios.spike.phases.spike.duration_s=2",
          "load.scenarios.soak.phases.steady.duration_s=4")  # fmt: skip
