@@ -32,8 +32,9 @@ doctor: setup  ## List programs and libraries, their versions, and what does not
 setup:  ## Install what is missing into this checkout; needs no root
 	@$(PYTHON) ci/setup.py
 
+# Three workers for two cores: they wait half of the time, for servers, Terraform and kernels.
 test: setup check  ## Run every check and every test
-	@.venv/bin/pytest -n 2 --no-loadscope-reorder -m "not timing"
+	@.venv/bin/pytest -n 3 --no-loadscope-reorder -m "not timing"
 	@.venv/bin/pytest -m timing tests  # these measure time, so nothing runs beside them
 
 check: setup  ## Check style, types, import order, notebooks and secrets

@@ -17,15 +17,16 @@ from helpers.run import Run
 # children are interrupted on purpose.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# With xdist, a group of tests stays on one worker: it shares its heavy servers, and two
-# Terraforms never run at once. Every other file is a group of its own; the longest begin.
+# With xdist, a group of tests stays on one worker and shares its heavy servers. Every other file
+# is a group of its own; the longest begin.
 GROUPS = {
     "tests/test_workbook.py": "workbook",
-    "tests/rehearsal/": "terraform",
+    "tests/rehearsal/test_life.py": "life",
     "tests/infra/": "terraform",
     "tests/cloud/test_terraform": "terraform",
     "tests/serving/": "triton",
     "tests/telemetry/": "prometheus",
+    "tests/rehearsal/": "emulator",
 }
 
 
