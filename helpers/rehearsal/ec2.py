@@ -19,7 +19,6 @@ from helpers.rehearsal.world import WORLD
 
 STEP = timedelta(hours=4)
 KEPT = timedelta(days=90)  # AWS keeps so much
-PAGE = 1000
 ZONE_SPREAD, SWING = 0.08, 0.05
 PRODUCT = "Linux/UNIX"
 
@@ -55,10 +54,7 @@ def describe_spot_price_history(call: Call) -> dict[str, Any]:
         if kind in WORLD.spot.usd
         for product in given.get("ProductDescriptions") or [PRODUCT]
     ]
-    first = int(given.get("NextToken") or 0)
-    size = min(int(given.get("MaxResults") or PAGE), PAGE)
-    more = str(first + size) if first + size < len(rows) else ""
-    return {"SpotPriceHistory": rows[first : first + size], "NextToken": more}
+    return {"SpotPriceHistory": rows, "NextToken": ""}
 
 
 def _changes(start: datetime, end: datetime) -> Iterator[datetime]:
@@ -124,7 +120,9 @@ def describe_scaling_activities(call: Call) -> dict[str, Any]:
         if wanted in (None, group.name)
         for activity in getattr(group, "activities", [])
     ]
-    return {"Activities": sorted(activities, key=lambda one: one["StartTime"], reverse=True)}
+    return {
+        "Activities": sorted(activities, key=lambda activity: activity["StartTime"], reverse=True)
+    }
 
 
 @correction(FakeAutoScalingGroup)
@@ -207,14 +205,10 @@ def _log(group: Any, description: str, status: str, message: str = "") -> None:
     activity = {
         "ActivityId": str(uuid4()),
         "AutoScalingGroupName": group.name,
-        "AutoScalingGroupARN": group.arn,
         "Description": description,
-        "Cause": f"At {now:%Y-%m-%dT%H:%M:%SZ} the difference between desired and actual "
-        "capacity was acted on.",
+        "Cause": "The difference between desired and actual capacity was acted on.",
         "StartTime": now,
         "EndTime": now,
         "StatusCode": status,
-        "Progress": 100,
-        "Details": "{}",
     }
     group.activities.append(activity | ({"StatusMessage": message} if message else {}))

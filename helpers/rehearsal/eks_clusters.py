@@ -110,16 +110,8 @@ def describe_update(call: Call) -> dict[str, Any]:
 
 
 def _update(identifier: str) -> dict[str, Any]:
-    return {
-        "update": {
-            "id": identifier,
-            "status": "Successful",
-            "type": "EndpointAccessUpdate",
-            "params": [],
-            "createdAt": datetime.now(UTC),
-            "errors": [],
-        }
-    }
+    facts = {"status": "Successful", "type": "EndpointAccessUpdate", "params": [], "errors": []}
+    return {"update": {"id": identifier, "createdAt": datetime.now(UTC), **facts}}
 
 
 @operation(EKSResponse)
@@ -130,21 +122,13 @@ def describe_cluster_versions(call: Call) -> dict[str, Any]:
 
 
 def _version(name: str) -> dict[str, Any]:
-    release, standard, extended = (
-        datetime.combine(day, time(), tzinfo=UTC) for day in VERSIONS[name]
-    )
-    support = "standard-support" if datetime.now(UTC) < standard else "extended-support"
+    standard = datetime.combine(VERSIONS[name], time(), tzinfo=UTC)
+    support = "STANDARD_SUPPORT" if datetime.now(UTC) < standard else "EXTENDED_SUPPORT"
     return {
         "clusterVersion": name,
-        "clusterType": "eks",
-        "defaultPlatformVersion": PLATFORM,
         "defaultVersion": name == DEFAULT_VERSION,
-        "releaseDate": release,
         "endOfStandardSupportDate": standard,
-        "endOfExtendedSupportDate": extended,
-        "status": support,
-        "versionStatus": support.upper().replace("-", "_"),
-        "kubernetesPatchVersion": f"{name}.0",
+        "versionStatus": support,
     }
 
 

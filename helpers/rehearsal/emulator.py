@@ -18,9 +18,6 @@ def account(run: Run) -> Account:
 
     In a rehearsal the run's emulator is started, or found where it runs; its account is empty
     when it starts, and what was made in it is gone when it ends.
-
-    Raises:
-        Problem: The emulator does not start.
     """
     if run.profile.target == "aws":
         return Account(run.profile.region)

@@ -29,17 +29,11 @@ MODULES = ("ec2", "eks_clusters", "eks_node_groups", "small_services")
 
 @dataclass(frozen=True)
 class Call:
-    """One call of an added operation.
+    """One call of an added operation."""
 
-    Attributes:
-        params: The operation's input, with botocore's names.
-        region: The region of the request.
-        key: The caller's access key.
-    """
-
-    params: Mapping[str, Any]
+    params: Mapping[str, Any]  # with botocore's names
     region: str
-    key: str
+    key: str  # the caller's access key
 
     def backend(self, service: str, region: str = "") -> Any:
         """Moto's state of a service; global services have the region `aws`."""
@@ -57,11 +51,7 @@ class Refusal(ServiceException):
 
 @functools.cache
 def install() -> None:
-    """Extend and correct moto, once in a process.
-
-    Raises:
-        Problem: The installed moto is another version than the one known here.
-    """
+    """Extend and correct moto, once in a process; another version of it is a `Problem`."""
     if (installed := metadata.version("moto")) != MOTO:
         raise Problem(
             f"moto {installed} is installed, but the AWS emulator extends the internals of {MOTO}.",
@@ -107,18 +97,13 @@ def parameters(response: BaseResponse) -> dict[str, Any]:
     """The input of the operation that a response answers, with botocore's names."""
     request = response.normalized_request
     model = get_service_model(response.boto3_service_name)
-    protocol = determine_request_protocol(model, request.content_type)
-    operation = model.operation_model(response._get_action())
-    parsed: dict[str, Any] = PROTOCOL_PARSERS[protocol](operation, map_type=dict).parse(
-        {
-            "method": request.method,
-            "values": request.values,
-            "headers": request.headers,
-            "body": request.data,
-            "url_path": request.path,
-            "url_params": response.uri_match,
-        }
-    )
+    parser = PROTOCOL_PARSERS[determine_request_protocol(model, request.content_type)]
+    parsed: dict[str, Any] = parser(
+        model.operation_model(response._get_action()), map_type=dict
+    ).parse(
+        {"method": request.method, "values": request.values, "headers": request.headers,
+         "body": request.data, "url_path": request.path, "url_params": response.uri_match}
+    )  # fmt: skip
     return parsed
 
 

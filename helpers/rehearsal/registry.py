@@ -16,10 +16,6 @@ def serve(run: Run) -> str:
     """The run's registry, started where it does not run; its base URL.
 
     What is pushed lies in the run's folder and goes with it.
-
-    Raises:
-        Unavailable: There is no registry program on this machine.
-        Problem: It ended, or did not get ready; the sentence quotes its log.
     """
     if found := processes.find(run, NAME):
         return f"http://127.0.0.1:{found.ports['http']}"

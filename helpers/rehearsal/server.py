@@ -3,7 +3,6 @@
 python -m helpers.rehearsal.server --port 5000
 """
 
-import argparse
 import io
 import json
 import os
@@ -105,11 +104,7 @@ class Application:
 
 
 def serve(port: int, application: Callable[[], Application] = Application) -> None:
-    """Answer requests of this machine until SIGTERM or SIGINT.
-
-    Raises:
-        Problem: The installed moto is not the known one.
-    """
+    """Answer requests of this machine until SIGTERM or SIGINT."""
     clean = without_user_settings(os.environ) | {"MOTO_PORT": str(port)}
     os.environ.clear()
     os.environ.update(clean)
@@ -165,9 +160,7 @@ def _refusal(code: str, message: str) -> Response:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
     try:
-        serve(parser.parse_args().port)
+        serve(int(sys.argv[-1]))
     except Problem as problem:
         sys.exit(str(problem))

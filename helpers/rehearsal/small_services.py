@@ -6,7 +6,6 @@ import json
 import re
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 from moto.budgets.responses import BudgetsResponse
 from moto.iam.aws_managed_policies import aws_managed_policies_data
@@ -19,17 +18,9 @@ from moto.ssm.responses import SimpleSystemManagerResponse
 from moto.sts.responses import TokenResponse
 
 from helpers.rehearsal.moto_extension import ACCOUNT_ID, Call, Refusal, correction, operation
-from helpers.rehearsal.world import QUOTAS, VERSIONS, WORLD
+from helpers.rehearsal.world import LINKED_ROLES, QUOTAS, VERSIONS, WORLD
 
 GLOBAL = "aws"
-# docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-services-that-work-with-iam.html
-ROLE_NAMES = {
-    "spot": "AWSServiceRoleForEC2Spot",
-    "autoscaling": "AWSServiceRoleForAutoScaling",
-    "eks": "AWSServiceRoleForAmazonEKS",
-    "eks-nodegroup": "AWSServiceRoleForAmazonEKSNodegroup",
-    "elasticloadbalancing": "AWSServiceRoleForElasticLoadBalancing",
-}
 PAYER = (
     '<RequestPaymentConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
     "<Payer>BucketOwner</Payer></RequestPaymentConfiguration>"
@@ -61,7 +52,7 @@ def create_budget(call: Call) -> dict[str, Any]:
 
 @operation(BudgetsResponse)
 def describe_subscribers_for_notification(call: Call) -> dict[str, Any]:
-    """Who is told when a notification's threshold is passed."""
+    """Who is notified when a notification's threshold is passed."""
 
     def identity(notification: Any) -> tuple[Any, ...]:
         kind = notification.get("ThresholdType", "PERCENTAGE")
@@ -115,7 +106,7 @@ def with_linked_roles(call: Call) -> None:
         host = f"{service}.amazonaws.com"
         trust = {"Effect": "Allow", "Principal": {"Service": host}, "Action": "sts:AssumeRole"}
         backend.create_role(
-            ROLE_NAMES[service],
+            LINKED_ROLES[service],
             json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
             f"/aws-service-role/{host}/",
             permissions_boundary=None,
@@ -174,62 +165,25 @@ def get_permission(bucket: Any, action: str, resource: str) -> Any:
 def get_service_quota(call: Call) -> dict[str, Any]:
     """What this account has."""
     quota = _quota(call)
-    more = {"ServiceName": quota["ServiceCode"], "Value": _value(quota), "Adjustable": True}
-    return {"Quota": quota | more}
-
-
-@operation(ServiceQuotasResponse)
-def request_service_quota_increase(call: Call) -> dict[str, Any]:
-    """A request, which stays pending: people decide it."""
-    quota, wanted = _quota(call), call.params["DesiredValue"]
-    if wanted <= _value(quota):
-        raise Refusal("IllegalArgumentException", "The value is not above the quota there is.")
-    if _requests(call, quota["QuotaCode"]):
-        message = "Only one open service quota increase request is allowed per quota."
-        raise Refusal("ResourceAlreadyExistsException", message)
-    request = quota | {
-        "Id": uuid4().hex,
-        "DesiredValue": wanted,
-        "Status": "PENDING",
-        "Created": datetime.now(UTC),
-        "LastUpdated": datetime.now(UTC),
-        "Requester": json.dumps({"accountId": ACCOUNT_ID, "callerArn": WORLD.caller}),
-    }
-    call.backend("service-quotas").requests.append(request)
-    return {"RequestedQuota": request}
+    code = quota["QuotaCode"]
+    return {"Quota": quota | {"Value": float(WORLD.quotas.get(code, QUOTAS[code][1]))}}
 
 
 @operation(ServiceQuotasResponse)
 def list_requested_service_quota_change_history_by_quota(call: Call) -> dict[str, Any]:
-    """The requests there are for one limit."""
-    return {"RequestedQuotas": _requests(call, _quota(call)["QuotaCode"])}
+    """The requests there are for one limit; people decide them, so they stay pending."""
+    quota = _quota(call)
+    wanted = WORLD.quota_requests.get(quota["QuotaCode"])
+    request = quota | {"DesiredValue": wanted, "Status": "PENDING"}
+    return {"RequestedQuotas": [request] if wanted else []}
 
 
 def _quota(call: Call) -> dict[str, Any]:
     """What a quota and a request for more have in common."""
     service, code = call.params["ServiceCode"], call.params["QuotaCode"]
-    if code not in QUOTAS or QUOTAS[code].service != service:
+    if service != "ec2" or code not in QUOTAS:
         raise Refusal("NoSuchResourceException", "The request failed because the quota is unknown.")
-    return {
-        "ServiceCode": service,
-        "QuotaArn": f"arn:aws:servicequotas:{call.region}:{ACCOUNT_ID}:{service}/{code}",
-        "QuotaCode": code,
-        "QuotaName": QUOTAS[code].name,
-        "Unit": "None",
-        "GlobalQuota": False,
-    }
-
-
-def _value(quota: dict[str, Any]) -> float:
-    code = quota["QuotaCode"]
-    return float(WORLD.quotas.get(code, QUOTAS[code].applied))
-
-
-def _requests(call: Call, code: str) -> list[dict[str, Any]]:
-    backend = call.backend("service-quotas")
-    if not hasattr(backend, "requests"):
-        backend.requests = []
-    return [request for request in backend.requests if request["QuotaCode"] == code]
+    return {"ServiceCode": service, "QuotaCode": code, "QuotaName": QUOTAS[code][0]}
 
 
 @operation(SimpleSystemManagerResponse)

@@ -1,54 +1,43 @@
 """What the emulated account is like before a stack is created in it."""
 
 from datetime import date
-from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from helpers.rehearsal.moto_extension import ACCOUNT_ID
 
-# Kubernetes version: release, end of standard and of extended support; read on 2026-11-24 in
+# Kubernetes version: end of standard support (a year before the extended one's); 2026-11-24,
 # docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html and endoflife.date/amazon-eks.
 VERSIONS = {
-    "1.32": (date(2025, 1, 25), date(2026, 3, 23), date(2027, 3, 23)),
-    "1.33": (date(2025, 5, 28), date(2026, 7, 29), date(2027, 7, 29)),
-    "1.34": (date(2025, 10, 6), date(2026, 12, 2), date(2027, 12, 2)),
-    "1.35": (date(2026, 1, 27), date(2027, 3, 27), date(2028, 3, 27)),
+    "1.32": date(2026, 3, 23),
+    "1.33": date(2026, 7, 29),
+    "1.34": date(2026, 12, 2),
+    "1.35": date(2027, 3, 27),
 }
 DEFAULT_VERSION = "1.35"
 
 
-class Quota(NamedTuple):
-    """A limit of Service Quotas: service code, the console's name, what this account has."""
-
-    service: str
-    name: str
-    applied: float
-
-
-# Codes and names: docs.aws.amazon.com/general/latest/gr/ec2-service.html and eks.html. The values
-# let the stack be created; a new account has less.
+# Quotas of EC2, as docs.aws.amazon.com/general/latest/gr/ec2-service.html names them, with values
+# that let the stack be created; a new account has less.
 QUOTAS = {
-    "L-3819A6DF": Quota("ec2", "All G and VT Spot Instance Requests", 16),
-    "L-DB2E81BA": Quota("ec2", "Running On-Demand G and VT instances", 16),
-    "L-1216C47A": Quota("ec2", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
-                        64),
-    "L-34B43A08": Quota("ec2", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests",
-                        64),
-    "L-0263D0A3": Quota("ec2", "EC2-VPC Elastic IPs", 5),
-    "L-F678F1CE": Quota("vpc", "VPCs per Region", 5),
-    "L-FE5A380F": Quota("vpc", "NAT gateways per Availability Zone", 5),
-    "L-1194D53C": Quota("eks", "Clusters", 100),
-}  # fmt: skip
+    "L-3819A6DF": ("All G and VT Spot Instance Requests", 16.0),
+    "L-DB2E81BA": ("Running On-Demand G and VT instances", 16.0),
+    "L-1216C47A": ("Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", 64.0),
+}
+
+
+# docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-services-that-work-with-iam.html
+LINKED_ROLES = {
+    "spot": "AWSServiceRoleForEC2Spot",
+    "autoscaling": "AWSServiceRoleForAutoScaling",
+    "eks": "AWSServiceRoleForAmazonEKS",
+    "eks-nodegroup": "AWSServiceRoleForAmazonEKSNodegroup",
+    "elasticloadbalancing": "AWSServiceRoleForElasticLoadBalancing",
+}
 
 
 class Spot(BaseModel):
-    """The spot market.
-
-    Attributes:
-        usd: Price of an hour by instance type; zones differ from it by a few per cent.
-        available: Whether there is capacity at any price.
-    """
+    """The spot market: whether it has capacity, and prices from which zones differ a little."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
     usd: dict[str, float] = {
@@ -63,21 +52,13 @@ class Spot(BaseModel):
 
 
 class World(BaseModel):
-    """The account's identity, limits and market; tests change them.
-
-    Attributes:
-        caller: The identity that the emulator's keys belong to.
-        quotas: Limits by quota code; a quota that is not named has its default.
-        service_linked_roles: Services whose linked role exists.
-        spot: The spot market.
-    """
+    """The account's identity, limits and market; tests change them."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
     caller: str = f"arn:aws:iam::{ACCOUNT_ID}:user/rehearsal"
-    quotas: dict[str, float] = {}
-    service_linked_roles: list[str] = [
-        "spot", "autoscaling", "eks", "eks-nodegroup", "elasticloadbalancing",
-    ]  # fmt: skip
+    quotas: dict[str, float] = {}  # by quota code, where it is not the default
+    quota_requests: dict[str, float] = {}  # pending requests for more
+    service_linked_roles: list[str] = [*LINKED_ROLES]  # services whose linked role exists
     spot: Spot = Spot()
 
     def become(self, other: "World") -> None:

@@ -33,13 +33,7 @@ MANIFEST = json.dumps({"schemaVersion": 2, "config": IMAGE_CONFIG, "layers": [],
 
 @dataclass
 class Seeds:
-    """Makes resources of one owner.
-
-    Attributes:
-        callers: Where, with clients that are made once.
-        tags: What each resource carries.
-        name: What each name begins with.
-    """
+    """Makes resources of one owner, with its tags and its beginning of names."""
 
     callers: Caller
     tags: dict[str, str]

@@ -94,7 +94,7 @@ def test_what_goes_while_it_is_looked_at_is_no_leftover(
     assert scan(run, caller, "EKS cluster").is_clean
 
 
-def test_what_is_meant_to_stay_is_told_apart(tmp_path: Path, caller: Caller) -> None:
+def test_what_is_meant_to_stay_is_kept(tmp_path: Path, caller: Caller) -> None:
     bucket = Seeds(caller, {}, "gpu-e2e").make("S3 bucket")
     Seeds(caller, {"project": "gpu-e2e", "keep": "bootstrap"}, "gpu-e2e").make("role")
     profile = Profile.load_named("quick", f"infrastructure.state_bucket={bucket}")

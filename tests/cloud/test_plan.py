@@ -67,8 +67,8 @@ def test_actions_are_translated_and_reads_are_left_out() -> None:
         {"address": name, "type": "t", "mode": "managed", "change": {"actions": action}}
         for name, action in actions.items()
     ]
-    found = Plan({"resource_changes": changes}).changes
-    assert [(change.address, change.action) for change in found] == [
+    read = Plan({"resource_changes": changes}).changes
+    assert [(change.address, change.action) for change in read] == [
         ("a", "create"), ("b", "replace"), ("c", "none"),
     ]  # fmt: skip
 

@@ -69,9 +69,7 @@ def test_a_spot_quota_of_zero_blocks_and_more_is_requested_once(run: Run, aws: E
         "aws service-quotas request-service-quota-increase --service-code ec2 "
         "--quota-code L-3819A6DF --desired-value 8 --region us-east-1",
     )
-    aws.account.client("service-quotas").request_service_quota_increase(
-        ServiceCode="ec2", QuotaCode="L-3819A6DF", DesiredValue=8
-    )
+    aws.world.quota_requests["L-3819A6DF"] = 8
     verdict, found, command = check(run, aws, "quota")["quota-spot-gpu"]
     assert verdict is BLOCKS and "8 have been requested (PENDING)" in found
     assert "request-service-quota-increase" not in command

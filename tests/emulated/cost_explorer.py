@@ -32,7 +32,7 @@ class Costs:
 
     coverage: Coverage = "complete"
     lines: list[CostLine] = field(default_factory=list)
-    tag_active: bool = False  # whether costs can be told apart by the project's tag
+    tag_active: bool = False  # whether costs can be separated by the project's tag
 
     def become(self, other: "Costs") -> None:
         """Take over everything of other costs."""

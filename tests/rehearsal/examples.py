@@ -122,7 +122,6 @@ def of_iam(account: Account) -> None:
 def of_quotas(account: Account) -> None:
     quotas = account.client("service-quotas")
     quotas.get_service_quota(**QUOTA)
-    quotas.request_service_quota_increase(**QUOTA, DesiredValue=32)
     quotas.list_requested_service_quota_change_history_by_quota(**QUOTA)
 
 

@@ -46,7 +46,7 @@ def names() -> dict[str, str]:
 
 def lacking(needed: Iterable[str], grants: Iterable[str]) -> set[str]:
     """Needed actions that nothing grants."""
-    patterns = [one.lower() for one in grants]
+    patterns = [grant.lower() for grant in grants]
     return {
         action
         for action in needed
@@ -57,18 +57,18 @@ def lacking(needed: Iterable[str], grants: Iterable[str]) -> set[str]:
 def idle(grants: Iterable[str], needed: Iterable[str], reasons: Iterable[str]) -> set[str]:
     """Services that are granted, never needed, and have no written reason."""
     asked = {_service(action) for action in needed}
-    excused = {one for one in reasons if ":" not in one}
-    return {_service(one) for one in grants} - asked - excused
+    excused = {reason for reason in reasons if ":" not in reason}
+    return {_service(grant) for grant in grants} - asked - excused
 
 
 def baseless(reasons: Iterable[str], grants: Iterable[str], needed: Iterable[str]) -> set[str]:
     """Reasons for what is not granted, or for what needs none since it is used."""
-    services = {_service(one) for one in grants}
+    services = {_service(grant) for grant in grants}
     given, asked = set(grants), set(needed)
     return {
-        one
-        for one in reasons
-        if (one not in given or one in asked if ":" in one else one not in services)
+        name
+        for name in reasons
+        if (name not in given or name in asked if ":" in name else name not in services)
     }
 
 
@@ -88,9 +88,9 @@ def deployer(account: Account, folder: Path) -> list[dict[str, Any]]:
     planned = json.loads(_terraform(account, code, "show", "-json", "plan"))
     resources = planned["planned_values"]["root_module"]["resources"]
     return [
-        json.loads(one["values"]["policy"])
-        for one in resources
-        if one["type"] == "aws_iam_policy" and one["name"] == "deployer"
+        json.loads(resource["values"]["policy"])
+        for resource in resources
+        if resource["type"] == "aws_iam_policy" and resource["name"] == "deployer"
     ]
 
 
@@ -108,5 +108,5 @@ def _service(action: str) -> str:
     return action.partition(":")[0]
 
 
-def _listed(one: Any) -> list[Any]:
-    return one if isinstance(one, list) else [one]
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

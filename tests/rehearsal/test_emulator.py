@@ -127,5 +127,5 @@ def test_an_object_arrives_whole_however_it_is_sent(server: Emulator, chunked: b
     SigV4Auth(Credentials("emulated", "emulated"), "s3", "us-east-1").add_auth(request)
     body = iter(parts) if chunked else b"".join(parts)
     requests.put(url, data=body, headers=dict(request.headers), timeout=10).raise_for_status()
-    found = s3.get_object(Bucket="gpu-e2e-models", Key="models/weights")["Body"].read()
-    assert found == b"".join(parts)
+    stored = s3.get_object(Bucket="gpu-e2e-models", Key="models/weights")["Body"].read()
+    assert stored == b"".join(parts)

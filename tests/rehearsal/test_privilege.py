@@ -22,7 +22,7 @@ GRANTS = privilege.granted([POLICY])
 
 
 def calls(*asked: str) -> set[str]:
-    parts = (one.split(":") for one in asked)
+    parts = (action.split(":") for action in asked)
     return privilege.used(Line(service, action, "", "Boto3") for service, action in parts)
 
 

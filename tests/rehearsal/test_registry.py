@@ -28,7 +28,7 @@ def test_the_registry_is_found_again_and_listens_on_loopback_alone(run: Run) -> 
         requests.get(f"{url}/v2/", timeout=2)
 
 
-def test_without_a_registry_program_it_is_said_how_to_get_one(
+def test_a_missing_registry_program_is_named_with_how_to_get_it(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "find", lambda name: None)

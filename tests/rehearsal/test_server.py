@@ -79,5 +79,5 @@ def test_of_many_who_ask_at_once_one_is_in_motos_memory(
     monkeypatch.setattr(IAMBackend, "create_role", slowly)
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(create, iam, f"role-{n}", f"make-{n}") for n in range(24)]
-        statuses = {one.result().status_code for one in asked}
+        statuses = {answer.result().status_code for answer in asked}
     assert statuses == {200} and max(most) == 1

@@ -34,7 +34,7 @@ def test_the_runs_own_leftover_goes_and_anothers_stays(run: Run) -> None:
         timeout=120,
         check=True,
     )
-    swept = {one.id: one.outcome for one in run.load(Sweep).swept}
+    swept = {item.id: item.outcome for item in run.load(Sweep).swept}
     assert swept == {own: "removed", other: "untouched"}
     assert "1 removed, 1 untouched" in done.stdout
-    assert not any(one.running for one in processes.recorded(run))
+    assert not any(service.running for service in processes.recorded(run))
