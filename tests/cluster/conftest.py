@@ -4,17 +4,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
-from helpers.cluster import client
+from helpers.cluster import client, kubeconfig
 from helpers.cluster.client import Cluster
+from helpers.cluster.kubeconfig import Eks
 from helpers.profile import Profile
 from helpers.run import Run
 from tests import emulated
 
 from . import api_server, scenes
 from .api_server import Server
+
+
+@pytest.fixture(autouse=True)
+def fixed_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubeconfigs with a fixed token: one that is signed costs each call of Helm seconds."""
+    signed = kubeconfig.write
+
+    def write(folder: Path, account: Account, cluster: Eks) -> Path:
+        path = signed(folder, account, cluster)
+        document = yaml.safe_load(path.read_text())
+        document["users"][0]["user"] = {"token": "fixed"}
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    monkeypatch.setattr(kubeconfig, "write", write)
 
 
 @pytest.fixture

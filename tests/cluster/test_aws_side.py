@@ -1,6 +1,7 @@
 """The cluster's side of AWS: nodes that do not come, a load balancer that comes and goes."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -105,16 +106,11 @@ def test_a_group_without_capacity_gives_auto_scalings_reason() -> None:
         "lower than the minimum required Spot request fulfillment price of 0.21."
     )
 
-    class Scaling:
-        def describe_scaling_activities(self, **_: Any) -> dict[str, Any]:
-            done = {"StatusCode": "Successful", "StatusMessage": ""}
-            return {"Activities": [{"StatusCode": "Failed", "StatusMessage": price}, done]}
-
-    class Asked(Account):
-        def client(self, service: str, region: str = "") -> Any:
-            return Scaling()
-
-    (trouble,) = nodes.scaling_troubles(Asked("us-east-1"), "gpu-e2e-gpu")
+    failed = {"StatusCode": "Failed", "StatusMessage": price}
+    done = {"StatusCode": "Successful", "StatusMessage": ""}
+    account = Mock()
+    account.client().describe_scaling_activities.return_value = {"Activities": [failed, done]}
+    (trouble,) = nodes.scaling_troubles(account, "gpu-e2e-gpu")
     assert trouble.explanation is not None and trouble.explanation.name == "spot-price"
     assert "0.21 $/h is asked" in str(trouble)
 

@@ -22,6 +22,11 @@ from .api_server import Server
 needs_kubectl = pytest.mark.skipif(programs.find("kubectl") is None, reason="no kubectl here")
 
 
+@pytest.fixture
+def fixed_token() -> None:
+    """The real kubeconfig, whose token is signed."""
+
+
 def test_a_token_is_a_presigned_question_who_am_i_that_names_the_cluster(account: Account) -> None:
     made = kubeconfig.token(account, "gpu-e2e")
     prefix, encoded = made.value[: len(kubeconfig.PREFIX)], made.value[len(kubeconfig.PREFIX) :]

@@ -164,10 +164,3 @@ def test_a_pod_without_a_gpu_waits_and_the_time_out_names_the_scheduler(
     )  # fmt: skip
     with pytest.raises(Problem, match=r"not after 5 s.*No node has a free GPU: 0/2 nodes"):
         triton_release.wait_for_rollout(cluster, "triton", "triton", _pace([], 5))
-
-
-def test_events_are_told_newest_first_and_once(server: Server, cluster: Cluster) -> None:
-    words = "Failed build model due to couldn't auto-discover subnets"
-    server.put(scenes.event("triton", "FailedBuildModel", words))
-    (trouble,) = waits.event_troubles(cluster, "triton", "triton")
-    assert trouble.explanation is not None and trouble.explanation.name == "no-subnets"

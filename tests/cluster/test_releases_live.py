@@ -4,7 +4,6 @@ import base64
 import gzip
 import json
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -120,7 +119,7 @@ def _release(**changes: str | None) -> Release:
     return Release.model_validate(given | changes)
 
 
-def test_a_chart_may_be_locked_by_its_contents(
+def test_a_chart_is_locked_by_its_contents_or_its_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "source" / "some"
@@ -137,24 +136,16 @@ def test_a_chart_may_be_locked_by_its_contents(
     locked = helm.chart_contents(archives[0])
     assert helm.chart_contents(archives[1]) == locked
     monkeypatch.setenv(helm.LOCAL_CHARTS, str(second))
-    release = _release(chart="some", version="1.0.0", contents=locked)
+    release = _release(chart="some", contents=locked)
     assert helm.fetch_chart(release).compared.endswith("as locked")
     with pytest.raises(Problem, match=r"is not the locked one: its contents is"):
-        helm.fetch_chart(_release(chart="some", version="1.0.0", contents="sha256:" + "0" * 64))
-
-
-def test_a_chart_with_another_digest_is_not_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    archive = tmp_path / "c-1.0.0.tgz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(CHART / "Chart.yaml", "c/Chart.yaml")
-    monkeypatch.setenv(helm.LOCAL_CHARTS, str(tmp_path))
-    fetched = helm.fetch_chart(_release())
+        helm.fetch_chart(_release(chart="some", contents="sha256:" + "0" * 64))
+    fetched = helm.fetch_chart(_release(chart="some"))
     assert "not compared" in fetched.compared
-    assert helm.fetch_chart(_release(digest=fetched.digest)).compared.endswith("as locked")
-    with pytest.raises(Problem, match="is not the locked one"):
-        helm.fetch_chart(_release(digest="sha256:" + "0" * 64))
+    locked_by_digest = _release(chart="some", digest=fetched.digest)
+    assert helm.fetch_chart(locked_by_digest).compared.endswith("as locked")
+    with pytest.raises(Problem, match="is not the locked one: its digest is"):
+        helm.fetch_chart(_release(chart="some", digest="sha256:" + "0" * 64))
 
 
 def test_values_that_ask_for_what_is_not_known_are_named(tmp_path: Path) -> None:

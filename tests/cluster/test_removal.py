@@ -1,8 +1,6 @@
 """The end of a cluster's own: in the right order, and never in Terraform's way."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,30 +42,6 @@ def on_aws(aws: Account, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Calla
     return of
 
 
-@contextmanager
-def controller(server: Server, ends: Callable[[], Any]) -> Iterator[None]:
-    """What a controller does: once an object is to go, it acts, and takes its finalizer off."""
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(0.02):
-            held = [body for body in list(server.objects.values())
-                    if FINALIZER in body["metadata"].get("finalizers", [])]  # fmt: skip
-            if held and all(body["metadata"].get("deletionTimestamp") for body in held):
-                ends()
-                for body in held:
-                    server.drop(body["kind"], body["metadata"]["name"])
-                return
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def held(body: dict[str, Any]) -> dict[str, Any]:
     """An object that its controller has taken in hand."""
     body["metadata"]["finalizers"] = [FINALIZER]
@@ -105,8 +79,11 @@ def test_load_balancers_go_first_then_releases_from_the_last_to_the_first(
     volumes_api = "/api/v1/persistentvolumes"
     server.changes[(volumes_api, 2)] = lambda: server.drop("PersistentVolume", "pv-1")
     run = on_aws(patient)
-    with controller(server, lambda: aws.client("elbv2").delete_load_balancer(LoadBalancerArn=arn)):
-        removed = removal.remove(run, aws)
+    server.controllers["Service"] = lambda: None
+    server.controllers["Ingress"] = lambda: aws.client("elbv2").delete_load_balancer(
+        LoadBalancerArn=arn
+    )
+    removed = removal.remove(run, aws)
     assert (removed.ingresses, removed.services) == (("triton/triton",), ("triton/triton",))
     assert (removed.balancers, removed.standing) == (("gpu-e2e-triton",), ())
     assert removed.releases == tuple(reversed(installed))

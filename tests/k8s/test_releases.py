@@ -79,3 +79,30 @@ def test_our_own_values_install_tritons_chart(tmp_path: Path) -> None:
     assert {"Ingress", "HorizontalPodAutoscaler", "ServiceMonitor"} <= objects.kinds()
     assert objects.server()["image"] == f"registry.example/gpu-e2e@sha256:{'2' * 64}"
     assert "annotations" not in objects.one("ServiceAccount")["metadata"]
+
+
+def test_prometheus_takes_every_monitor_and_scrapes_nothing_that_eks_hides() -> None:
+    values = yaml.safe_load(charts.filled(VALUES / "kube-prometheus-stack.yaml"))
+    spec = values["prometheus"]["prometheusSpec"]
+    for selector in ("serviceMonitor", "podMonitor", "probe", "rule", "scrapeConfig"):
+        assert spec[f"{selector}SelectorNilUsesHelmValues"] is False
+    for hidden in ("ControllerManager", "Scheduler", "Etcd", "Proxy"):
+        assert values[f"kube{hidden}"] == {"enabled": False}
+    assert list(spec["storageSpec"]) == ["emptyDir"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "role"),
+    [
+        ("aws-load-balancer-controller", "albController", "alb_controller"),
+        ("cluster-autoscaler", "clusterAutoscaler", "cluster_autoscaler"),
+    ],
+)
+def test_a_controller_runs_as_the_account_that_its_role_trusts(
+    name: str, key: str, role: str
+) -> None:
+    values = yaml.safe_load(charts.filled(VALUES / f"{name}.yaml"))
+    assert values.get("rbac", values)["serviceAccount"] == {
+        "name": charts.contract()["serviceAccounts"][key],
+        "annotations": {"eks.amazonaws.com/role-arn": charts.OUTPUTS["role_arns"][role]},
+    }

@@ -75,30 +75,3 @@ def test_what_is_waited_for_is_made_by_the_release(name: str) -> None:
         kind = "Service" if wait["kind"] == "Endpoints" else wait["kind"]
         if kind in ("Deployment", "DaemonSet", "APIService", "Service"):
             assert (kind, wait["name"]) in made
-
-
-def test_prometheus_takes_every_monitor_and_scrapes_nothing_that_eks_hides() -> None:
-    objects = rendered("kube-prometheus-stack")
-    spec = objects.one("Prometheus", "kube-prometheus-stack-prometheus")["spec"]
-    for selector in ("serviceMonitor", "podMonitor", "probe", "rule", "scrapeConfig"):
-        assert spec[f"{selector}Selector"] == {}
-    monitors = [body["metadata"]["name"] for body in objects if body["kind"] == "ServiceMonitor"]
-    hidden = ("controller-manager", "scheduler", "etcd", "kube-proxy")
-    assert not [name for name in monitors if name.endswith(hidden)]
-    assert "PersistentVolumeClaim" not in objects.kinds()
-
-
-@pytest.mark.parametrize(
-    ("name", "key"),
-    [
-        ("aws-load-balancer-controller", "albController"),
-        ("cluster-autoscaler", "clusterAutoscaler"),
-    ],
-)
-def test_a_controller_runs_as_the_account_that_its_role_trusts(name: str, key: str) -> None:
-    account = rendered(name).one("ServiceAccount", charts.contract()["serviceAccounts"][key])
-    role = account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
-    assert role.startswith("arn:aws:iam::123456789012:role/")
-    assert (
-        rendered(name).pod("Deployment", name)["serviceAccountName"] == account["metadata"]["name"]
-    )
