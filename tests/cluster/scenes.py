@@ -1,5 +1,6 @@
 """Objects as a cluster has them: nodes, pods, deployments, in the states a wait meets."""
 
+from pathlib import Path
 from typing import Any
 
 from helpers.cloud.account import Account
@@ -17,6 +18,16 @@ def body(version: str, kind: str, name: str, space: str = "", **parts: Any) -> B
     meta: Body = {key: parts.pop(key) for key in ("labels", "annotations") if key in parts}
     meta |= {"namespace": space} if space else {}
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **meta}, **parts}
+
+
+def chart(folder: Path, name: str, version: str = "1.0.0", data: str = "{}") -> Path:
+    """The source of a chart of one ConfigMap that bears the release's name."""
+    (folder / name / "templates").mkdir(parents=True)
+    about = f"apiVersion: v2\nname: {name}\nversion: {version}\n"
+    (folder / name / "Chart.yaml").write_text(about)
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}'}\n"
+    (folder / name / "templates/map.yaml").write_text(f"{text}data: {data}\n")
+    return folder / name
 
 
 def load_balancer(aws: Account, stack: Stack, **tags: str) -> tuple[str, str]:

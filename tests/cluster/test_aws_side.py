@@ -1,13 +1,12 @@
 """The cluster's side of AWS: nodes that do not come, a load balancer that comes and goes."""
 
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
-from helpers.cluster import client, nodes, removal, triton_release, waits
+from helpers.cluster import client, nodes, removal, triton_release
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
@@ -90,10 +89,7 @@ def test_nodes_that_are_not_ready_give_the_kubelets_reason(
     aws: Account, stack: Stack, server: Server, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.put(scenes.node("late", ready=False))
-
-    def refused(*_: Any) -> list[waits.Trouble]:
-        raise Problem("AWS refuses to tell.")
-
+    refused = Mock(side_effect=Problem("AWS refuses to tell."))
     monkeypatch.setattr(nodes, "scaling_troubles", refused)
     monkeypatch.setattr(nodes, "managed_group_troubles", lambda *_: [])
     reason = nodes.missing_reason(cluster, aws, stack)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
 
 from helpers import programs
 from helpers.cloud.account import Account
@@ -18,6 +17,7 @@ from helpers.errors import Problem
 from helpers.run import Run
 from tests.k8s import charts
 
+from . import scenes
 from .api_server import Server
 
 pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="there is no helm here")
@@ -183,9 +183,8 @@ def test_an_upstream_daemon_set_that_misses_the_gpu_nodes_is_a_fault(run: Run) -
         "spec": {"containers": [{"name": "c", "image": "i"}], "nodeSelector": agreed.label.selector,
                  "tolerations": [agreed.taint.toleration]},
     }  # fmt: skip
-    body: Body = yaml.safe_load("{apiVersion: apps/v1, kind: DaemonSet}")
-    body |= {"metadata": {"name": release.name},
-             "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod}}  # fmt: skip
+    owner = {"selector": {"matchLabels": {"a": "b"}}, "template": pod}
+    body = scenes.body("apps/v1", "DaemonSet", release.name, spec=owner)
     assert "1 pods fit" in gpus.check_upstream(run, release, [body])
     pod["spec"]["nodeSelector"] = {}
     pod["spec"]["tolerations"] = []

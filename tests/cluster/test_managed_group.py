@@ -79,11 +79,6 @@ def _stored(stack: Stack, name: str) -> Any:
     return clusters[stack.cluster_name].nodegroups[name]
 
 
-def _sick(stack: Stack, name: str, *issues: dict[str, Any]) -> None:
-    """Let EKS find something wrong with a group."""
-    _stored(stack, name).health = {"issues": list(issues)}
-
-
 def _issue(code: str, message: str, *concerned: str) -> dict[str, Any]:
     return {"code": code, "message": message, "resourceIds": list(concerned)}
 
@@ -107,10 +102,13 @@ def test_a_managed_group_is_read_back_from_eks(aws: Account, run: Run, managed: 
 def test_why_no_node_comes_is_what_eks_says_of_every_group(
     aws: Account, managed: Stack, server: Server, cluster: Cluster
 ) -> None:
-    _sick(managed, "gpu", _issue("AsgInstanceLaunchFailures", SPOT, managed.gpu_asg_name),
-          _issue("NodeCreationFailure", "Instances failed to join", "i-1", "i-2"),
-          _issue("Unknown", "something new"))  # fmt: skip
-    _sick(managed, "system", _issue("InsufficientFreeAddresses", "not enough IP addresses"))
+    _stored(managed, "gpu").health = {"issues": [
+        _issue("AsgInstanceLaunchFailures", SPOT, managed.gpu_asg_name),
+        _issue("NodeCreationFailure", "Instances failed to join", "i-1", "i-2"),
+        _issue("Unknown", "something new"),
+    ]}  # fmt: skip
+    addresses = _issue("InsufficientFreeAddresses", "not enough IP addresses")
+    _stored(managed, "system").health = {"issues": [addresses]}
     troubles = nodes.managed_group_troubles(aws, managed.cluster_name)
     assert any(managed.gpu_asg_name in trouble.said for trouble in troubles)
     rules = {(each.where, each.explanation and each.explanation.name) for each in troubles}

@@ -20,7 +20,7 @@ from helpers.errors import Problem
 from helpers.run import Run
 
 from . import scenes
-from .api_server import Body, Server
+from .api_server import GLOBAL, Body, Server
 
 SOON, NEVER = Pace(timeout_s=20, every_s=0.05), Pace(timeout_s=0.1, every_s=0.05)
 
@@ -32,68 +32,58 @@ def release(kind: str, name: str, until: str) -> Release:
     )  # fmt: skip
 
 
-def daemon_set(wanted: int, ready: int) -> Body:
-    return scenes.daemon_set("d", wanted, ready)
-
-
 def deployment(available: int) -> Body:
     made = scenes.deployment(available=available)
     made["metadata"] |= {"name": "d", "namespace": "kube-system"}
     return made
 
 
-def stateful_set(ready: int) -> Body:
-    status = {"readyReplicas": ready}
-    return scenes.body(
-        "apps/v1", "StatefulSet", "d", "kube-system", spec={"replicas": 1}, status=status
-    )
+def thing(version: str, kind: str, **parts: Any) -> Body:
+    space = "" if kind in GLOBAL.get(version, "") else "kube-system"
+    return scenes.body(version, kind, "d", space, **parts)
 
 
-def conditioned(version: str, kind: str, condition: str, status: str) -> Body:
-    conditions = [{"type": condition, "status": status, "message": "not yet"}]
-    return scenes.body(version, kind, "d", spec={}, status={"conditions": conditions})
-
-
-def crd(status: str) -> Body:
-    kind = "CustomResourceDefinition"
-    return conditioned("apiextensions.k8s.io/v1", kind, "Established", status)
-
-
-def api_service(status: str) -> Body:
-    return conditioned("apiregistration.k8s.io/v1", "APIService", "Available", status)
+def conditioned(version: str, kind: str, condition: str) -> list[Body]:
+    """An object before it is in a condition, and in it."""
+    conditions = ({"type": condition, "status": status} for status in ("False", "True"))
+    return [thing(version, kind, spec={}, status={"conditions": [each]}) for each in conditions]
 
 
 def endpoints(ready: bool) -> Body:
-    return scenes.body(
-        "discovery.k8s.io/v1", "EndpointSlice", "d-1", "kube-system", addressType="IPv4",
+    return thing(
+        "discovery.k8s.io/v1", "EndpointSlice", addressType="IPv4",
         labels={"kubernetes.io/service-name": "d"},
         endpoints=[{"addresses": ["192.0.2.1"], "conditions": {"ready": ready}}],
     )  # fmt: skip
 
 
-# kind and state that is waited for, the object before and after, and what is said meanwhile
-CASES: list[tuple[str, str, Body, Body, str]] = [
-    ("Deployment", "available", deployment(0), deployment(1), ""),
-    ("StatefulSet", "ready", stateful_set(0), stateful_set(1), ""),
-    ("CustomResourceDefinition", "established", crd("False"), crd("True"), ""),
-    ("APIService", "available", api_service("False"), api_service("True"), ""),
-    ("Endpoints", "ready", endpoints(False), endpoints(True), ""),
+# kind and state that is waited for, what the message says meanwhile, the object before and after
+CASES: list[tuple[str, str, str, list[Body]]] = [
+    ("Deployment", "available", "", [deployment(count) for count in (0, 1)]),
+    ("StatefulSet", "ready", "",
+     [thing("apps/v1", "StatefulSet", spec={"replicas": 1}, status={"readyReplicas": count})
+      for count in (0, 1)]),
+    ("CustomResourceDefinition", "established", "",
+     conditioned("apiextensions.k8s.io/v1", "CustomResourceDefinition", "Established")),
+    ("APIService", "available", "",
+     conditioned("apiregistration.k8s.io/v1", "APIService", "Available")),
+    ("Endpoints", "ready", "", [endpoints(ready) for ready in (False, True)]),
     # Helm is content with it: it wants no pod, and has none
-    ("DaemonSet", "on every GPU node", daemon_set(0, 0), daemon_set(1, 1),
-     ".*0 Ready of 0 wanted, on 1 GPU nodes"),
+    ("DaemonSet", "on every GPU node", ".*0 Ready of 0 wanted, on 1 GPU nodes",
+     [scenes.daemon_set("d", count, count) for count in (0, 1)]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "until", "before", "after", "meanwhile"), CASES)
+@pytest.mark.parametrize(("kind", "until", "meanwhile", "bodies"), CASES)
 def test_what_is_missing_is_waited_for_and_named_and_then_lets_the_next_begin(
-    server: Server, cluster: Cluster, kind: str, until: str, before: Body, after: Body,
-    meanwhile: str,
-) -> None:  # fmt: skip
+    server: Server, cluster: Cluster, kind: str, until: str, meanwhile: str, bodies: list[Body]
+) -> None:
+    before, after = deepcopy(bodies)
     waiting = release(kind, "d", until)
-    server.put(scenes.node("gpu-1", gpu=True, gpus=1), deepcopy(before))
+    server.put(scenes.node("gpu-1", gpu=True, gpus=1), before)
     with pytest.raises(Problem, match=f"r: {kind} d {until}{meanwhile}"):
         releases.wait_for_release(cluster, waiting, NEVER)
-    server.put(deepcopy(after))
+    server.put(after)
     releases.wait_for_release(cluster, waiting, SOON)
 
 
@@ -114,26 +104,15 @@ def test_a_kind_that_nothing_can_wait_for_is_refused(cluster: Cluster) -> None:
 PLUGIN = "nvidia-device-plugin"
 
 
-def packaged(folder: Path, name: str, version: str) -> None:
-    """A chart of one ConfigMap that shows a value it was given."""
-    source = folder / "source" / name
-    (source / "templates").mkdir(parents=True)
-    (source / "Chart.yaml").write_text(f"apiVersion: v2\nname: {name}\nversion: {version}\n")
-    shown = "{{ .Values.nodeSelector | toJson | quote }}"
-    (source / "templates" / "map.yaml").write_text(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: shown\n"
-        f"  namespace: kube-system\ndata:\n  selector: {shown}\n"
-    )
-    Helm()("Packaging", "package", str(source), "--destination", str(folder))
-
-
 @pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 'make setup'")
 def test_a_release_is_installed_with_its_values_then_waited_for_and_removed(
     server: Server, cluster: Cluster, account: Account, patient: Run, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     locked = Lock.load().named(PLUGIN)
-    packaged(tmp_path, PLUGIN, locked.version)
+    shown = "{selector: {{ .Values.nodeSelector | toJson | quote }}}"
+    source = scenes.chart(tmp_path / "source", PLUGIN, locked.version, shown)
+    Helm()("Packaging", "package", str(source), "--destination", str(tmp_path))
     archive = tmp_path / f"{PLUGIN}-{locked.version}.tgz"
     release = locked.model_copy(update={"digest": None, "contents": helm.chart_contents(archive)})
     lock = Lock(namespaces=(), releases=(release,))
@@ -145,10 +124,10 @@ def test_a_release_is_installed_with_its_values_then_waited_for_and_removed(
     record = releases.install(patient, cluster, account)
     assert [(done.name, done.label) for done in record.releases] == [(PLUGIN, "REAL")]
     assert patient.load(type(record)) == record
-    made = server.get("ConfigMap", "shown")
+    made = server.get("ConfigMap", PLUGIN)
     assert made and "accelerator" in made["data"]["selector"]
     assert releases.uninstall(patient, cluster) == ((PLUGIN,), ())
-    assert server.get("ConfigMap", "shown") is None
+    assert server.get("ConfigMap", PLUGIN) is None
 
 
 def test_namespaces_and_secrets_are_made_once(server: Server, cluster: Cluster) -> None:

@@ -122,10 +122,7 @@ def _release(**changes: str | None) -> Release:
 def test_a_chart_is_locked_by_its_contents_or_its_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = tmp_path / "source" / "some"
-    (source / "templates").mkdir(parents=True)
-    (source / "Chart.yaml").write_text("apiVersion: v2\nname: some\nversion: 1.0.0\n")
-    (source / "templates" / "map.yaml").write_text("kind: ConfigMap\n")
+    source = scenes.chart(tmp_path / "source", "some")
     first, second = tmp_path / "first", tmp_path / "second"
     Helm()("Packaging", "package", str(source), "--destination", str(first))
     (source / "Chart.yaml").write_text("name: some\nversion: 1.0.0\napiVersion: v2\n")

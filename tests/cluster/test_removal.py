@@ -48,20 +48,11 @@ def held(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _chart(folder: Path, name: str) -> Path:
-    """A chart of one ConfigMap that bears the release's name."""
-    (folder / name / "templates").mkdir(parents=True)
-    (folder / name / "Chart.yaml").write_text(f"apiVersion: v2\nname: {name}\nversion: 1.0.0\n")
-    body = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}'}\n"
-    (folder / name / "templates" / "map.yaml").write_text(body)
-    return folder / name
-
-
 @pytest.fixture
 def installed(server: Server, cluster: Cluster, tmp_path: Path) -> tuple[str, ...]:
     """Two releases of the lock file, in its order, as real Helm installs them."""
     names = ("nvidia-device-plugin", "triton")
-    chart, helm = _chart(tmp_path, "some"), Helm.for_cluster(cluster)
+    chart, helm = scenes.chart(tmp_path, "some"), Helm.for_cluster(cluster)
     for name in names:
         helm.apply(name, chart, Lock.load().named(name).namespace, [])
     return names

@@ -18,7 +18,7 @@ GPU = TRITON / "ci/gpu-values.yaml"
 CPU = TRITON / "values-cpu.yaml"
 KUBERNETES = "1.35.0"
 ROLES = ("triton", "alb_controller", "cluster_autoscaler")
-OUTPUTS = {
+OUTPUTS: dict[str, Any] = {
     "name": "gpu-e2e",
     "region": "us-east-1",
     "vpc_id": "vpc-0123456789abcdef0",
