@@ -33,7 +33,6 @@ class Call:
 
     params: Mapping[str, Any]  # with botocore's names
     region: str
-    key: str  # the caller's access key
 
     def backend(self, service: str, region: str = "") -> Any:
         """Moto's state of a service; global services have the region `aws`."""
@@ -42,7 +41,6 @@ class Call:
 
 Operation = Callable[[Call], Any]
 Method = TypeVar("Method", bound=Callable[..., Any])
-ADDED: set[str] = set()  # names of the added operations, as moto writes them
 
 
 class Refusal(ServiceException):
@@ -77,7 +75,6 @@ def operation(responses: type[BaseResponse], *names: str) -> Callable[[Operation
     def added(function: Operation) -> Operation:
         for name in names or (function.__name__,):
             setattr(responses, name, _as_method(function, getattr(responses, name, None)))
-            ADDED.add(name)
         return function
 
     return added
@@ -109,8 +106,7 @@ def parameters(response: BaseResponse) -> dict[str, Any]:
 
 def _as_method(function: Operation, own: Any) -> Callable[[BaseResponse], Any]:
     def method(response: BaseResponse) -> Any:
-        call = Call(parameters(response), response.region, response.access_key)
-        result = function(call)
+        result = function(Call(parameters(response), response.region))
         return own(response) if result is None else ActionResult(result)
 
     return method

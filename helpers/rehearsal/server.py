@@ -70,8 +70,6 @@ class Application:
         """The answer to a request, or the one that an earlier attempt of it got."""
         if request.path == HEALTH:
             return Response("{}", content_type="application/json")
-        if presigned := _presigned_scope(request):  # moto finds the service in this header only
-            request.environ["HTTP_AUTHORIZATION"] = presigned
         # AWS's SDKs number their invocations: `add_retry_headers` in botocore's handlers.py
         invocation = request.headers.get("amz-sdk-invocation-id", "")
         with self._one_at_a_time:
@@ -136,14 +134,6 @@ def _body(environ: dict[str, Any]) -> bytes:
     environ.pop("wsgi.input_terminated", None)
     environ["CONTENT_LENGTH"] = str(len(body))
     return body
-
-
-def _presigned_scope(request: Request) -> str:
-    """The credential scope of a presigned URL as a header; empty for any other request."""
-    credential = request.args.get("X-Amz-Credential", "")
-    if not credential or request.headers.get("Authorization"):
-        return ""
-    return f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
 
 
 def _not_emulated(request: Request) -> Response:

@@ -13,7 +13,7 @@ from botocore.exceptions import (
 from helpers.cloud.account import Account, asking, identity, masked
 from helpers.errors import Problem, Unavailable
 from tests import emulated
-from tests.emulated import Fault
+from tests.emulated import Emulated, Fault
 
 # one of each protocol
 EASY = {"iam": "list_users", "eks": "list_clusters", "s3": "list_buckets"}
@@ -30,21 +30,19 @@ EASY = {"iam": "list_users", "eks": "list_clusters", "s3": "list_buckets"}
     ],
 )  # fmt: skip
 def test_a_refusal_is_one_sentence_with_the_next_step(
-    fault: dict[str, str], problem: str, next_step: str
+    fault: dict[str, str], problem: str, next_step: str, aws: Emulated
 ) -> None:
-    with emulated.installed() as aws:
-        aws.faults.add(Fault.model_validate(fault))
-        for service, call in EASY.items():
-            with pytest.raises(Problem) as caught, asking(f"{service} things"):
-                getattr(aws.account.client(service), call)()
-            assert problem in caught.value.what and f"{service} things" in caught.value.what
-            assert next_step in caught.value.next_step
+    aws.faults.add(Fault.model_validate(fault))
+    for service, call in EASY.items():
+        with pytest.raises(Problem) as caught, asking(f"{service} things"):
+            getattr(aws.account.client(service), call)()
+        assert problem in caught.value.what and f"{service} things" in caught.value.what
+        assert next_step in caught.value.next_step
 
 
-def test_a_passing_throttle_is_sat_out_and_the_accounts_number_not_shown() -> None:
-    with emulated.installed() as aws:
-        aws.faults.add(Fault(kind="throttled", times=3))
-        who = identity(aws.account)
+def test_a_passing_throttle_is_sat_out_and_the_accounts_number_not_shown(aws: Emulated) -> None:
+    aws.faults.add(Fault(kind="throttled", times=3))
+    who = identity(aws.account)
     assert who.account_id == emulated.ACCOUNT_ID
     assert emulated.ACCOUNT_ID not in who.shown
 
@@ -66,12 +64,9 @@ def test_what_happens_before_aws_is_asked_is_a_sentence_too(
     assert problem in caught.value.what and next_step in caught.value.next_step
 
 
-def test_what_the_emulator_does_not_know_is_unavailable_not_wrong() -> None:
-    with (
-        emulated.installed() as aws,
-        pytest.raises(Unavailable, match="emulator cannot answer for"),
-        asking("the account's plan"),
-    ):
+def test_what_the_emulator_does_not_know_is_unavailable_not_wrong(aws: Emulated) -> None:
+    refused = pytest.raises(Unavailable, match="emulator cannot answer for")
+    with refused, asking("the account's plan"):
         aws.account.client("freetier").get_account_plan_state()
 
 

@@ -1,6 +1,5 @@
 """Predicted against billed, the audit, load balancers, and what a new emulator proves."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,10 @@ from helpers.cloud.meter import CostReport
 from helpers.cloud.resource_kinds import Caller
 from helpers.errors import Problem
 from helpers.run import Run
-from tests import emulated
 from tests.emulated import CostLine, Emulated
 
 from .seeds import Seeds
 from .test_costs import EKS, NOON, happens, lived, planned
-
-
-@pytest.fixture
-def aws() -> Iterator[Emulated]:
-    with emulated.installed() as made:
-        yield made
 
 
 def bill(aws: Emulated, **usd: float) -> None:
@@ -112,8 +104,9 @@ def test_the_audit_is_written_from_the_records(run: Run, aws: Emulated, tmp_path
     assert not cost_explorer.audit_agrees(run)
 
 
-def test_load_balancers_of_this_run_are_counted_and_removed(run: Run, aws: Emulated) -> None:
-    own = Seeds(Caller.identify(aws.account), {"run": run.run_id}, "plain")
+def test_load_balancers_of_this_run_are_counted_and_removed(
+    run: Run, aws: Emulated, own: Seeds
+) -> None:
     for kind in ("load balancer", "target group"):
         own.make(kind)
     gone = sweep.remove_load_balancers(run, aws.account, rounds=3, sleep=lambda _: None)

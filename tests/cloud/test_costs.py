@@ -106,16 +106,6 @@ def test_nothing_is_negative_and_the_highest_estimate_is_never_exceeded(
     assert sum(item.usd for item in items) <= cost.session_most_usd + 1e-9
 
 
-@given(st.floats(0.01, 3), st.floats(0.01, 3), st.floats(0.01, 2), st.floats(0, 24))
-def test_a_spot_hour_never_costs_more_than_its_cap(
-    before: float, after: float, cap: float, hours: float
-) -> None:
-    plan = Plan(document(("aws_autoscaling_group", capped(str(cap)))))
-    model = CostModel(plan, TABLE, market((-24, before), (1, after)))
-    (gpu,) = (item for item in bill(model, everything(plan, hours)) if item.gpu)
-    assert gpu.usd <= cap * hours + 1e-9 and gpu.usd_per_hour <= cap
-
-
 @given(plans(), st.floats(0, 20), st.floats(0, 20))
 def test_a_longer_life_never_costs_less(plan: Plan, first: float, more: float) -> None:
     model = CostModel(plan, TABLE, FLAT)

@@ -64,17 +64,6 @@ def test_tags_that_may_not_be_read_make_the_kind_not_scanned(
     assert "nobody" in missing.problem and "ListRoleTags" in missing.problem
 
 
-def test_throttling_is_waited_out_and_given_up_in_the_end(
-    run: Run, caller: Caller, own: Seeds, aws: Emulated
-) -> None:
-    own.make("log group")
-    aws.faults.add(Fault(kind="throttled", service="logs", times=9))
-    assert len(scan(run, caller, "log group").left) == 1
-    aws.faults.add(Fault(kind="throttled", service="logs"))
-    (missing,) = scan(run, caller, "log group").not_scanned
-    assert "ThrottlingException" in missing.problem
-
-
 def test_expired_credentials_are_one_sentence(run: Run, caller: Caller, aws: Emulated) -> None:
     aws.faults.add(Fault(kind="expired"))
     for known in (caller, None):

@@ -4,10 +4,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import requests
-from botocore.auth import SigV4Auth, SigV4QueryAuth
+from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -17,7 +16,7 @@ from helpers.paths import ROOT
 from helpers.profile import Profile
 from helpers.rehearsal import emulator, moto_extension
 from helpers.run import Run
-from tests.emulated import ACCOUNT_ID, Emulator
+from tests.emulated import Emulator
 
 from .test_registry import listens_on
 
@@ -70,38 +69,6 @@ def test_another_moto_than_the_known_one_is_refused() -> None:
 
 def test_the_known_moto_is_the_pinned_one() -> None:
     assert f"moto=={moto_extension.MOTO}" in (ROOT / "requirements.txt").read_text().split()
-
-
-def test_a_server_that_cannot_start_shows_its_log(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(emulator, "MODULE", "helpers.rehearsal.no_such_server")
-    with pytest.raises(Problem, match="No module named"):
-        emulator.account(run)
-
-
-def test_a_token_for_the_cluster_is_answered_by_sts(server: Emulator) -> None:
-    """A token of EKS is a presigned URL of STS, without the header that names the service."""
-    url = f"{server.account.endpoint}/?Action=GetCallerIdentity&Version=2011-06-15"
-    request = AWSRequest("GET", url, headers={"x-k8s-aws-id": "gpu-e2e"})
-    SigV4QueryAuth(Credentials("emulated", "emulated"), "sts", "us-east-1", 60).add_auth(request)
-    answer = requests.get(request.url or "", headers={"x-k8s-aws-id": "gpu-e2e"}, timeout=10)
-    assert answer.ok
-    assert f"<Account>{ACCOUNT_ID}</Account>" in answer.text
-
-
-def test_roles_can_be_assumed_and_are_then_the_caller(server: Emulator) -> None:
-    sts = server.account.client("sts")
-    role = f"arn:aws:iam::{ACCOUNT_ID}:role/gpu-e2e-deployer"
-    keys = sts.assume_role(RoleArn=role, RoleSessionName="rehearsal")["Credentials"]
-    session = boto3.Session(
-        aws_access_key_id=keys["AccessKeyId"],
-        aws_secret_access_key=keys["SecretAccessKey"],
-        aws_session_token=keys["SessionToken"],
-        region_name="us-east-1",
-    )
-    caller = session.client("sts", endpoint_url=server.account.endpoint).get_caller_identity()
-    assert caller["Arn"].endswith(":assumed-role/gpu-e2e-deployer/rehearsal")
 
 
 def test_a_bucket_that_demands_tls_takes_objects_all_the_same(server: Emulator) -> None:

@@ -10,7 +10,8 @@ from helpers.cloud.account import Account, asking
 from helpers.errors import Problem
 from tests.emulated import Emulated, Fault
 
-from .examples import GROUP, spot_group
+GROUP = "gpu-e2e-gpu"
+TAGS = [{"Key": "project", "Value": "gpu-e2e"}]
 
 ASK: dict[str, Callable[[Account], Any]] = {  # one of each protocol, and HEAD, which has no body
     "ec2": lambda aws: aws.client("ec2").describe_vpcs(),
@@ -25,6 +26,31 @@ WORDS = {
     "denied": "denies the account",
     "throttled": "throttles the account",
 }
+
+
+def spot_group(account: Account, cap: str = "0.30", desired: int = 1) -> None:
+    """A spot group with a price cap, as our stack makes it."""
+    tagged = [
+        {"ResourceType": kind, "Tags": TAGS} for kind in ("instance", "volume", "network-interface")
+    ]
+    template = account.client("ec2").create_launch_template(
+        LaunchTemplateName=GROUP,
+        LaunchTemplateData={"ImageId": "ami-00000000000000001", "TagSpecifications": tagged},
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    account.client("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName=GROUP, MinSize=0, MaxSize=2, DesiredCapacity=desired,
+        AvailabilityZones=[f"{account.region}a"],
+        MixedInstancesPolicy={
+            "LaunchTemplate": {
+                "LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"},
+                "Overrides": [{"InstanceType": "g5.xlarge"}, {"InstanceType": "g4dn.xlarge"}],
+            },
+            "InstancesDistribution": {
+                "OnDemandBaseCapacity": 0, "OnDemandPercentageAboveBaseCapacity": 0,
+                "SpotAllocationStrategy": "price-capacity-optimized", "SpotMaxPrice": cap,
+            },
+        },
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("protocol", ASK)
