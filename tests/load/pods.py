@@ -6,6 +6,7 @@ count, so what is run is what the chart says; names of hosts, ports and folders 
 machine's. The processes load only what the image would have.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,19 +16,29 @@ import threading
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from helpers import load
+from helpers.cluster import client
+from helpers.cluster.waits import Pace
 from helpers.load import cluster_pool
+from helpers.load.cluster_pool import ClusterStarter
+from helpers.load.engine import Result
 from helpers.load.request import Shape
 from helpers.load.worker import Order
-from helpers.processes import MARK
+from helpers.load.worker_pool import LOCUSTFILE
+from helpers.processes import MARK, free_port, marked
+from helpers.scenario import Scenario
 from helpers.serving.records import Endpoint
 from tests.cluster.api_server import Body, Server
 
 from .conftest import scenario
+from .known_server import KnownServer
 
 LOOK_S = 0.05
+IMAGE = "r.example/gpu-e2e/triton@sha256:" + "3" * 64
 KUBECTL = """#!{python}
 import json, os, subprocess, sys
 head, asked = sys.argv[1:sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1:]
@@ -76,20 +87,37 @@ def loaded(context: Path) -> dict[str, str | None]:
 
 @dataclass
 class Pods:
-    """The pods of the load's namespace."""
+    """The pods of the load's namespace, and what they fire at."""
 
     server: Server  # whose jobs they are of
-    folder: Path  # for the image's files, the records, and the log of kubectl
-    port: int  # of the master on this machine
-    mark: str  # that the processes carry
+    known: KnownServer
+    folder: Path  # for the image's files, the records, and the log of kubectl; the load's mark
     waiting: str = ""  # why no pod starts, as the kubelet would say; empty where all do
     workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _port: int = field(default_factory=free_port)  # of the master on this machine
     _running: set[str] = field(default_factory=set)
 
+    @cached_property
+    def starter(self) -> ClusterStarter:
+        """Starts loads in these pods."""
+        cluster = client.context_cluster("test", self.server.kubeconfig(self.folder / "kubeconfig"))
+        return ClusterStarter(cluster, IMAGE, Pace(60, 0.05), self.known.endpoint)
+
+    def fire(self, chosen: Scenario, **more: Any) -> Result:
+        """Fire a load; its tables come to `run`."""
+        return asyncio.run(
+            load.run(
+                chosen, self.known.endpoint, folder=self.folder / "run", mark=str(self.folder),
+                control=self.starter, **more,
+            )
+        )  # fmt: skip
+
     @property
-    def kubectl(self) -> Path:
-        """The script that stands for kubectl."""
-        return self.folder / "kubectl"
+    def left(self) -> list[str]:
+        """What is left of a load in the cluster and on this machine."""
+        kinds = ("Job", "Pod", "Service", "NetworkPolicy")
+        objects = [item for item in self.server.objects.values() if item["kind"] in kinds]
+        return [item["metadata"]["name"] for item in objects] + list(marked(str(self.folder)))
 
     @property
     def asked(self) -> list[str]:
@@ -99,10 +127,14 @@ class Pods:
     @contextlib.contextmanager
     def playing(self) -> Iterator["Pods"]:
         """Play until the block ends; every process is gone then."""
-        cluster_pool.image_context(self.folder / "app")
+        locustfile = cluster_pool.image_context(self.folder / "app") / LOCUSTFILE
+        text = locustfile.read_text()
+        assert "LOST_S = 10 " in text
+        locustfile.write_text(text.replace("LOST_S = 10 ", "LOST_S = 2 "))
         (self.folder / "records").mkdir()
-        self.kubectl.write_text(KUBECTL.format(python=sys.executable, folder=self.folder))
-        self.kubectl.chmod(0o755)
+        kubectl = self.folder / "kubectl"
+        kubectl.write_text(KUBECTL.format(python=sys.executable, folder=self.folder))
+        kubectl.chmod(0o755)
         ended = threading.Event()
 
         def play() -> None:
@@ -117,10 +149,6 @@ class Pods:
             ended.set()
             thread.join()
             self._end()
-
-    def cut_streams(self) -> None:
-        """From now on `kubectl exec` ends early when records are fetched."""
-        (self.folder / "cut").touch()
 
     def _look(self) -> None:
         objects = list(self.server.objects.values())
@@ -140,7 +168,7 @@ class Pods:
         template = job["spec"]["template"]
         (container,) = template["spec"]["containers"]
         variables = {item["name"]: self._here(item["value"]) for item in container["env"]}
-        variables |= {MARK: self.mark, "HOME": str(self.folder)}
+        variables |= {MARK: str(self.folder), "HOME": str(self.folder)}
         app = self.folder / "app"
         if name.endswith("master"):
             variables["LOCUST_MASTER_BIND_HOST"] = "127.0.0.1"
@@ -160,10 +188,10 @@ class Pods:
 
     def _here(self, text: str) -> str:
         """A word of the cluster as one of this machine."""
-        known = {"python": sys.executable, "5557": str(self.port),
+        known = {"python": sys.executable, "5557": str(self._port),
                  "/records": str(self.folder / "records"),
                  "--master-host=load-master": "--master-host=127.0.0.1",
-                 "--master-port=5557": f"--master-port={self.port}"}  # fmt: skip
+                 "--master-port=5557": f"--master-port={self._port}"}  # fmt: skip
         return known.get(text, text)
 
     def _pod(self, name: str, template: Body, container: Body) -> Body:

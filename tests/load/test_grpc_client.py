@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from helpers.load import http2_frames as h2
 from helpers.load.grpc_client import METHOD, GrpcClient, is_good
 from helpers.load.http2_frames import END_HEADERS, END_STREAM, HEADERS, frame
 from helpers.load.request import Target
+from helpers.load.statistics import percentile
 
 from . import scripted as wire
 from .conftest import MakeRun, play, scenario
@@ -65,9 +67,6 @@ def test_nobody_there_is_refused(fire: Fire) -> None:
     table = fire(STEADY, timeout_s=2, url="grpc://127.0.0.1:9")
     assert counts(table) == {"refused": 20}
     assert table["sent_s"].isna().all()
-
-
-# --- a scripted server: every way an answer can come, or fail to ---
 
 
 def says(*pieces: Callable[[int], bytes]) -> Behaviour:
@@ -169,9 +168,6 @@ def test_what_is_not_http2_or_says_nothing_is_no_server(
     assert table["sent_s"].isna().all()
 
 
-# --- connections that end ---
-
-
 def goaway(last: int, code: int = 0) -> bytes:
     return frame(h2.GOAWAY, 0, 0, wire.number(last) + wire.number(code) + b"bye")
 
@@ -243,9 +239,6 @@ def test_a_connection_without_numbers_left_is_replaced(
     table = fire({**STEADY, "rate": 100})
     assert counts(table) == {"ok": 50}
     assert server.connections >= 10
-
-
-# --- flow control, limits, time ---
 
 
 def wishes(**values: int) -> bytes:
@@ -322,7 +315,22 @@ def test_no_answer_is_a_time_out_and_a_late_one_is_credited_to_nothing(
     assert server.connections == 4
 
 
-# --- TLS, judging ---
+@pytest.mark.timing
+def test_a_frozen_server_shows_in_the_latency(fire: Fire, server: Scripted) -> None:
+    frozen: list[float] = []
+
+    async def freeze_once(peer: Peer, stream: int) -> None:
+        if server.calls == 300:
+            begin = time.monotonic()
+            time.sleep(0.5)  # the whole server, on purpose
+            frozen.append(time.monotonic() - begin)
+        peer.reply(stream)
+
+    server.behaviour = freeze_once
+    table = fire({**STEADY, "rate": 500, "duration_s": 2})
+    assert counts(table) == {"ok": 1000}
+    truth = 1000 * (frozen[0] - 10 / 500)  # of 1,000 requests 10 were meant to leave before
+    assert percentile(np.sort(table["latency_ms"]), 0.99) == pytest.approx(truth, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A real Triton: it serves what ONNX Runtime computes, and says clearly why it does not start."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,13 +14,16 @@ import requests
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as config_pb2
 
-from helpers import processes, programs
+from helpers import load, processes, programs
 from helpers.errors import Problem, Unavailable
+from helpers.load.request import Shape
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.serving import builders, repository, smoke, triton
 from helpers.serving.records import Endpoint, Models
 from helpers.serving.smoke import Smoke
+from tests.load.conftest import scenario
+from tests.load.known_server import MODEL, SHAPE
 
 
 @pytest.mark.parametrize(("backend", "kind"), [("python", "cpu"), ("onnxruntime", "gpu")])
@@ -101,6 +105,32 @@ def test_content_counts_and_not_status(run: Run, answer: "smoke.Logits | None") 
     run.save(record)
     assert run.load(Smoke) == record
     assert not record.all_agree
+
+
+# larger than a server's first HTTP/2 window
+WRONG_SIZE = Shape(MODEL, 1, (3, 256, 256), SHAPE.outputs, "input", "logits")
+WRONG_NAME = Shape("nobody", 1, SHAPE.dims, SHAPE.outputs, "input", "logits")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "shape", "outcome"),
+    [
+        ("http", SHAPE, "ok"),
+        ("grpc", SHAPE, "ok"),
+        ("http", WRONG_SIZE, "http-400"),
+        ("grpc", WRONG_SIZE, "grpc-invalid-argument"),
+        ("http", WRONG_NAME, "http-404"),
+        ("grpc", WRONG_NAME, "grpc-not-found"),
+    ],
+)
+def test_outcomes_of_a_load_are_right_and_its_counts_are_tritons(
+    tmp_path: Path, endpoint: Endpoint, protocol: str, shape: Shape, outcome: str
+) -> None:
+    burst = scenario({"arrivals": "burst", "count": 12, "duration_s": 0.05}, protocol=protocol)
+    result = asyncio.run(load.run(burst, endpoint, shape=shape, folder=tmp_path))
+    assert list(result.requests()["outcome"]) == [outcome] * 12
+    assert result.report.server is not None
+    assert result.report.server.requests == (12 if outcome == "ok" else 0)
 
 
 def test_a_taken_port_is_named(prepared: Run) -> None:
