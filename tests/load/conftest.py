@@ -40,7 +40,7 @@ def make_run(tmp_path: Path, profile: Profile) -> Iterator[MakeRun]:
     def make(*scenarios: Scenario, max_connections: int = 256) -> Run:
         data: dict[str, Any] = profile.model_dump()
         data["load"] = {
-            "scenarios": [one.model_dump() for one in scenarios],
+            "scenarios": [chosen.model_dump() for chosen in scenarios],
             "max_connections": max_connections,
         }
         data["kpis"]["scenario"] = scenarios[0].name
@@ -59,9 +59,7 @@ def scenario(*phases: dict[str, Any], name: str = "trial", **more: Any) -> Scena
     return Scenario.model_validate(data)
 
 
-def play(
-    run: Run, connect: Callable[[Answered], Client], *, stop_after_s: float = 0.0
-) -> pd.DataFrame:
+def play(run: Run, connect: Callable[[Answered], Client]) -> pd.DataFrame:
     """Play the first scenario in this process and return its table."""
     chosen = run.profile.load.scenarios[0]
 
@@ -69,8 +67,6 @@ def play(
         store = request.Recorder(request.parts_folder(run.folder, chosen.name))
         player = Player(chosen, store, lambda kind, **facts: None)
         client = connect(player.answered)
-        if stop_after_s:
-            asyncio.get_running_loop().call_later(stop_after_s, player.stop)
         try:
             await asyncio.wait_for(player.play(client), chosen.duration_s + chosen.timeout_s + 10)
         finally:
@@ -81,13 +77,13 @@ def play(
     return pd.read_parquet(statistics.table_path(run.folder, chosen.name))
 
 
-def play_http(run: Run, server: KnownServer, **more: Any) -> pd.DataFrame:
+def play_http(run: Run, server: KnownServer) -> pd.DataFrame:
     """Play the first scenario over HTTP at a known server."""
     chosen = run.profile.load.scenarios[0]
     messages = http_client.messages(SHAPE, request.tensors(SHAPE, chosen), server.url)
     limit = run.profile.load.max_connections
     target = Target(server.url, messages, SHAPE.output_bytes, chosen.timeout_s, limit)
-    return play(run, lambda answered: HttpClient(target, answered), **more)
+    return play(run, lambda answered: HttpClient(target, answered))
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ import asyncio
 import json
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 from helpers.load.request import Shape
 from helpers.serving.records import Endpoint
@@ -67,7 +68,7 @@ class KnownServer:
 
     behaviour: Behaviour = good  # about an inference; False ends the connection
     delay_s: float = 0.002  # how long `good` takes
-    successes: int = 0  # told as Triton's counter
+    successes: int = 0  # reported as Triton's counter
     inferences: int = 0
     connections: int = 0
     most_connections: int = 0
@@ -85,15 +86,7 @@ class KnownServer:
             http=self.url, grpc="127.0.0.1:9", metrics=f"{self.url}/metrics", server="known"
         )
 
-    async def serve(self, started: threading.Event) -> None:
-        server = await asyncio.start_server(
-            self._connected, "127.0.0.1", 0, ssl=self.tls, backlog=1024
-        )
-        self.port = server.sockets[0].getsockname()[1]
-        started.set()
-        await asyncio.Event().wait()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.most_connections = max(self.most_connections, self.connections)
         with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -122,27 +115,27 @@ class KnownServer:
 
 
 @contextmanager
-def in_thread(serve: Callable[[threading.Event], Coroutine[Any, Any, None]]) -> Iterator[None]:
-    """Run a coroutine, which sets the event once it listens, until the end of the context."""
-    ready, tasks = threading.Event(), []
+def listening(
+    connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[tuple[asyncio.Server, int]]:
+    """Serve in a thread of its own until the end of the context; gives the port too."""
+    ready: Future[tuple[asyncio.Server, Callable[[], object]]] = Future()
 
-    async def main() -> None:
-        tasks.append(asyncio.current_task())
-        await serve(ready)
+    async def serve() -> None:
+        over = asyncio.Event()
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls, backlog=1024)
+        end = partial(asyncio.get_running_loop().call_soon_threadsafe, over.set)
+        ready.set_result((server, end))
+        await over.wait()
 
-    def work() -> None:
-        with suppress(asyncio.CancelledError):
-            asyncio.run(main())
-
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
+    server, end = ready.result(5)
     try:
-        assert ready.wait(5)
-        yield
+        yield server, server.sockets[0].getsockname()[1]
     finally:
-        task = tasks[0]
-        assert task is not None
-        task.get_loop().call_soon_threadsafe(task.cancel)
+        end()
         thread.join(5)
 
 
@@ -150,5 +143,5 @@ def in_thread(serve: Callable[[threading.Event], Coroutine[Any, Any, None]]) -> 
 def known_server(tls: ssl.SSLContext | None = None) -> Iterator[KnownServer]:
     """Serve in a thread until the end of the context."""
     known = KnownServer(tls=tls)
-    with in_thread(known.serve):
+    with listening(known.connected, tls) as (_, known.port):
         yield known

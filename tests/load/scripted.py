@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 import struct
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from tritonclient.grpc import service_pb2
 from helpers.load import http2_frames as h2
 from helpers.load.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, encode, frame
 
-from .known_server import TENSOR, in_thread
+from .known_server import TENSOR, listening
 
 Fields = tuple[tuple[str, str], ...]
 Answer = Callable[[int], bytes]  # stream → bytes
@@ -185,7 +184,7 @@ class Peer:
                 await server.behaviour(self, stream)
 
     def reply(self, stream: int, data: bytes | None = None) -> None:
-        """Answer a call, well unless told otherwise."""
+        """Answer a call, well unless bytes are given."""
         self.bodies.pop(stream, None)
         self.say(answer(stream) if data is None else data)
 
@@ -209,8 +208,8 @@ class Scripted:
 
     behaviour: Behaviour = good  # about a call that has come in whole
     received: Callable[[Peer, int, int], None] = grant  # about a piece of a body
-    hello: bytes = frame(h2.SETTINGS, 0, 0)  # said first
-    later: bytes = b""  # said 0.2 s after that
+    hello: bytes = frame(h2.SETTINGS, 0, 0)  # sent first
+    later: bytes = b""  # sent 0.2 s after that
     acknowledges: bool = True  # confirms the client's settings
     connections: int = 0
     most_streams: int = 0
@@ -245,14 +244,5 @@ class Scripted:
 def scripted(tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
     """Serve in a thread until the end of the context."""
     server = Scripted()
-
-    async def serve(ready: threading.Event) -> None:
-        server.listener = await asyncio.start_server(
-            server.connected, "127.0.0.1", 0, ssl=tls, backlog=1024
-        )
-        server.port = server.listener.sockets[0].getsockname()[1]
-        ready.set()
-        await asyncio.Event().wait()
-
-    with in_thread(serve):
+    with listening(server.connected, tls) as (server.listener, server.port):
         yield server

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from helpers import load
 from helpers.errors import Problem
 from helpers.load import calibration, server_check, stage, statistics
 from helpers.load.arrivals import Shard, schedule
-from helpers.load.engine import Result, chart
+from helpers.load.engine import chart
 from helpers.load.records import Step
 from helpers.load.request import ProgressMerger, Second
 from helpers.load.worker import is_timed
@@ -22,27 +21,6 @@ from .conftest import scenario
 from .known_server import DESCRIBED, KnownServer
 
 STEADY = {"arrivals": "poisson", "rate": 100, "duration_s": 1}
-
-
-def fire(played: Scenario, server: KnownServer, folder: Path, **more: Any) -> Result:
-    return asyncio.run(load.run(played, server.endpoint, folder=folder, **more))
-
-
-def test_workers_send_together_what_one_would(server: KnownServer, tmp_path: Path) -> None:
-    longer = {**STEADY, "duration_s": 1.5}
-    played = scenario(longer, {**longer, "name": "even", "arrivals": "constant"}, workers=3)
-    reported: list[tuple[str, Any]] = []
-    result = fire(played, server, tmp_path, on_event=lambda *event: reported.append(event))
-    table = result.requests()
-    np.testing.assert_allclose(table["intended_s"], schedule(played).times_s, atol=2e-6)
-    assert result.report.measured.ok == len(table) and result.report.workers == 3
-    assert len(server.bodies) == 12  # four inputs a worker, and none of them twice
-    assert [kind for kind, _ in reported if kind != "second"] == [
-        "load-start", "phase-start", "phase-stop", "phase-start", "phase-stop", "load-stop",
-    ]  # fmt: skip
-    seconds = [what for kind, what in reported if kind == "second"]
-    assert seconds and seconds[-1].phase == "even"
-    assert result.seconds()["ok"].sum() == len(table)
 
 
 @pytest.mark.parametrize("arrivals", ["poisson", "constant"])
@@ -91,10 +69,10 @@ def test_the_capacity_is_found_from_below_and_from_above(
 
     monkeypatch.setattr(stage, "_step", step)
     smoke = load.preset("smoke", "mobilenetv2", 20)
-    found = asyncio.run(load.find_capacity(smoke, server.endpoint, 100, rate=begin))
-    assert found.capacity_rps is not None and 250 / 1.1 <= found.capacity_rps <= 250
-    rates = [step.rate for step in found.steps]
-    assert rates == sorted(rates) and not found.steps[-1].holds
+    capacity = asyncio.run(load.find_capacity(smoke, server.endpoint, 100, rate=begin))
+    assert capacity.capacity_rps is not None and 250 / 1.1 <= capacity.capacity_rps <= 250
+    rates = [step.rate for step in capacity.steps]
+    assert rates == sorted(rates) and not capacity.steps[-1].holds
     assert capsys.readouterr().out.count("/s · answered") == len(rates)
     with pytest.raises(Problem, match="There is no preset 'flood'"):
         load.preset("flood", "m", 1.0)
@@ -113,18 +91,18 @@ def test_a_step_whose_client_was_late_is_fired_twice_and_says_so(
     monkeypatch.setattr(statistics, "SEND_ERROR_LIMIT_MS", -1.0)  # nobody is in time
     smoke = load.preset("smoke", "mobilenetv2", 20)
     search = load.find_capacity(smoke, server.endpoint, 1000, rate=400, max_rate=400)
-    found = asyncio.run(search)
-    (step,) = found.steps
+    capacity = asyncio.run(search)
+    (step,) = capacity.steps
     assert "the client was the bottleneck" in step.repeated
-    assert "(fired twice)" in step.sentence and not found.is_valid
+    assert "(fired twice)" in step.sentence and not capacity.is_valid
 
 
 @pytest.mark.timing
 def test_the_client_measures_a_known_delay_as_it_is() -> None:
-    found = asyncio.run(calibration.measure("http"))
-    assert found.requests > 700
-    assert 0 <= found.added_p50_ms < 2.5  # half of the delay; a quiet machine has a tenth of that
-    assert "P50 +" in found.sentence
+    calibrated = asyncio.run(calibration.measure("http"))
+    assert calibrated.requests > 700
+    assert 0 <= calibrated.added_p50_ms < 2.5  # half of the delay; a quiet machine adds a fifth
+    assert "P50 +" in calibrated.sentence
 
 
 @pytest.mark.parametrize(

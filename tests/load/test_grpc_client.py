@@ -45,7 +45,7 @@ def server() -> Iterator[Scripted]:
 
 @pytest.fixture
 def fire(make_run: MakeRun, server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Fire:
-    """Plays a phase, at the scripted server unless told otherwise; returns the table."""
+    """Plays a phase, at the scripted server unless a URL is given; returns the table."""
     monkeypatch.setattr(worker, "HEAD_START_S", 0.02)  # many short loads in a row
 
     def play_phase(
@@ -63,13 +63,7 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
     return {str(outcome): int(n) for outcome, n in table["outcome"].value_counts().items()}
 
 
-def test_nobody_there_is_refused(fire: Fire) -> None:
-    table = fire(STEADY, timeout_s=2, url="grpc://127.0.0.1:9")
-    assert counts(table) == {"refused": 20}
-    assert table["sent_s"].isna().all()
-
-
-def says(*pieces: Callable[[int], bytes]) -> Behaviour:
+def answers_with(*pieces: Callable[[int], bytes]) -> Behaviour:
     """Answer with these pieces, each in a TCP segment of its own."""
 
     async def behave(peer: Peer, stream: int) -> None:
@@ -111,9 +105,9 @@ PIECES = [lambda stream, at=at: wire.answer(stream)[at : at + 99] for at in rang
 @pytest.mark.parametrize(
     ("behaviour", "outcome"),
     [
-        *((says(answer), outcome) for answer, outcome in wire.OUTCOMES),
-        *((says(answer), "bad-http") for answer in wire.VIOLATIONS),
-        (says(*PIECES), "ok"),
+        *((answers_with(answer), outcome) for answer, outcome in wire.OUTCOMES),
+        *((answers_with(answer), "bad-http") for answer in wire.VIOLATIONS),
+        (answers_with(*PIECES), "ok"),
         (with_a_dynamic_table, "ok"),
     ],
 )
@@ -153,17 +147,18 @@ def test_a_request_is_what_grpc_asks_for_and_a_ping_is_answered(
 
 
 @pytest.mark.parametrize(
-    ("hello", "outcomes"),
+    ("hello", "url", "outcomes"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", {"bad-http"}),
-        (b"", {"refused", "timeout"}),
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "", {"bad-http"}),
+        (b"", "", {"refused", "timeout"}),
+        (b"", "grpc://127.0.0.1:9", {"refused"}),
     ],
 )
 def test_what_is_not_http2_or_says_nothing_is_no_server(
-    fire: Fire, server: Scripted, hello: bytes, outcomes: set[str]
+    fire: Fire, server: Scripted, hello: bytes, url: str, outcomes: set[str]
 ) -> None:
     server.hello = hello
-    table = fire(BURST, timeout_s=0.3)
+    table = fire(BURST, timeout_s=0.3, url=url)
     assert set(counts(table)) <= outcomes
     assert table["sent_s"].isna().all()
 

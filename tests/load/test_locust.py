@@ -40,6 +40,7 @@ def test_shards_send_together_what_the_engine_alone_would(
     table, planned = result.requests(), schedule(chosen).times_s
     assert np.allclose(np.sort(table["intended_s"]), planned, atol=1e-6)
     assert (table["outcome"] == "ok").all()
+    assert result.seconds()["ok"].sum() == len(table)
     report = result.report
     assert report.engine.endswith("2 Locust workers") and report.workers == 2
     assert report.measured.requests == report.measured.ok == len(planned)

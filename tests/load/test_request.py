@@ -42,10 +42,10 @@ def test_inputs_are_seeded_and_differ_or_are_zeros() -> None:
     chosen = scenario(BURST, inputs=2, seed=1)
     (first, second), (again, _) = request.tensors(SHAPE, chosen), request.tensors(SHAPE, chosen)
     (other,) = request.tensors(SHAPE, scenario(BURST, inputs=1, seed=2))
-    (of_another_worker, _) = request.tensors(SHAPE, chosen, shard=1)
+    (next_shard, _) = request.tensors(SHAPE, chosen, shard=1)
     assert first.dtype == np.float32 and first.shape == (1, 3, 64, 64)
     assert np.array_equal(first, again)
-    for tensor in (second, other, of_another_worker):
+    for tensor in (second, other, next_shard):
         assert not np.array_equal(first, tensor)
     assert abs(first.mean()) < 0.05 and abs(first.std() - 1) < 0.05
     zeros = request.tensors(SHAPE, scenario(BURST, inputs=3, payload="zeros"))

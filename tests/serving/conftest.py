@@ -1,7 +1,6 @@
 """One exported pair of networks and one real Triton for the tests of this room."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -37,9 +36,3 @@ def prepared(run: Run, exported: Models) -> Run:
     """A run of the test's own, with the networks exported and nothing served."""
     run.save(exported)
     return run
-
-
-@pytest.fixture
-def shared_memory() -> Path:
-    """Where the Python backend keeps its tensors."""
-    return triton.SHARED_MEMORY

@@ -55,20 +55,20 @@ def test_random_weights_are_seeded() -> None:
 
 def test_every_export_is_dynamic_recent_and_agrees_with_torch(exported: Models) -> None:
     assert exported.has_both_networks
-    for one in exported.models:
-        assert one.opset >= export.LEAST_OPSET
-        assert set(one.parity) == {1, 2, 8}
-        assert max(one.parity.values()) < 1e-5
-        assert one.top1_agreement == 1.0
-        assert one.weights == "seeded random (0)"
+    for facts in exported.models:
+        assert facts.opset >= export.LEAST_OPSET
+        assert set(facts.parity) == {1, 2, 8}
+        assert max(facts.parity.values()) < 1e-5
+        assert facts.top1_agreement == 1.0
+        assert facts.weights == "seeded random (0)"
 
 
 def test_parity_sees_other_weights(exported: Models) -> None:
     facts = exported.models[0]
     other = weights.build(facts.network, "random", seed=99).network
     path = facts.onnx_file()
-    found = export.parity(other, path, facts.image_size, (2,), seed=0)
-    assert found.difference[2] > models.TOLERANCE
+    parity = export.parity(other, path, facts.image_size, (2,), seed=0)
+    assert parity.difference[2] > models.TOLERANCE
 
 
 def test_a_damaged_export_in_the_cache_is_exported_again(

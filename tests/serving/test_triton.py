@@ -31,20 +31,20 @@ def test_a_configuration_reads_back_with_dynamic_batching(
     prepared: Run, exported: Models, backend: repository.Backend, kind: repository.Kind
 ) -> None:
     folder = repository.build(prepared, exported, backend, kind)
-    for one in exported.models:
-        text = (folder / one.name / "config.pbtxt").read_text()
-        found = text_format.Parse(text, config_pb2.ModelConfig())
-        assert (found.name, found.backend) == (one.name, backend)
-        assert found.HasField("dynamic_batching")
-        assert found.max_batch_size == prepared.profile.serving.max_batch_size
-        assert list(found.input[0].dims) == [3, one.image_size, one.image_size]
-        warmed = {warmup.batch_size for warmup in found.model_warmup}
+    for model in exported.models:
+        text = (folder / model.name / "config.pbtxt").read_text()
+        config = text_format.Parse(text, config_pb2.ModelConfig())
+        assert (config.name, config.backend) == (model.name, backend)
+        assert config.HasField("dynamic_batching")
+        assert config.max_batch_size == prepared.profile.serving.max_batch_size
+        assert list(config.input[0].dims) == [3, model.image_size, model.image_size]
+        warmed = {warmup.batch_size for warmup in config.model_warmup}
         most = prepared.profile.serving.max_batch_size
         assert warmed == ({1, most} if kind == "gpu" else {1})
-        group = config_pb2.ModelInstanceGroup
-        assert found.instance_group[0].kind == (group.KIND_GPU if kind == "gpu" else group.KIND_CPU)
-        version = folder / one.name / "1"
-        assert (version / "model.onnx").stat().st_size == one.bytes
+        group_kind = config_pb2.ModelInstanceGroup.Kind.Value(f"KIND_{kind.upper()}")
+        assert config.instance_group[0].kind == group_kind
+        version = folder / model.name / "1"
+        assert (version / "model.onnx").stat().st_size == model.bytes
         assert (version / "model.py").is_file() == (backend == "python")
 
 
@@ -52,8 +52,8 @@ def test_the_server_is_real_and_serves_every_model(endpoint: Endpoint, exported:
     mine = len(os.sched_getaffinity(0))
     cores = f", {mine - 1} of {os.cpu_count()} cores" if mine > 1 else ""
     assert endpoint.server == f"tritonserver 2.51.0 (CPU{cores})"
-    for one in exported.models:
-        described = requests.get(f"{endpoint.http}/v2/models/{one.name}/config", timeout=5).json()
+    for model in exported.models:
+        described = requests.get(f"{endpoint.http}/v2/models/{model.name}/config", timeout=5).json()
         assert described["backend"] == "python"
         assert "dynamic_batching" in described
         assert len(described["model_warmup"]) == 1
@@ -79,8 +79,8 @@ def test_serving_again_finds_the_running_server(shared: Run, endpoint: Endpoint)
 def test_answers_agree_with_onnx_runtime(shared: Run, endpoint: Endpoint) -> None:
     smoke_record = smoke.infer(shared, endpoint)
     assert smoke_record.all_agree
-    asked = {(one.model, one.protocol, one.batch) for one in smoke_record.answers}
-    models = [one.name for one in shared.profile.model.networks]
+    asked = {(answer.model, answer.protocol, answer.batch) for answer in smoke_record.answers}
+    models = [network.name for network in shared.profile.model.networks]
     assert asked == {(m, p, b) for m in models for p in ("http", "grpc") for b in smoke.BATCHES}
     assert shared.load(Smoke) == smoke_record
     assert len(smoke.frame(smoke_record)) == len(smoke_record.answers)
@@ -162,18 +162,18 @@ def test_a_bad_model_ends_with_the_servers_words(
     assert processes.marked(prepared.mark) == {}
 
 
-def test_killed_outright_it_leaves_nothing(prepared: Run, shared_memory: Path) -> None:
+def test_killed_outright_it_leaves_nothing(prepared: Run) -> None:
     triton.serve(prepared)
     mine = f"{triton.shared_memory_prefix(prepared)}*"
-    assert list(shared_memory.glob(mine))
+    assert list(triton.SHARED_MEMORY.glob(mine))
     marked = list(processes.marked(prepared.mark).values())
     os.kill(tritons(prepared)[0].pid, signal.SIGKILL)
     processes.wait_for_end(marked, 20)
     assert processes.marked(prepared.mark) == {}
     deadline = time.monotonic() + 5
-    while list(shared_memory.glob(mine)) and time.monotonic() < deadline:
+    while list(triton.SHARED_MEMORY.glob(mine)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not list(shared_memory.glob(mine))
+    assert not list(triton.SHARED_MEMORY.glob(mine))
 
 
 def test_without_wheel_and_docker_the_stage_is_not_available(
@@ -189,7 +189,7 @@ def test_the_container_is_reachable_from_this_machine_alone(tmp_path: Path) -> N
     ports = {"http": 1, "grpc": 2, "metrics": 3}
     command = triton.container_command("R-1", tmp_path, ["m"], ports)
     assert command[:2] == ["docker", "run"]
-    published = [one for one in command if one.startswith("--publish")]
+    published = [option for option in command if option.startswith("--publish")]
     assert published == [
         "--publish=127.0.0.1:1:8000",
         "--publish=127.0.0.1:2:8001",

@@ -18,8 +18,8 @@ from helpers.serving.records import Endpoint
 from helpers.telemetry import access, monitoring
 from helpers.telemetry.access import Access
 
+from .conftest import Watched, endpoint_on
 from .grafana_server import TOKEN, GrafanaServer
-from .imitation import Watched, endpoint_on
 
 
 def releases(label: str, note: str) -> Releases:
@@ -81,6 +81,7 @@ class Secrets:
 
     def __init__(self, **stored: dict[str, str]) -> None:
         self.stored = stored
+        self.cluster = cast(Cluster, SimpleNamespace(core=self))
 
     def read_namespaced_secret(self, name: str, namespace: str) -> Any:
         if name not in self.stored:
@@ -94,10 +95,6 @@ class Secrets:
         self.stored[body.metadata.name] = encoded(**body.string_data)
 
 
-def cluster_of(stored: Secrets) -> Cluster:
-    return cast(Cluster, SimpleNamespace(core=stored))
-
-
 def encoded(**values: str) -> dict[str, str]:
     return {key.replace("_", "-"): base64.b64encode(value.encode()).decode()
             for key, value in values.items()}  # fmt: skip
@@ -105,19 +102,16 @@ def encoded(**values: str) -> dict[str, str]:
 
 def test_where_there_is_none_it_is_made_once_and_kept(server: GrafanaServer) -> None:
     server.admin = base64.b64encode(b"admin:pass").decode()
-    stored = Secrets(grafana=encoded(admin_user="admin", admin_password="pass"))
+    cluster = Secrets(grafana=encoded(admin_user="admin", admin_password="pass")).cluster
     for _ in range(2):
-        assert access.grafana_token(cluster_of(stored), "monitoring", server.url) == TOKEN
+        assert access.grafana_token(cluster, "monitoring", server.url) == TOKEN
     assert len(server.requests) == 2  # account and token, at the first time
 
 
-def test_a_wrong_admin_is_one_sentence_without_the_password(server: GrafanaServer) -> None:
-    stored = Secrets(grafana=encoded(admin_user="admin", admin_password="s3cret-word"))
+def test_a_wrong_admin_or_none_is_one_sentence_without_the_password(server: GrafanaServer) -> None:
+    cluster = Secrets(grafana=encoded(admin_user="admin", admin_password="s3cret-word")).cluster
     with pytest.raises(Problem, match=r"cannot create a service account \(HTTP 401\)") as caught:
-        access.grafana_token(cluster_of(stored), "monitoring", server.url)
+        access.grafana_token(cluster, "monitoring", server.url)
     assert "s3cret-word" not in str(caught.value) and caught.value.__suppress_context__
-
-
-def test_without_any_secret_the_sentence_names_it() -> None:
     with pytest.raises(Problem, match=r"no secret with Grafana's admin"):
-        access.grafana_token(cluster_of(Secrets()), "monitoring", "http://127.0.0.1:9")
+        access.grafana_token(Secrets().cluster, "monitoring", server.url)

@@ -32,10 +32,14 @@ class Busy:
 
 @pytest.fixture(scope="module")
 def busy(new_run: Callable[[str], Run]) -> Iterator[Busy]:
-    run = new_run("")
+    run = new_run("telemetry.scrape_interval_s=0.5")
     models.prepare(run)
     endpoint = triton.serve(run)
-    with dashboard_checks.second_prometheus(run, endpoint) as server:
+    with (
+        dashboard_checks.second_prometheus(run, endpoint) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(dashboard_checks, "LOAD_S", 4.0)
         yield Busy(run, server, *dashboard_checks.load_window(run, endpoint))
 
 

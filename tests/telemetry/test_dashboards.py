@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,11 +11,6 @@ from helpers.telemetry import catalogue, dashboards, rules
 from helpers.telemetry.dashboards import FOLDER, Limit
 
 CONTENTS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
-PANELS = [
-    pytest.param(panel, id=f"{name}-{panel['title']}")
-    for name, content in CONTENTS.items()
-    for panel in content["panels"]
-]
 
 
 def test_the_check_names_what_was_changed_by_hand(
@@ -38,17 +32,8 @@ def test_the_check_names_what_was_changed_by_hand(
     assert dashboards.differences(folder) == []
 
 
-@pytest.mark.parametrize("panel", PANELS)
-def test_every_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
-    shown = panel["fieldConfig"]["defaults"]
-    assert panel["title"] and len(panel["description"]) > 20
-    assert shown["unit"] and shown["thresholds"]["steps"]
-    assert panel["datasource"]["uid"] == "${datasource}"
-    assert panel["targets"] and all(target["expr"] for target in panel["targets"])
-
-
 @pytest.mark.parametrize("name", CONTENTS)
-def test_every_dashboard_has_variables_and_the_runs_events(name: str) -> None:
+def test_every_dashboard_has_variables_the_runs_events_and_described_panels(name: str) -> None:
     content = CONTENTS[name]
     variables = {variable["name"]: variable for variable in content["templating"]["list"]}
     assert set(variables) == {"datasource", "model", "namespace", "pod"}
@@ -57,7 +42,12 @@ def test_every_dashboard_has_variables_and_the_runs_events(name: str) -> None:
     (events,) = content["annotations"]["list"]
     assert events["enable"] and events["target"]["tags"] == ["gpu-e2e"]
     assert events["datasource"]["uid"] == "-- Grafana --"
-    assert [panel["id"] for panel in content["panels"]] == [*range(1, len(content["panels"]) + 1)]
+    for number, panel in enumerate(content["panels"], 1):
+        shown = panel["fieldConfig"]["defaults"]
+        assert panel["id"] == number and panel["title"] and len(panel["description"]) > 20
+        assert shown["unit"] and shown["thresholds"]["steps"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+        assert panel["targets"] and all(target["expr"] for target in panel["targets"])
 
 
 def test_each_query_is_once_in_the_catalogue_and_is_shown() -> None:
