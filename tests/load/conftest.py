@@ -3,7 +3,6 @@
 import asyncio
 import math
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 
 from helpers import processes
+from helpers.cloud.certificate import make as make_certificate
 from helpers.load import http_client, request, statistics
 from helpers.load.http_client import HttpClient
 from helpers.load.request import Answered, Client, Target
@@ -96,11 +96,7 @@ def in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
     """A self-signed certificate for 127.0.0.1, and the context of a server that has it."""
-    folder = tmp_path_factory.mktemp("tls")
-    pem, key = folder / "server.pem", folder / "server.key"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*command, "-keyout", key, "-out", pem], check=True, capture_output=True)
+    files = make_certificate(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem, key)
-    return pem, context
+    context.load_cert_chain(files.certificate, files.key)
+    return files.certificate, context

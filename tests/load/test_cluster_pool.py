@@ -8,7 +8,6 @@ processes load only what the image would have.
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import re
@@ -40,7 +39,6 @@ from helpers.load.cluster_pool import ClusterStarter, triton_inside
 from helpers.load.engine import Result
 from helpers.load.worker import Order
 from helpers.load.worker_pool import LOCUSTFILE
-from helpers.paths import ROOT
 from helpers.processes import MARK, free_port, marked
 from helpers.profile import Profile
 from helpers.run import Run
@@ -124,33 +122,8 @@ class Pods:
         """What kubectl was called for: its own arguments, and the program's name."""
         return (self.folder / "calls").read_text().splitlines()
 
-    @contextlib.contextmanager
-    def playing(self) -> Iterator["Pods"]:
-        """Play until the block ends; every process is gone then."""
-        locustfile = cluster_pool.image_context(self.folder / "app") / LOCUSTFILE
-        text = locustfile.read_text()
-        assert "LOST_S = 10 " in text
-        locustfile.write_text(text.replace("LOST_S = 10 ", "LOST_S = 2 "))
-        (self.folder / "records").mkdir()
-        kubectl = self.folder / "kubectl"
-        kubectl.write_text(KUBECTL.format(python=sys.executable, folder=self.folder))
-        kubectl.chmod(0o755)
-        ended = threading.Event()
-
-        def play() -> None:
-            while not ended.wait(LOOK_S):
-                self._look()
-
-        thread = threading.Thread(target=play)
-        thread.start()
-        try:
-            yield self
-        finally:
-            ended.set()
-            thread.join()
-            self._end()
-
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Start what jobs have come, end what is gone."""
         objects = list(self.server.objects.values())
         jobs = {item["metadata"]["name"]: item for item in objects if item["kind"] == "Job"}
         for name in jobs.keys() - self._running:
@@ -161,7 +134,7 @@ class Pods:
                 if key[1] == "pods" and key[3].startswith(name):
                     del self.server.objects[key]
             if name.endswith("worker"):
-                self._end()
+                self.end()
 
     def _start(self, name: str, job: Body) -> None:
         self._running.add(name)
@@ -203,7 +176,8 @@ class Pods:
         return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"],
                 "status": status}  # fmt: skip
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End every worker."""
         for worker in self.workers:
             worker.terminate()
         for worker in self.workers:
@@ -225,8 +199,25 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pods]:
         monkeypatch.setattr(
             programs, "find", lambda name: kubectl if name == "kubectl" else find(name)
         )
-        with pods.playing():
-            yield pods
+        locustfile = cluster_pool.image_context(tmp_path / "app") / LOCUSTFILE
+        text = locustfile.read_text()
+        assert "LOST_S = 10 " in text
+        locustfile.write_text(text.replace("LOST_S = 10 ", "LOST_S = 2 "))
+        (tmp_path / "records").mkdir()
+        kubectl.write_text(KUBECTL.format(python=sys.executable, folder=tmp_path))
+        kubectl.chmod(0o755)
+        over = threading.Event()
+
+        def play() -> None:
+            while not over.wait(LOOK_S):
+                pods.look()
+
+        thread = threading.Thread(target=play)
+        thread.start()
+        yield pods
+        over.set()
+        thread.join()
+        pods.end()
 
 
 @pytest.mark.usefixtures("in_time")
@@ -315,15 +306,6 @@ def files(context: Path) -> dict[str, str | None]:
     return modules
 
 
-def named() -> list[Requirement]:
-    """What the Dockerfile installs."""
-    text = cluster_pool.DOCKERFILE.read_text().replace("\\\n", " ")
-    (line,) = re.findall(r"^RUN pip install (.+)$", text, re.MULTILINE)
-    words = shlex.split(line)
-    assert "--constraint requirements.txt" in line
-    return [Requirement(word) for word in words if not word.startswith("-") and ".txt" not in word]
-
-
 def closure(needs: Iterable[Requirement], names: frozenset[str] = frozenset()) -> frozenset[str]:
     """Names of distributions with all that they need."""
     for need in needs:
@@ -338,19 +320,18 @@ def closure(needs: Iterable[Requirement], names: frozenset[str] = frozenset()) -
     return names
 
 
-def test_a_worker_loads_from_the_context_alone(context: Path, files: dict[str, str | None]) -> None:
-    known = {name: Path(file) for name, file in files.items() if file}
-    ours = [file for name, file in known.items() if name.split(".")[0] == "helpers"]
+def test_a_worker_loads_from_the_context_alone_and_what_the_dockerfile_installs(
+    context: Path, files: dict[str, str | None]
+) -> None:
+    ours = [Path(file) for name, file in files.items() if file and name.startswith("helpers")]
     assert ours and all(context in file.parents for file in ours)
-    assert not [file for file in known.values() if ROOT / "helpers" in file.parents]
-
-
-def test_what_it_loads_is_what_the_dockerfile_installs(files: dict[str, str | None]) -> None:
+    text = cluster_pool.DOCKERFILE.read_text().replace("\\\n", " ")
+    (line,) = re.findall(r"^RUN pip install --.* --constraint requirements.txt (.+)$", text, re.M)
+    installed = closure(map(Requirement, shlex.split(line))) | {"gpu-e2e"}
     owners = packages_distributions()
     tops = {name.split(".")[0] for name in files}
     # of a package of several distributions one is enough
     needed = [set(map(canonicalize_name, owners[top])) for top in tops if top in owners]
-    installed = closure(named()) | {"gpu-e2e"}
     optional = {"ml-dtypes", "pysocks", "setuptools"}  # taken where they are, missed by nobody
     assert [names for names in needed if not names & installed and not names <= optional] == []
 

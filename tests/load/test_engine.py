@@ -119,6 +119,9 @@ def test_what_cannot_be_sent_is_refused_first(
 ) -> None:
     with pytest.raises(Problem, match=wrong):
         server_check.preflight(server.endpoint, scenario(STEADY, **change))
+    nobody = server.endpoint.model_copy(update={"http": "http://127.0.0.1:9"})
+    with pytest.raises(Problem, match=r"No server answers at http://127.0.0.1:9 \(Connection"):
+        server_check.preflight(nobody, scenario(STEADY))
     assert server.inferences == 0
 
 

@@ -201,11 +201,3 @@ def test_the_worker_ends_with_its_parent_and_its_requests_are_kept(
     assert load.recover(run) == []
     assert len(run.load_table("requests-trial")) > 20
     assert not list(run.folder.glob("parts/*/*"))
-
-
-def test_a_dead_server_is_one_sentence(make_run: MakeRun, server: KnownServer) -> None:
-    run = make_run(scenario(QUICK))
-    nobody = server.endpoint.model_copy(update={"http": "http://127.0.0.1:9"})
-    with pytest.raises(Problem, match=r"No server answers at http://127.0.0.1:9 \(Connection"):
-        asyncio.run(load.fire(run, nobody))
-    assert run.events("load-start") == []

@@ -52,16 +52,15 @@ def test_inputs_are_seeded_and_differ_or_are_zeros() -> None:
     assert len(zeros) == 3 and not np.any(zeros)
 
 
-PHASES = (
-    {"name": "warm-up", "arrivals": "constant", "rate": 1, "duration_s": 2, "warmup": True},
-    {"arrivals": "constant", "rate": 1, "duration_s": 9},
-)
-
-
 @pytest.fixture
 def run(make_run: MakeRun) -> Run:
     """A run of a scenario `trial` of two phases."""
-    return make_run(scenario(*PHASES))
+    even = {"arrivals": "constant", "rate": 1}
+    return make_run(
+        scenario(
+            {**even, "name": "warm-up", "duration_s": 2, "warmup": True}, {**even, "duration_s": 9}
+        )
+    )
 
 
 Row = tuple[int, float, float, float, str, int]  # phase, intended, sent, done, outcome, bytes

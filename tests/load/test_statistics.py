@@ -181,14 +181,9 @@ def test_overload_is_a_queue_that_only_grows(factor: float, overloaded: bool) ->
     assert report.overloaded == overloaded
     assert report.invalid == ()
     assert report.ok == 1000
-    if not overloaded:  # nor is a slow but steady server
+    if not overloaded:  # nor is a slow but steady server, but rejections are
         assert not measured(table(played, 900.0), played).overloaded
-
-
-def test_rejections_are_overload() -> None:
-    played = scenario(STEADY)
-    frame = fail(table(played), slice(500, 600), "http-503")
-    assert measured(frame, played).overloaded
+        assert measured(fail(table(played), slice(500, 600), "http-503"), played).overloaded
 
 
 def test_a_closed_loop_has_no_requested_rate() -> None:

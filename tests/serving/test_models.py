@@ -16,30 +16,29 @@ from model import export, weights
 from model.networks import NETWORKS, randomise
 from model.signature import INPUT, OUTPUT
 
-# torchvision's documentation: parameters of each network, and entries of its state dict
-SIZES = {"resnet50": (25_557_032, 320), "mobilenetv2": (3_504_872, 314)}
-# a few names and shapes of torchvision's published state dicts
-SHAPES = {
-    "resnet50": {
+# of torchvision: parameters of each network, entries of its state dict, and a few of them
+PUBLISHED: dict[str, tuple[int, int, dict[str, tuple[int, ...]]]] = {
+    "resnet50": (25_557_032, 320, {
         "conv1.weight": (64, 3, 7, 7),
         "layer1.0.downsample.0.weight": (256, 64, 1, 1),
         "fc.bias": (1000,),
-    },
-    "mobilenetv2": {
+    }),
+    "mobilenetv2": (3_504_872, 314, {
         "features.0.0.weight": (32, 3, 3, 3),
         "features.17.conv.2.weight": (320, 960, 1, 1),
         "classifier.1.weight": (1000, 1280),
-    },
-}
+    }),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_torchvisions(name: str) -> None:
     network = NETWORKS[name]()
     state = network.state_dict()
-    parameters = sum(tensor.numel() for tensor in network.parameters())
-    assert (parameters, len(state)) == SIZES[name]
-    for entry, shape in SHAPES[name].items():
+    parameters, entries, shapes = PUBLISHED[name]
+    assert sum(tensor.numel() for tensor in network.parameters()) == parameters
+    assert len(state) == entries
+    for entry, shape in shapes.items():
         assert tuple(state[entry].shape) == shape
 
 
@@ -107,30 +106,23 @@ def test_a_fixed_batch_or_an_old_opset_is_refused(tmp_path: Path) -> None:
         export.check(path, 64)
 
 
-def published(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state dict named by its digest, as torchvision publishes them."""
-    network = NETWORKS["mobilenetv2"]()
-    randomise(network, 42)
-    torch.save(network.state_dict(), folder / "x.pth")
-    digest = hashlib.sha256((folder / "x.pth").read_bytes()).hexdigest()
-    path = (folder / "x.pth").rename(folder / f"mobilenet_v2-{digest[:8]}.pth")
-    monkeypatch.setitem(weights.FILES, "mobilenetv2", path.name)
-    monkeypatch.setenv("GPU_E2E_WEIGHTS", str(folder))
-    return path
-
-
-def test_pretrained_weights_load_where_the_user_has_them(
+def test_pretrained_weights_load_where_the_user_has_them_unless_damaged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    path = published(tmp_path, monkeypatch)
+    network = NETWORKS["mobilenetv2"]()
+    randomise(network, 42)
+    truth = network.state_dict()
+    torch.save(truth, tmp_path / "x.pth")
+    digest = hashlib.sha256((tmp_path / "x.pth").read_bytes()).hexdigest()
+    # named by its digest, as torchvision publishes them
+    path = (tmp_path / "x.pth").rename(tmp_path / f"mobilenet_v2-{digest[:8]}.pth")
+    monkeypatch.setitem(weights.FILES, "mobilenetv2", path.name)
+    monkeypatch.setenv("GPU_E2E_WEIGHTS", str(tmp_path))
     loaded = weights.build("mobilenetv2", "auto", seed=0)
     assert loaded.weights == f"pretrained ({path.name})"
-    truth = torch.load(path, weights_only=True)["classifier.1.weight"]
-    assert torch.equal(loaded.network.state_dict()["classifier.1.weight"], truth)
+    name = "classifier.1.weight"
+    assert torch.equal(loaded.network.state_dict()[name], truth[name])
 
-
-def test_damaged_weights_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = published(tmp_path, monkeypatch)
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(weights.WeightsError, match="damaged"):
         weights.build("mobilenetv2", "pretrained", seed=0)

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry, start_http_server
+from werkzeug.serving import make_server
 
 from helpers import processes
 from helpers.profile import Profile
@@ -69,8 +70,10 @@ def new_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 @pytest.fixture
 def server() -> Iterator[GrafanaServer]:
     """A Grafana on a port of its own."""
-    with listening(GrafanaServer()) as server:
-        yield server
+    grafana = GrafanaServer()
+    with listening(make_server("127.0.0.1", 0, grafana, threaded=True)) as server:
+        grafana.url = f"http://127.0.0.1:{server.port}"
+        yield grafana
 
 
 @pytest.fixture

@@ -29,14 +29,11 @@ GROWING = {  # per second
     f'nv_inference_compute_input_duration_us{{model="m",{POD}}}': 100 * 500,
     f'nv_inference_compute_infer_duration_us{{model="m",{POD}}}': 100 * 5_000,
     f'nv_inference_compute_output_duration_us{{model="m",{POD}}}': 100 * 500,
-    **dict.fromkeys((f'nv_inference_{name}{{model="idle",{POD}}}' for name in (
-        "request_success", "request_failure", "count", "exec_count", "queue_duration_us",
-        "compute_input_duration_us", "compute_infer_duration_us", "compute_output_duration_us",
-    )), 0),
     'node_cpu_seconds_total{cpu="0",mode="user"}': 0.75,
     'node_cpu_seconds_total{cpu="0",mode="idle"}': 0.25,
     'gpu_e2e_process_cpu_seconds_total{role="client"}': 0.5,
 }  # fmt: skip
+GROWING |= {name.replace('"m"', '"idle"'): 0 for name in GROWING if 'model="m"' in name}
 NO_GPU = "no memory is reported"
 STEADY = {
     f'nv_inference_pending_request_count{{model="m",{POD}}}': 3,
@@ -85,10 +82,9 @@ def lines() -> Iterator[str]:
     """Every sample as OpenMetrics text, series by series."""
     begin = round(START.timestamp())
     seconds = range(0, HOURS * 3600 + 1, INTERVAL_S)
-    for name, rate in GROWING.items():
-        yield from (f"{name} {rate * at} {begin + at}\n" for at in seconds)
-    for name, value in STEADY.items():
-        yield from (f"{name} {value} {begin + at}\n" for at in seconds)
+    for name, value in (GROWING | STEADY).items():
+        growing = name in GROWING
+        yield from (f"{name} {value * at if growing else value} {begin + at}\n" for at in seconds)
     idle = range(*(round((at - START).total_seconds()) for at in IDLE))[1:]
     yield from (f"{GPU} {10 if at in idle else 70} {begin + at}\n" for at in seconds)
     for name, start, end in (

@@ -139,9 +139,3 @@ def test_a_bad_answer_is_one_sentence(
     answers.get(f"{API}/query", **answer)
     with pytest.raises(Problem, match=sentence):
         SERVER.query("up")
-
-
-def test_no_answer_is_one_sentence() -> None:
-    url = f"http://127.0.0.1:{processes.free_port()}"
-    with pytest.raises(Problem, match=f"Prometheus at {url} cannot be reached"):
-        Prometheus(url).targets()

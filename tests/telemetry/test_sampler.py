@@ -161,9 +161,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         "nvmlDeviceGetUtilizationRates": lambda device: SimpleNamespace(gpu=70 + device, memory=5),
         "nvmlDeviceGetMemoryInfo": lambda device: memory,
         "nvmlDeviceGetPowerUsage": of_device_0(62_500),
-        "nvmlDeviceGetTemperature": lambda device, sensor: {pynvml.NVML_TEMPERATURE_GPU: 55}[
-            sensor
-        ],
+        "nvmlDeviceGetTemperature": lambda _, sensor: {pynvml.NVML_TEMPERATURE_GPU: 55}[sensor],
         "nvmlDeviceGetCurrentClocksEventReasons": of_device_0(reasons),
         "nvmlDeviceGetClockInfo": lambda device, clock: {pynvml.NVML_CLOCK_SM: 1590}[clock],
     }.items():
@@ -189,15 +187,14 @@ def test_gpus_bear_the_names_and_units_of_dcgm(nvml: pytest.MonkeyPatch) -> None
     assert samples["gpu_e2e_gpu_info"] == {("Tesla T4", "present"): 1}
 
 
-def refuse() -> None:
-    raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+NO_LIBRARY = MagicMock(side_effect=pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND))
 
 
 @pytest.mark.parametrize(
     ("name", "function", "reason"),
     [
         ("nvmlDeviceGetCount", lambda: 0, "NVML finds none"),
-        ("nvmlInit", refuse, "NVML Shared Library Not Found"),
+        ("nvmlInit", NO_LIBRARY, "NVML Shared Library Not Found"),
     ],
 )
 def test_a_machine_without_gpu_says_why(
