@@ -25,9 +25,7 @@ from helpers.serving.image import Published
 from tests import emulated
 
 NAME = "gpu-e2e/triton"
-STATUSES = (
-    botocore.session.get_session().get_service_model("ecr").shape_for("ScanStatus").enum
-)  # fmt: skip
+STATUSES = botocore.session.get_session().get_service_model("ecr").shape_for("ScanStatus").enum
 CANNOT_SCAN = "NOT CHECKED: ECR cannot scan this image"
 EVERY_VERB = ["build", "login", "push", "logout"]
 

@@ -48,9 +48,7 @@ REAL_LOOKUP = socket.getaddrinfo
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """A certificate as stage 01 makes it for every load balancer of the region."""
-    return certificate.make(
-        tmp_path_factory.mktemp("tls"), ["*.us-east-1.elb.amazonaws.com"]
-    )  # fmt: skip
+    return certificate.make(tmp_path_factory.mktemp("tls"), ["*.us-east-1.elb.amazonaws.com"])
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,7 @@ class GrafanaServer(Flask):
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, str]] = []
         self.before_request(self._refuse)
-        health = lambda: {"database": self.database, "version": "11.6.0"}  # noqa: E731
-        self.get("/api/health")(health)
+        self.get("/api/health")(lambda: {"database": self.database, "version": "11.6.0"})
         self.post("/api/annotations")(self._annotate)
         self.get("/api/annotations")(self._annotated)
         self.delete("/api/annotations/<int:number>")(self._delete)
