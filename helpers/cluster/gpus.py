@@ -108,7 +108,6 @@ def observe(run: Run, account: Account) -> str:
     cluster = client.connect(run, account)
     gpus, proof = wait_allocatable(run, cluster, account), prove_taint(run, cluster)
     tainted = gpus.every(lambda node: gpus.taint in node.taints)
-    tainted = gpus.every(lambda node: gpus.taint in node.taints)
     nodes.claim(run, "02.gpu", gpus, gpus.every(lambda node: node.gpus >= gpus.per_node))
     nodes.claim(run, "02.label", gpus, gpus.every(lambda node: node.gpu), f"{gpus.label} on nodes")
     nodes.claim(run, "02.taint", proof, tainted and proof.kept_out and proof.let_in != "")

@@ -124,21 +124,22 @@ def test_the_account_is_ready_before(life: Life) -> None:
 
 
 def test_a_plan_makes_the_whole_stack(life: Life) -> None:
-    actions = {one.action for one in life.planned.resources}
+    actions = {resource.action for resource in life.planned.resources}
     assert actions == {"create"}
     assert life.stack.gpu_asg_name and life.stack.cluster_name and life.stack.vpc_id
 
 
 def test_a_second_plan_has_what_was_changed_alone_and_then_nothing_is_left(life: Life) -> None:
-    changes = [(one.address, one.action) for one in life.change.resources if one.action != "none"]
+    changes = [(resource.address, resource.action) for resource in life.change.resources
+               if resource.action != "none"]  # fmt: skip
     assert changes == [("aws_autoscaling_group.gpu[0]", "update")]
     assert life.changed.changed == ()
-    assert "UpdateAutoScalingGroup" in {one.action for one in life.calls}
+    assert "UpdateAutoScalingGroup" in {call.action for call in life.calls}
 
 
 def test_the_scan_sees_the_stack_while_it_stands(life: Life) -> None:
     assert life.seen.not_scanned == ()
-    assert {one.kind for one in life.seen.left} >= {
+    assert {leftover.kind for leftover in life.seen.left} >= {
         "EKS cluster", "EKS node group", "auto scaling group", "launch template", "instance",
         "volume", "VPC", "NAT gateway", "elastic IP", "S3 bucket", "ECR repository", "role",
         "budget",
@@ -156,7 +157,7 @@ def test_nothing_is_left_and_that_is_certified(life: Life) -> None:
     assert life.certificate is not None
     assert life.certificate.refused == ()
     assert life.certificate.issued
-    assert all(one.is_clean for one in life.certificate.passes)
+    assert all(scan.is_clean for scan in life.certificate.passes)
 
 
 def test_the_deployer_may_do_all_that_a_life_asks_for(life: Life) -> None:
@@ -172,6 +173,8 @@ def test_the_deployer_may_use_no_service_without_need_or_reason(life: Life) -> N
 def test_one_action_less_in_the_policy_is_seen(life: Life) -> None:
     needed = privilege.used(life.calls)
     for action in needed - {"sts:GetCallerIdentity"}:
-        grants = {one for one in privilege.granted(life.policies) if one.lower() != action.lower()}
-        by_pattern = any(one.endswith("*") and one[:-1].lower() in action.lower() for one in grants)
+        granted = privilege.granted(life.policies)
+        grants = {name for name in granted if name.lower() != action.lower()}
+        patterns = (name[:-1].lower() for name in grants if name.endswith("*"))
+        by_pattern = any(pattern in action.lower() for pattern in patterns)
         assert by_pattern or action in privilege.lacking(needed, grants)
