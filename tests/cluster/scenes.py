@@ -9,7 +9,6 @@ from helpers.cluster import contract, triton_release
 
 Body = dict[str, Any]
 AGREED = contract.load().gpu
-IMAGE = "r/x@sha256:" + "1" * 64
 TRITON = {"app.kubernetes.io/name": "triton"}
 
 
@@ -60,15 +59,10 @@ def node(name: str, *, ready: bool = True, gpu: bool = False, gpus: int = 0) -> 
     )  # fmt: skip
 
 
-def _workload(labels: dict[str, str]) -> Body:
-    template = {"metadata": {"labels": labels},
-                "spec": {"containers": [{"name": "triton", "image": IMAGE}]}}  # fmt: skip
-    return {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
-
-
 def deployment(*, updated: int = 1, available: int = 1, replicas: int = 1, seen: int = 1) -> Body:
     made = body(
-        "apps/v1", "Deployment", "triton", "triton", spec=_workload(TRITON),
+        "apps/v1", "Deployment", "triton", "triton",
+        spec={"replicas": 1, "selector": {"matchLabels": TRITON}},
         status={"observedGeneration": seen, "replicas": replicas, "updatedReplicas": updated,
                 "availableReplicas": available},
     )  # fmt: skip
@@ -80,8 +74,7 @@ def replica_set(template: str, revision: int) -> Body:
     labels = TRITON | {"pod-template-hash": template}
     return body(
         "apps/v1", "ReplicaSet", f"triton-{template}", "triton", labels=labels,
-        annotations={"deployment.kubernetes.io/revision": str(revision)},
-        spec=_workload(labels), status={"replicas": 1},
+        annotations={"deployment.kubernetes.io/revision": str(revision)}, status={"replicas": 1},
     )  # fmt: skip
 
 
@@ -92,21 +85,17 @@ def pod(template: str, *, state: Body | None = None, last: Body | None = None,
     condition |= {"reason": "Unschedulable", "message": unschedulable} if unschedulable else {}
     status: Body = {"phase": "Pending", "conditions": [condition]}
     if state:
-        container = {"name": "triton", "image": "r/x@sha256:1", "imageID": "", "ready": False}
         status["containerStatuses"] = [
-            container | {"restartCount": 3, "state": state, "lastState": last or {}}
+            {"name": "triton", "image": "r/x@sha256:1", "state": state, "lastState": last or {}}
         ]
     labels = TRITON | {"pod-template-hash": template}
-    spec = _workload(labels)["template"]["spec"]
-    return body("v1", "Pod", f"triton-{template}-x", "triton", labels=labels, spec=spec,
-                status=status)  # fmt: skip
+    return body("v1", "Pod", f"triton-{template}-x", "triton", labels=labels, status=status)
 
 
 def daemon_set(name: str, wanted: int, ready: int, labels: dict[str, str] | None = None) -> Body:
     return body(
-        "apps/v1", "DaemonSet", name, "kube-system", labels=labels or {}, spec=_workload(TRITON),
-        status={"desiredNumberScheduled": wanted, "currentNumberScheduled": ready,
-                "numberMisscheduled": 0, "numberReady": ready},
+        "apps/v1", "DaemonSet", name, "kube-system", labels=labels or {},
+        status={"desiredNumberScheduled": wanted, "numberReady": ready},
     )  # fmt: skip
 
 
@@ -118,19 +107,15 @@ def event(about: str, reason: str, message: str, space: str = "triton") -> Body:
 
 
 def ingress(name: str, host: str = "") -> Body:
-    backend = {"service": {"name": "triton", "port": {"name": "http"}}}
-    paths = [{"path": "/v2", "pathType": "Prefix", "backend": backend}]
     return body(
         "networking.k8s.io/v1", "Ingress", name, "triton",
         annotations={"alb.ingress.kubernetes.io/listen-ports": '[{"HTTPS": 443}]'},
-        spec={"rules": [{"http": {"paths": paths}}]},
         status={"loadBalancer": {"ingress": [{"hostname": host}]}} if host else {},
     )  # fmt: skip
 
 
 def service(kind: str, name: str = "triton") -> Body:
-    spec = {"type": kind, "ports": [{"port": 80}], "selector": {"a": "b"}}
-    return body("v1", "Service", name, "triton", spec=spec)
+    return body("v1", "Service", name, "triton", spec={"type": kind})
 
 
 def claim(name: str, volume: str, space: str = "monitoring") -> Body:

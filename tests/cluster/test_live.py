@@ -130,26 +130,24 @@ PULL = {"waiting": {"reason": "ImagePullBackOff",
                     "message": 'Back-off pulling image "r/x": r/x: not found'}}  # fmt: skip
 
 
-def test_a_crash_ends_the_wait_with_its_last_lines(server: Server, cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("state", "last", "reason"),
+    [
+        (CRASH, ENDED, r"(?s)Triton does not load its models.*creating server"),
+        (PULL, {}, "is not in its registry"),
+    ],
+)
+def test_a_pod_that_never_starts_ends_the_wait_and_old_pods_are_not_blamed(
+    server: Server, cluster: Cluster, state: dict[str, Any], last: dict[str, Any], reason: str
+) -> None:
     server.put(
         scenes.deployment(available=0), scenes.replica_set("new", 2), scenes.replica_set("old", 1),
-        scenes.pod("new", state=CRASH, last=ENDED),
+        scenes.pod("old", state=CRASH, last=ENDED), scenes.pod("new", state=state, last=last),
     )  # fmt: skip
     server.logs[("triton-new-x", "triton")] = (
         "E1125 error: creating server: failed to load all models"
     )
-    with pytest.raises(Problem, match=r"(?s)Triton does not load its models.*creating server"):
-        triton_release.wait_for_rollout(cluster, "triton", "triton", _pace([]))
-
-
-def test_a_missing_image_ends_the_wait_and_old_pods_are_not_blamed(
-    server: Server, cluster: Cluster
-) -> None:
-    server.put(
-        scenes.deployment(available=0), scenes.replica_set("new", 2), scenes.replica_set("old", 1),
-        scenes.pod("old", state=CRASH, last=ENDED), scenes.pod("new", state=PULL),
-    )  # fmt: skip
-    with pytest.raises(Problem, match="is not in its registry") as refused:
+    with pytest.raises(Problem, match=reason) as refused:
         triton_release.wait_for_rollout(cluster, "triton", "triton", _pace([]))
     assert "triton-old" not in str(refused.value)
 

@@ -126,8 +126,12 @@ def test_a_release_is_installed_with_its_values_then_waited_for_and_removed(
     assert patient.load(type(record)) == record
     made = server.get("ConfigMap", PLUGIN)
     assert made and "accelerator" in made["data"]["selector"]
+    releases.install(patient, cluster, account)
+    assert Helm.for_cluster(cluster).state(PLUGIN, "kube-system") == ("deployed", 2)
     assert releases.uninstall(patient, cluster) == ((PLUGIN,), ())
     assert server.get("ConfigMap", PLUGIN) is None
+    assert Helm.for_cluster(cluster).state(PLUGIN, "kube-system") is None
+    assert releases.uninstall(patient, cluster) == ((), ())
 
 
 def test_namespaces_and_secrets_are_made_once(server: Server, cluster: Cluster) -> None:

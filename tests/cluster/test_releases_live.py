@@ -33,19 +33,6 @@ def files(tmp_path: Path) -> list[Path]:
     return [CONTRACT, CHART / "values-cpu.yaml", chosen]
 
 
-def test_a_release_is_installed_upgraded_and_removed(
-    server: Server, cluster: Cluster, files: list[Path]
-) -> None:
-    program = Helm.for_cluster(cluster)
-    assert program.state("triton", "triton") is None
-    assert program.apply("triton", CHART, "triton", files).revision == 1
-    made = server.get("Deployment", "triton")
-    assert made and made["spec"]["template"]["spec"]["containers"][0]["image"] == IMAGE
-    assert program.apply("triton", CHART, "triton", files).revision == 2
-    assert program.remove("triton", "triton") and not program.remove("triton", "triton")
-    assert server.get("Deployment", "triton") is None
-
-
 @pytest.mark.parametrize("status", ["pending-install", "pending-upgrade"])
 def test_a_release_that_is_stuck_is_explained_before_anything_is_tried(
     server: Server, cluster: Cluster, files: list[Path], status: str

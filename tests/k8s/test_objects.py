@@ -71,25 +71,6 @@ def test_the_pods_can_be_sent_away_without_removing_the_release() -> None:
     assert "Ingress" in objects.kinds()
 
 
-def test_model_control_is_explicit_and_names_each_model(gpu: Objects) -> None:
-    assert "--model-control-mode=explicit" in flags(gpu)
-    loaded = [flag for flag in flags(gpu) if flag.startswith("--load-model")]
-    assert loaded == ["--load-model=mobilenetv2", "--load-model=resnet50"]
-
-
-@pytest.mark.parametrize("which", ["gpu", "cpu", "s3"])
-def test_both_pods_are_restricted_as_pod_security_demands(
-    which: str, request: pytest.FixtureRequest
-) -> None:
-    objects: Objects = request.getfixturevalue(which)
-    for pod in (objects.pod(), objects.one("Pod", "triton-test")["spec"]):
-        assert pod["securityContext"]["runAsUser"] > 0
-        assert pod["automountServiceAccountToken"] is False
-        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
-        assert all(each["securityContext"]["readOnlyRootFilesystem"] for each in pod["containers"])
-        assert all("emptyDir" in volume for volume in pod.get("volumes", []))
-
-
 def test_models_in_s3_are_read_through_irsa(s3: Objects) -> None:
     assert "--model-repository=s3://gpu-e2e-artifacts/models" in flags(s3)
     notes = s3.one("ServiceAccount")["metadata"]["annotations"]
