@@ -4,7 +4,6 @@ No authority issues us a certificate for `*.<region>.elb.amazonaws.com`: one is 
 into ACM (which takes RSA of 2048 bits for it), and trusted by file.
 """
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,7 +28,7 @@ class Certificate:
 
     certificate: Path  # PEM of the certificate; what clients trust
     key: Path  # PEM of the private key; readable by its owner alone
-    names: tuple[str, ...]  # host names and addresses it is for
+    names: tuple[str, ...]  # host names it is for
     expires: datetime
 
 
@@ -58,7 +57,7 @@ def _read(folder: Path) -> Certificate:
 
 
 def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
-    """Make a certificate and its key for host names (may begin with `*.`) and IP addresses."""
+    """Make a certificate and its key for host names (may begin with `*.`)."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
     key_file = folder / "alb-key.pem"
@@ -77,7 +76,7 @@ def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
         x509.CertificateBuilder(subject, subject, public, x509.random_serial_number())
         .not_valid_before(begins - CLOCKS)
         .not_valid_after(begins + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), False)
+        .add_extension(x509.SubjectAlternativeName([*map(x509.DNSName, names)]), False)
         # its own authority, but for nobody else: strict verifiers want a root to be one
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
         .add_extension(usage, True)
@@ -87,10 +86,3 @@ def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
     )
     (folder / "alb.pem").write_bytes(signed.public_bytes(pem))
     return _read(folder)
-
-
-def _name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)

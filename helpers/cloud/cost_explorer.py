@@ -112,18 +112,14 @@ def frame(made: Reconciliation | None) -> pd.DataFrame:
     """By service, for people; no row where nothing was created."""
     if made is None:
         return pd.DataFrame()
+    columns = ["Service", "Predicted, US$", "Billed, US$", "Difference", "Without the tag",
+               "Because"]  # fmt: skip
     rows = [
-        {
-            "Service": row.service,
-            "Predicted, US$": f"{row.predicted_usd:.4f}",
-            "Billed, US$": f"{row.billed_usd:.4f}",
-            "Difference": f"{row.billed_usd - row.predicted_usd:+.4f}",
-            "Without the tag": f"{row.untagged_usd:.4f}",
-            "Because": row.why,
-        }
+        (row.service, f"{row.predicted_usd:.4f}", f"{row.billed_usd:.4f}",
+         f"{row.billed_usd - row.predicted_usd:+.4f}", f"{row.untagged_usd:.4f}", row.why)
         for row in made.rows
-    ]
-    return pd.DataFrame(rows).assign(Label="EMULATED" if made.emulated else "AWS")
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns).assign(Label="EMULATED" if made.emulated else "AWS")
 
 
 def _query(account: Account, start: date, end: date, project: str) -> _Billed | None:

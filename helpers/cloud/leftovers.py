@@ -263,17 +263,9 @@ class _Scanner:
             reasons, owned = (f"in {parent.kind} {parent.id}",), parent.owned
         if not reasons:
             return
+        kind, kept = item.kind.kind, self.marks.kept(item.kind.kind, item.id, tags or {})
         self.found.append(
-            Leftover(
-                kind=item.kind.kind,
-                region=item.region,
-                id=item.id,
-                parent=parent_id,
-                reasons=reasons,
-                state=item.state,
-                owned=owned,
-                leaving=item.leaving,
-                kept=self.marks.kept(item.kind.kind, item.id, tags or {}),
-                command=removal_command(self.caller, item),
-            )
-        )
+            Leftover(kind=kind, region=item.region, id=item.id, parent=parent_id, reasons=reasons,
+                     state=item.state, owned=owned, leaving=item.leaving, kept=kept,
+                     command=removal_command(self.caller, item))
+        )  # fmt: skip

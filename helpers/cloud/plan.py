@@ -305,12 +305,11 @@ def frame(facts: PlanFacts) -> pd.DataFrame:
     hourly = sum(line.hourly for line in cost.lines)
     most = sum(line.hourly_most for line in cost.lines)
     session = f"session of {cost.session_hours:g} h"
-    for per, usd, highest in (
-        ("hour", hourly, most),
-        (session, cost.session_usd, cost.session_most_usd),
-    ):
-        total = {"US$/h": f"{usd:.2f}", "at most": f"{highest:.2f}"}
-        rows.append({"resource": f"Total per {per}", **total})
+    totals = {"hour": (hourly, most), session: (cost.session_usd, cost.session_most_usd)}
+    rows += [
+        {"resource": f"Total per {per}", "US$/h": f"{usd:.2f}", "at most": f"{highest:.2f}"}
+        for per, (usd, highest) in totals.items()
+    ]
     return pd.DataFrame(rows).fillna("").assign(label=label)
 
 

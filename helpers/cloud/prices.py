@@ -229,17 +229,8 @@ def spot_frame(run: Run) -> pd.DataFrame:
     rows = []
     for kind, zone in sorted({(point.instance_type, point.zone) for point in history.points}):
         seen = [p.usd for p in history.points if (p.instance_type, p.zone) == (kind, zone)]
-        current = history.price_at(end, kind, zone)
-        rows.append(
-            {
-                "type": kind,
-                "zone": zone,
-                "now, US$/h": current,
-                "least": min(seen),
-                "mean": history.mean(start, end, kind, zone),
-                "most": max(seen),
-                "under the cap": "yes" if current is not None and current <= cap else "no",
-                "source": history.source,
-            }
-        )
-    return pd.DataFrame(rows)
+        current, mean = history.price_at(end, kind, zone), history.mean(start, end, kind, zone)
+        under = "yes" if current is not None and current <= cap else "no"
+        rows.append((kind, zone, current, min(seen), mean, max(seen), under, history.source))
+    columns = ["type", "zone", "now, US$/h", "least", "mean", "most", "under the cap", "source"]
+    return pd.DataFrame(rows, columns=columns)

@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -94,15 +94,13 @@ class Caller:
     @classmethod
     def identify(cls, account: Account) -> "Caller":
         """Ask AWS who calls."""
-        who = identity(account)
-        return cls(account, who.account_id, who.arn)
+        return cls(account, *astuple(identity(account)))
 
     def client(self, service: str, region: str) -> Any:
         """A client; each is made once."""
-        key = (service, region)
-        if key not in self._clients:
-            self._clients[key] = self.account.client(service, region)
-        return self._clients[key]
+        if (service, region) not in self._clients:
+            self._clients[service, region] = self.account.client(service, region)
+        return self._clients[service, region]
 
     def rows(
         self, service: str, region: str, wanted: ListCall, facts: Mapping[str, Any]
@@ -241,10 +239,9 @@ def removal_command(caller: Caller, item: Item) -> str:
         where += ["--endpoint-url", caller.account.endpoint]
     lines = []
     for step in kind.remove:
-        names: list[str] = []
-        if step.each:  # the list at the end of its path tells how many fields a row has
-            width = step.each.items.rpartition("[")[2].count(",") + 1
-            names = [f"each{place}" for place in range(width)]
+        # the list at the end of its path tells how many fields a row has
+        width = step.each.items.rpartition("[")[2].count(",") + 1 if step.each else 0
+        names = [f"each{place}" for place in range(width)]
         facts = {**item.facts, "each": [f"${name}" for name in names]}
         words = _cli(kind.service, step.call, fill(step.arguments, facts), account_id)
         line = " ".join([*words, *where])

@@ -59,7 +59,6 @@ def _name(group: Any) -> str:
 
 
 def _scale_out(call: Call, group: Any) -> None:
-    """Make the Auto Scaling group, and with it the instances."""
     group.resources = {"autoScalingGroups": [{"name": _name(group)}]}
     ec2 = call.backend("ec2")
     template = ec2.create_launch_template(f"eks-{group.uuid}", "", _template(call, group), {})
@@ -80,10 +79,7 @@ def _scale_out(call: Call, group: Any) -> None:
         target_group_arns=[],
         placement_group=None,
         termination_policies=[],
-        tags=[
-            {"Key": key, "Value": value, "PropagateAtLaunch": True}
-            for key, value in _marks(group).items()
-        ],
+        tags=_marks(group),
         capacity_rebalance=True,
         mixed_instances_policy={
             "LaunchTemplate": {
@@ -107,12 +103,13 @@ def _template(call: Call, group: Any) -> dict[str, Any]:
     }
 
 
-def _marks(group: Any) -> dict[str, str]:
+def _marks(group: Any) -> list[dict[str, Any]]:
     cluster = group.cluster_name
-    return {
+    tags = {
         "eks:cluster-name": cluster,
         "eks:nodegroup-name": group.nodegroup_name,
         f"kubernetes.io/cluster/{cluster}": "owned",
         "k8s.io/cluster-autoscaler/enabled": "true",
         f"k8s.io/cluster-autoscaler/{cluster}": "owned",
     }
+    return [{"Key": k, "Value": v, "PropagateAtLaunch": True} for k, v in tags.items()]

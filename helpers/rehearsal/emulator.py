@@ -14,11 +14,7 @@ START_TIMEOUT_S = 60.0
 
 
 def account(run: Run) -> Account:
-    """The account a run works in.
-
-    In a rehearsal the run's emulator is started, or found where it runs; its account is empty
-    when it starts, and what was made in it is gone when it ends.
-    """
+    """The account a run works in; a rehearsal's lives as long as its emulator, started here."""
     if run.profile.target == "aws":
         return Account(run.profile.region)
     service = processes.find(run, NAME) or _start(run)

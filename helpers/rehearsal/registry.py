@@ -13,10 +13,7 @@ START_TIMEOUT_S = 20.0
 
 
 def serve(run: Run) -> str:
-    """The run's registry, started where it does not run; its base URL.
-
-    What is pushed lies in the run's folder and goes with it.
-    """
+    """The run's registry, started where it does not run, in the run's folder; its base URL."""
     if found := processes.find(run, NAME):
         return f"http://127.0.0.1:{found.ports['http']}"
     if programs.find(PROGRAM) is None:

@@ -5,6 +5,7 @@ python -m helpers.rehearsal.server --port 5000
 
 import io
 import json
+import logging
 import os
 import signal
 import sys
@@ -31,11 +32,7 @@ CLEAN = {
 
 
 def without_user_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with every AWS setting of the user removed.
-
-    >>> without_user_settings({"HOME": "/h", "AWS_PROFILE": "mine"})["HOME"]
-    '/h'
-    """
+    """The environment with every AWS setting of the user removed."""
     kept = {key: value for key, value in environment.items() if not key.startswith("AWS_")}
     return kept | CLEAN
 
@@ -108,13 +105,9 @@ def serve(port: int, application: Callable[[], Application] = Application) -> No
     os.environ.update(clean)
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
-    class Quiet(MotoRequestHandler):
-        """Logs errors only: a rehearsal makes thousands of requests."""
-
-        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            """Log nothing."""
-
-    server = make_server(HOST, port, application(), threaded=True, request_handler=Quiet)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a rehearsal makes thousands of requests
+    handler = MotoRequestHandler
+    server = make_server(HOST, port, application(), threaded=True, request_handler=handler)
 
     def stop(_signal: int, _frame: object) -> None:
         # in another thread: shutdown waits for the loop that this handler interrupts

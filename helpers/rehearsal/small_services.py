@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from moto.budgets.responses import BudgetsResponse
+from moto.iam.access_control import PermissionResult
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.models import AWSManagedPolicy, IAMBackend
 from moto.iam.responses import IamResponse as IAMResponse
@@ -28,8 +29,7 @@ PAYER = (
 # docs.aws.amazon.com/eks/latest/userguide/retrieve-ami-id.html
 _IMAGE = re.compile(
     r"^/aws/service/eks/optimized-ami/(?P<version>[\d.]+)/amazon-linux-2023"
-    r"/(?P<arch>x86_64|arm64)/(?P<variant>standard|nvidia|neuron)/recommended"
-    r"(?P<leaf>|/image_id|/image_name|/release_version)$"
+    r"/(?P<architecture>x86_64|arm64)/(?P<variant>standard|nvidia|neuron)/recommended/image_id$"
 )
 RELEASE_DAY = "20261101"
 _get_permission = FakeBucket.get_permission
@@ -143,20 +143,9 @@ def _bucket_response_get(response: Any, bucket_name: str, querystring: dict[str,
 @correction(FakeBucket)
 def get_permission(bucket: Any, action: str, resource: str) -> Any:
     """Moto ignores conditions, so a Deny without TLS would always hold; the emulator has no TLS."""
-    whole = bucket.policy
-    if whole is None:
-        return _get_permission(bucket, action, resource)
-    document = json.loads(whole)
-    document["Statement"] = [
-        statement
-        for statement in document["Statement"]
-        if "aws:SecureTransport" not in json.dumps(statement.get("Condition"))
-    ]
-    bucket.policy = json.dumps(document).encode() if document["Statement"] else None
-    try:
-        return _get_permission(bucket, action, resource)
-    finally:
-        bucket.policy = whole
+    if b"aws:SecureTransport" in (bucket.policy or b""):
+        return PermissionResult.NEUTRAL
+    return _get_permission(bucket, action, resource)
 
 
 @operation(ServiceQuotasResponse)
@@ -177,7 +166,6 @@ def list_requested_service_quota_change_history_by_quota(call: Call) -> dict[str
 
 
 def _quota(call: Call) -> dict[str, Any]:
-    """What a quota and a request for more have in common."""
     service, code = call.params["ServiceCode"], call.params["QuotaCode"]
     if service != "ec2" or code not in QUOTAS:
         raise Refusal("NoSuchResourceException", "The request failed because the quota is unknown.")
@@ -190,18 +178,11 @@ def get_parameter(call: Call) -> dict[str, Any] | None:
     match = _IMAGE.match(call.params["Name"])
     if match is None or match["version"] not in VERSIONS:
         return None
-    version, variant = match["version"], match["variant"]
-    facts = {
-        "image_id": image(call.region, version, match["arch"], variant),
-        "image_name": f"amazon-eks-node-al2023-{match['arch']}-{variant}-{version}-v{RELEASE_DAY}",
-        "release_version": f"{version}.0-{RELEASE_DAY}",
-    }
-    leaf = match["leaf"].removeprefix("/")
     return {
         "Parameter": {
             "Name": call.params["Name"],
             "Type": "String",
-            "Value": facts[leaf] if leaf else json.dumps({"schema_version": "2", **facts}),
+            "Value": image(call.region, **match.groupdict()),
             "Version": 1,
             "LastModifiedDate": datetime(2026, 11, 1, tzinfo=UTC),
             "ARN": f"arn:aws:ssm:{call.region}::parameter{call.params['Name']}",

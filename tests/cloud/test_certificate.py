@@ -16,7 +16,7 @@ from tests.listening import listening
 
 
 def test_a_strict_client_that_trusts_the_file_verifies_the_server(tmp_path: Path) -> None:
-    made = certificate.make(tmp_path, ("localhost", "127.0.0.1"))
+    made = certificate.make(tmp_path, ("localhost",))
     ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ours.load_cert_chain(made.certificate, made.key)
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
