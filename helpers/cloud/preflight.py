@@ -93,9 +93,9 @@ class Readiness(Record, stage="00", name="readiness"):
 
     def explain(self, prefix: str) -> str:
         """What was found about it; where it was not even checked, why."""
-        found = self.about(prefix)
-        text = "; ".join(f"{item.title}: {item.found}" for item in found or self.blocking)
-        return text if found else f"not checked ({text})"
+        findings = self.about(prefix)
+        text = "; ".join(f"{item.title}: {item.found}" for item in findings or self.blocking)
+        return text if findings else f"not checked ({text})"
 
     def about(self, prefix: str) -> tuple[ReadinessFinding, ...]:
         """The findings whose name has this prefix."""

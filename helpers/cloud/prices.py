@@ -117,8 +117,8 @@ def query_instance_price(account: Account, instance_type: str) -> float | None:
     filters = [{"Type": "TERM_MATCH", "Field": k, "Value": v} for k, v in terms.items()]
     with asking("the list prices"):
         pages = account.client("pricing", GLOBAL_REGION).get_paginator("get_products")
-        found = pages.paginate(ServiceCode="AmazonEC2", Filters=filters).search("PriceList[]")
-        offers = [json.loads(offer) for offer in found]
+        texts = pages.paginate(ServiceCode="AmazonEC2", Filters=filters).search("PriceList[]")
+        offers = [json.loads(text) for text in texts]
     dimensions = "[].terms.OnDemand.* | [] | [].priceDimensions.* | []"
     prices = {
         usd

@@ -70,7 +70,7 @@ def frame(sweep: Sweep) -> pd.DataFrame:
 def remove_leftovers(
     run: Run,
     account: Account,
-    found: Iterable[Leftover],
+    items: Iterable[Leftover],
     *,
     rounds: int = ROUNDS,
     sleep: Callable[[float], None] = time.sleep,
@@ -79,9 +79,9 @@ def remove_leftovers(
     """Remove what has this run's tag, in the order of dependencies.
 
     What cannot go yet is tried again until it can, or until nothing has changed for a while.
-    `found` is what a scan found; `store`: whether the result is the run's record of its sweep.
+    `items` are what a scan found; `store`: whether the result is the run's record of its sweep.
     """
-    sweeper, idle = _Sweeper(Caller.identify(account), Marks.for_run(run), tuple(found)), 0
+    sweeper, idle = _Sweeper(Caller.identify(account), Marks.for_run(run), tuple(items)), 0
     for number in range(rounds):
         if number:
             sleep(PAUSE_S)
@@ -107,11 +107,11 @@ class _State(NamedTuple):
 class _Sweeper:
     """A sweep in progress."""
 
-    def __init__(self, caller: Caller, marks: Marks, found: tuple[Leftover, ...]) -> None:
+    def __init__(self, caller: Caller, marks: Marks, items: tuple[Leftover, ...]) -> None:
         order = [kind.kind for kind in kinds()]
         self.caller, self.marks = caller, marks
         self.leftovers = sorted(
-            found, key=lambda item: (_parent(item, found) is not None, order.index(item.kind))
+            items, key=lambda item: (_parent(item, items) is not None, order.index(item.kind))
         )
         self.states: dict[Leftover, _State] = {}
 
@@ -157,11 +157,11 @@ class _Sweeper:
         return self.marks.owns(tags or {})
 
 
-def _parent(item: Leftover, found: Iterable[Leftover]) -> Leftover | None:
+def _parent(item: Leftover, others: Iterable[Leftover]) -> Leftover | None:
     """What includes it when it is removed: an image goes with its repository."""
     kind = kind_named(item.kind)
     place = (kind.within, item.parent) if kind.tags is None else None
-    return next((other for other in found if (other.kind, other.id) == place), None)
+    return next((other for other in others if (other.kind, other.id) == place), None)
 
 
 class LoadBalancersGone(Record, stage="06", name="load-balancers"):
@@ -224,8 +224,8 @@ def remove_load_balancers(
     return run.save(LoadBalancersGone(at=now(), seen=seen, swept=swept))
 
 
-def _balancers(found: tuple[Leftover, ...]) -> int:
-    return sum(item.kind in LOAD_BALANCER_KINDS[:2] for item in found)
+def _balancers(items: tuple[Leftover, ...]) -> int:
+    return sum(item.kind in LOAD_BALANCER_KINDS[:2] for item in items)
 
 
 def _await_interfaces(
@@ -237,8 +237,8 @@ def _await_interfaces(
     names: list[str] = []
     for number in range(rounds):
         with asking("the network interfaces of load balancers"):
-            found = pages.paginate(Filters=filters).search("NetworkInterfaces[].NetworkInterfaceId")
-            names = list(found)
+            ids = pages.paginate(Filters=filters).search("NetworkInterfaces[].NetworkInterfaceId")
+            names = list(ids)
         if not names:
             return
         if number == 0:

@@ -14,8 +14,8 @@ START_TIMEOUT_S = 20.0
 
 def serve(run: Run) -> str:
     """The run's registry, started where it does not run, in the run's folder; its base URL."""
-    if found := processes.find(run, NAME):
-        return f"http://127.0.0.1:{found.ports['http']}"
+    if service := processes.find(run, NAME):
+        return f"http://127.0.0.1:{service.ports['http']}"
     if programs.find(PROGRAM) is None:
         raise Unavailable(
             f"There is no {PROGRAM} on this machine, so no image can be pushed.",

@@ -70,8 +70,8 @@ def test_a_spot_quota_of_zero_blocks_and_more_is_requested_once(run: Run, aws: E
         "--quota-code L-3819A6DF --desired-value 8 --region us-east-1",
     )
     aws.world.quota_requests["L-3819A6DF"] = 8
-    verdict, found, command = check(run, aws, "quota")["quota-spot-gpu"]
-    assert verdict is BLOCKS and "8 have been requested (PENDING)" in found
+    verdict, text, command = check(run, aws, "quota")["quota-spot-gpu"]
+    assert verdict is BLOCKS and "8 have been requested (PENDING)" in text
     assert "request-service-quota-increase" not in command
 
 
@@ -94,12 +94,12 @@ def test_a_week_of_spot_prices_is_kept_and_one_above_the_cap_blocks(
     assert set(table["under the cap"]) == {"yes"} and len(table) == len(table["zone"].unique())
     assert ((table["least"] <= table["mean"]) & (table["mean"] <= table["most"])).all()
     aws.world.spot.usd = {"g4dn.xlarge": 0.45}
-    verdict, found, _ = check(run, aws, "spot")["spot"]
-    assert verdict is BLOCKS and "us-east-1a $0.4" in found and "week" in found
+    verdict, text, _ = check(run, aws, "spot")["spot"]
+    assert verdict is BLOCKS and "us-east-1a $0.4" in text and "week" in text
 
 
 @pytest.mark.parametrize(
-    ("setting", "name", "verdict", "found", "command"),
+    ("setting", "name", "verdict", "text", "command"),
     [
         ('kubernetes_version="1.30"', "version", BLOCKS, "1.30",
          "-p infrastructure.kubernetes_version='\"1."),
@@ -110,10 +110,10 @@ def test_a_week_of_spot_prices_is_kept_and_one_above_the_cap_blocks(
     ],
 )  # fmt: skip
 def test_what_the_profile_wants_is_checked(
-    setting: str, name: str, verdict: str, found: str, command: str, run: Run, aws: Emulated
+    setting: str, name: str, verdict: str, text: str, command: str, run: Run, aws: Emulated
 ) -> None:
     facts = check(changed(run, f"infrastructure.{setting}"), aws, name)[name]
-    assert facts[0] == verdict and found in facts[1] and command in facts[2]
+    assert facts[0] == verdict and text in facts[1] and command in facts[2]
     assert "nancy" not in "".join(facts)
 
 
@@ -125,25 +125,25 @@ def test_a_cluster_of_another_run_blocks_and_is_named(run: Run, aws: Emulated) -
         tags={"run": "earlier"},
         resourcesVpcConfig={"subnetIds": [subnet["SubnetId"]]},
     )
-    verdict, found, command = check(run, aws, "free-name")["free-name"]
+    verdict, text, command = check(run, aws, "free-name")["free-name"]
     assert (verdict, command) == (BLOCKS, "workbook resume earlier")
-    assert "of run earlier" in found
+    assert "of run earlier" in text
 
 
 def test_expired_credentials_are_the_only_finding(run: Run, aws: Emulated) -> None:
     aws.faults.add(Fault(kind="expired"))
-    ((verdict, found, command),) = check(run, aws).values()
-    assert verdict is BLOCKS and "expired" in found and command == "aws sso login"
+    ((verdict, text, command),) = check(run, aws).values()
+    assert verdict is BLOCKS and "expired" in text and command == "aws sso login"
 
 
 def test_a_check_that_fails_does_not_hide_the_others(run: Run, aws: Emulated) -> None:
     aws.faults.add(Fault(kind="denied", service="service-quotas"))
     aws.faults.add(Fault(kind="throttled", service="eks"))
     findings = check(run, aws, "quota", "version", "alerts")
-    verdict, found, command = findings["quota"]
-    assert verdict is BLOCKS and "AWS denies" in found and "deployer role" in command
-    verdict, found, command = findings["version"]
-    assert verdict is BLOCKS and "throttles" in found and "Wait a minute" in command
+    verdict, text, command = findings["quota"]
+    assert verdict is BLOCKS and "AWS denies" in text and "deployer role" in command
+    verdict, text, command = findings["version"]
+    assert verdict is BLOCKS and "throttles" in text and "Wait a minute" in command
     assert findings["alerts"][0] is WARN
 
 
