@@ -91,29 +91,29 @@ def test_a_frozen_server_shows_in_the_latency(make_run: MakeRun, server: KnownSe
     frozen: list[float] = []
 
     async def freeze_once(server: KnownServer, number: int, writer: asyncio.StreamWriter) -> bool:
-        if number == 300:
+        if number == 200:
             begin = time.monotonic()
-            time.sleep(0.5)  # the whole server, on purpose
+            time.sleep(0.8)  # the whole server, on purpose
             frozen.append(time.monotonic() - begin)
         server.successes += 1
         writer.write(answer())
         return True
 
     server.behaviour = freeze_once
-    even = {"arrivals": "constant", "rate": 400}
+    even = {"arrivals": "constant", "rate": 200}
     run = make_run(
-        scenario({**even, "name": "a", "duration_s": 0.5}, {**even, "name": "b", "duration_s": 1.5})
+        scenario({**even, "name": "a", "duration_s": 0.5}, {**even, "name": "b", "duration_s": 3})
     )
     measured = only(fire(run, server)).measured
-    assert measured.ok == 800
-    truth = 1000 * (frozen[0] - 8 / 400)  # of 800 requests 8 were meant to leave before
+    assert measured.ok == 700
+    truth = 1000 * (frozen[0] - 7 / 200)  # of 700 requests 7 were meant to leave before
     assert measured.latency["p99"].ms == pytest.approx(truth, rel=0.05)
     assert measured.latency["p50"].ms < 100
     events = [event for event in run.events() if event.get("scenario") == "trial"]
     kinds = ["load-start", *["phase-start", "phase-stop"] * 2, "load-stop"]
     assert [event["kind"] for event in events] == kinds and events[-1]["outcome"] == "finished"
     at = [pd.Timestamp(event["at"]) for event in events]
-    for number, expected in enumerate((0, 0, 0.5, 0.5, 2, 2)):
+    for number, expected in enumerate((0, 0, 0.5, 0.5, 3.5, 3.5)):
         assert (at[number] - at[0]).total_seconds() == pytest.approx(expected, abs=0.4)
 
 
