@@ -28,6 +28,7 @@ class Terraform:
     def __call__(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command."""
         own = {"TF_DATA_DIR": str(self.data), "CHECKPOINT_DISABLE": "1", "TF_INPUT": "0"}
+        own["GOGC"] = "800"  # a provider's schema is large, and its process short
         environment = os.environ | own | self.extra
         if not Path(environment.get("TF_CLI_CONFIG_FILE", "/")).exists():
             del environment["TF_CLI_CONFIG_FILE"]

@@ -62,84 +62,65 @@ def test_what_would_open_the_account_is_not_granted(policies: Policies) -> None:
         assert not any(policies.allow(action, on, BOUNDARY | OURS) for on in ("*", OWN_ROLE))
 
 
-def test_roles_are_made_inside_the_boundary_only(policies: Policies) -> None:
-    other = {"iam:PermissionsBoundary": f"{IAM}:policy/AdministratorAccess"}
-    for action in ("iam:CreateRole", "iam:PutRolePolicy"):
-        assert policies.allow(action, OWN_ROLE, BOUNDARY)
-        assert not policies.allow(action, OWN_ROLE) and not policies.allow(action, OWN_ROLE, other)
-
-
-def test_neither_itself_nor_a_foreign_role_can_be_changed(policies: Policies) -> None:
-    context = BOUNDARY | {"iam:PassedToService": "ec2.amazonaws.com"}
-    for name in ("PutRolePolicy", "UpdateAssumeRolePolicy", "DeleteRole", "PassRole"):
-        assert policies.allow(f"iam:{name}", OWN_ROLE, context)
-        for role in ("bootstrap/gpu-e2e-deployer", "admin"):
-            assert not policies.allow(f"iam:{name}", f"{IAM}:role/{role}", context)
-
-
-def test_known_policies_are_attached_and_roles_handed_to_known_services_only(
-    policies: Policies,
-) -> None:
-    known = {"iam:PolicyARN": "arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy"}
-    admin = {"iam:PolicyARN": "arn:aws:iam::aws:policy/AdministratorAccess"}
-    assert policies.allow("iam:AttachRolePolicy", OWN_ROLE, known)
-    assert not policies.allow("iam:AttachRolePolicy", OWN_ROLE, admin | BOUNDARY)
-    for service, allowed in {"ec2": True, "scheduler": True, "lambda": False}.items():
-        context = {"iam:PassedToService": f"{service}.amazonaws.com"}
-        assert policies.allow("iam:PassRole", OWN_ROLE, context) is allowed
-
-
-@pytest.mark.parametrize(
-    ("action", "kind"),
-    [
-        ("ec2:DeleteVpc", "vpc"),
-        ("ec2:TerminateInstances", "instance"),
-        ("ec2:DeleteVolume", "volume"),
-        ("ec2:ReleaseAddress", "elastic-ip"),
-        ("ec2:CreateTags", "vpc"),
-        ("ec2:DeleteSecurityGroup", "security-group"),
-    ],
+FOREIGN = {"aws:ResourceTag/project": "payroll", "aws:RequestTag/project": "gpu-e2e"}
+TAGGED = HERE | {"aws:RequestTag/project": "gpu-e2e"}
+TEMPLATE = {"ec2:LaunchTemplate": f"{EC2}:launch-template/lt-1"}
+SMALL, LARGE = ({"ec2:InstanceType": name} for name in ("g4dn.xlarge", "p5.48xlarge"))
+TO_EC2, TO_SCHEDULER, TO_LAMBDA = (
+    {"iam:PassedToService": f"{name}.amazonaws.com"} for name in ("ec2", "scheduler", "lambda")
 )
-def test_only_what_carries_the_projects_tag_is_changed(
-    policies: Policies, action: str, kind: str
+KNOWN, ADMIN = (
+    {"iam:PolicyARN": f"arn:aws:iam::aws:policy/{name}"}
+    for name in ("AmazonEKSWorkerNodePolicy", "AdministratorAccess")
+)
+OTHER_BOUNDARY = {"iam:PermissionsBoundary": ADMIN["iam:PolicyARN"]}
+ITSELF, FOREIGN_ROLE = (f"{IAM}:role/{name}" for name in ("bootstrap/gpu-e2e-deployer", "admin"))
+Request = tuple[str, dict[str, str]]  # a resource and the values of condition keys
+
+# actions → what they are allowed on, and what they are refused on
+REQUESTS: list[tuple[str, list[Request], list[Request]]] = [
+    # roles are made inside the boundary only
+    ("iam:CreateRole iam:PutRolePolicy",
+     [(OWN_ROLE, BOUNDARY)], [(OWN_ROLE, {}), (OWN_ROLE, OTHER_BOUNDARY)]),
+    # neither itself nor a foreign role can be changed
+    ("iam:PutRolePolicy iam:UpdateAssumeRolePolicy iam:DeleteRole iam:PassRole",
+     [(OWN_ROLE, BOUNDARY | TO_EC2)],
+     [(ITSELF, BOUNDARY | TO_EC2), (FOREIGN_ROLE, BOUNDARY | TO_EC2)]),
+    # known policies are attached, and roles handed to known services only
+    ("iam:AttachRolePolicy", [(OWN_ROLE, KNOWN)], [(OWN_ROLE, ADMIN | BOUNDARY)]),
+    ("iam:PassRole", [(OWN_ROLE, TO_EC2), (OWN_ROLE, TO_SCHEDULER)], [(OWN_ROLE, TO_LAMBDA)]),
+    # only what carries the project's tag is changed
+    *((action, [(f"{EC2}:{kind}/x", OURS)], [(f"{EC2}:{kind}/x", FOREIGN), (f"{EC2}:{kind}/x", {})])
+      for action, kind in {
+          "ec2:DeleteVpc ec2:CreateTags": "vpc", "ec2:TerminateInstances": "instance",
+          "ec2:DeleteVolume": "volume", "ec2:ReleaseAddress": "elastic-ip",
+          "ec2:DeleteSecurityGroup": "security-group",
+      }.items()),
+    # only what gets the project's tag is made
+    ("ec2:CreateVpc", [(f"{EC2}:vpc/x", TAGGED)], [(f"{EC2}:vpc/x", HERE)]),
+    ("eks:CreateCluster acm:ImportCertificate", [("*", TAGGED)], [("*", HERE)]),
+    # instances are launched by template, and of few types
+    ("ec2:RunInstances", [(f"{EC2}:instance/*", TEMPLATE | SMALL)],
+     [(f"{EC2}:instance/*", TEMPLATE | LARGE), (f"{EC2}:instance/*", SMALL)]),
+    # foreign names are out of reach
+    *((action, [(prefix + ours, HERE)], [(prefix + foreign, HERE)])
+      for action, prefix, ours, foreign in [
+          ("eks:DeleteCluster", f"{EKS}:cluster/", "gpu-e2e", "payroll"),
+          ("eks:DeleteNodegroup", f"{EKS}:nodegroup/", "gpu-e2e/gpu-e2e-gpu/1", "payroll/gpu/1"),
+          ("autoscaling:DeleteAutoScalingGroup", f"{GROUP}/", "eks-gpu-e2e-system-1", "payroll"),
+          ("s3:DeleteBucket", "arn:aws:s3:::", "gpu-e2e-artifacts-1", "payroll"),
+          ("s3:GetObject", "arn:aws:s3:::", "gpu-e2e-artifacts-1/m", "payroll/salaries.csv"),
+      ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("actions", "allowed", "refused"), REQUESTS)
+def test_an_action_is_allowed_on_what_is_ours_and_refused_on_all_else(
+    policies: Policies, actions: str, allowed: list[Request], refused: list[Request]
 ) -> None:
-    assert policies.allow(action, f"{EC2}:{kind}/x", OURS)
-    foreign = {"aws:ResourceTag/project": "payroll", "aws:RequestTag/project": "gpu-e2e"}
-    assert not policies.allow(action, f"{EC2}:{kind}/x", foreign)
-    assert not policies.allow(action, f"{EC2}:{kind}/x")
-
-
-def test_only_what_gets_the_projects_tag_is_made(policies: Policies) -> None:
-    for action in ("ec2:CreateVpc", "eks:CreateCluster", "acm:ImportCertificate"):
-        on = f"{EC2}:vpc/x" if action == "ec2:CreateVpc" else "*"
-        assert policies.allow(action, on, HERE | {"aws:RequestTag/project": "gpu-e2e"})
-        assert not policies.allow(action, on, HERE)
-
-
-def test_instances_are_launched_by_template_and_of_few_types(policies: Policies) -> None:
-    template = {"ec2:LaunchTemplate": f"{EC2}:launch-template/lt-1"}
-    small, large = ({"ec2:InstanceType": name} for name in ("g4dn.xlarge", "p5.48xlarge"))
-    on = f"{EC2}:instance/*"
-    assert policies.allow("ec2:RunInstances", on, template | small)
-    assert not policies.allow("ec2:RunInstances", on, template | large)
-    assert not policies.allow("ec2:RunInstances", on, small)
-
-
-@pytest.mark.parametrize(
-    ("action", "ours", "foreign"),
-    [
-        ("eks:DeleteCluster", f"{EKS}:cluster/gpu-e2e", f"{EKS}:cluster/payroll"),
-        ("eks:DeleteNodegroup", f"{EKS}:nodegroup/gpu-e2e/gpu-e2e-gpu/1",
-         f"{EKS}:nodegroup/payroll/gpu/1"),
-        ("autoscaling:DeleteAutoScalingGroup", f"{GROUP}/eks-gpu-e2e-system-1", f"{GROUP}/payroll"),
-        ("s3:DeleteBucket", "arn:aws:s3:::gpu-e2e-artifacts-1", "arn:aws:s3:::payroll"),
-        ("s3:GetObject", "arn:aws:s3:::gpu-e2e-artifacts-1/m", "arn:aws:s3:::payroll/salaries.csv"),
-    ],
-)  # fmt: skip
-def test_foreign_names_are_out_of_reach(
-    policies: Policies, action: str, ours: str, foreign: str
-) -> None:
-    assert policies.allow(action, ours) and not policies.allow(action, foreign)
+    for action in actions.split():
+        assert all(policies.allow(action, on, context) for on, context in allowed)
+        assert not any(policies.allow(action, on, context) for on, context in refused)
 
 
 def test_the_boundary_lets_no_role_touch_iam_or_leave_the_region(deployer: dict[str, Any]) -> None:
