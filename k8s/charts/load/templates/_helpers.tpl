@@ -1,10 +1,10 @@
-{{/* Name of the release's objects, short enough for what is appended. */}}
+{{/* Name of the release's objects, short enough for suffixes. */}}
 {{- define "load.name" -}}
 {{- $name := .Values.nameOverride | default .Release.Name -}}
 {{- $name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* What selects the pods of a role: (list . "worker"). */}}
+{{/* Selector labels of the pods of a role: (list . "worker"). */}}
 {{- define "load.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ $root.Chart.Name }}
@@ -20,20 +20,20 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- end -}}
 
-{{/* How many workers the order wants. (helm lint renders without an order.) */}}
+{{/* Number of workers in the order. (helm lint renders without an order.) */}}
 {{- define "load.workers" -}}
 {{- $order := .Values.order | default "{}" | fromJson -}}
 {{- dig "scenario" "workers" 1 $order | int -}}
 {{- end -}}
 
-{{/* The life of a job: ended after its deadline, removed after that, never tried twice. */}}
+{{/* Life cycle of a job: stopped at its deadline, then removed; never retried. */}}
 {{- define "load.life" -}}
-backoffLimit: 0  # a second try would fire at a time of its own
+backoffLimit: 0  # a retried worker would send at the wrong time
 activeDeadlineSeconds: {{ .Values.deadlineSeconds }}
 ttlSecondsAfterFinished: {{ .Values.ttlSecondsAfterFinished }}
 {{- end -}}
 
-{{/* What both pods are: nobody's account, no root, on any node without a GPU. */}}
+{{/* Settings of both pods: no service account, not root, only on nodes without a GPU. */}}
 {{- define "load.pod" -}}
 restartPolicy: Never
 automountServiceAccountToken: false
@@ -49,15 +49,15 @@ affinity:
   nodeAffinity:
     requiredDuringSchedulingIgnoredDuringExecution:
       nodeSelectorTerms:
-        # the taint keeps these pods off GPU nodes, and this where somebody has removed the taint:
-        # a load beside the server that it measures would slow it down
+        # excludes GPU nodes even if their taint has been removed:
+        # a load generator on the server's node would slow the server down
         - matchExpressions:
             - key: {{ ((.Values.gpu).label).key }}
               operator: NotIn
               values: [{{ ((.Values.gpu).label).value | quote }}]
 {{- end -}}
 
-{{/* What both containers are: (list . "worker"). */}}
+{{/* Settings of both containers: (list . "worker"). */}}
 {{- define "load.container" -}}
 {{- $root := index . 0 -}}
 image: "{{ $root.Values.image.repository }}@{{ $root.Values.image.digest }}"
@@ -76,29 +76,29 @@ securityContext:
     drop: [ALL]
 {{- end -}}
 
-{{/* What a schema cannot say. Each stops the render with one sentence. */}}
+{{/* Rules that a schema cannot express. Each stops rendering with one sentence. */}}
 {{- define "load.validate" -}}
 {{- $v := .Values -}}
 {{- range $key := list "gpu" "namespaces" "ports" -}}
 {{- if not (index $v $key) -}}
-{{- fail (printf "The values have no '%s', which stands in the contract: add '-f k8s/contract.yaml' before your own values." $key) -}}
+{{- fail (printf "The values have no '%s', which is in the contract: add '-f k8s/contract.yaml' before your own values." $key) -}}
 {{- end -}}
 {{- end -}}
 {{- if ne .Release.Namespace $v.namespaces.load -}}
-{{- fail (printf "Triton lets namespace '%s' fire at it, and this release goes to '%s': install with '--namespace %s'." $v.namespaces.load .Release.Namespace $v.namespaces.load) -}}
+{{- fail (printf "Triton accepts load from namespace '%s' only, and this release is for '%s': install with '--namespace %s'." $v.namespaces.load .Release.Namespace $v.namespaces.load) -}}
 {{- end -}}
 {{- if not $v.image.repository -}}
 {{- fail "image.repository is empty: give the image that helpers/load/cluster_pool.py pushed, such as --set image.repository=<registry>/gpu-e2e/triton." -}}
 {{- end -}}
 {{- if not $v.image.digest -}}
-{{- fail "image.digest is empty: run what was pushed, by its digest (--set image.digest=sha256:…), as a tag can be moved." -}}
+{{- fail "image.digest is empty: name the pushed image by its digest (--set image.digest=sha256:…), because a tag can be moved." -}}
 {{- end -}}
 {{- if not $v.order -}}
-{{- fail "order is empty: give what is fired at whom, as JSON (helpers/load/cluster_pool.py writes it)." -}}
+{{- fail "order is empty: give the scenario and its target as JSON (helpers/load/cluster_pool.py writes it)." -}}
 {{- end -}}
 {{- $order := fromJson $v.order -}}
 {{- with $order.Error -}}
-{{- fail (printf "order is no JSON: %s." .) -}}
+{{- fail (printf "order is not valid JSON: %s." .) -}}
 {{- end -}}
 {{- $workers := dig "scenario" "workers" 0 $order | int -}}
 {{- if or (lt $workers 1) (gt $workers 64) -}}
@@ -106,7 +106,7 @@ securityContext:
 {{- end -}}
 {{- end -}}
 
-{{/* Environment of both. */}}
+{{/* Environment of both containers. */}}
 {{- define "load.env" -}}
 - name: HOME
   value: /tmp

@@ -1,17 +1,17 @@
-{{/* Name of the release's objects, short enough for what is appended. */}}
+{{/* Name of the release's objects, short enough for suffixes. */}}
 {{- define "triton.name" -}}
 {{- $name := .Values.nameOverride | default .Release.Name -}}
 {{- $name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* What selects the server's pods. A Deployment's selector cannot change: nothing else goes here. */}}
+{{/* Selector labels of the server's pods. A Deployment's selector is immutable: add nothing here. */}}
 {{- define "triton.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: server
 {{- end -}}
 
-{{/* Labels of every object but the test's. */}}
+{{/* Labels of every object except the test's. */}}
 {{- define "triton.labels" -}}
 {{ include "triton.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -26,7 +26,7 @@ app.kubernetes.io/component: test
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
-{{/* Name of the ServiceAccount: the role trusts the contract's name and no other. */}}
+{{/* Name of the ServiceAccount: the role trusts only the contract's name. */}}
 {{- define "triton.serviceAccount" -}}
 {{ .Values.serviceAccounts.triton | default (include "triton.name" .) }}
 {{- end -}}
@@ -51,14 +51,14 @@ s3://{{ .s3.bucket }}/{{ .s3.prefix | default $.Values.models.prefix }}
 {{- define "triton.env" -}}
 {{- $env := dict "HOME" "/tmp" "CUDA_CACHE_PATH" "/tmp/cuda-cache" -}}
 {{- if eq .Values.device "cpu" -}}
-{{- /* the image asks NVIDIA's runtime, where a node has it, for every GPU */ -}}
+{{- /* by default the image requests every GPU from NVIDIA's runtime */ -}}
 {{- $_ := set $env "NVIDIA_VISIBLE_DEVICES" "void" -}}
 {{- end -}}
 {{- if eq .Values.modelRepository.source "s3" -}}
 {{- $region := .Values.modelRepository.s3.region -}}
 {{- $_ := set $env "AWS_REGION" $region -}}
 {{- $_ := set $env "AWS_DEFAULT_REGION" $region -}}
-{{- /* the pod's own role or nothing: never the node's */ -}}
+{{- /* the pod's own role or none, never the node's */ -}}
 {{- $_ := set $env "AWS_EC2_METADATA_DISABLED" "true" -}}
 {{- end -}}
 {{- range $name, $value := mergeOverwrite $env .Values.triton.env }}
@@ -82,7 +82,7 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* Annotations that both Ingresses of the group carry: where they differed, neither would work. */}}
+{{/* Annotations of both Ingresses of the group: if they differ, neither works. */}}
 {{- define "triton.loadBalancer" -}}
 {{- with .Values.ingress }}
 alb.ingress.kubernetes.io/group.name: {{ .group | default (include "triton.name" $) }}

@@ -1,4 +1,4 @@
-{{/* Where the pods go: the contract's label and taint, then the user's own. */}}
+{{/* Scheduling: the contract's label and taint, then the user's additions. */}}
 {{- define "triton.placement" -}}
 {{- $gpu := eq .Values.device "gpu" -}}
 {{- $nodes := dict -}}
@@ -28,7 +28,7 @@ topologySpreadConstraints:
   - topologyKey: topology.kubernetes.io/zone
     maxSkew: 1
     whenUnsatisfiable: ScheduleAnyway
-    nodeTaintsPolicy: Honor  # zones that have CPU nodes alone do not count
+    nodeTaintsPolicy: Honor  # zones with only CPU nodes do not count
     labelSelector:
       matchLabels:
         {{- include "triton.selector" . | nindent 8 }}
@@ -59,7 +59,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* Requests and limits; the GPU is in both, as Kubernetes demands of what is not shared. */}}
+{{/* Requests and limits; the GPU is in both, as Kubernetes requires for extended resources. */}}
 {{- define "triton.resources" -}}
 {{- range $kind := list "requests" "limits" }}
 {{ $kind }}:

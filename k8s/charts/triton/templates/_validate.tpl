@@ -1,6 +1,6 @@
 {{/*
-What a schema cannot say: rules between fields. Each stops the render with one sentence. (helm lint
-does not stop at them, so templates below must bear empty values.)
+Rules between fields, which a schema cannot express. Each stops rendering with one sentence. (helm lint
+does not stop, so the templates must accept empty values.)
 */}}
 {{- define "triton.validate" -}}
 {{- include "triton.validate.contract" . -}}
@@ -16,14 +16,14 @@ does not stop at them, so templates below must bear empty values.)
 {{- $v := .Values -}}
 {{- range $key := list "gpu" "namespaces" "serviceAccounts" "ports" "models" -}}
 {{- if not (index $v $key) -}}
-{{- fail (printf "The values have no '%s', which stands in the contract: add '-f k8s/contract.yaml' before your own values." $key) -}}
+{{- fail (printf "The values have no '%s', which is in the contract: add '-f k8s/contract.yaml' before your own values." $key) -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq $v.device "gpu") $v.gpu.perNode (gt (int $v.gpu.perPod) (int $v.gpu.perNode)) -}}
-{{- fail (printf "A pod wants %d GPUs (gpu.perPod) and a node has %d (gpu.perNode): no node could ever take it." (int $v.gpu.perPod) (int $v.gpu.perNode)) -}}
+{{- fail (printf "A pod requests %d GPUs (gpu.perPod) and a node has %d (gpu.perNode): it would fit no node." (int $v.gpu.perPod) (int $v.gpu.perNode)) -}}
 {{- end -}}
 {{- if and $v.serviceAccount.roleArn (ne .Release.Namespace $v.namespaces.triton) -}}
-{{- fail (printf "The role of serviceAccount.roleArn trusts namespace '%s', and this release goes to '%s': install with '--namespace %s'." $v.namespaces.triton .Release.Namespace $v.namespaces.triton) -}}
+{{- fail (printf "The role of serviceAccount.roleArn trusts namespace '%s', and this release is for '%s': install with '--namespace %s'." $v.namespaces.triton .Release.Namespace $v.namespaces.triton) -}}
 {{- end -}}
 {{- end -}}
 
@@ -32,7 +32,7 @@ does not stop at them, so templates below must bear empty values.)
 {{- fail "image.repository is empty: give the image that stage 03 pushed, such as --set image.repository=<registry>/gpu-e2e." -}}
 {{- end -}}
 {{- if not .Values.image.digest -}}
-{{- fail "image.digest is empty: deploy what was pushed, by its digest (--set image.digest=sha256:…), as a tag can be moved." -}}
+{{- fail "image.digest is empty: name the pushed image by its digest (--set image.digest=sha256:…), because a tag can be moved." -}}
 {{- end -}}
 {{- end -}}
 
@@ -128,7 +128,7 @@ does not stop at them, so templates below must bear empty values.)
 {{- end -}}
 {{- end -}}
 
-{{/* A quantity of Ki, Mi or Gi in the smallest of them, so that two can be compared. */}}
+{{/* A quantity of Ki, Mi or Gi in Ki, so that two can be compared. */}}
 {{- define "triton.kibibytes" -}}
 {{- $unit := regexFind "(Ki|Mi|Gi)$" . -}}
 {{- $factor := get (dict "Ki" 1 "Mi" 1024 "Gi" 1048576) $unit -}}
