@@ -133,13 +133,13 @@ class Server:
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Server]:
     """Serve over TLS on loopback until the block ends."""
-    keys = certificate.make(folder, ["127.0.0.1"])
+    keys = certificate.make(folder, ["localhost"])
     server = Server(keys.certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(keys.certificate, keys.key)
     http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
     http.socket = context.wrap_socket(http.socket, server_side=True)
-    server.url = f"https://127.0.0.1:{http.server_port}"
+    server.url = f"https://localhost:{http.server_port}"
     thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -8,7 +8,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from helpers.cloud.plan import NODE_TEMPLATE, PLAN_JSON
 from helpers.cluster import contract, planned_nodes
-from helpers.cluster.planned_nodes import MACHINES, place, quantity
+from helpers.cluster.planned_nodes import MACHINES, place
 from helpers.errors import Problem
 from helpers.run import Run
 
@@ -129,12 +129,6 @@ def test_a_plan_that_differs_from_the_contract_is_reported(run: Run) -> None:
     run.write(PLAN_JSON, json.dumps({"planned_values": {"root_module": {}}}))
     with pytest.raises(Problem, match="has no group of nodes"):
         planned_nodes.planned_nodes(run, AGREED)
-
-
-def test_quantities_are_read_and_wrong_ones_refused() -> None:
-    assert quantity("500m") * 2 == 1 and quantity("1Gi") == 2**30
-    with pytest.raises(ValueError, match="8GB"):
-        quantity("8GB")
 
 
 def test_the_sizes_of_machines_are_those_that_aws_answers() -> None:

@@ -1,17 +1,17 @@
 """The chart's command line, run by the real Triton; the chart's own test against its answers."""
 
-import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import psutil
 import pytest
 import requests
+from flask import Flask, request
+from werkzeug.serving import make_server
 
 from helpers import processes, programs
 from helpers.paths import TOOLS
@@ -101,28 +101,20 @@ def test_triton_takes_the_charts_command_line_and_passes_its_test(server: Server
     assert "/v2/models/absent answered" in done.stderr
 
 
-class Liar(BaseHTTPRequestHandler):
+def liar(answer: Any) -> Flask:
     """A server that says 200 whatever it answers; `answer` makes the values of a batch."""
+    app = Flask("liar")
 
-    answer: Any
+    @app.get("/<path:_>")
+    def about(_: str) -> Any:
+        return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]}
 
-    def do_GET(self) -> None:
-        self._send({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]})
+    @app.post("/<path:_>")
+    def inference(_: str) -> Any:
+        tensor = request.get_json(force=True)["inputs"][0]
+        return {"outputs": [{"data": answer(tensor["data"], tensor["shape"][0])}]}
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        tensor = body["inputs"][0]
-        self._send({"outputs": [{"data": type(self).answer(tensor["data"], tensor["shape"][0])}]})
-
-    def _send(self, content: Any) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+    return app
 
 
 @pytest.mark.parametrize(
@@ -137,8 +129,7 @@ class Liar(BaseHTTPRequestHandler):
     ],
 )
 def test_the_charts_test_looks_at_the_answers_not_at_the_status(sentence: str, answer: Any) -> None:
-    handler = type("Handler", (Liar,), {"answer": staticmethod(answer)})
-    with listening(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+    with listening(make_server("127.0.0.1", 0, liar(answer))) as server:
         done = infer(f"http://127.0.0.1:{server.server_port}", "liar")
     assert bool(done.returncode) == bool(sentence) and sentence in done.stderr
 

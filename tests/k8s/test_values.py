@@ -3,16 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.k8s import charts
 from tests.k8s.charts import Object, Refused
 
 SCHEMA: Object = json.loads((charts.TRITON / "values.schema.json").read_text())
-VALUES: Object = yaml.safe_load((charts.TRITON / "values.yaml").read_text())
 
 # what is set, and what the sentence must name
 WRONG = {
@@ -89,20 +86,3 @@ def test_every_field_of_the_schema_says_what_is_right_and_every_object_is_closed
         if part.get("type") == "object" and path != "global":
             assert part["additionalProperties"] is not True, path
             assert "additionalProperties" in part, path
-
-
-def _paths(values: Any, path: str = "") -> Iterator[str]:
-    if isinstance(values, dict):
-        for name, part in values.items():
-            yield f"{path}.{name}".lstrip(".")
-            yield from _paths(part, f"{path}.{name}")
-
-
-def test_every_value_is_in_the_schema_and_every_field_has_a_value() -> None:
-    contract = ("gpu", "namespaces", "serviceAccounts", "ports", "models", "global")
-    fields = {path for path, _ in _described(SCHEMA) if path.partition(".")[0] not in contract} - {
-        "resources.requests.ephemeral-storage"
-    }
-    values = {path for path in _paths(VALUES) if path.partition(".")[0] not in contract}
-    assert values <= fields | {"resources.requests.ephemeral-storage"}
-    assert fields <= values
