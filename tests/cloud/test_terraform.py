@@ -66,34 +66,44 @@ def applying(workspace: Workspace) -> Iterator["subprocess.Popen[str]"]:
         yield notebook
 
 
-def test_a_stack_fails_goes_on_and_ends(
-    make: MakeWorkspace, served: Emulator, capsys: pytest.CaptureFixture[str]
+def test_what_aws_refuses_is_a_sentence_and_what_exists_is_kept_in_private(
+    make: MakeWorkspace, served: Emulator
 ) -> None:
     workspace = make("aws")
-    assert workspace.destroy() == 0 and workspace.remaining() == ()
-    assert not workspace.run.events("stack-destroy-start")
     facts = planned(workspace)
-    assert (facts.changes, facts.emulated) == (3, True) and "3 to create" in facts.summary
-    served.fault(Fault(kind="denied", service="sns", operation="Create*"))
+    assert (facts.changes, facts.emulated) == (2, True) and "2 to create" in facts.summary
+    throttled = Fault(kind="throttled", service="acm", operation="Import*", times=1)
+    served.fault(throttled, Fault(kind="denied", service="sns", operation="Create*"))
     with pytest.raises(Problem, match="Terraform could not apply the plan: ") as caught:
         workspace.apply()
     assert "not authorized" in caught.value.what and "\n" not in caught.value.what
     assert "deployer" in caught.value.next_step
-    assert workspace.run.events("stack-apply-stop")[-1]["outcome"] == "failed"
     served.clear_faults()
-    assert "1 to create" in workspace.plan().summary
-    served.fault(Fault(kind="throttled", service="sns", operation="Create*", times=1))
-    stack = workspace.apply()  # the provider sits a passing throttle out
-    assert "[1/1] aws_sns_topic.alerts created in " in capsys.readouterr().out
+    check_privacy(workspace)
+    # the provider sat the passing throttle out
+    assert workspace.remaining() == ("aws_acm_certificate.this",)
+
+
+def test_a_stack_fails_goes_on_and_ends(
+    make: MakeWorkspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = make()
+    assert workspace.destroy() == 0 and workspace.remaining() == ()
+    assert not workspace.run.events("stack-destroy-start")
+    planned(workspace)
+    stop = workspace.folder / "stop-1"
+    stop.touch()
+    with pytest.raises(Problem, match="Terraform could not apply the plan: "):
+        workspace.apply()
+    assert workspace.run.events("stack-apply-stop")[-1]["outcome"] == "failed"
+    stop.unlink()
+    assert "1 to replace of 2" in workspace.plan().summary
+    stack = workspace.apply()
+    assert "terraform_data.first[1] created in " in capsys.readouterr().out
     assert workspace.run.load(Stack) == stack and stack.gpu_asg_name == "made-up"
     kinds = [event["kind"] for event in workspace.run.events()]
     assert kinds[-3:] == ["stack-apply-start", "stack-apply-stop", "gpu-nodes"]
-    check_privacy(workspace)
-    assert workspace.remaining() == (
-        "aws_acm_certificate.this", "aws_ecr_repository.triton", "aws_sns_topic.alerts",
-    )  # fmt: skip
-    assert workspace.destroy() == 3
-    assert workspace.remaining() == ()
+    assert workspace.destroy() == 2 and workspace.remaining() == ()
     (end,) = workspace.run.events("stack-destroy-stop")
     assert end["outcome"] == "finished"
 

@@ -21,10 +21,6 @@ resource "aws_sns_topic" "alerts" {
   name = "${var.name}-alerts"
 }
 
-resource "aws_ecr_repository" "triton" {
-  name = "${var.name}/triton"
-}
-
 resource "aws_acm_certificate" "this" {
   certificate_body = file(var.certificate_file)
   private_key      = file(var.certificate_key_file)
@@ -32,8 +28,8 @@ resource "aws_acm_certificate" "this" {
 
 locals {
   made = {
-    repository     = aws_ecr_repository.triton.name
-    repository_url = aws_ecr_repository.triton.repository_url
+    repository     = "made-up"
+    repository_url = "made-up"
     topic          = aws_sns_topic.alerts.arn
     certificate    = aws_acm_certificate.this.arn
   }

@@ -3,6 +3,10 @@
 
 resource "terraform_data" "first" {
   count = 2
+
+  provisioner "local-exec" {
+    command = "test ! -e ../stop-${count.index}"
+  }
 }
 
 resource "terraform_data" "slow" {
