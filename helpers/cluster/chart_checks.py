@@ -211,31 +211,15 @@ def _container(spec: Body, container: Body, agreed: Contract) -> Iterator[tuple[
     if "@sha256:" not in (image or ""):
         yield "image", f"'{image}' can be moved to another image", "repository@sha256:…"
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-    for kind, amounts in (("limits", limits), ("requests", requests)):
-        for resource, value in amounts.items():
-            field = f"resources.{kind}.{resource}"
-            try:
-                if quantity(value) > quantity(limits.get(resource, value)):
-                    yield field, f"{value} is above the limit", str(limits[resource])
-            except ValueError:
-                yield field, f"'{value}' is no quantity", "such as 8Gi or 500m"
     gpus = [str(amounts.get(agreed.gpu.resource, "")) for amounts in (requests, limits)]
     whole = str(agreed.gpu.per_pod)
     if any(gpus) and gpus != [whole, whole]:
         asked = f"requested as '{gpus[0]}' and limited to '{gpus[1]}'"
         yield "resources", f"{agreed.gpu.resource} is {asked}", f"{whole} for both"
-    for port in container.get("ports") or []:
-        if len(port.get("name", "")) > 15:
-            yield "ports", f"{port['name']} is too long", "15 characters"
     for probe in PROBE_PATHS:
         opened = jmespath.search(f"{probe}.httpGet.port", container)
         if opened and opened not in _ports([spec]):
             yield f"{probe}.httpGet.port", f"nothing opens {opened}", "a port of the container"
-    volumes = {volume["name"] for volume in spec.get("volumes") or []}
-    for mount in container.get("volumeMounts") or []:
-        if mount["name"] not in volumes:
-            right = f"one of {', '.join(sorted(volumes))}"
-            yield "volumeMounts", f"there is no volume {mount['name']}", right
     pod, own = spec.get("securityContext") or {}, container.get("securityContext") or {}
     if not (pod.get("runAsNonRoot") and pod.get("seccompProfile")
             and own.get("allowPrivilegeEscalation") is False
@@ -297,9 +281,7 @@ def _rollout(
     gpus = _gpus(pod_template(owner)["spec"], agreed)
     count, most = planned_nodes.replicas(owner, objects)
     update = (owner["spec"].get("strategy") or {}).get("rollingUpdate") or {}
-    surge, unavailable = update.get("maxSurge", "25%"), update.get("maxUnavailable", "25%")
-    if surge == unavailable == 0:
-        yield _fault(owner, "spec.strategy", "both 0: no rollout ever ends", "maxUnavailable 1")
+    surge = update.get("maxSurge", "25%")
     if not gpus:
         return
     if most * gpus > nodes.most_gpus:
@@ -352,8 +334,6 @@ def _references(body: Body, objects: Sequence[Body]) -> Iterator[ChartFault]:
                 yield _fault(body, "spec.scaleTargetRef", "there is no such Deployment", "ours")
             elif "replicas" in owner["spec"]:
                 yield _fault(owner, "spec.replicas", "an upgrade would undo the autoscaler", "none")
-            if spec.get("minReplicas", 1) > spec["maxReplicas"]:
-                yield _fault(body, "spec.minReplicas", "it is above maxReplicas", "at most that")
 
 
 def _selection(

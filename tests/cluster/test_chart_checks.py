@@ -99,10 +99,7 @@ def surge(objects: list[Body], **update: Any) -> None:
 # what is broken → the field that the finding names
 FAULTS: list[tuple[Callable[[list[Body]], Any], str]] = [
     (lambda o: container(o).update(image="r/x:latest"), "triton.image"),
-    (lambda o: container(o)["resources"]["limits"].update(memory="8GB"), "limits.memory"),
-    (lambda o: container(o)["resources"]["requests"].update(cpu="9"), "requests.cpu"),
     (lambda o: container(o)["resources"]["requests"].pop(AGREED.gpu.resource), "triton.resources"),
-    (lambda o: container(o)["ports"][0].update(name="a-name-that-is-long"), "triton.ports"),
     (lambda o: container(o)["livenessProbe"]["httpGet"].update(port="web"), "httpGet.port"),
     (lambda o: container(o)["readinessProbe"]["httpGet"].update(path="/"), "httpGet.path"),
     (lambda o: container(o)["ports"].pop(1), "args"),
@@ -110,7 +107,6 @@ FAULTS: list[tuple[Callable[[list[Body]], Any], str]] = [
     (lambda o: arguments(o, "explicit", "poll"), "args"),
     (lambda o: container(o)["lifecycle"]["preStop"]["sleep"].update(seconds=90), "termination"),
     (lambda o: spec(o).update(terminationGracePeriodSeconds=600), "termination"),
-    (lambda o: container(o)["volumeMounts"][0].update(name="gone"), "triton.volumeMounts"),
     (lambda o: container(o)["securityContext"].update(allowPrivilegeEscalation=True), "security"),
     (lambda o: spec(o)["securityContext"].pop("runAsNonRoot"), "securityContext"),
     (lambda o: spec(o)["tolerations"][0].update(value="no"), "tolerations"),
@@ -132,14 +128,12 @@ FAULTS: list[tuple[Callable[[list[Body]], Any], str]] = [
     (lambda o: kind(o, "ServiceMonitor")["spec"]["endpoints"][0].update(port="web"), "spec"),
     (lambda o: kind(o, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"].update(name="gone"),
      "scaleTargetRef"),
-    (lambda o: kind(o, "HorizontalPodAutoscaler")["spec"].update(minReplicas=9), "minReplicas"),
     (lambda o: kind(o, "HorizontalPodAutoscaler")["spec"].update(maxReplicas=9), "spec.replicas"),
     (lambda o: kind(o, "Deployment")["spec"].update(replicas=1), "spec.replicas"),
     (lambda o: spec(o).update(serviceAccountName="gone"), "serviceAccountName"),
     (lambda o: spec(o).update(priorityClassName="gone"), "priorityClassName"),
     (lambda o: surge(o, maxSurge=1, maxUnavailable=0), "maxSurge"),
     (lambda o: surge(o, maxSurge="25%", maxUnavailable=1), "maxSurge"),
-    (lambda o: surge(o, maxSurge=0, maxUnavailable=0), "spec.strategy"),
 ]  # fmt: skip
 
 
