@@ -6,7 +6,7 @@ resource "aws_s3_bucket" "artifacts" {
   #checkov:skip=CKV_AWS_145:Encrypted with S3's own key; our own KMS key would outlive the run by at least a week
   #checkov:skip=CKV2_AWS_61:The bucket lives as long as the run, and the provider waits 55 s for a lifecycle rule
   #checkov:skip=CKV2_AWS_62:Nothing uses its events
-  bucket_prefix = "${var.name}-artifacts-" # and a random part: the name is known to the world
+  bucket_prefix = "${var.name}-artifacts-" # plus a random suffix: bucket names are globally unique
   force_destroy = true
 }
 

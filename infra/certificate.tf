@@ -9,6 +9,6 @@ resource "aws_acm_certificate" "this" {
   tags = { Name = var.name }
 
   lifecycle {
-    create_before_destroy = true # the load balancer holds on to the old one
+    create_before_destroy = true # the old one cannot be deleted while the load balancer uses it
   }
 }

@@ -11,7 +11,7 @@ locals {
     "k8s.amazonaws.com/accelerator" = local.contract.gpu.label.value
   }
 
-  # Tells the autoscaler about nodes of a group that has none yet.
+  # The autoscaler reads these tags while the group has no node.
   node_template = merge(
     { for key, value in local.gpu_labels : "label/${key}" => value },
     {
@@ -118,7 +118,7 @@ resource "aws_launch_template" "gpu" {
   }
 }
 
-# --- spot-capped: a group of our own, with a maximum price ---------------------------------------
+# --- spot-capped: an Auto Scaling group with a maximum price -------------------------------------
 
 # NVIDIA's driver and container toolkit on Amazon Linux 2023, for this Kubernetes version.
 data "aws_ssm_parameter" "gpu_image" {
@@ -154,7 +154,7 @@ resource "aws_autoscaling_group" "gpu" {
   max_size            = var.gpu.max_nodes
   # Stage 02 waits for the node and reports why none starts; apply must not wait for it.
   wait_for_capacity_timeout = "0"
-  # The termination handler reacts to interruptions (README): rebalancing reacts to a mere risk,
+  # The termination handler reacts to interruptions (README): rebalancing reacts to a risk only,
   # terminates nodes in the middle of a measurement, and does not drain.
   capacity_rebalance = false
   # A node must not be replaced only to balance the zones.
@@ -195,7 +195,7 @@ resource "aws_autoscaling_group" "gpu" {
   }
 
   lifecycle {
-    ignore_changes = [desired_capacity] # the autoscaler's business
+    ignore_changes = [desired_capacity] # the autoscaler changes it
   }
 
   # The timer exists before the first node can cost anything, and is removed after the last one.
@@ -244,7 +244,7 @@ resource "aws_eks_node_group" "gpu" {
   }
 
   lifecycle {
-    ignore_changes = [scaling_config[0].desired_size] # the autoscaler's business
+    ignore_changes = [scaling_config[0].desired_size] # the autoscaler changes it
   }
 
   depends_on = [

@@ -5,7 +5,7 @@ locals {
     "AmazonEKSWorkerNodePolicy",
     "AmazonEKS_CNI_Policy",
     "AmazonEC2ContainerRegistryPullOnly",
-    "AmazonSSMManagedInstanceCore", # a shell on a node that misbehaves, without a key or a port
+    "AmazonSSMManagedInstanceCore", # a shell on a node for debugging, without SSH key or open port
   ])
 }
 
@@ -91,7 +91,7 @@ resource "aws_eks_node_group" "system" {
   }
 
   lifecycle {
-    ignore_changes = [scaling_config[0].desired_size] # the autoscaler's business
+    ignore_changes = [scaling_config[0].desired_size] # the autoscaler changes it
   }
 
   # Nodes join and are drained through NAT.

@@ -4,7 +4,7 @@ resource "aws_ecr_repository" "triton" {
   #checkov:skip=CKV_AWS_136:Encrypted with ECR's own key; our own KMS key would outlive the run by at least a week
   name                 = "${var.name}/triton"
   image_tag_mutability = "IMMUTABLE"
-  force_delete         = true # with its images, or teardown would stop here
+  force_delete         = true # otherwise destroy fails while there are images
 
   image_scanning_configuration {
     scan_on_push = true

@@ -160,8 +160,8 @@ variable "gpu" {
     disk_gib      = number
   })
   description = <<-TEXT
-    The GPU nodes. `spot-capped` is an Auto Scaling group of its own, whose price cap AWS
-    enforces; `managed-spot` is an EKS node group, which knows no cap.
+    The GPU nodes. `spot-capped` is an Auto Scaling group with a price cap that AWS enforces;
+    `managed-spot` is an EKS node group, which does not support a price cap.
   TEXT
   default = {
     capacity      = "spot-capped"

@@ -1,4 +1,4 @@
-# Copied beside versions.tf, this keeps the state in S3; its place is given at init:
+# Keeps the state in S3. Copy it next to versions.tf; bucket and key are given at init:
 #   cp backends/s3.tf backend_override.tf
 #   terraform init -backend-config=backends/s3.tfbackend
 terraform {

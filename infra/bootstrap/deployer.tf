@@ -4,7 +4,7 @@ data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 
 locals {
-  # `keep` tells the leftover scan that this should outlive a run.
+  # The leftover scan ignores resources with the tag `keep`: they outlive a run.
   tags      = { project = var.project, keep = "bootstrap" }
   account   = data.aws_caller_identity.current.account_id
   partition = data.aws_partition.current.partition

@@ -1,5 +1,5 @@
 terraform {
-  required_version = ">= 1.11, < 2.0" # 1.11: locks in S3 without a table of their own
+  required_version = ">= 1.11, < 2.0" # 1.11: state locks in S3 without a DynamoDB table
 
   required_providers {
     aws = {

@@ -24,11 +24,11 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   }
   assert {
     condition     = alltrue([for subnet in aws_subnet.public : subnet.tags["kubernetes.io/role/elb"] == "1" && !subnet.map_public_ip_on_launch])
-    error_message = "Public subnets carry the role tag of internet-facing load balancers, and give no public addresses."
+    error_message = "Public subnets have the role tag of internet-facing load balancers, and give no public addresses."
   }
   assert {
     condition     = alltrue([for subnet in aws_subnet.private : subnet.tags["kubernetes.io/role/internal-elb"] == "1"])
-    error_message = "Private subnets carry the role tag of internal load balancers."
+    error_message = "Private subnets have the role tag of internal load balancers."
   }
   assert {
     condition     = keys(aws_nat_gateway.this) == ["us-east-1a"] && length(aws_route.private) == 2
@@ -53,7 +53,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   }
   assert {
     condition     = aws_eks_cluster.this.access_config[0].authentication_mode == "API" && length(aws_eks_cluster.this.enabled_cluster_log_types) == 0
-    error_message = "Access is by access entries, and no log group is left behind."
+    error_message = "Access must use access entries, and control plane logs must be off."
   }
   assert {
     condition     = aws_eks_access_entry.gpu_nodes[0].type == "EC2_LINUX" && aws_eks_access_entry.gpu_nodes[0].principal_arn == aws_iam_role.gpu_nodes.arn
@@ -61,16 +61,16 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   }
   assert {
     condition     = aws_iam_openid_connect_provider.this.client_id_list == toset(["sts.amazonaws.com"])
-    error_message = "The cluster's issuer is known to IAM."
+    error_message = "IAM must have an OIDC provider for the cluster's issuer."
   }
   assert {
     condition     = aws_iam_role.cluster.permissions_boundary == null
-    error_message = "Who is not the deployer needs no boundary."
+    error_message = "Without the deployer role, roles have no permissions boundary."
   }
 
   assert {
     condition     = aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].spot_max_price == "0.3"
-    error_message = "The cap reaches the Auto Scaling group."
+    error_message = "The Auto Scaling group must have the price cap."
   }
   assert {
     condition = (
@@ -78,7 +78,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
       aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].on_demand_percentage_above_base_capacity == 0 &&
       aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].spot_allocation_strategy == "price-capacity-optimized"
     )
-    error_message = "Spot only, where price and capacity are best."
+    error_message = "Only spot, allocated by price and capacity."
   }
   assert {
     condition     = aws_autoscaling_group.gpu[0].mixed_instances_policy[0].launch_template[0].override[*].instance_type == tolist(local.contract.gpu.instanceTypes)
@@ -86,19 +86,19 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   }
   assert {
     condition     = [aws_autoscaling_group.gpu[0].min_size, aws_autoscaling_group.gpu[0].desired_capacity, aws_autoscaling_group.gpu[0].max_size] == [0, 1, 2]
-    error_message = "Minimum 0, one to begin with, maximum 2."
+    error_message = "Minimum 0, desired 1, maximum 2."
   }
   assert {
     condition     = aws_autoscaling_group.gpu[0].wait_for_capacity_timeout == "0" && !aws_autoscaling_group.gpu[0].capacity_rebalance
-    error_message = "Apply does not hang on missing capacity, and nothing ends a healthy node."
+    error_message = "apply must not wait for capacity, and rebalancing must not terminate a healthy node."
   }
   assert {
     condition     = aws_autoscaling_group.gpu[0].suspended_processes == toset(["AZRebalance"])
-    error_message = "Nodes are not moved between zones."
+    error_message = "Nodes must not be replaced to balance the zones."
   }
   assert {
     condition     = length(aws_eks_node_group.gpu) == 0
-    error_message = "No managed group beside it."
+    error_message = "There must be no managed node group for GPU nodes."
   }
 
   assert {
@@ -114,14 +114,14 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
       for disk in aws_launch_template.gpu.block_device_mappings[*].ebs[0] :
       disk.volume_size >= 80 && disk.volume_type == "gp3" && disk.encrypted == "true" && disk.delete_on_termination == "true"
     ])
-    error_message = "The root disk has 80 GiB or more, is encrypted, and goes with its node."
+    error_message = "The root disk has 80 GiB or more, is encrypted, and is deleted with its node."
   }
   assert {
     condition = alltrue([
       for metadata in concat(aws_launch_template.gpu.metadata_options, aws_launch_template.system.metadata_options) :
       metadata.http_tokens == "required" && metadata.http_put_response_hop_limit == 1
     ])
-    error_message = "IMDSv2, out of the reach of pods."
+    error_message = "IMDSv2 is required, with a hop limit that pods cannot pass."
   }
 
   assert {
@@ -140,7 +140,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
       for said in ["Content-Type: application/node.eks.aws", "kind\": \"NodeConfig", "https://MOCK.gr7.us-east-1.eks.amazonaws.com", "172.20.0.0/16"] :
       strcontains(base64decode(aws_launch_template.gpu.user_data), said)
     ])
-    error_message = "nodeadm is told the cluster's endpoint and service range."
+    error_message = "The NodeConfig must contain the cluster's endpoint and service range."
   }
 
   assert {
@@ -161,7 +161,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
     condition = [for spec in aws_launch_template.gpu.tag_specifications : spec.resource_type] == [
       "instance", "network-interface", "spot-instances-request", "volume",
     ]
-    error_message = "Whatever a launch creates is tagged by the launch template."
+    error_message = "The launch template must tag everything that a launch creates."
   }
   assert {
     condition = alltrue([
@@ -172,11 +172,11 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   }
   assert {
     condition     = length(setsubtract(["project=gpu-e2e", "owner=Nancy", "run=20261124T0900Z-aws"], [for tag in aws_autoscaling_group.gpu[0].tag : "${tag.key}=${tag.value}"])) == 0
-    error_message = "The GPU group carries project, owner and run."
+    error_message = "The GPU group must have the tags project, owner and run."
   }
   assert {
     condition     = { for key, one in aws_autoscaling_group_tag.system : key => one.tag[0].value } == local.tags
-    error_message = "The group that EKS makes for the system nodes carries them too."
+    error_message = "The Auto Scaling group of the system nodes must have them too."
   }
   assert {
     condition     = local.tags == { project = "gpu-e2e", owner = "Nancy", run = "20261124T0900Z-aws" }
@@ -185,17 +185,17 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
 
   assert {
     condition     = aws_scheduler_schedule.dead_man.target[0].arn == "arn:aws:scheduler:::aws-sdk:autoscaling:updateAutoScalingGroup"
-    error_message = "The schedule calls Auto Scaling itself; nothing of ours has to be awake."
+    error_message = "The schedule must call Auto Scaling directly, so that it works while no notebook runs."
   }
   assert {
     condition = jsondecode(aws_scheduler_schedule.dead_man.target[0].input) == {
       AutoScalingGroupName = "gpu-e2e-gpu", MinSize = 0, DesiredCapacity = 0, MaxSize = 0
     }
-    error_message = "Zero nodes, and none that the autoscaler could add."
+    error_message = "Minimum, desired and maximum must be 0, so that the autoscaler cannot add a node."
   }
   assert {
     condition     = aws_autoscaling_group.gpu[0].name == local.gpu_group_name
-    error_message = "The group has the name that the schedule knows."
+    error_message = "The schedule must name this Auto Scaling group."
   }
   assert {
     condition     = aws_scheduler_schedule.dead_man.schedule_expression == "at(${formatdate("YYYY-MM-DD'T'hh:mm:ss", timeadd(plantimestamp(), "4h"))})" && aws_scheduler_schedule.dead_man.schedule_expression_timezone == "UTC"
@@ -203,14 +203,14 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   }
   assert {
     condition     = output.dead_man_expires == formatdate("YYYY-MM-DD'T'hh:mm:ssZ", timeadd(plantimestamp(), "4h"))
-    error_message = "The hour is an output."
+    error_message = "The schedule's time must be an output."
   }
   assert {
     condition = data.aws_iam_policy_document.dead_man.statement[0].actions == toset(["autoscaling:UpdateAutoScalingGroup"]) && (
       data.aws_iam_policy_document.dead_man.statement[0].resources ==
       toset(["arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:*:autoScalingGroupName/gpu-e2e-gpu"])
     )
-    error_message = "The switch's role may touch this group only."
+    error_message = "The role of the dead man's switch must be limited to this group."
   }
 
   assert {
@@ -232,12 +232,12 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   }
   assert {
     condition     = toset(flatten([for one in data.aws_iam_policy_document.read_models.statement : one.actions])) == toset(["s3:GetObject", "s3:ListBucket"])
-    error_message = "Triton reads, and nothing wider."
+    error_message = "Triton's role must only get objects and list the bucket."
   }
 
   assert {
     condition     = aws_ecr_repository.triton.image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.triton.force_delete && aws_ecr_repository.triton.image_scanning_configuration[0].scan_on_push
-    error_message = "Tags are immutable, pushes are scanned, and images do not hold up teardown."
+    error_message = "Tags are immutable, pushes are scanned, and images do not block teardown."
   }
   assert {
     condition     = jsondecode(aws_ecr_lifecycle_policy.triton.policy).rules[0].action.type == "expire"
@@ -248,7 +248,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
       aws_s3_bucket_public_access_block.artifacts.block_public_acls, aws_s3_bucket_public_access_block.artifacts.block_public_policy,
       aws_s3_bucket_public_access_block.artifacts.ignore_public_acls, aws_s3_bucket_public_access_block.artifacts.restrict_public_buckets,
     ])
-    error_message = "The bucket is private, and goes with its objects."
+    error_message = "The bucket is private, and is deleted with its objects."
   }
   assert {
     condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.artifacts.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"
@@ -271,11 +271,11 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   }
   assert {
     condition     = aws_cloudwatch_metric_alarm.charges.metric_name == "EstimatedCharges" && aws_cloudwatch_metric_alarm.charges.threshold == 5 && aws_cloudwatch_metric_alarm.charges.alarm_actions == toset([aws_sns_topic.alerts.arn])
-    error_message = "An alarm at five dollars of estimated charges tells the topic."
+    error_message = "The alarm must notify the topic at five dollars of estimated charges."
   }
   assert {
     condition     = length(aws_sns_topic_subscription.email) == 0
-    error_message = "Without an address nobody is subscribed."
+    error_message = "Without an e-mail address there must be no subscription."
   }
 }
 
@@ -303,7 +303,7 @@ run "nat_in_each_zone_and_people_who_are_named_where_it_is_asked_for" {
   }
   assert {
     condition     = one(aws_sns_topic_subscription.email).endpoint == "nancy@example.com" && alltrue([for one in aws_budgets_budget.account.notification : one.subscriber_email_addresses == toset(["nancy@example.com"])])
-    error_message = "Alarm and budget tell the address."
+    error_message = "Alarm and budget must notify the e-mail address."
   }
 }
 
@@ -323,6 +323,6 @@ run "the_deployers_roles_stay_inside_its_boundary" {
       [for role in aws_iam_role.service_account : role.permissions_boundary],
       [aws_iam_role.cluster.permissions_boundary, aws_iam_role.system_nodes.permissions_boundary, aws_iam_role.gpu_nodes.permissions_boundary, aws_iam_role.dead_man.permissions_boundary],
     )) == toset(["arn:aws:iam::123456789012:policy/bootstrap/gpu-e2e-boundary"])
-    error_message = "Every role carries the boundary."
+    error_message = "Every role must have the permissions boundary."
   }
 }

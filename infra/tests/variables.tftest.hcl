@@ -1,5 +1,5 @@
-# Every variable's validation: what is refused, and at which edge it is not. A run holds a wrong
-# value of many variables at once; it passes when each of them, and nothing else, is refused.
+# Validation of every variable: refused values, and accepted values at the limits. A run sets wrong
+# values for many variables at once; it passes if exactly these variables are refused.
 
 mock_provider "aws" {
   source = "./tests/mocks"

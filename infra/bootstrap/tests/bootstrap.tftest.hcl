@@ -1,4 +1,4 @@
-# What an administrator applies: a role that few may take, in policies that IAM accepts.
+# The deployer role: who may assume it, and whether its policies are within IAM's limits.
 
 mock_provider "aws" {
   override_during = plan
@@ -35,19 +35,19 @@ run "the_deployer_stands_outside_of_what_it_may_change" {
 
   assert {
     condition     = aws_iam_role.deployer.path == "/bootstrap/" && alltrue([for one in aws_iam_policy.deployer : one.path == "/bootstrap/"])
-    error_message = "Role and policies lie on a path of their own."
+    error_message = "Role and policies must have the path /bootstrap/."
   }
   assert {
     condition     = one(one(data.aws_iam_policy_document.trust.statement).principals).identifiers == toset(["arn:aws:iam::123456789012:user/nancy"])
-    error_message = "Only who is named may take the role."
+    error_message = "Only the trusted ARNs may assume the role."
   }
   assert {
     condition     = local.tags["keep"] == "bootstrap" && !contains(keys(local.tags), "run")
-    error_message = "The leftover scan leaves it alone."
+    error_message = "The role must have the tag `keep` and no tag `run`, so that the leftover scan does not report it."
   }
   assert {
     condition     = length(aws_iam_policy.deployer) <= 10 && length(aws_iam_role_policy_attachment.deployer) == length(aws_iam_policy.deployer)
-    error_message = "A role takes ten managed policies at most."
+    error_message = "IAM allows at most ten managed policies per role."
   }
 }
 
@@ -62,7 +62,7 @@ run "state_in_a_bucket_adds_that_bucket_only" {
     condition = toset(flatten([
       for one in data.aws_iam_policy_document.artifacts.statement : one.resources if startswith(one.sid, "State")
     ])) == toset(["arn:aws:s3:::state-of-nancy", "arn:aws:s3:::state-of-nancy/gpu-e2e/*"])
-    error_message = "The bucket, and the stack's prefix in it."
+    error_message = "The policy must allow the state bucket and the stack's prefix in it."
   }
 }
 
