@@ -1,6 +1,6 @@
 """`python -m benchmarks [NAME …]`: runs all benchmarks or some, writes and prints the figures.
 
-A figure that misses its goal is printed as missed and is no failure of the program.
+A figure that misses its goal is printed as missed; the exit status stays 0.
 """
 
 import os
@@ -21,7 +21,7 @@ BENCHMARKS = {
 
 
 def main(names: list[str]) -> None:
-    """Run the named benchmarks one after the other, all of them where none is named."""
+    """Run the named benchmarks in turn, or all of them if none is named."""
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         sys.exit(f"There is no benchmark '{unknown.pop()}'. Choose from: {', '.join(BENCHMARKS)}.")

@@ -1,4 +1,4 @@
-"""Load generators as processes: started, watched over the same window, and ended."""
+"""Load generators as processes: started, measured over the same time window, and ended."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Window:
-    """What a client and the server did between two instants under full load.
+    """Requests and CPU seconds of a client and the server in a time window under full load.
 
     Attributes:
         rate: Requests per second that Triton counted.
@@ -65,7 +65,7 @@ class Window:
 
 
 def worker(server: Server, scenario: Scenario, folder: Path) -> Program:
-    """Our engine: the very worker process that fires scenarios in a run.
+    """Our engine: the same worker process that fires scenarios in a run.
 
     Args:
         server: What to load.
@@ -103,7 +103,7 @@ def perf_analyzer(
 
 
 def wrk(peer: Peer, server: Server, folder: Path, connections: int, seconds: int) -> Program:
-    """`wrk` with one thread, sending the very bytes that our engine sends.
+    """`wrk` with one thread, sending the same bytes as our engine.
 
     Args:
         peer: The program.
@@ -180,10 +180,10 @@ def finished(server: Server, program: Program, timeout_s: float) -> str:
 
 
 def window(server: Server, program: Program, model: str, warm_s: float, window_s: float) -> Window:
-    """Load the server with a client, look at both in a window of time, and end the client.
+    """Load the server with a client, measure both over a time window, and end the client.
 
-    Every client is measured alike: requests are what Triton counted, CPU seconds are what the
-    kernel counted, and neither start nor end of the process is in the window.
+    Every client is measured the same way: Triton counts requests, the kernel counts CPU seconds,
+    and the window excludes start and end of the process.
 
     Args:
         server: What to load.
@@ -231,7 +231,7 @@ def _await_load(
     deadline = time.monotonic() + START_S
     while server.counts(model)["nv_inference_request_success"] == so_far:
         if process.poll() is not None or time.monotonic() > deadline:
-            raise Problem(f"{program.name} sends nothing.")
+            raise Problem(f"{program.name} sends no requests.")
         time.sleep(POLL_S)
 
 

@@ -1,4 +1,4 @@
-"""The smallest model there is, so that clients are compared and not networks."""
+"""A minimal echo model, so that the benchmark compares clients and not networks."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as config_pb2
 
 PLAIN, BATCHED = "echo", "echo-batched"
-BATCH = 64  # as large as the server makes it; requests carry one
+BATCH = 64  # the server's largest batch; a request has one item
 NUMBERS = 16
 INPUT, OUTPUT = "asked", "said"
 
-CODE = f'''"""Answers with what it was asked."""
+CODE = f'''"""Returns its input."""
 
 import triton_python_backend_utils as pb_utils
 
@@ -19,7 +19,7 @@ class TritonPythonModel:
     """One instance."""
 
     def execute(self, requests):
-        """Hand every request its own input."""
+        """Return each request's input as its output."""
         inputs = [pb_utils.get_input_tensor_by_name(request, "{INPUT}") for request in requests]
         return [
             pb_utils.InferenceResponse([pb_utils.Tensor("{OUTPUT}", tensor.as_numpy())])
@@ -29,7 +29,7 @@ class TritonPythonModel:
 
 
 def build(folder: Path) -> None:
-    """Lay out both echo models: one request an execution, and batched as the server likes."""
+    """Write both echo models: one request per execution, and dynamic batching."""
     for name, batch in ((PLAIN, 1), (BATCHED, BATCH)):
         (folder / name / "1").mkdir(parents=True)
         (folder / name / "1/model.py").write_text(CODE)

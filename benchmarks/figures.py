@@ -11,7 +11,7 @@ from typing import Any
 from helpers.run import now, write_atomically
 
 RESULTS = Path(__file__).parent / "results"
-DIGITS = 4  # significant digits; the spread is far wider
+DIGITS = 4  # significant digits; the spread is larger than the rounding
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ print(json.dumps([time.process_time() - cpu_s, time.monotonic() - begin]))
 
 
 def measure() -> Result:
-    """Redraw a full chart once a second, and read the CPU seconds that the kernel took for it.
+    """Redraw a full chart once a second, and measure the kernel's CPU seconds.
 
     Raises:
         Problem: The kernel failed, or has drawn no chart.

@@ -68,12 +68,12 @@ def own_peak_mib() -> float:
     """Peak resident memory of this process.
 
     Raises:
-        Problem: The system does not tell.
+        Problem: The system does not report it.
     """
-    status = Path("/proc/self/status")  # `ru_maxrss` begins with what the parent had
+    status = Path("/proc/self/status")  # `ru_maxrss` starts at the parent's value
     match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else "")
     if match is None:
-        raise Problem("This system does not tell a process's peak of memory; Linux does.")
+        raise Problem("This system does not report a process's peak memory; Linux does.")
     return int(match[1]) / 1024
 
 

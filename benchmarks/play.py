@@ -1,4 +1,4 @@
-"""Plays a scenario with the product's engine, and reads its figures from what it recorded."""
+"""Runs a scenario with the load engine, and calculates figures from the recorded requests."""
 
 import asyncio
 import tempfile

@@ -1,4 +1,4 @@
-"""Whether memory stays flat: the peak of the processes through which ten million requests go.
+"""Peak memory of the processes that handle ten million requests.
 
 One fires them (`benchmarks.at_once`), another assembles and reports what that one recorded:
 `python -m benchmarks.records SCENARIO FOLDER`.

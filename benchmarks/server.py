@@ -1,4 +1,4 @@
-"""A real Triton for the length of a benchmark, and what it counts."""
+"""A real Triton that runs during a benchmark, and its request counters."""
 
 import os
 import tempfile
@@ -20,7 +20,7 @@ from helpers.serving import triton
 from helpers.serving.records import Endpoint
 
 SETTINGS = "services.ttl_minutes=30, model.weights=random"
-SETTLE_S = 0.2  # Triton counts a request a little after it has answered it
+SETTLE_S = 0.2  # Triton counts a request shortly after it answers
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Server:
         """
         counters = server_check.read_counters(self.endpoint.metrics, model)
         if counters is None:
-            raise Problem(f"Triton does not say what it has counted for '{model}'.")
+            raise Problem(f"Triton's metrics have no counters for '{model}'.")
         return counters
 
     def processes(self) -> list[psutil.Process]:
@@ -76,7 +76,7 @@ def temporary_run(profile: str) -> Iterator[Run]:
 
 @contextmanager
 def serving(run: Run, build: Callable[[Path], None], *, left: int = 0) -> Iterator[Server]:
-    """Serve every model of a repository as a rehearsal does, on 127.0.0.1 alone.
+    """Serve every model of a repository as a rehearsal does, on 127.0.0.1 only.
 
     Args:
         run: Which the processes belong to.

@@ -64,13 +64,13 @@ class Setting:
 
 PLAIN = tuple(Setting(*counts, 1, 0) for counts in ((1, 1), (2, 1), (1, 2)))
 BATCHED = tuple(Setting(setting.instances, setting.threads, 32, 0) for setting in PLAIN)
-PROFILES = BATCHED[0]  # what profiles/rehearsal.yaml chooses
+PROFILES = BATCHED[0]  # the setting in profiles/rehearsal.yaml
 SWEEP = (*PLAIN, *BATCHED, Setting(1, 1, 32, 1000))
 COMPARED = {RESNET: (GOAL, PLAIN[:2]), MOBILENET: ("", PLAIN[:1])}
 
 
 def measure() -> Result:
-    """Serve both networks in every setting at once, and load one after the other."""
+    """Serve both networks with every setting at once, and load one model at a time."""
     with temporary_run("rehearsal") as run:
         result = Result("serving", machine.described(run.manifest()))
         exported = models.prepare(run)
@@ -82,7 +82,7 @@ def measure() -> Result:
                     _over_bare(result, server, _facts(exported, name), setting, goal)
             _sweep_small(result, server)
             _sweep_honest(result, server)
-            # the clients and bare ONNX Runtime come and go, and so count as others here
+            # clients and bare ONNX Runtime start and stop, so they count as other processes
             result.conditions["all"] = [machine.conditions(before, machine.snapshot(family))]
     return result
 
@@ -118,7 +118,7 @@ def _over_bare(
     name, bare, served = facts.name, [], []
     for _ in range(REPETITIONS):
         bare.append(_bare(server, facts, setting))
-        # one more than the instances, so that none waits for the client
+        # one more request than instances, so that no instance waits for the client
         served.append(_loaded(server, name, setting, setting.instances + 1)[0].rate)
     what = f"{name} at {facts.image_size} px, {setting.words}"
     result.add(

@@ -1,4 +1,4 @@
-"""Whether the engine's times are true: what it adds, how late it sends, how fast it can burst."""
+"""Accuracy of the engine's times: added latency, lateness of sending, duration of a burst."""
 
 import re
 import socket
@@ -41,7 +41,7 @@ BURST_COSTS = {
     "grpc": "on a few connections",
 }
 CORES = {
-    "all cores": "the server that the first ones wake wants the same cores",
+    "all cores": "the server handles the first requests on the same cores meanwhile",
     "a core left": "the server leaves a core to the client, as in a rehearsal",
 }
 
@@ -61,7 +61,7 @@ def measure() -> Result:
         _added(result, values, missing)
         _paced(result, values)
         _at_once(result, values)
-        # last, on a server of its own: it is driven to its limit, and 2.51 may crash there
+        # last, on a separate server: Triton 2.51 may crash at its limit
         with serving(run, echo.build) as server:
             _pair(result, server)
     return result
@@ -83,13 +83,13 @@ def _repeat(server: Server, folder: Path, values: Values, result: Result) -> dic
                 values[f"late {rate} {protocol}"].append(steady.send_error_us / 1000)
                 values[f"share {rate} {protocol}"].append(steady.cpu_share)
         others = machine.conditions(before, machine.snapshot(family))
-        # the clients come and go, and so count as others here
+        # clients start and stop during the window, so they count as other processes
         result.conditions.setdefault("repetition", []).append(others)
     return missing
 
 
 def _alone(server: Server, protocol: str) -> float:
-    """The engine's P50 with one request in flight, less the server's mean, microseconds."""
+    """The engine's P50 with one request in flight, minus the server's mean, microseconds."""
     closed = {"arrivals": "closed", "concurrency": 1, "duration_s": ALONE_S}
     closed_loop = scenario(echo.PLAIN, closed, protocol=protocol)
     return _over_server(server, lambda: play(server, closed_loop)[0].p50_us)
@@ -109,7 +109,7 @@ def _peer_alone(server: Server, program: Program, pattern: str) -> float:
 
 
 def _over_server(server: Server, run: Callable[[], float]) -> float:
-    """What a client measures, less the mean that Triton counted meanwhile; microseconds."""
+    """A client's P50 minus the mean that Triton counted in the same time; microseconds."""
     before = server.counts(echo.PLAIN)
     p50_us = run()
     settle()
@@ -123,7 +123,7 @@ def _over_server(server: Server, run: Callable[[], float]) -> float:
 
 
 def _peers(server: Server, folder: Path) -> tuple[dict[str, tuple[Program, str]], dict[str, str]]:
-    """The peers with one request in flight, how each prints its median, and who is missing."""
+    """The peers with one request in flight, how each prints its median, and the missing ones."""
     programs: dict[str, tuple[Program, str]] = {}
     missing: dict[str, str] = {}
     flags = ["--concurrency-range=1", "--measurement-interval=300", "--stability-percentage=999"]
@@ -167,7 +167,7 @@ def _bare_burst_ms(server: Server) -> float:
             connection.send(message)
         spent_ms = (time.monotonic() - begin) * 1000
         for connection in sockets:
-            connection.recv(1)  # an answer has come
+            connection.recv(1)  # wait for the answer
     return spent_ms
 
 
@@ -215,7 +215,7 @@ def _at_once(result: Result, values: Values) -> None:
             f"the same of {BURST:,} bare send calls, {cores}",
             values[f"leave bare, {cores}"],
             "ms",
-            note="a loop over connected sockets, which does nothing else",
+            note="a loop of `send` calls on connected sockets",
         )
 
 

@@ -38,7 +38,7 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "-
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--hide-scrollbars")  # fmt: skip
 SERIOUS = ("serious", "critical")
-# our page has to pass axe; the layout of the exported notebooks is nbconvert's
+# only our own pages must pass axe; nbconvert defines the layout of the exported notebooks
 LINKS = "return [...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))"
 PICTURES = """return [...document.images].filter(i => !(i.complete && i.naturalWidth))
     .map(i => i.alt || 'a picture without alternative text')"""

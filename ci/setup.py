@@ -52,7 +52,7 @@ sys.exit(_run_cli(len(arguments), packed, os.dup(1), os.dup(2)))
 
 
 class Unavailable(Exception):
-    """It cannot be installed here; the message says why, and how to get it."""
+    """The program cannot be installed here; the message says why, and how to get it."""
 
 
 def main() -> int:
@@ -274,7 +274,7 @@ def checkov() -> str:
 
 
 def unpack_debian(package: str) -> Path:
-    """Download and unpack a Debian package without root, with package lists of our own.
+    """Download and unpack a Debian package without root, with separate package lists.
 
     Raises:
         Unavailable: There is no apt, or the package cannot be downloaded.

@@ -1,6 +1,6 @@
 """Limits of the package: its size, class names used twice, and what notebooks may import.
 
-One person should be able to know the package by heart. If a limit fails, ask first what can be
+One person should be able to know the whole package. If a limit fails, look first for what can be
 deleted, joined, or left to a library.
 """
 
