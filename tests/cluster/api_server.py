@@ -57,7 +57,13 @@ KINDS = {
     for kind in names.split()
 }
 # kinds whose deletion is answered with the object even when it is gone (ReturnDeletedObject)
-DELETED_ARE_TOLD = ("Pod", "Service", "PersistentVolumeClaim", "PersistentVolume", "ServiceAccount")
+RETURNED_WHEN_GONE = (
+    "Pod",
+    "Service",
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "ServiceAccount",
+)
 PATH = re.compile(
     r"^/(?:api/(?P<core>v1)|apis/(?P<version>[^/]+/[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?"
@@ -243,7 +249,7 @@ def _stored(
         if kind == "Namespace":
             return 200, old | {"status": {"phase": "Terminating"}}
         gone = {"apiVersion": "v1", "kind": "Status", "status": "Success"}
-        return 200, old if kind in DELETED_ARE_TOLD else gone
+        return 200, old if kind in RETURNED_WHEN_GONE else gone
     made = deepcopy(_merged(old, body) if method == "PATCH" else body)
     made |= {"apiVersion": version, "kind": kind}
     made["metadata"] = made.get("metadata", {}) | {"name": name, "resourceVersion": "1"}

@@ -67,12 +67,11 @@ def stack(aws: Account, server: Server) -> Stack:
     """A stack of which network, names and the cluster's API are real."""
     ec2 = aws.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    zones = zip("ab", ("10.0.0.0/24", "10.0.1.0/24"), strict=True)
     subnets = tuple(
-        ec2.create_subnet(VpcId=vpc, CidrBlock=cidr, AvailabilityZone=f"us-east-1{zone}")["Subnet"][
-            "SubnetId"
-        ]
-        for zone, cidr in zones
+        ec2.create_subnet(
+            VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"us-east-1{zone}"
+        )["Subnet"]["SubnetId"]
+        for number, zone in enumerate("ab")
     )
     eks = server.eks()
     return Stack.model_construct(

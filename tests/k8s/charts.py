@@ -64,18 +64,17 @@ class Objects(list[Object]):
     def of(cls, text: str) -> "Objects":
         return cls(body for body in yaml.load_all(text, yaml.CSafeLoader) if body)
 
-    def one(self, kind: str, name: str = "triton") -> Object:
-        (body,) = (
-            each for each in self if (each["kind"], each["metadata"]["name"]) == (kind, name)
-        )
-        return body
+    def get(self, kind: str, name: str = "triton") -> Object:
+        wanted = (kind, name)
+        (match,) = (body for body in self if (body["kind"], body["metadata"]["name"]) == wanted)
+        return match
 
     def kinds(self) -> set[str]:
         return {body["kind"] for body in self}
 
     def pod(self, kind: str = "Deployment", name: str = "triton") -> Object:
         """The pod's specification in a workload."""
-        spec: Object = self.one(kind, name)["spec"]["template"]["spec"]
+        spec: Object = self.get(kind, name)["spec"]["template"]["spec"]
         return spec
 
     def server(self) -> Object:

@@ -45,10 +45,10 @@ def test_another_contract_is_followed_everywhere() -> None:
     assert list(pod["nodeSelector"]) == ["gpu-type"]
     assert objects.server()["resources"]["limits"]["example.com/card"] == "1"
     assert "--http-port=9000" in flags(objects)
-    assert [port["port"] for port in objects.one("Service")["spec"]["ports"]] == [9000, 8001, 9002]
-    assert ":9000" in json.dumps(objects.one("Pod", "triton-test")["spec"]["containers"][0]["args"])
-    assert pod["serviceAccountName"] == objects.one("ServiceAccount", "server")["metadata"]["name"]
-    assert '"kubernetes.io/metadata.name": "watch"' in json.dumps(objects.one("NetworkPolicy"))
+    assert [port["port"] for port in objects.get("Service")["spec"]["ports"]] == [9000, 8001, 9002]
+    assert ":9000" in json.dumps(objects.get("Pod", "triton-test")["spec"]["containers"][0]["args"])
+    assert pod["serviceAccountName"] == objects.get("ServiceAccount", "server")["metadata"]["name"]
+    assert '"kubernetes.io/metadata.name": "watch"' in json.dumps(objects.get("NetworkPolicy"))
 
 
 def test_the_cpu_values_run_the_same_chart_without_a_gpu_or_an_identity(
@@ -59,31 +59,31 @@ def test_the_cpu_values_run_the_same_chart_without_a_gpu_or_an_identity(
     assert environment(cpu)["NVIDIA_VISIBLE_DEVICES"] == "void"
     assert "--allow-gpu-metrics=false" in flags(cpu)
     assert cpu.kinds() <= gpu.kinds() - {"Ingress", "HorizontalPodAutoscaler", "ServiceMonitor"}
-    assert "annotations" not in cpu.one("ServiceAccount")["metadata"]
-    assert cpu.one("NetworkPolicy")["spec"]["egress"] == []
+    assert "annotations" not in cpu.get("ServiceAccount")["metadata"]
+    assert cpu.get("NetworkPolicy")["spec"]["egress"] == []
     assert not any(name.startswith("AWS") for name in environment(cpu))
 
 
 def test_the_pods_can_be_sent_away_without_removing_the_release() -> None:
     objects = charts.triton("autoscaling.enabled=false", "replicas=0")
-    assert objects.one("Deployment")["spec"]["replicas"] == 0
+    assert objects.get("Deployment")["spec"]["replicas"] == 0
     assert "HorizontalPodAutoscaler" not in objects.kinds()
     assert "Ingress" in objects.kinds()
 
 
 def test_models_in_s3_are_read_through_irsa(s3: Objects) -> None:
     assert "--model-repository=s3://gpu-e2e-artifacts/models" in flags(s3)
-    notes = s3.one("ServiceAccount")["metadata"]["annotations"]
+    notes = s3.get("ServiceAccount")["metadata"]["annotations"]
     assert notes["eks.amazonaws.com/role-arn"].startswith("arn:aws:iam")
     assert environment(s3)["AWS_REGION"] == "us-east-1"
-    dns, https = s3.one("NetworkPolicy")["spec"]["egress"]
+    dns, https = s3.get("NetworkPolicy")["spec"]["egress"]
     assert {port["port"] for port in dns["ports"]} == {53}
     assert https["ports"] == [{"protocol": "TCP", "port": 443}]
     assert https["to"][0]["ipBlock"]["except"] == ["169.254.169.254/32"]
 
 
 def test_two_ingresses_share_one_load_balancer(gpu: Objects) -> None:
-    http, grpc = (annotations(gpu.one("Ingress", name)) for name in ("triton", "triton-grpc"))
+    http, grpc = (annotations(gpu.get("Ingress", name)) for name in ("triton", "triton-grpc"))
     # if any of these differed, the controller would serve neither
     exclusive = ("load-balancer-name", "scheme", "inbound-cidrs", "ssl-policy", "ssl-redirect")
     for key in ("group.name", "load-balancer-attributes", "tags", "certificate-arn", *exclusive):
@@ -103,7 +103,7 @@ def test_callers_do_not_reach_model_control(gpu: Objects) -> None:
     paths = [
         (path["path"], path["pathType"])
         for name in ("triton", "triton-grpc")
-        for rule in gpu.one("Ingress", name)["spec"]["rules"]
+        for rule in gpu.get("Ingress", name)["spec"]["rules"]
         for path in rule["http"]["paths"]
     ]
     for wanted in ("/v2/repository/index", "/inference.GRPCInferenceService/RepositoryModelUnload"):
@@ -116,7 +116,7 @@ def test_callers_do_not_reach_model_control(gpu: Objects) -> None:
 
 
 def test_the_autoscaler_reads_the_metric_that_the_adapter_offers(gpu: Objects) -> None:
-    (metric,) = gpu.one("HorizontalPodAutoscaler")["spec"]["metrics"]
+    (metric,) = gpu.get("HorizontalPodAutoscaler")["spec"]["metrics"]
     adapter = charts.filled(charts.K8S / "values/prometheus-adapter.yaml")
     assert metric["pods"]["metric"]["name"] in adapter
 

@@ -78,7 +78,7 @@ def test_our_own_values_install_tritons_chart(tmp_path: Path) -> None:
     objects = charts.triton(values=(charts.CONTRACT, path))
     assert {"Ingress", "HorizontalPodAutoscaler", "ServiceMonitor"} <= objects.kinds()
     assert objects.server()["image"] == f"registry.example/gpu-e2e@sha256:{'2' * 64}"
-    assert "annotations" not in objects.one("ServiceAccount")["metadata"]
+    assert "annotations" not in objects.get("ServiceAccount")["metadata"]
 
 
 def test_prometheus_takes_every_monitor_and_scrapes_nothing_that_eks_hides() -> None:
