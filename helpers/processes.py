@@ -39,7 +39,7 @@ class Service:
 
     name: str  # the service's name
     pid: int  # the watcher's process id
-    born: float  # the watcher's start time, which tells it from a later process of the same id
+    born: float  # the watcher's start time, distinguishes it from a later process with the same id
     ports: dict[str, int]  # named ports it listens on, all on 127.0.0.1
     log: str  # its log, relative to the run's folder
     started: str  # when it was started, UTC

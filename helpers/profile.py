@@ -110,7 +110,7 @@ class InfrastructureSettings(Settings):
     ttl_hours: Annotated[float, Field(gt=0, le=24)] = 4.0
     # limit of the account-wide budget and of the billing alarm, US dollars
     budget_usd: Annotated[float, Field(gt=0)] = 5.0
-    # who is notified; empty notifies nobody
+    # receives notifications; empty: no notifications
     alert_email: Annotated[str, Field(pattern=r"^(|[^@\s]+@[^@\s]+)$")] = ""
     state_bucket: str = ""  # S3 bucket for Terraform's state; empty keeps it in the run's folder
     override_readiness: bool = False  # create resources even if a readiness check fails

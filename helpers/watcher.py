@@ -77,7 +77,7 @@ def living(pid: int, born: float) -> psutil.Process | None:
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """Whether a process has ended, including one that nobody has reaped yet."""
+    """Whether a process has ended, including one that is not reaped yet."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE or not process.is_running()
     except psutil.NoSuchProcess:

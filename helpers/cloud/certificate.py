@@ -77,7 +77,7 @@ def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
         .not_valid_before(begins - CLOCKS)
         .not_valid_after(begins + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([*map(x509.DNSName, names)]), False)
-        # its own authority, but for nobody else: strict verifiers want a root to be one
+        # a CA for itself only: strict verifiers require a root certificate to be a CA
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
         .add_extension(usage, True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)

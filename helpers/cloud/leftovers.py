@@ -52,7 +52,7 @@ class ListedKind(Settings):
     kind: str  # what was looked for
     call: str  # the call that lists it
     region: str  # where
-    listed: int = 0  # how many there are, whoever they belong to
+    listed: int = 0  # number of resources, of any owner
     found: int = 0  # how many of them count as the run's
     problem: str = ""  # why it could not be read in full; empty where it could
 

@@ -135,7 +135,7 @@ def _fatal(service: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Item:
-    """One listed resource, whoever it belongs to."""
+    """One listed resource of any owner."""
 
     kind: Kind
     region: str
@@ -160,7 +160,7 @@ class Item:
 
 
 def list_items(caller: Caller, kind: Kind, region: str, parent: str = "") -> list[Item]:
-    """Everything of a kind, whoever it belongs to; raises as `Caller.rows`."""
+    """All resources of a kind, of any owner; raises as `Caller.rows`."""
     place = {"account": caller.account_id, "region": region, "parent": parent}
     details = caller.rows(kind.service, region, kind.list, place)
     if kind.detail:
@@ -239,7 +239,7 @@ def removal_command(caller: Caller, item: Item) -> str:
         where += ["--endpoint-url", caller.account.endpoint]
     lines = []
     for step in kind.remove:
-        # the list at the end of its path tells how many fields a row has
+        # the list at the end of its path gives the number of fields of a row
         width = step.each.items.rpartition("[")[2].count(",") + 1 if step.each else 0
         names = [f"each{place}" for place in range(width)]
         facts = {**item.facts, "each": [f"${name}" for name in names]}

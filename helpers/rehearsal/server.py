@@ -20,7 +20,7 @@ from werkzeug.wrappers import Request, Response
 
 from helpers.errors import Problem
 
-HOST = "127.0.0.1"  # whoever reaches the server may do anything in the account
+HOST = "127.0.0.1"  # any client of the server has full access to the account
 HEALTH = "/rehearsal-api/health"
 KEPT_ANSWERS = 1000  # a client repeats a request within seconds
 LARGEST_KEPT = 64 << 10  # bytes; larger answers are of reads, which may be repeated

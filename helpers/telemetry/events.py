@@ -80,7 +80,7 @@ def gather(run: Run, window: Window, access: Access) -> EventSources:
     sources = []
     for name, (absent, query) in queries.items():
         added = 0
-        if query is not None:  # a generator: it asks now
+        if query is not None:  # a generator: the query runs now
             try:
                 added, absent = add_to_log(run, STAGE, list(query)), ""
             except Problem as problem:
