@@ -95,8 +95,8 @@ def in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    """A self-signed certificate for 127.0.0.1, and the context of a server that has it."""
-    files = make_certificate(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
+    """A self-signed certificate for localhost, and the context of a server that has it."""
+    files = make_certificate(tmp_path_factory.mktemp("tls"), ["localhost"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.certificate, files.key)
     return files.certificate, context

@@ -352,7 +352,7 @@ def test_tls_is_verified_and_must_agree_on_http2(
     context.set_alpn_protocols(protocols or [])
     trust = str(pem) if trusted else ""
     with scripted(None if protocols is None else context) as server:
-        table = fire(BURST, url=f"grpcs://127.0.0.1:{server.port}", trust=trust)
+        table = fire(BURST, url=f"grpcs://localhost:{server.port}", trust=trust)
     assert counts(table) == {outcome: 16}
     assert table["sent_s"].notna().all() == (outcome == "ok")
     if outcome == "ok":
