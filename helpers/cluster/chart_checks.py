@@ -72,12 +72,10 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
                 run.write(RENDERED, yaml.safe_dump_all(objects, sort_keys=False))
     except Unavailable as reason:
         absent = str(reason)
-    record = ChartChecks(
+    return run.save(ChartChecks(
         chart=str(CHART.relative_to(ROOT)), kubernetes=kubernetes, helm=version,
         nodes_from=nodes.source, lines=tuple(lines), placements=placements, absent=absent,
-    )  # fmt: skip
-    run.save(record)
-    return record
+    ))  # fmt: skip
 
 
 def _line(
@@ -153,18 +151,14 @@ def _rendered(
 
 @contextmanager
 def _refusal(faults: list[ChartFault]) -> Iterator[None]:
-    """Keep what helm refuses as a fault."""
     try:
         yield
     except Unavailable:
         raise
     except (Problem, yaml.YAMLError) as error:
         what = error.what if isinstance(error, Problem) else f"invalid YAML: {error}"
-        faults.append(_refused(what))
-
-
-def _refused(what: str, right: str = "a chart that helm accepts") -> ChartFault:
-    return ChartFault(object="chart", field="", wrong=what, right=right)
+        right = "a chart that helm accepts"
+        faults.append(ChartFault(object="chart", field="", wrong=what, right=right))
 
 
 def _judged(objects: Sequence[Body], cluster: Cluster | None, values: str) -> CheckLine:
@@ -176,7 +170,8 @@ def _judged(objects: Sequence[Body], cluster: Cluster | None, values: str) -> Ch
     except Unavailable as reason:
         return _line("dry run", values, "NOT CHECKED", str(reason))
     right = "an object that it accepts"
-    return _line("dry run", values, "REAL", judge, [_refused(each, right) for each in refusals])
+    faults = [ChartFault(object="chart", field="", wrong=each, right=right) for each in refusals]
+    return _line("dry run", values, "REAL", judge, faults)
 
 
 def invariants(

@@ -198,12 +198,10 @@ def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
         without = waits.until("a pod without toleration", kept_out, lambda: unseen, pace)
     with _pod(cluster, namespace, f"{PROOF}-with", pod(agreed.gpu, tolerant=True)):
         given = waits.until("the same pod with toleration", let_in, why, pace)
-    proof = TaintProof(
+    return run.save(TaintProof(
         taint=str(agreed.gpu.taint), image=PAUSE, kept_out=without.done, message=without.text,
         let_in=given.text.removeprefix("given to "),
-    )  # fmt: skip
-    run.save(proof)
-    return proof
+    ))  # fmt: skip
 
 
 def pod(gpu: Gpu, *, tolerant: bool) -> dict[str, Any]:

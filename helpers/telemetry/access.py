@@ -14,7 +14,6 @@ import requests
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from helpers import programs
 from helpers.cloud.account import Account
 from helpers.cluster import client as clusters
 from helpers.cluster import contract
@@ -48,11 +47,7 @@ class Access:
 
 
 def connect(run: Run, endpoint: Endpoint) -> Access:
-    """Start or find everything that can be queried.
-
-    Raises:
-        Unavailable: This machine has no Prometheus, or no kubectl.
-    """
+    """Start or find everything that can be queried; `Unavailable` without the program for it."""
     if run.profile.target != "aws":
         return Access(prometheus.serve(run, endpoint))
     account = Account(run.profile.region)
@@ -80,14 +75,10 @@ def forward_port(
 
     `ready_path` answers successfully once the port is forwarded.
     """
-    kubeconfig = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
 
     def command(local: int) -> list[str | Path]:
-        return [
-            programs.need("kubectl"), *kubeconfig,
-            f"--context={cluster.context}", f"--namespace={namespace}",
-            "port-forward", "--address=127.0.0.1", f"service/{service}", f"{local}:{port}",
-        ]  # fmt: skip
+        return [*cluster.kubectl(), f"--namespace={namespace}", "port-forward",
+                "--address=127.0.0.1", f"service/{service}", f"{local}:{port}"]  # fmt: skip
 
     name, program = f"port-forward-{service}", "kubectl port-forward"
     return prometheus.start_service(run, name, command, ready_path, program=program)
