@@ -113,9 +113,9 @@ class Programs(Record, stage="00", name="programs"):
     @property
     def summary(self) -> str:
         """One sentence: how many are found, and which are missing."""
-        found = sum(dependency.found for dependency in self.findings)
-        absent = ", ".join(self.missing(required=True) + self.missing(required=False))
-        return f"{found} of {len(self.findings)} found" + (f"; missing: {absent}" if absent else "")
+        absent = self.missing(required=True) + self.missing(required=False)
+        summary = f"{len(self.findings) - len(absent)} of {len(self.findings)} found"
+        return summary + (f"; missing: {', '.join(absent)}" if absent else "")
 
     def missing(self, *, required: bool) -> list[str]:
         """Names of what is not found and required, or not found and optional."""
@@ -139,18 +139,18 @@ def examine() -> Programs:
 
 
 def _finding(kind: str, program: Program, installed: str, place: object) -> Dependency:
-    found, hint = bool(place), program.hint
-    if found and program.at_least and Version(installed or "0") < Version(program.at_least):
-        found = False
+    usable, hint = bool(place), program.hint
+    if usable and program.at_least and Version(installed or "0") < Version(program.at_least):
+        usable = False
         hint = f"{installed} is too old, {program.at_least} is needed: {hint}"
     return Dependency(
         name=program.name,
         kind=kind,
-        found=found,
+        found=usable,
         version=installed,
         stages=program.stages,
         purpose=program.cost,
-        hint="" if found else hint,
+        hint="" if usable else hint,
         required=program.required,
     )
 
@@ -166,9 +166,7 @@ def _examine_library(name: str, reason: str) -> Dependency:
 
 def record(run: Run) -> Programs:
     """Look for everything, and store the result with the run."""
-    programs = examine()
-    run.save(programs)
-    return programs
+    return run.save(examine())
 
 
 def frame(programs: Programs) -> "pd.DataFrame":

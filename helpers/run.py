@@ -93,7 +93,7 @@ class Run:
             "started": now(),
             "ended": None,
             "git": _git_state(),
-            "measured_by": measuring_code(),
+            "measured_by": code_digest(MEASURES),
             "machine": _machine(),
             "python": platform.python_version(),
             "versions": {name: metadata.version(name) for name in MANIFEST_LIBRARIES},
@@ -239,17 +239,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [value for value in values if isinstance(value, dict)]
 
 
-def measuring_code() -> str:
-    """SHA-256 of all code that affects the figures of a rehearsal."""
-    return _code_digest(MEASURES)
-
-
-def drawing_code() -> str:
-    """SHA-256 of all code that affects its pictures and pages."""
-    return _code_digest(DRAWS)
-
-
-def _code_digest(places: tuple[str, ...]) -> str:
+def code_digest(places: tuple[str, ...]) -> str:
+    """SHA-256 of all files of these places: of `MEASURES` or `DRAWS`."""
     digest = hashlib.sha256()
     for place in places:
         path = ROOT / place

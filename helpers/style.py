@@ -71,11 +71,6 @@ def panels(count: int, *, height: float, share_x: bool) -> tuple[Figure, Sequenc
     return figure, list(axes[:, 0])
 
 
-def canvas(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches."""
-    return plt.figure(figsize=(width, height))
-
-
 def finish(run: Run, figure: Figure, name: str, alt: str, *, place: str = FIGURES) -> None:
     """Save a figure in the run's folder `place`, with its description, and show it in a notebook.
 

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,15 +46,6 @@ def test_a_bad_parameter_is_one_sentence(
     monkeypatch.delattr(Run, "create")
     with pytest.raises(Problem, match=sentence):
         notebook.begin("00", **{"profile": "quick", "run_id": "", **parameters})
-
-
-def test_an_unknown_parameter_of_papermill_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = ["", '# Parameters\nprofil = "quick"\n']
-    shell = SimpleNamespace(user_ns={"In": cells}, set_custom_exc=lambda *_: None)
-    monkeypatch.setattr(notebook, "get_ipython", lambda: shell)
-    monkeypatch.delattr(Run, "create")
-    with pytest.raises(Problem, match="This notebook has no parameter 'profil'"):
-        notebook.begin("00", profile="quick", run_id="")
 
 
 def test_a_later_stage_needs_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,25 +6,16 @@ import pytest
 
 from helpers import programs
 from helpers.errors import Unavailable
-from helpers.programs import PROGRAMS, Programs
-from helpers.run import Run
+from helpers.programs import PROGRAMS
 
 
-@pytest.fixture(scope="module")
-def inventory() -> Programs:
-    """What is installed here; looking takes seconds."""
-    return programs.examine()
-
-
-def test_everything_a_rehearsal_needs_is_here(inventory: Programs) -> None:
+def test_everything_a_rehearsal_needs_is_here_and_every_library_has_a_purpose() -> None:
+    inventory = programs.examine()
     assert inventory.complete, inventory.summary
     versions = {row.name: row.version for row in inventory.findings}
     assert versions["prometheus"].count(".") == 2
     assert versions["torch"].startswith("2.")
     assert versions["tritonserver"].startswith("wheel 0.7")
-
-
-def test_every_library_says_what_it_is_for(inventory: Programs) -> None:
     libraries = [row for row in inventory.findings if row.kind == "library"]
     assert len(libraries) > 20 and all(row.purpose for row in libraries)
 
@@ -65,11 +56,3 @@ def test_a_program_that_is_too_old_or_cannot_run_is_not_found_and_says_so(
     terraform = programs.examine().findings[0]
     assert terraform.found is not bool(hint) and terraform.version == version
     assert terraform.hint.startswith(hint)
-
-
-def test_the_record_reads_back_and_the_table_has_a_row_each(
-    run: Run, inventory: Programs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(programs, "examine", lambda: inventory)
-    assert programs.record(run) == run.load(Programs) == inventory
-    assert len(programs.frame(inventory)) == len(inventory.findings)

@@ -17,12 +17,6 @@ def test_ids_are_unique_and_belong_to_a_stage() -> None:
         promises.stage("99")
 
 
-def test_what_nobody_tried_is_not_rehearsed_with_a_reason(run: Run) -> None:
-    for promise, tick in promises.ticks(run).items():
-        assert tick.status is Status.NOT_REHEARSED
-        assert tick.note == f"stage {promise.stage} has not shown it in this run"
-
-
 def test_a_tick_is_kept_and_replaced(run: Run) -> None:
     run.write("records/00/x.json", "{}")
     promises.claim(run, "00.kpis", holds=True, evidence="records/00/x.json", note="seen")

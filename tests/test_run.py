@@ -77,13 +77,6 @@ def test_tables_read_back_equal_and_have_a_csv(run: Run) -> None:
         run.load_table("letters")
 
 
-def test_events_come_back_in_order_and_by_kind(run: Run) -> None:
-    run.event("load-start", stage="05", scenario="smoke")
-    run.event("load-stop", stage="05", scenario="smoke")
-    assert [event["kind"] for event in run.events()] == ["load-start", "load-stop"]
-    assert run.events("load-stop")[0]["scenario"] == "smoke"
-
-
 @pytest.mark.parametrize("torn", ['{"at": "2026', '{"at": 1}\n{"kind"', "\x00\x00", "7"])
 def test_a_torn_last_line_is_left_out_and_mended(tmp_path: Path, torn: str) -> None:
     log = tmp_path / "events.jsonl"

@@ -88,8 +88,7 @@ def judge(run: Run) -> Verdicts:
         cost_usd={name: value for name, value in sums.items() if value is not None},
         saved_pct=report.savings_pct if report else None,
     )
-    run.save(verdicts)
-    return verdicts
+    return run.save(verdicts)
 
 
 def frame(run: Run) -> pd.DataFrame:

@@ -59,9 +59,7 @@ def write(run: Run) -> Ledger:
             claims.append(Claim(name=name, text=f"{shown} {unit}", value=value, unit=unit,
                                 source=source, pointer=pointer,
                                 sha256=file_digest(run.folder / source)))  # fmt: skip
-    ledger = Ledger(claims=tuple(claims))
-    run.save(ledger)
-    return ledger
+    return run.save(Ledger(claims=tuple(claims)))
 
 
 def read_value(folder: Path, source: str, pointer: str) -> Any:

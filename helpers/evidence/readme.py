@@ -38,5 +38,4 @@ def check(run: Run) -> Readme:
         pictures=pictures,
         missing=tuple(path for path in pictures if not (ROOT / path).is_file()),
     )
-    run.save(readme)
-    return readme
+    return run.save(readme)

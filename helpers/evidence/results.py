@@ -9,7 +9,7 @@ from helpers.evidence import kpis, redaction
 from helpers.evidence.kpis import Kpi
 from helpers.load.records import Capacity, LoadReport, PhaseReport, ScenarioReport
 from helpers.profile import LABEL
-from helpers.run import Run, drawing_code
+from helpers.run import DRAWS, Run, code_digest
 from helpers.scenario import Settings
 from helpers.telemetry.records import Telemetry
 
@@ -81,7 +81,7 @@ def write(run: Run) -> None:
         run_id=run.run_id, target=run.profile.target, label=LABEL[run.profile.target],
         status=str(promises.overall_status(ticks.values())), started=manifest["started"],
         git=manifest["git"], versions=manifest["versions"], machine=manifest["machine"],
-        code={"measures": manifest.get("measured_by", ""), "draws": drawing_code()},
+        code={"measures": manifest.get("measured_by", ""), "draws": code_digest(DRAWS)},
         profile=run.profile.model_dump(mode="json"),
         kpis=kpis.judge(run).kpis,
         scenarios=scenarios, capacity=run.readable(Capacity), telemetry=run.readable(Telemetry),

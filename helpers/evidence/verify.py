@@ -35,9 +35,11 @@ def verify(run: Run) -> tuple[Check, ...]:
         )
     report = run.readable(LoadReport)
     scenarios = report.scenarios if report else ()
+    same_profile = run.profile.digest() == run.manifest()["profile_sha256"]
+    changed = () if same_profile else ("the profile is not the one the run started with",)
     differences = {
         "ledger against its sources": ledger.differences(run.folder, saved.claims),
-        "profile against the manifest": _profile_differences(run),
+        "profile against the manifest": changed,
         "results.json against the records": _results_differences(run, scenarios),
     } | {
         f"figures of {scenario.name} against its requests": _load_differences(run, scenario)
@@ -50,11 +52,6 @@ def frame(checks: Iterable[Check]) -> pd.DataFrame:
     """The checks as a table."""
     rows = [(check.what, "; ".join(check.differences) or "agrees") for check in checks]
     return pd.DataFrame(rows, columns=["verified", "result"])
-
-
-def _profile_differences(run: Run) -> Iterator[str]:
-    if run.profile.digest() != run.manifest()["profile_sha256"]:
-        yield "the profile is not the one the run started with"
 
 
 def _results_differences(run: Run, scenarios: tuple[ScenarioReport, ...]) -> Iterator[str]:

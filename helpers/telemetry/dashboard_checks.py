@@ -77,9 +77,7 @@ def evaluate(
             answered=queries - len(absent), values=data.count(), absent=absent,
         ))  # fmt: skip
     version, boards = server.version(), tuple(facts)
-    record = Dashboards(prometheus=version, requests=requests, note=note, boards=boards)
-    run.save(record)
-    return record
+    return run.save(Dashboards(prometheus=version, requests=requests, note=note, boards=boards))
 
 
 def frame(record: Dashboards) -> pd.DataFrame:

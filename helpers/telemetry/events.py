@@ -86,9 +86,7 @@ def gather(run: Run, window: Window, access: Access) -> EventSources:
             except Problem as problem:
                 absent = problem.what
         sources.append(EventSource(name=name, added=added, absent=absent))
-    gathered = EventSources(sources=tuple(sources))
-    run.save(gathered)
-    return gathered
+    return run.save(EventSources(sources=tuple(sources)))
 
 
 def frame(gathered: EventSources) -> pd.DataFrame:

@@ -146,7 +146,12 @@ def add_annotations(run: Run, grafana: Grafana) -> int:
     created = 0
     for annotation in run_annotations(run):
         body = _annotation_body(run, annotation)
-        same = [other for other in stored if _is_same(body, other)]
+        key = body["time"], body["text"], set(body["tags"])
+        same = [
+            other
+            for other in stored
+            if (other.get("time"), other.get("text"), set(other.get("tags") or ())) == key
+        ]
         # Grafana sets the end of a single moment to its start
         ends = {other.get("timeEnd") or other["time"] for other in same}
         if body.get("timeEnd", body["time"]) in ends:
@@ -168,9 +173,7 @@ def publish_snapshots(run: Run, snapshots: Snapshots, grafana: Grafana | None) -
         name = f"{run.run_id} {board.name}"
         url = grafana.create_snapshot(content, name, SNAPSHOT_DAYS * 24 * 3600)
         boards.append(board.model_copy(update={"url": url}))
-    published = snapshots.model_copy(update={"boards": tuple(boards)})
-    run.save(published)
-    return published
+    return run.save(snapshots.model_copy(update={"boards": tuple(boards)}))
 
 
 def _run_tag(run: Run) -> str:
@@ -183,8 +186,3 @@ def _annotation_body(run: Run, annotation: Annotation) -> dict[str, Any]:
     times = {"time": annotation.at, "timeEnd": annotation.until}
     body = {key: round(at.timestamp() * 1000) for key, at in times.items() if at}
     return {**body, "text": annotation.text, "tags": tags}
-
-
-def _is_same(body: dict[str, Any], stored: dict[str, Any]) -> bool:
-    same = all(stored.get(key) == body[key] for key in ("time", "text"))
-    return same and set(stored.get("tags") or ()) == set(body["tags"])

@@ -72,8 +72,7 @@ def targets(run: Run, server: Prometheus | None) -> Targets:
         prometheus=server.version(), up=up, scrape_interval_s=interval_s, gpu=gpu,
         retention=server.retention(), series=server.series_count(),
     )  # fmt: skip
-    run.save(record)
-    return record
+    return run.save(record)
 
 
 def frame(record: Targets) -> pd.DataFrame:
@@ -112,21 +111,13 @@ def start(
     service: str,
     jobs: Mapping[str, ScrapeJob],
     *,
-    port: int = 0,
-    dropped: str = "",
-    expires: float | None = None,
+    port: int = 0,  # 0 chooses a free one
+    dropped: str = "",  # series that it drops, as a regular expression of `job;name`
+    expires: float | None = None,  # as in `rules.run_facts`
 ) -> Prometheus:
     """Start a Prometheus with the rules and the run's facts, or find it running.
 
-    A running one picks up changed jobs within seconds.
-
-    Args:
-        run: The run.
-        service: Name of the service, and of its folder in the run.
-        jobs: Job name → what is scraped.
-        port: Where it listens; 0 chooses a free port.
-        dropped: Series that it drops, as a regular expression of `job;name`.
-        expires: Timer's expiry if there is no stack, seconds since 1970.
+    A running one picks up changed jobs within seconds. Its files are in the run's folder `service`.
     """
     groups = []
     for name, job in jobs.items():

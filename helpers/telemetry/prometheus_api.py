@@ -110,8 +110,6 @@ def _table(data: dict[str, Any]) -> pd.DataFrame:
             series = [(raw["metric"], raw.get("values", [])) for raw in data["result"]]
         case "vector":
             series = [(raw["metric"], [raw["value"]]) for raw in data["result"] if "value" in raw]
-        case "scalar":
-            series = [({}, [data["result"]])]
         case other:
             raise Problem(f"The query returns a {other}, not numbers.", "Correct the query.")
     frames = []

@@ -88,8 +88,7 @@ def check(run: Run, folder: Path = FOLDER) -> RuleChecks:
             *(error for path in tests for error in _promtool(program, "test", "rules", str(path))),
         ),
     )
-    run.save(checks)
-    return checks
+    return run.save(checks)
 
 
 def alert_table() -> pd.DataFrame:

@@ -99,8 +99,7 @@ def collect(run: Run, server: Prometheus | None) -> Telemetry:
         cpu_utilisation_pct=cpu_mean, gpu_utilisation_pct=gpu_mean,
         gpu_absent="" if gpu_mean is not None else no_gpu or NO_GPU,
     )  # fmt: skip
-    run.save(telemetry)
-    return telemetry
+    return run.save(telemetry)
 
 
 def load_window(run: Run) -> Window:

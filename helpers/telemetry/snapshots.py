@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -74,8 +75,7 @@ def take(run: Run, telemetry: Telemetry) -> Snapshots:
     """Store every dashboard with the values of the load, and record it."""
     if telemetry.gpu_absent == NO_PROMETHEUS:
         absent = Snapshots(start=telemetry.start, end=telemetry.end, absent=NO_PROMETHEUS)
-        run.save(absent)
-        return absent
+        return run.save(absent)
     start, end = (datetime.fromisoformat(text) for text in (telemetry.start, telemetry.end))
     window = Window(start, end, run.profile.telemetry.scrape_interval_s)
     note = f"No GPU: {telemetry.gpu_absent}" if telemetry.gpu_absent else ""
@@ -104,9 +104,7 @@ def take(run: Run, telemetry: Telemetry) -> Snapshots:
     run.write(f"tables/{TABLE}.jsonl", lines)
     first, last = (moment.isoformat(timespec="seconds") for moment in (start, end))
     events = len(annotations)
-    record = Snapshots(start=first, end=last, boards=tuple(stored), events=events)
-    run.save(record)
-    return record
+    return run.save(Snapshots(start=first, end=last, boards=tuple(stored), events=events))
 
 
 def frame(record: Snapshots) -> pd.DataFrame:
@@ -198,7 +196,8 @@ def draw(
     heights = [FIGURE_IN] * figure_rows + [GRAPH_IN] * graph_rows
     with style.theme():
         key = _footnote(data, annotations)
-        figure = style.canvas(WIDTH_IN, sum(heights) + HEAD_IN + FOOT_LINE_IN * len(key))
+        height = sum(heights) + HEAD_IN + FOOT_LINE_IN * len(key)
+        figure = plt.figure(figsize=(WIDTH_IN, height))
         figure.set_layout_engine("constrained")
         grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
         for number, panel in enumerate(figures):

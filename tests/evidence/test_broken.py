@@ -61,11 +61,6 @@ def test_not_one_good_answer(measured: Run) -> None:
     assert "0 good answers are too few for a P99" in text and "100 %" in text
 
 
-def test_a_single_request(measured: Run) -> None:
-    only(measured, requests().iloc[:1], 1)
-    assert "1 good answers are too few for a P50" in packed(measured)
-
-
 def test_a_run_without_cost_and_without_a_table_of_requests(measured: Run) -> None:
     (measured.folder / "tables/requests-soak.parquet").unlink()
     text = packed(measured)
