@@ -110,9 +110,7 @@ def test_a_matrix_becomes_a_table(answers: RequestsMock) -> None:
     assert asked.calls[0].request.params == sent
 
 
-def test_a_scalar_and_nothing_are_tables_too(answers: RequestsMock) -> None:
-    answers.get(f"{API}/query", json=result("scalar", [1.0, "42"]))
-    assert SERVER.query("42")["value"].tolist() == [42.0]
+def test_nothing_is_a_table_too(answers: RequestsMock) -> None:
     answers.get(f"{API}/query", json=result("vector", []))
     empty = SERVER.query("nothing", NOON)
     assert empty.empty and {"time", "value"} <= set(empty.columns)
