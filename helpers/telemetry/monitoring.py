@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import sh
 import yaml
 
 from helpers import programs
 from helpers.cluster import contract
 from helpers.cluster.client import Cluster
+from helpers.cluster.helm import Helm
 from helpers.cluster.records import Releases
-from helpers.errors import Problem
 from helpers.paths import ROOT
 from helpers.promises import Status, Tick, claim, tick
 from helpers.run import Run
@@ -24,8 +23,6 @@ CHART = ROOT / "k8s" / "charts" / "observability"
 RELEASE = "observability"
 VALUES = "prometheus/chart-values.yaml"
 CONFIG_MAP_BYTES = 1_048_576  # Kubernetes' limit for one ConfigMap
-TIMEOUT_S, WAIT = 180, "2m"
-LONGEST_QUOTE = 600
 # promise → release in k8s/releases.yaml, and a query that only a running component answers
 COMPONENTS = {
     "04.operator": ("kube-prometheus-stack", 'up{job=~".*operator.*"} == 1'),
@@ -75,17 +72,15 @@ def install_chart(run: Run, cluster: Cluster | None) -> ChartCheck:
     )
     run.save(check)
     if cluster is not None:
-        kubeconfig = [f"--kubeconfig={cluster.kubeconfig}"] if cluster.kubeconfig else []
-        _helm(
-            run, "upgrade", "--install", *kubeconfig, f"--kube-context={cluster.context}",
-            "--wait", f"--timeout={WAIT}",
-        )  # fmt: skip
+        Helm.for_cluster(cluster, run.mark).apply(RELEASE, CHART, _namespace(), [_values(run)])
     return check
 
 
 def render_chart(run: Run) -> list[dict[str, Any]]:
     """The chart's objects for a run; raises `Problem` if it does not render."""
-    return [raw for raw in yaml.safe_load_all(_helm(run, "template")) if raw]
+    kubernetes = run.profile.infrastructure.kubernetes_version
+    text = Helm(mark=run.mark).template(RELEASE, CHART, _namespace(), [_values(run)], kubernetes)
+    return [raw for raw in yaml.safe_load_all(text) if raw]
 
 
 def frame(check: ChartCheck) -> pd.DataFrame:
@@ -124,21 +119,9 @@ def _differences(run: Run, objects: list[dict[str, Any]], maps: dict[str, str]) 
     return differences
 
 
-def _helm(run: Run, *command: str) -> str:
-    """Run a helm command on the chart with the run's values."""
-    values: Path = run.write(VALUES, yaml.safe_dump(chart_values(run), sort_keys=False))
-    options = [f"--namespace={contract.load().namespaces.monitoring}", f"--values={values}"]
-    helm = sh.Command(str(programs.need("helm")))
-    try:
-        return str(helm(*command, RELEASE, str(CHART), *options, _timeout=TIMEOUT_S))
-    except sh.ErrorReturnCode as error:
-        lines = error.stderr.decode(errors="replace").strip().splitlines()
-        # helm also logs that it followed the chart's links
-        text = " ".join(line for line in lines if not line.startswith("level=INFO"))
-        message = text.removeprefix("Error: ")[-LONGEST_QUOTE:]
-        raise Problem(
-            f"helm {command[0]} of the chart {RELEASE} failed: {message}.",
-            "Correct the values, or retry the step if the cluster was not reached.",
-        ) from error
-    except sh.TimeoutException as error:
-        raise Problem(f"helm {command[0]} of {RELEASE} took longer than {TIMEOUT_S} s.") from error
+def _namespace() -> str:
+    return contract.load().namespaces.monitoring
+
+
+def _values(run: Run) -> Path:
+    return run.write(VALUES, yaml.safe_dump(chart_values(run), sort_keys=False))

@@ -118,5 +118,7 @@ def test_wrong_values_are_refused_by_the_charts_schema(
     run: Run, monkeypatch: pytest.MonkeyPatch, values: str
 ) -> None:
     monkeypatch.setattr(monitoring, "chart_values", lambda _: yaml.safe_load(values))
-    with pytest.raises(Problem, match=r"helm template .* failed: .*values"):
+    with pytest.raises(
+        Problem, match="The rendering of observability failed: The chart refuses the values"
+    ):
         monitoring.render_chart(run)
