@@ -12,7 +12,6 @@ from typing import Any
 
 import requests
 from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
 from helpers.cloud.account import Account
 from helpers.cluster import client as clusters
@@ -90,13 +89,8 @@ def grafana_token(cluster: Cluster, namespace: str, url: str) -> str:
     Without such a secret, the account is created with the admin's password, which stays in its own
     secret, and the token is stored for the next time.
     """
-    with clusters.asking(f"The secret {TOKEN_SECRET}", namespace=namespace):
-        try:
-            stored = cluster.core.read_namespaced_secret(TOKEN_SECRET, namespace)
-            return _decoded((stored.data or {})[TOKEN_KEY])
-        except ApiException as error:
-            if error.status != 404:
-                raise
+    if stored := cluster.get("secrets", TOKEN_SECRET, namespace):
+        return _decoded(stored["data"][TOKEN_KEY])
     token = _new_token(url, _admin_login(cluster, namespace))
     labels = {"app.kubernetes.io/part-of": SERVICE_ACCOUNT}
     metadata = client.V1ObjectMeta(name=TOKEN_SECRET, labels=labels)
@@ -108,10 +102,8 @@ def grafana_token(cluster: Cluster, namespace: str, url: str) -> str:
 
 def _admin_login(cluster: Cluster, namespace: str) -> tuple[str, str]:
     """The admin's name and password, from the secret that Grafana's pod reads."""
-    with clusters.asking("Grafana's secrets", namespace=namespace):
-        stored = cluster.core.list_namespaced_secret(namespace).items
-    for secret in stored:
-        data = secret.data or {}
+    for secret in cluster.list("secrets", namespace):
+        data = secret.get("data") or {}
         if data.keys() >= {ADMIN_NAME, ADMIN_PASSWORD}:
             return _decoded(data[ADMIN_NAME]), _decoded(data[ADMIN_PASSWORD])
     keys = f"{ADMIN_NAME}, {ADMIN_PASSWORD}"
@@ -122,7 +114,6 @@ def _admin_login(cluster: Cluster, namespace: str) -> tuple[str, str]:
 def _new_token(url: str, admin: tuple[str, str]) -> str:
     """Create a service account with the role Editor, and a token that expires after a day."""
     name = f"{SERVICE_ACCOUNT}-{secrets.token_hex(4)}"
-
     accounts = f"{url}/api/serviceaccounts"
     try:
         with requests.Session() as session:
@@ -143,11 +134,8 @@ def _new_token(url: str, admin: tuple[str, str]) -> str:
 
 
 def _grafana_service(cluster: Cluster, namespace: str) -> str:
-    with clusters.asking("The list of services", namespace=namespace):
-        listed = cluster.core.list_namespaced_service(namespace, label_selector=GRAFANA_LABEL)
-    services: list[Any] = listed.items
-    for service in services:
-        return str(service.metadata.name)
+    for service in cluster.list("services", namespace, labelSelector=GRAFANA_LABEL):
+        return str(service["metadata"]["name"])
     what = f"Namespace {namespace} has no service with the label {GRAFANA_LABEL}."
     raise Problem(what, INSTALL_AGAIN)
 
