@@ -5,11 +5,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import dashboards
 import leaks
 import size
 
 import notebooks
-from helpers.telemetry import dashboards
 
 # reported, but no failure until every room is within its limits
 PENDING = {"size"}

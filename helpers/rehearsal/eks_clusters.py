@@ -93,28 +93,6 @@ def delete_cluster(call: Call) -> dict[str, Any]:
 
 
 @operation(EKSResponse)
-def update_cluster_config(call: Call) -> dict[str, Any]:
-    """AWS answers with an update, and merges what is given into what was there."""
-    cluster, given = cluster_of(call), call.params
-    cluster.resources_vpc_config |= given.get("resourcesVpcConfig", {})
-    cluster.access_config |= given.get("accessConfig", {})
-    cluster.upgrade_policy = given.get("upgradePolicy", cluster.upgrade_policy)
-    return _update(str(uuid4()))
-
-
-@operation(EKSResponse)
-def describe_update(call: Call) -> dict[str, Any]:
-    """Every update has succeeded by the time that somebody asks."""
-    cluster_of(call)
-    return _update(call.params["updateId"])
-
-
-def _update(identifier: str) -> dict[str, Any]:
-    facts = {"status": "Successful", "type": "EndpointAccessUpdate", "params": [], "errors": []}
-    return {"update": {"id": identifier, "createdAt": datetime.now(UTC), **facts}}
-
-
-@operation(EKSResponse)
 def describe_cluster_versions(call: Call) -> dict[str, Any]:
     """The versions there are, newest first, and how long each is supported."""
     wanted = call.params.get("clusterVersions") or VERSIONS

@@ -15,11 +15,12 @@ from helpers.cluster.records import Releases
 from helpers.paths import ROOT
 from helpers.promises import Status, Tick, claim, tick
 from helpers.run import Run
-from helpers.telemetry import dashboards, rules
+from helpers.telemetry import rules
 from helpers.telemetry.access import Access
 from helpers.telemetry.records import ChartCheck, Targets
 
 CHART = ROOT / "k8s" / "charts" / "observability"
+DASHBOARDS = ROOT / "k8s" / "dashboards"
 RELEASE = "observability"
 VALUES = "prometheus/chart-values.yaml"
 CONFIG_MAP_BYTES = 1_048_576  # Kubernetes' limit for one ConfigMap
@@ -110,7 +111,7 @@ def _differences(run: Run, objects: list[dict[str, Any]], maps: dict[str, str]) 
         for name, content in wanted.items()
         if json.dumps(content["groups"], sort_keys=True) not in groups
     ]
-    for path in sorted(dashboards.FOLDER.glob("*.json")):
+    for path in sorted(DASHBOARDS.glob("*.json")):
         text = maps.get(f"gpu-e2e-{path.name}", "{}")
         if json.loads(text) != json.loads(path.read_text()):
             differences.append(f"dashboard '{path.stem}' is rendered differently")
