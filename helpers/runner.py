@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import dropwhile
-from typing import Any
 
 import papermill
 from papermill.exceptions import PapermillExecutionError
@@ -48,13 +47,15 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
             if stage.number not in ending and not outcome.code:
                 outcome = _run_stage(run, stage)
         if TEARDOWN in ending:
-            outcome = _first_failure(outcome, _run_stage(run, ending[TEARDOWN]))
+            ended = _run_stage(run, ending[TEARDOWN])
+            outcome = outcome if outcome.code else ended
         if not keep:
             for name in processes.down(run):
                 print(f"Stopped {name}.")
             load.recover(run)
         if EVIDENCE in ending:
-            outcome = _first_failure(outcome, _run_stage(run, ending[EVIDENCE]))
+            ended = _run_stage(run, ending[EVIDENCE])
+            outcome = outcome if outcome.code else ended
         if not keep:
             processes.down(run)
             run.end()
@@ -73,10 +74,6 @@ def unfinished(run: Run) -> list[Stage]:
             ended[event["stage"]] = event["kind"] == "stage-end"
     begun = dropwhile(lambda stage: ended and stage.number not in ended, promises.STAGES)
     return list(dropwhile(lambda stage: ended.get(stage.number, False), begun))
-
-
-def _first_failure(earlier: Outcome, later: Outcome) -> Outcome:
-    return earlier if earlier.code else later
 
 
 def _run_stage(run: Run, stage: Stage) -> Outcome:
@@ -98,10 +95,8 @@ def _run_stage(run: Run, stage: Stage) -> Outcome:
         what = f"failed: {error}"
     else:
         if stage.headless:
-            executed, note = (
-                f"notebooks/{stage.notebook}",
-                "executed by papermill from start to end",
-            )
+            executed = f"notebooks/{stage.notebook}"
+            note = "executed by papermill from start to end"
             promises.claim(run, stage.headless, holds=True, evidence=executed, note=note)
         return Outcome()
     outcome = Outcome(code, f"Stage {stage.number} {what}")
@@ -153,7 +148,8 @@ def _owned(run: Run, *, keep: bool) -> Iterator[None]:
     mark = processes.owner_mark(os.getpid())
     run.write(LOCK, mark)
     os.environ |= {processes.MARK: run.mark, processes.OWNER: "" if keep else mark}
-    before = {kind: signal.signal(kind, _interrupt) for kind in (signal.SIGTERM, signal.SIGHUP)}
+    interrupt = signal.default_int_handler
+    before = {kind: signal.signal(kind, interrupt) for kind in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
@@ -162,7 +158,3 @@ def _owned(run: Run, *, keep: bool) -> Iterator[None]:
         for name in (processes.MARK, processes.OWNER):
             os.environ.pop(name, None)
         lock.unlink(missing_ok=True)
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt

@@ -29,7 +29,6 @@ from helpers.serving import smoke
 from helpers.serving.records import Endpoint
 from helpers.telemetry import dashboards, prometheus, series, snapshots
 from helpers.telemetry.access import Access
-from helpers.telemetry.prometheus import ScrapeJob
 from helpers.telemetry.prometheus_api import Prometheus
 from helpers.telemetry.records import DashboardFacts, Dashboards
 from helpers.telemetry.series import Window
@@ -95,12 +94,14 @@ def second_prometheus(run: Run, endpoint: Endpoint) -> Iterator[Prometheus]:
     with _exporter() as url:
         try:
             jobs = {
-                prometheus.TRITON: ScrapeJob(endpoint.metrics, POD),
-                prometheus.SAMPLER: ScrapeJob(prometheus.start_sampler(run), {}),
-                EXPORTER: ScrapeJob(url, {}),
+                prometheus.TRITON: endpoint.metrics,
+                prometheus.SAMPLER: prometheus.start_sampler(run),
+                EXPORTER: url,
             }
             expires = time.time() + run.profile.infrastructure.ttl_hours * 3600
-            server = prometheus.start(run, SERVICE, jobs, dropped=DROPPED, expires=expires)
+            server = prometheus.start(
+                run, SERVICE, jobs, triton=POD, dropped=DROPPED, expires=expires
+            )
             prometheus.wait_for_targets(server, jobs)
             yield server
         finally:

@@ -23,7 +23,7 @@ from helpers.telemetry.records import PublishedAnnotations, Snapshots
 PROMISE = "04.annotations"
 NO_GRAFANA = "a rehearsal has no Grafana: its pictures are drawn from the same dashboards"
 TAG = "gpu-e2e"
-SNAPSHOT_DAYS = 30
+SNAPSHOT_S = 30 * 24 * 3600  # then Grafana deletes it
 TRIES = 4
 RETRIED = (429, 500, 502, 503, 504)
 LONGEST_PAUSE_S = 30
@@ -47,7 +47,7 @@ class Grafana:
 
     def version(self) -> str:
         """The server's version, if its database answers."""
-        health = self._ask("GET", "/api/health")
+        health = self.ask("GET", "/api/health")
         if (state := health.get("database")) != "ok":
             what = f"Grafana at {self.url} is not healthy: its database reports '{state}'."
             raise Problem(what, "Read the pod's log, or restart it.")
@@ -57,26 +57,11 @@ class Grafana:
         """The annotations that have all these tags, as Grafana returns them."""
         query = {"tags": list(tags), "matchAny": "false", "type": "annotation",
                  "limit": MOST_ANNOTATIONS}  # fmt: skip
-        stored: list[dict[str, Any]] = self._ask("GET", "/api/annotations", params=query)
+        stored: list[dict[str, Any]] = self.ask("GET", "/api/annotations", params=query)
         return stored
 
-    def annotate(self, body: dict[str, Any]) -> int:
-        """Create an annotation that every dashboard with its tag shows; returns its number."""
-        return int(self._ask("POST", "/api/annotations", json=body)["id"])
-
-    def delete_annotation(self, number: int) -> None:
-        """Delete an annotation; one that does not exist is not an error."""
-        self._ask("DELETE", f"/api/annotations/{number}", accepted=404)
-
-    def create_snapshot(self, dashboard: dict[str, Any], name: str, expires_s: int) -> str:
-        """Store a dashboard whose panels contain their data; returns its address.
-
-        Grafana deletes it after `expires_s` seconds; 0 means never.
-        """
-        body = {"dashboard": dashboard, "name": name, "expires": expires_s, "external": False}
-        return str(self._ask("POST", "/api/snapshots", json=body)["url"])
-
-    def _ask(self, method: str, path: str, *, accepted: int = 0, **content: Any) -> Any:
+    def ask(self, method: str, path: str, *, accepted: int = 0, **content: Any) -> Any:
+        """Grafana's answer to a request; the status `accepted` is no error."""
         retry = Retry(
             total=TRIES - 1, status_forcelist=RETRIED, allowed_methods=None, raise_on_status=False,
             backoff_factor=self.pause_s, backoff_max=LONGEST_PAUSE_S,
@@ -147,18 +132,15 @@ def add_annotations(run: Run, grafana: Grafana) -> int:
     for annotation in run_annotations(run):
         body = _annotation_body(run, annotation)
         key = body["time"], body["text"], set(body["tags"])
-        same = [
-            other
-            for other in stored
-            if (other.get("time"), other.get("text"), set(other.get("tags") or ())) == key
-        ]
+        same = [other for other in stored if key == (
+            other.get("time"), other.get("text"), set(other.get("tags") or ()))]  # fmt: skip
         # Grafana sets the end of a single moment to its start
         ends = {other.get("timeEnd") or other["time"] for other in same}
         if body.get("timeEnd", body["time"]) in ends:
             continue
         for other in same:
-            grafana.delete_annotation(int(other["id"]))
-        grafana.annotate(body)
+            grafana.ask("DELETE", f"/api/annotations/{other['id']}", accepted=404)
+        grafana.ask("POST", "/api/annotations", json=body)
         created += 1
     return created
 
@@ -171,7 +153,8 @@ def publish_snapshots(run: Run, snapshots: Snapshots, grafana: Grafana | None) -
     for board in snapshots.boards:
         content = json.loads((run.folder / board.grafana).read_text())
         name = f"{run.run_id} {board.name}"
-        url = grafana.create_snapshot(content, name, SNAPSHOT_DAYS * 24 * 3600)
+        body = {"dashboard": content, "name": name, "expires": SNAPSHOT_S, "external": False}
+        url = grafana.ask("POST", "/api/snapshots", json=body)["url"]
         boards.append(board.model_copy(update={"url": url}))
     return run.save(snapshots.model_copy(update={"boards": tuple(boards)}))
 

@@ -8,7 +8,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,14 +31,6 @@ TARGETS_TIMEOUT_S = 30.0  # Prometheus applies changed targets only every 5 s
 RETENTION = "1d"  # longer than a session can last
 
 
-@dataclass(frozen=True)
-class ScrapeJob:
-    """What a Prometheus scrapes under one job name."""
-
-    url: str  # address of the metrics
-    labels: Mapping[str, str]  # labels that are added to its series
-
-
 def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S) -> Prometheus:
     """Start the run's Prometheus and sampler, or find them running, and point them at Triton.
 
@@ -47,7 +38,7 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
     saved even if a target is not up.
     """
     programs.need(PROMETHEUS)
-    jobs = {SAMPLER: ScrapeJob(start_sampler(run), {}), TRITON: ScrapeJob(endpoint.metrics, {})}
+    jobs = {SAMPLER: start_sampler(run), TRITON: endpoint.metrics}
     server = start(run, PROMETHEUS, jobs, port=run.profile.telemetry.prometheus_port)
     try:
         wait_for_targets(server, jobs, timeout_s)
@@ -109,9 +100,10 @@ def start_sampler(run: Run) -> str:
 def start(
     run: Run,
     service: str,
-    jobs: Mapping[str, ScrapeJob],
+    jobs: Mapping[str, str],  # name → address of the metrics
     *,
     port: int = 0,  # 0 chooses a free one
+    triton: Mapping[str, str] | None = None,  # labels that are added to Triton's series
     dropped: str = "",  # series that it drops, as a regular expression of `job;name`
     expires: float | None = None,  # as in `rules.run_facts`
 ) -> Prometheus:
@@ -120,10 +112,10 @@ def start(
     A running one picks up changed jobs within seconds. Its files are in the run's folder `service`.
     """
     groups = []
-    for name, job in jobs.items():
-        parts = urlsplit(job.url)
+    for name, url in jobs.items():
+        parts = urlsplit(url)
         # a fixed instance name: a Triton that restarts on another port continues its series
-        labels = {"job": name, "instance": name, **job.labels}
+        labels = {"job": name, "instance": name, **(triton or {} if name == TRITON else {})}
         labels |= {"__scheme__": parts.scheme, "__metrics_path__": parts.path or "/metrics"}
         groups.append({"targets": [parts.netloc], "labels": labels})
     discovered = run.write(f"{service}/targets.json", json.dumps(groups, indent=2) + "\n")
@@ -155,20 +147,21 @@ def start(
             "--scrape.discovery-reload-interval=500ms",
         ]
 
-    url = start_service(run, service, command, "/-/ready", port=port, program=PROMETHEUS)
-    return Prometheus(url)
+    return Prometheus(
+        start_service(run, service, command, "/-/ready", port=port, program=PROMETHEUS)
+    )
 
 
 def wait_for_targets(
-    server: Prometheus, jobs: Mapping[str, ScrapeJob], timeout_s: float = TARGETS_TIMEOUT_S
+    server: Prometheus, jobs: Mapping[str, str], timeout_s: float = TARGETS_TIMEOUT_S
 ) -> None:
     """Wait until all targets are up."""
     deadline = time.monotonic() + timeout_s
     while True:
         errors = {target.url: target.error for target in server.targets()
                   if target.health != "unknown"}  # fmt: skip
-        down = [(name, job.url, error) for name, job in jobs.items()
-                if (error := errors.get(job.url, "it has not been scraped yet"))]  # fmt: skip
+        down = [(name, url, error) for name, url in jobs.items()
+                if (error := errors.get(url, "it has not been scraped yet"))]  # fmt: skip
         if not down:
             return
         if time.monotonic() > deadline:

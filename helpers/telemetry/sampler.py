@@ -9,7 +9,6 @@ The sampler is a process of its own and must start fast: it imports little.
 
 import argparse
 import contextlib
-import importlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import PurePath
 from typing import Any
 
 import psutil
+import pynvml as nvml
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -31,19 +31,19 @@ RESCAN_S = 3.0
 MIB = 2**20
 GPU_LABELS = ("gpu", "modelName")
 
-GAUGES: tuple[tuple[str, str, Callable[[Any, Any], float]], ...] = (
+GAUGES: tuple[tuple[str, str, Callable[[Any], float]], ...] = (
     ("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %).",
-     lambda nvml, device: nvml.nvmlDeviceGetUtilizationRates(device).gpu),
+     lambda device: nvml.nvmlDeviceGetUtilizationRates(device).gpu),
     ("DCGM_FI_DEV_FB_USED", "Framebuffer memory used (in MiB), with what the driver reserves.",
-     lambda nvml, device: nvml.nvmlDeviceGetMemoryInfo(device).used / MIB),
+     lambda device: nvml.nvmlDeviceGetMemoryInfo(device).used / MIB),
     ("DCGM_FI_DEV_FB_FREE", "Framebuffer memory free (in MiB).",
-     lambda nvml, device: nvml.nvmlDeviceGetMemoryInfo(device).free / MIB),
+     lambda device: nvml.nvmlDeviceGetMemoryInfo(device).free / MIB),
     ("DCGM_FI_DEV_POWER_USAGE", "Power draw (in W).",
-     lambda nvml, device: nvml.nvmlDeviceGetPowerUsage(device) / 1000),
+     lambda device: nvml.nvmlDeviceGetPowerUsage(device) / 1000),
     ("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C).",
-     lambda nvml, device: nvml.nvmlDeviceGetTemperature(device, nvml.NVML_TEMPERATURE_GPU)),
+     lambda device: nvml.nvmlDeviceGetTemperature(device, nvml.NVML_TEMPERATURE_GPU)),
     ("DCGM_FI_DEV_SM_CLOCK", "SM clock frequency (in MHz).",
-     lambda nvml, device: nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM)),
+     lambda device: nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM)),
 )  # fmt: skip
 
 # NVML's bit for a reduced clock → the DCGM exporter's name of the reason
@@ -173,7 +173,6 @@ def command_role(command: list[str]) -> str:
 class Gpus:
     """The GPUs of this machine, or why there are none."""
 
-    nvml: Any  # the module `pynvml`; None if it does not work
     devices: tuple[tuple[Any, str], ...]  # handle and name of each GPU
     absence: str  # why there is no GPU; empty if there is one
 
@@ -188,18 +187,18 @@ class Gpus:
             family = GaugeMetricFamily(metric, text, labels=GPU_LABELS)
             for index, (device, name) in enumerate(self.devices):
                 # a laptop's GPU may lack a sensor: then there is no value, not a zero
-                with contextlib.suppress(self.nvml.NVMLError):
-                    family.add_metric((str(index), name), read(self.nvml, device))
+                with contextlib.suppress(nvml.NVMLError):
+                    family.add_metric((str(index), name), read(device))
             if family.samples:
                 yield family
         text = "Clock events (1 while the reason applies); the DCGM exporter counts in a window."
         labels = (*GPU_LABELS, "clock_event")
         events = GaugeMetricFamily("DCGM_EXP_CLOCK_EVENTS_COUNT", text, labels=labels)
         for index, (device, name) in enumerate(self.devices):
-            with contextlib.suppress(self.nvml.NVMLError):
-                reasons = self.nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
+            with contextlib.suppress(nvml.NVMLError):
+                reasons = nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
                 for bit, word in CLOCK_EVENTS.items():
-                    applies = bool(reasons & getattr(self.nvml, bit))
+                    applies = bool(reasons & getattr(nvml, bit))
                     events.add_metric((str(index), name, word), float(applies))
         if events.samples:
             yield events
@@ -208,16 +207,12 @@ class Gpus:
 def find_gpus() -> Gpus:
     """The GPUs that NVML finds on this machine; without any, `absence` says why."""
     try:
-        nvml: Any = importlib.import_module("pynvml")
-    except ImportError:
-        return Gpus(None, (), "nvidia-ml-py is not installed")
-    try:
         nvml.nvmlInit()
         handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
         devices = tuple((handle, str(nvml.nvmlDeviceGetName(handle))) for handle in handles)
     except nvml.NVMLError as error:
-        return Gpus(None, (), f"no NVIDIA GPU on this machine ({error})")
-    return Gpus(nvml, devices, "" if devices else "no NVIDIA GPU on this machine (NVML finds none)")
+        return Gpus((), f"no NVIDIA GPU on this machine ({error})")
+    return Gpus(devices, "" if devices else "no NVIDIA GPU on this machine (NVML finds none)")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

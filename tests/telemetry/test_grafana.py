@@ -9,6 +9,8 @@ from helpers.telemetry.grafana import TRIES, Grafana, add_annotations
 
 from .grafana_server import TOKEN, GrafanaServer
 
+ANNOTATION = {"time": 1, "text": "x", "tags": []}
+
 
 @pytest.fixture
 def grafana(server: GrafanaServer) -> Grafana:
@@ -32,7 +34,8 @@ def test_a_runs_events_are_annotated_once(
     assert set(by_text["alert GpuHot"]["tags"]) == {
         "gpu-e2e", f"run:{run.run_id}", "alert", "source:Prometheus",
     }  # fmt: skip
-    grafana.delete_annotation(12345)  # one that does not exist is no error
+    # one that does not exist is no error
+    grafana.ask("DELETE", "/api/annotations/12345", accepted=404)
 
 
 @pytest.mark.parametrize("wanted", ["7", "3600"])
@@ -42,7 +45,7 @@ def test_transient_errors_are_retried(
     pauses: list[float] = []
     monkeypatch.setattr("urllib3.util.retry.time.sleep", pauses.append)
     server.faults, server.headers = [429, 500, 503], {"Retry-After": wanted}
-    assert grafana.annotate({"time": 1, "text": "x", "tags": []})
+    assert grafana.ask("POST", "/api/annotations", json=ANNOTATION)
     assert len(server.requests) == 4
     assert pauses == [min(int(wanted), 30)] * 3  # as the server requested, within reason
 
@@ -73,7 +76,7 @@ def test_a_refusal_says_what_to_do_and_hides_the_token(
     server.role, server.faults = role, faults
     grafana = Grafana(server.url, token, pause_s=0.001)
     with pytest.raises(Problem, match=sentence) as caught:
-        grafana.annotate({"time": 1, "text": "x", "tags": []})
+        grafana.ask("POST", "/api/annotations", json=ANNOTATION)
     assert len(server.requests) == requests
     texts = [repr(grafana), str(caught.value), repr(Access(None, grafana))]
     assert not any(TOKEN in text for text in texts)
