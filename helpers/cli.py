@@ -225,16 +225,16 @@ def _run_stages(run: Run, stages: list[Stage], keep: bool) -> None:
 
 
 def _stage_state(run: Run, stage: Stage) -> str:
-    events = [event for event in run.events() if event["stage"] == stage.number]
-    for event in reversed(events):
-        match event["kind"]:
+    state = "not run"
+    for event in run.events():
+        match event["stage"] == stage.number and event["kind"]:
             case "stage-start":
-                return f"begun {event['at']}, not ended"
+                state = f"begun {event['at']}, not ended"
             case "stage-end":
-                return f"done {event['at']}"
+                state = f"done {event['at']}"
             case "stage-failed":
-                return str(event["reason"]).splitlines()[0]
-    return "not run"
+                state = str(event["reason"]).splitlines()[0]
+    return state
 
 
 if __name__ == "__main__":

@@ -143,16 +143,11 @@ def _finding(kind: str, program: Program, installed: str, place: object) -> Depe
     if usable and program.at_least and Version(installed or "0") < Version(program.at_least):
         usable = False
         hint = f"{installed} is too old, {program.at_least} is needed: {hint}"
+    facts = program.model_dump(include={"name", "stages", "required"})
     return Dependency(
-        name=program.name,
-        kind=kind,
-        found=usable,
-        version=installed,
-        stages=program.stages,
-        purpose=program.cost,
+        **facts, kind=kind, found=usable, version=installed, purpose=program.cost,
         hint="" if usable else hint,
-        required=program.required,
-    )
+    )  # fmt: skip
 
 
 def _examine_library(name: str, reason: str) -> Dependency:

@@ -134,10 +134,7 @@ def _skip(run: Run, stage: Stage, reason: str) -> None:
 
 @contextmanager
 def _owned(run: Run, *, keep: bool) -> Iterator[None]:
-    """Tie the run's processes to this one, and turn SIGTERM and SIGHUP into an interrupt.
-
-    With `keep` they are not tied: they live until `workbook down` or until their time is up.
-    """
+    """Tie the run's processes to this one unless `keep`; SIGTERM and SIGHUP interrupt it."""
     lock = run.folder / LOCK  # beside the manifest, whose hash is part of the evidence
     holder = lock.read_text() if lock.is_file() else ""
     if holder and watcher.owner_is_alive(holder):

@@ -84,11 +84,7 @@ def forward_port(
 
 
 def grafana_token(cluster: Cluster, namespace: str, url: str) -> str:
-    """The token of Grafana's service account, from a secret in the cluster.
-
-    Without such a secret, the account is created with the admin's password, which stays in its own
-    secret, and the token is stored for the next time.
-    """
+    """The token of Grafana's service account, from a secret that is made if there is none."""
     if stored := cluster.get("secrets", TOKEN_SECRET, namespace):
         return _decoded(stored["data"][TOKEN_KEY])
     token = _new_token(url, _admin_login(cluster, namespace))

@@ -57,10 +57,7 @@ def _triton(name: str, by: str = "model") -> str:
 
 
 def _per_request_ms(*durations: str) -> str:
-    """Mean milliseconds per request: total time divided by total requests.
-
-    A mean of per-model ratios would count an idle model as a fast one.
-    """
+    """Mean milliseconds per request: a mean of ratios would count an idle model as a fast one."""
     total = " + ".join(_triton(f"{name}_duration_us") for name in durations)
     return f"({total}) / 1000 / ({_triton('request_success')} > 0)"
 

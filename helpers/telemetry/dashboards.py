@@ -185,7 +185,12 @@ def _grafana_panel(panel: Panel) -> stat.Panel | timeseries.Panel:
     made = _grafana_figure(panel) if panel.is_figure else _grafana_graph(panel)
     made.title(panel.title).description(panel.description).datasource(PROMETHEUS)
     made.unit(GRAFANA_UNITS.get(panel.unit, f"suffix: {panel.unit}"))
-    made.thresholds(_thresholds(panel.limit))
+    low, high = ("red", "green") if panel.limit and panel.limit.at_least else ("green", "red")
+    steps = [models.Threshold(value=None, color=low)]
+    if panel.limit is not None:
+        steps.append(models.Threshold(value=panel.limit.value, color=high))
+    thresholds = dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE)
+    made.thresholds(thresholds.steps(steps))
     for number, series in enumerate(panel.series):
         label = f"{{{{{series.label}}}}}" if series.label else ""
         query = prometheus.Dataquery().expr(series.grafana_query).range().datasource(PROMETHEUS)
@@ -212,14 +217,6 @@ def _grafana_figure(panel: Panel) -> stat.Panel:
     made.color_mode(common_models.BigValueColorMode.VALUE)
     made.graph_mode(common_models.BigValueGraphMode.AREA)
     return made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-
-
-def _thresholds(limit: Limit | None) -> dashboard.ThresholdsConfig:
-    low, high = ("red", "green") if limit and limit.at_least else ("green", "red")
-    steps = [models.Threshold(value=None, color=low)]
-    if limit is not None:
-        steps.append(models.Threshold(value=limit.value, color=high))
-    return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
 def _variable(name: str) -> dashboard.QueryVariable:

@@ -53,13 +53,6 @@ class ObservedEvent:
     text: str = ""  # the source's message; may be empty
     until: datetime | None = None  # when it ended; None for a single moment
 
-    @property
-    def details(self) -> dict[str, str]:
-        """As stored in the event log."""
-        details = {"at": iso(self.at), "source": self.source, "subject": self.subject,
-                   "text": self.text[:LONGEST_TEXT]}  # fmt: skip
-        return details | ({"until": iso(self.until)} if self.until else {})
-
 
 def gather(run: Run, window: Window, access: Access) -> EventSources:
     """Query every source for events during the load, add them to the run's log, and record it.
@@ -101,10 +94,13 @@ def add_to_log(run: Run, stage: str, events: Iterable[ObservedEvent]) -> int:
     known = {_key(event) for event in run.events()}
     added = 0
     for event in sorted(events, key=lambda event: event.at):
-        key = _key({"kind": event.kind, **event.details})
+        details = {"at": iso(event.at), "source": event.source, "subject": event.subject,
+                   "text": event.text[:LONGEST_TEXT]}  # fmt: skip
+        details |= {"until": iso(event.until)} if event.until else {}
+        key = _key({"kind": event.kind, **details})
         if key not in known:
             known.add(key)
-            run.event(event.kind, stage, **event.details)
+            run.event(event.kind, stage, **details)
             added += 1
     return added
 
@@ -147,31 +143,21 @@ def _stretches(
 
 
 def _load_errors(run: Run) -> Iterator[ObservedEvent]:
-    """Error bursts of every scenario whose requests are stored."""
+    """Error bursts: consecutive seconds in which a relevant share of the requests failed."""
     started = {event["scenario"]: event["at"] for event in run.events("load-start")}
     for scenario, at in started.items():
         try:
             requests = run.load_table(f"requests-{scenario}", ["intended_s", "outcome"])
         except Problem:
             continue
-        yield from error_events(datetime.fromisoformat(at), scenario, requests)
-
-
-def error_events(
-    started: datetime, scenario: str, requests: pd.DataFrame
-) -> Iterator[ObservedEvent]:
-    """Error bursts: consecutive seconds in which a relevant share of the requests failed.
-
-    `started` is the scenario's second 0; `requests` has the columns `intended_s` and `outcome`.
-    """
-    seconds = (requests["intended_s"] // 1).astype(int)
-    failed = requests["outcome"].ne("ok").groupby(seconds).agg(["sum", "mean"])
-    bad = failed[failed["sum"].ge(FEWEST_ERRORS) & failed["mean"].ge(ERROR_SHARE)]
-    for _, burst in bad.groupby((bad.index.to_series().diff() != 1).cumsum()):
-        first, last = int(burst.index[0]), int(burst.index[-1])
-        start, end = (started + timedelta(seconds=second) for second in (first, last + 1))
-        text = f"{int(burst['sum'].sum())} requests failed"
-        yield ObservedEvent("error-burst", start, "load engine", scenario, text, end)
+        seconds = (requests["intended_s"] // 1).astype(int)
+        failed = requests["outcome"].ne("ok").groupby(seconds).agg(["sum", "mean"])
+        bad = failed[failed["sum"].ge(FEWEST_ERRORS) & failed["mean"].ge(ERROR_SHARE)]
+        for _, burst in bad.groupby((bad.index.to_series().diff() != 1).cumsum()):
+            first, end = (datetime.fromisoformat(at) + timedelta(seconds=int(second))
+                          for second in (burst.index[0], burst.index[-1] + 1))  # fmt: skip
+            text = f"{int(burst['sum'].sum())} requests failed"
+            yield ObservedEvent("error-burst", first, "load engine", scenario, text, end)
 
 
 def _cluster_events(cluster: Cluster, since: datetime) -> Iterator[ObservedEvent]:
