@@ -1,13 +1,6 @@
 # Validation of every variable: refused values, and accepted values at the limits. A run sets wrong
-# values for many variables at once; it passes if exactly these variables are refused.
-
-mock_provider "aws" {
-  source = "./tests/mocks"
-}
-mock_provider "aws" {
-  alias  = "billing"
-  source = "./tests/mocks"
-}
+# values for many variables at once; it passes if exactly these variables are refused. The tested
+# module contains `variables.tf` alone, so a run needs no provider.
 
 variables {
   run_id   = "20261124T0900Z-aws"
@@ -16,6 +9,7 @@ variables {
 
 run "edges_are_allowed" {
   command = plan
+  module { source = "./tests/variables" }
 
   variables {
     name       = "abcdefghijklmnopqrs"
@@ -37,6 +31,7 @@ run "edges_are_allowed" {
 
 run "refused_nothing_where_something_is_needed" {
   command = plan
+  module { source = "./tests/variables" }
 
   variables {
     name               = "g"
@@ -58,6 +53,7 @@ run "refused_nothing_where_something_is_needed" {
 
 run "refused_just_past_the_other_edge" {
   command = plan
+  module { source = "./tests/variables" }
 
   variables {
     name      = "abcdefghijklmnopqrst"
@@ -77,6 +73,7 @@ run "refused_just_past_the_other_edge" {
 
 run "refused_another_kind_of_thing" {
   command = plan
+  module { source = "./tests/variables" }
 
   variables {
     region               = "moon"
@@ -99,6 +96,7 @@ run "refused_another_kind_of_thing" {
 
 run "refused_the_whole_world" {
   command = plan
+  module { source = "./tests/variables" }
 
   variables {
     api_cidr           = "0.0.0.0/0"
@@ -116,6 +114,7 @@ run "refused_the_whole_world" {
 
 run "refused_the_whole_world_over_ipv6" {
   command = plan
+  module { source = "./tests/variables" }
 
   variables {
     api_cidr = "::/0"
@@ -129,6 +128,7 @@ run "refused_the_whole_world_over_ipv6" {
 
 run "refused_room_for_no_gpu_node" {
   command = plan
+  module { source = "./tests/variables" }
 
   variables {
     api_cidr = "203.0.113.300/32"
@@ -142,6 +142,7 @@ run "refused_room_for_no_gpu_node" {
 
 run "refused_room_for_five_gpu_nodes" {
   command = plan
+  module { source = "./tests/variables" }
 
   variables {
     gpu = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 5, disk_gib = 100 }
@@ -154,6 +155,7 @@ run "refused_room_for_five_gpu_nodes" {
 
 run "refused_a_disk_that_tritons_image_fills" {
   command = plan
+  module { source = "./tests/variables" }
 
   variables {
     gpu = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 79 }
@@ -166,6 +168,7 @@ run "refused_a_disk_that_tritons_image_fills" {
 
 run "refused_a_disk_of_more_than_a_tebibyte" {
   command = plan
+  module { source = "./tests/variables" }
 
   variables {
     gpu = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 1001 }
