@@ -123,7 +123,6 @@ def frame(made: Reconciliation | None) -> pd.DataFrame:
 
 
 def _query(account: Account, start: date, end: date, project: str) -> _Billed | None:
-    """All costs of some days, by service and tag; None where Cost Explorer is not available."""
     client, billed = account.client("ce", GLOBAL_REGION), _Billed()
     query: dict[str, Any] = {
         "TimePeriod": {"Start": start.isoformat(), "End": end.isoformat()},

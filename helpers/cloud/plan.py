@@ -177,7 +177,6 @@ def _taint(key: str, text: str) -> dict[str, str]:
 
 
 def _without_secrets(part: Any) -> Any:
-    """Replace the values that Terraform marks as sensitive."""
     if isinstance(part, list):
         return [_without_secrets(item) for item in part]
     if not isinstance(part, dict):

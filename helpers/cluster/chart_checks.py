@@ -334,7 +334,6 @@ def _references(body: Body, objects: Sequence[Body]) -> Iterator[ChartFault]:
 def _selection(
     body: Body, labels: Body, ports: set[str | int], objects: Sequence[Body]
 ) -> Iterator[ChartFault]:
-    """Labels select a pod that opens the ports."""
     templates = [pod_template(each) for each in objects if each["kind"] in planned_nodes.WORKLOADS]
     pods = [each["spec"] for each in templates
             if labels.items() <= (each["metadata"].get("labels") or {}).items()]  # fmt: skip
@@ -350,5 +349,4 @@ def _gpus(spec: Body, agreed: Contract) -> int:
 
 
 def _ports(pods: Sequence[Body]) -> set[str | int]:
-    """Names and numbers of the ports that containers open."""
     return set(jmespath.search("[].containers[].ports[].[name, containerPort][]", pods))

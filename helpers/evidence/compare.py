@@ -167,7 +167,6 @@ def _change(first: float, second: float) -> float | None:
 
 
 def _draw(first: Run, second: Run, scenarios: list[str], folder: Path) -> str:
-    """Draw the distributions of both runs; returns the picture in words."""
     with style.theme():
         figure, panels = style.panels(len(scenarios), height=2.6, share_x=False)
         for axes, name in zip(panels, scenarios, strict=True):

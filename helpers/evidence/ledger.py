@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonpointer import resolve_pointer
 
 from helpers.evidence.kpis import KPIS, Verdicts, format_figure
 from helpers.load.records import Capacity, LoadReport, PhaseReport
@@ -70,12 +71,7 @@ def read_value(folder: Path, source: str, pointer: str) -> Any:
         value: Any = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
     except (OSError, json.JSONDecodeError, yaml.YAMLError):
         return None
-    for key in pointer.split("/")[1:]:
-        if isinstance(value, list):
-            value = value[int(key)] if int(key) < len(value) else None
-        else:
-            value = value.get(key) if isinstance(value, dict) else None
-    return value
+    return resolve_pointer(value, pointer, None)
 
 
 def file_digest(path: Path) -> str:
@@ -100,7 +96,6 @@ def differences(folder: Path, claims: Sequence[Claim]) -> list[str]:
 
 
 def _places(run: Run) -> Iterator[Place]:
-    """The place of every figure that a run may hold."""
     for key, (_, unit, _) in KPIS.items():
         yield f"target.{key}", unit, PROFILE, f"/kpis/{key}"
     yield "machine.cores", "cores", MANIFEST, "/machine/cores"

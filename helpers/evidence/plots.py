@@ -285,7 +285,6 @@ def _draw_limits(axes: Axes, run: Run, capacity: Capacity) -> None:
 
 
 def _capacity_notes(capacity: Capacity) -> Iterator[str]:
-    """Which rates are invalid, and which were tried twice."""
     if invalid := [f"{step.rate:,.0f}/s" for step in capacity.steps if step.invalid]:
         yield f"Invalid: {', '.join(invalid)}"
     if repeated := [f"{step.rate:,.0f}/s" for step in capacity.steps if step.repeated]:

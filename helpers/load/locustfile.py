@@ -175,7 +175,6 @@ class Master:
 
 
 def _keep_part(msg: Any, **_: Any) -> None:
-    """Keep a part of a shard's records beside those of the others."""
     folder = request.parts_folder(Path(os.environ["GPU_E2E_FOLDER"]), ORDER.scenario.name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / msg.data["name"]).write_bytes(msg.data["data"])

@@ -227,7 +227,6 @@ class PhaseRows:
 def _report(
     name: str, table: Dataset, parts: Sequence[PhaseRows], objective_ms: float | None
 ) -> PhaseReport:
-    """Figures of some phases taken together."""
     rows = table.filter(field("phase").isin([part.span.phase.name for part in parts]))
     good = rows.filter(GOOD)
     seconds = sum(part.span.end_s - part.span.start_s for part in parts)

@@ -113,7 +113,6 @@ def _as_method(function: Operation, own: Any) -> Callable[[BaseResponse], Any]:
 
 
 def _not_emulated(response: BaseResponse) -> tuple[int, dict[str, Any], Any]:
-    """The refusal of an operation that neither moto nor this package answers."""
     name = f"{response.boto3_service_name}:{response._get_action()}"
     message = f"The AWS emulator of the rehearsal does not answer {name}; only AWS itself does."
     refused = ActionResult(Refusal(NOT_EMULATED, message))

@@ -99,7 +99,6 @@ def scan(client: Any, repository: str, digest: str, pace: Pace) -> tuple[str, di
 
 
 def _digest(client: Any, repository: str, tag: str) -> str:
-    """The digest of a tag in ECR; empty if there is no such tag."""
     images = [{"imageTag": tag}]
     answer = _found(client.describe_images, repositoryName=repository, imageIds=images)
     return str(answer["imageDetails"][0]["imageDigest"]) if answer else ""

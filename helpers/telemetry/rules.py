@@ -109,7 +109,6 @@ def _promtool(program: Path, *arguments: str) -> list[str]:
 
 
 def _rules(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """Every rule of these files."""
     for path in files:
         for group in yaml.safe_load(path.read_text())["groups"]:
             yield from group["rules"]

@@ -72,7 +72,6 @@ class Sampler(Collector):
 
 
 def _host_families() -> Iterator[Metric]:
-    """CPU seconds by core and mode, and memory of this machine."""
     text = "Seconds the CPUs spent in each mode."
     cpu = CounterMetricFamily("node_cpu_seconds", text, labels=["cpu", "mode"])
     for core, times in enumerate(psutil.cpu_times(percpu=True)):

@@ -300,7 +300,6 @@ def _draw_graph(
 
 
 def _footnote(data: DashboardData, annotations: Sequence[Annotation]) -> list[str]:
-    """The scrape interval, and the key of the numbered events, line by line."""
     window = data.window
     text = f"Scraped every {window.interval_s:g} s, a point every {window.step_s:.3g} s, UTC."
     if len(annotations) > MOST_NAMED:
