@@ -130,7 +130,7 @@ def connect(run: Run, account: Account) -> Cluster:
             "A rehearsal has no cluster of its own.",
             "Name a context of your kubeconfig in cluster.context of the profile, or use AWS.",
         )
-    return stack_cluster(run, account, run.load(Stack))
+    return stack_cluster(run.folder / "cluster", account, run.load(Stack))
 
 
 def context_cluster(context: str, file: str = "") -> Cluster:
@@ -150,31 +150,26 @@ def context_cluster(context: str, file: str = "") -> Cluster:
     return Cluster(context, file, context, Api(settings), own=False)
 
 
-def stack_cluster(run: Run, account: Account, stack: Stack) -> Cluster:
-    """The EKS cluster of the run's stack; its token is renewed before it expires."""
-    eks = kubeconfig.Eks(
-        stack.cluster_name, stack.cluster_endpoint, stack.cluster_certificate_authority
-    )
-    return eks_cluster(run.folder / "cluster", account, eks)
+def stack_cluster(folder: Path, account: Account, stack: Stack) -> Cluster:
+    """The EKS cluster of a stack; its kubeconfig and certificate authority are kept in `folder`.
 
-
-def eks_cluster(folder: Path, account: Account, eks: kubeconfig.Eks) -> Cluster:
-    """An EKS cluster; its kubeconfig and its certificate authority are written into `folder`."""
-    file = kubeconfig.write(folder, account, eks)
+    Its token is renewed before it expires.
+    """
+    file = kubeconfig.write(folder, account, stack)
     authority = folder / "ca.crt"
-    write_atomically(authority, base64.b64decode(eks.authority))
-    settings = client.Configuration(host=eks.endpoint)
+    write_atomically(authority, base64.b64decode(stack.cluster_certificate_authority))
+    settings = client.Configuration(host=stack.cluster_endpoint)
     settings.ssl_ca_cert, settings.retries = str(authority), RETRIES
     held: list[kubeconfig.Token] = []
 
     def renew(settings: Any) -> None:
         if not (held and held[-1].is_valid()):
-            held[:] = [kubeconfig.token(account, eks.name)]
+            held[:] = [kubeconfig.token(account, stack.cluster_name)]
             settings.api_key["BearerToken"] = f"Bearer {held[-1].value}"
 
     renew(settings)
     settings.refresh_api_key_hook = renew  # type: ignore[assignment]
-    return Cluster(eks.name, str(file), eks.name, Api(settings))
+    return Cluster(stack.cluster_name, str(file), stack.cluster_name, Api(settings))
 
 
 @contextmanager

@@ -12,11 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from helpers.cloud.account import Account, asking
 from helpers.errors import Problem
+
+if TYPE_CHECKING:  # slow to import, and a token does not need it
+    from helpers.cloud.stack import Stack
 
 PREFIX = "k8s-aws-v1."
 CLUSTER_HEADER = "x-k8s-aws-id"
@@ -40,15 +44,6 @@ class Token:
         return datetime.now(UTC) + timedelta(seconds=margin_s) < self.expires
 
 
-@dataclass(frozen=True)
-class Eks:
-    """An EKS cluster: name, URL of its API, and its certificate authority (base64 of PEM)."""
-
-    name: str
-    endpoint: str
-    authority: str
-
-
 def token(account: Account, cluster: str) -> Token:
     """A token for an EKS cluster: a presigned GetCallerIdentity request that names it."""
     made = datetime.now(UTC)
@@ -65,24 +60,26 @@ def token(account: Account, cluster: str) -> Token:
     return Token(PREFIX + encoded, made + TOKEN_LIFETIME)
 
 
-def write(folder: Path, account: Account, cluster: Eks) -> Path:
+def write(folder: Path, account: Account, stack: "Stack") -> Path:
     """Write the file `kubeconfig` into a folder, readable by this user only; its path.
 
     Its one context has the cluster's name.
     """
+    name = stack.cluster_name
     variables = account.environment | {"GPU_E2E_ENDPOINT": account.endpoint}
     plugin = {
         "apiVersion": API, "command": sys.executable, "interactiveMode": "Never",
-        "args": ["-m", "helpers.cluster.kubeconfig", account.region, cluster.name],
-        "env": [{"name": name, "value": value} for name, value in sorted(variables.items())],
+        "args": ["-m", "helpers.cluster.kubeconfig", account.region, name],
+        "env": [{"name": key, "value": value} for key, value in sorted(variables.items())],
         "provideClusterInfo": False,
     }  # fmt: skip
-    place = {"server": cluster.endpoint, "certificate-authority-data": cluster.authority}
+    place = {"server": stack.cluster_endpoint,
+             "certificate-authority-data": stack.cluster_certificate_authority}  # fmt: skip
     document = {
-        "apiVersion": "v1", "kind": "Config", "current-context": cluster.name,
-        "clusters": [{"name": cluster.name, "cluster": place}],
+        "apiVersion": "v1", "kind": "Config", "current-context": name,
+        "clusters": [{"name": name, "cluster": place}],
         "users": [{"name": USER, "user": {"exec": plugin}}],
-        "contexts": [{"name": cluster.name, "context": {"cluster": cluster.name, "user": USER}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": USER}}],
     }  # fmt: skip
     path = folder / "kubeconfig"
     folder.mkdir(parents=True, exist_ok=True)

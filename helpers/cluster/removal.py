@@ -68,7 +68,7 @@ def remove(run: Run, account: Account) -> Removal:
         note = f"the cluster {stack.cluster_name} is gone already; {IN_AWS}"
         return _record(run, Removal(balancers=before, standing=before, note=note))
     try:
-        cluster = client.stack_cluster(run, account, stack)
+        cluster = client.stack_cluster(run.folder / "cluster", account, stack)
         ingresses = cluster.list("ingresses")
         services = [each for each in cluster.list("services")
                     if each.get("spec", {}).get("type") == "LoadBalancer"]  # fmt: skip

@@ -38,7 +38,7 @@ def deploy(run: Run, account: Account, image: str) -> Deployed:
     if run.profile.target != "aws":
         return run.save(Deployed(cluster="", namespace="", release=NAME, revision=0, image="",
                                  replicas=0, seconds=0.0, absent=NO_CLUSTER))  # fmt: skip
-    cluster = client.stack_cluster(run, account, run.load(Stack))
+    cluster = client.stack_cluster(run.folder / "cluster", account, run.load(Stack))
     lock, begin = Lock.load(), time.monotonic()
     release = lock.named(NAME)
     files = releases.write_values(run, release, releases.values_facts(run, account, image))
@@ -60,7 +60,7 @@ def address(run: Run, account: Account) -> Balancer:
     """
     if run.profile.target != "aws":
         return run.save(Balancer(host="", healthy={}, secure=False, absent=NO_CLUSTER))
-    cluster = client.stack_cluster(run, account, run.load(Stack))
+    cluster = client.stack_cluster(run.folder / "cluster", account, run.load(Stack))
     namespace = Lock.load().named(NAME).namespace
     try:
         pace = waits.pace(run, run.profile.cluster.balancer_s)

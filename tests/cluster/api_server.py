@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 import yaml
 
 from helpers.cloud import certificate
-from helpers.cluster.kubeconfig import Eks
+from helpers.cloud.stack import Stack
 
 from . import protobuf
 
@@ -118,9 +118,12 @@ class Server:
         gone = self.get(kind, name)
         del self.objects[next(key for key, body in self.objects.items() if body is gone)]
 
-    def eks(self, name: str = "gpu-e2e") -> Eks:
+    def eks(self, name: str = "gpu-e2e") -> Stack:
         """The server as an EKS cluster."""
-        return Eks(name, self.url, base64.b64encode(self.authority.read_bytes()).decode())
+        return Stack.model_construct(
+            cluster_name=name, cluster_endpoint=self.url,
+            cluster_certificate_authority=base64.b64encode(self.authority.read_bytes()).decode(),
+        )  # fmt: skip
 
     def kubeconfig(self, path: Path, context: str = "test") -> str:
         """A kubeconfig of a user for it, with a fixed token."""

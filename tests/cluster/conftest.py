@@ -10,7 +10,6 @@ from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
 from helpers.cluster import client, kubeconfig
 from helpers.cluster.client import Cluster
-from helpers.cluster.kubeconfig import Eks
 from helpers.profile import Profile
 from helpers.run import Run
 from tests import emulated
@@ -24,7 +23,7 @@ def fixed_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kubeconfigs with a fixed token: one that is signed costs each call of Helm seconds."""
     signed = kubeconfig.write
 
-    def write(folder: Path, account: Account, cluster: Eks) -> Path:
+    def write(folder: Path, account: Account, cluster: Stack) -> Path:
         path = signed(folder, account, cluster)
         document = yaml.safe_load(path.read_text())
         document["users"][0]["user"] = {"token": "fixed"}
@@ -52,7 +51,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Account:
 
 @pytest.fixture
 def cluster(server: Server, account: Account, tmp_path: Path) -> Cluster:
-    return client.eks_cluster(tmp_path / "access", account, server.eks())
+    return client.stack_cluster(tmp_path / "access", account, server.eks())
 
 
 @pytest.fixture
@@ -73,12 +72,9 @@ def stack(aws: Account, server: Server) -> Stack:
         )["Subnet"]["SubnetId"]
         for number, zone in enumerate("ab")
     )
-    eks = server.eks()
-    return Stack.model_construct(
-        cluster_name=eks.name, vpc_id=vpc, public_subnet_ids=subnets, gpu_asg_name="gpu-e2e-gpu",
-        stack_name="gpu-e2e", cluster_endpoint=eks.endpoint,
-        cluster_certificate_authority=eks.authority,
-    )  # fmt: skip
+    facts = {"vpc_id": vpc, "public_subnet_ids": subnets, "gpu_asg_name": "gpu-e2e-gpu",
+             "stack_name": "gpu-e2e"}  # fmt: skip
+    return server.eks().model_copy(update=facts)
 
 
 @pytest.fixture

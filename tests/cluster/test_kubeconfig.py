@@ -94,9 +94,9 @@ def test_a_refusal_a_dead_address_and_a_stranger_are_told_apart(
     server.refuse("GET", "/nodes$", 401, "Unauthorized")
     with pytest.raises(Problem, match=r"does not accept the credentials.*Log in again"):
         _nodes(cluster)
-    gone = kubeconfig.Eks("gpu-e2e", "https://127.0.0.1:1", server.eks().authority)
+    gone = server.eks().model_copy(update={"cluster_endpoint": "https://127.0.0.1:1"})
     with pytest.raises(Problem, match=r"API cannot be reached.*one address only"):
-        _nodes(client.eks_cluster(tmp_path / "gone", account, gone))
+        _nodes(client.stack_cluster(tmp_path / "gone", account, gone))
 
 
 def _nodes(cluster: Cluster) -> None:
