@@ -6,7 +6,7 @@ an API server answers, it has the last word.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -42,13 +42,12 @@ Body = Mapping[str, Any]
 
 @dataclass
 class PlannedNode:
-    """One planned node, and what pods have taken of it."""
+    """One planned node; pods take what they request from `allocatable`."""
 
     name: str
     labels: Mapping[str, str]
     taints: Sequence[Mapping[str, str]]
     allocatable: dict[str, Decimal]
-    pods: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -143,8 +142,8 @@ def contract_differences(nodes: PlannedNodes, contract: Contract) -> list[str]:
 def place(objects: Sequence[Body], nodes: Sequence[PlannedNode]) -> tuple[Placement, ...]:
     """Place every pod of rendered objects on the nodes, DaemonSets first; the nodes fill up.
 
-    A DaemonSet gets a pod on each node that it may run on. Any other pod goes to the fitting node
-    with the fewest pods.
+    A DaemonSet gets a pod on each node that it may run on. Any other pod goes to the first node
+    that it fits.
     """
     placements = []
     workloads = [each for each in objects if each["kind"] in WORKLOADS]
@@ -198,13 +197,12 @@ def requests(spec: Body) -> dict[str, Decimal]:
 
 def _placed(name: str, spec: Body, nodes: Sequence[PlannedNode]) -> Placement:
     asked, reasons = requests(spec), []
-    for node in sorted(nodes, key=lambda each: len(each.pods)):
+    for node in nodes:
         lacking = [key for key, value in asked.items() if value > node.allocatable.get(key, 0)]
         reason = keeps_out(spec, node) or (lacking and f"Insufficient {', '.join(lacking)}")
         if not reason:
             for key, value in asked.items():
                 node.allocatable[key] -= value
-            node.pods.append(name)
             return Placement(pod=name, node=node.name)
         reasons.append(reason)
     return Placement(pod=name, node="", why=_joined(reasons))
