@@ -169,7 +169,6 @@ class LoadBalancersGone(Record, stage="06", name="load-balancers"):
 
     at: str  # when, UTC
     seen: int  # how many there were at first
-    by_controller: int = 0  # removed after the first look
     swept: int  # how many load balancers and target groups had to be removed here
 
     @property
@@ -177,10 +176,8 @@ class LoadBalancersGone(Record, stage="06", name="load-balancers"):
         """One sentence: how many there were, and who removed them."""
         if not self.seen:
             return "there was no load balancer"
-        return (
-            f"{self.seen} load balancers are gone: {self.by_controller} removed by their "
-            f"controller; {self.swept} load balancers and target groups removed here"
-        )
+        removed = f"{self.swept} load balancers and target groups removed here"
+        return f"{self.seen} load balancers are gone; {removed}"
 
 
 def count_load_balancers(run: Run, account: Account) -> tuple[Leftover, ...]:

@@ -42,10 +42,6 @@ class Result:
         """Every request; columns as `helpers.load.records` describes."""
         return pd.read_parquet(statistics.table_path(self.folder, self.report.name))
 
-    def seconds(self) -> pd.DataFrame:
-        """Every second; columns as `helpers.load.records` describes."""
-        return pd.read_csv(statistics.seconds_path(self.folder, self.report.name))
-
 
 async def run(
     scenario: Scenario,

@@ -1,13 +1,7 @@
 """From networks to a served model that answers correctly.
 
-- `models`: networks exported to ONNX and compared with torch
-- `repository`: Triton's model repository with one config.pbtxt per model
-- `image`: the model repository as a container image, pushed and read back
-- `builders`: docker, podman or buildah builds and pushes an image
-- `ecr`: an image pushed to the stack's own ECR repository
-- `triton`: starts Triton on this machine, or reaches it behind the load balancer
-- `smoke`: answers compared with ONNX Runtime
-- `records`: the records of the exported models and of Triton's addresses
+models (exported to ONNX, compared with torch) → repository (as Triton reads it) → image (built by
+builders, pushed to ecr) → triton (here, or behind the load balancer) → smoke (answers compared).
 """
 
 __all__ = ["image", "models", "repository", "smoke", "triton"]

@@ -95,11 +95,6 @@ def frame(check: ChartCheck) -> pd.DataFrame:
     return pd.DataFrame({"What": list(facts), "Value": list(facts.values())})
 
 
-def chart_values(run: Run) -> dict[str, Any]:
-    """The chart's values for a run."""
-    return {"facts": rules.run_facts(run)}
-
-
 def _differences(run: Run, objects: list[dict[str, Any]], maps: dict[str, str]) -> list[str]:
     """One sentence for each difference between the rendered chart and the repository."""
     groups = {json.dumps(raw["spec"]["groups"], sort_keys=True) for raw in objects
@@ -125,4 +120,4 @@ def _namespace() -> str:
 
 
 def _values(run: Run) -> Path:
-    return run.write(VALUES, yaml.safe_dump(chart_values(run), sort_keys=False))
+    return run.write(VALUES, yaml.safe_dump({"facts": rules.run_facts(run)}, sort_keys=False))

@@ -121,3 +121,8 @@ def test_dashboards_that_were_changed_by_hand_are_named_and_written_again(tmp_pa
     (folder / "old.json").unlink()
     dashboards.write(folder)
     assert dashboards.differences(folder) == []
+
+
+def test_the_package_is_within_its_limits() -> None:
+    size = script("size")
+    assert [*size.exceeded_limits(ROOT), *size.shared_class_names(ROOT)] == []

@@ -11,7 +11,9 @@ from typing import Any
 
 import nbformat
 
-from helpers.run import run_folders
+from helpers import promises
+from helpers.promises import Status
+from helpers.run import Run, run_folders
 
 EXPECTED = Path(__file__).with_name("shapes.json")
 
@@ -54,6 +56,9 @@ def main() -> None:
         print(f"{name} shows {shown.get(name)}, expected {expected[name]}")
     if differing:
         sys.exit(f"{len(differing)} notebooks of {newest[0].name} show something else.")
+    ticks = promises.ticks(Run.open(newest[0].name))
+    if failed := [promise.id for promise, tick in ticks.items() if tick.status is Status.FAILED]:
+        sys.exit(f"{newest[0].name} failed to keep {', '.join(failed)}.")
     print(f"✔ the {len(expected)} notebooks of {newest[0].name} show what they showed before")
 
 

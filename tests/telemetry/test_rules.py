@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from helpers.cloud import costs
 from helpers.errors import Problem
@@ -117,7 +116,7 @@ def test_a_rule_that_the_chart_lacks_is_named(run: Run, monkeypatch: pytest.Monk
 def test_wrong_values_are_refused_by_the_charts_schema(
     run: Run, monkeypatch: pytest.MonkeyPatch, values: str
 ) -> None:
-    monkeypatch.setattr(monitoring, "chart_values", lambda _: yaml.safe_load(values))
+    monkeypatch.setattr(monitoring, "_values", lambda run: run.write("values.yaml", values))
     with pytest.raises(
         Problem, match="The rendering of observability failed: The chart refuses the values"
     ):
