@@ -1,4 +1,4 @@
-"""A notebook's parameters are checked before anything starts, whoever runs it."""
+"""A notebook's parameters are checked before anything starts, however it is started."""
 
 import os
 import subprocess

@@ -65,7 +65,8 @@ def make(folder: Path, names: Sequence[str], days: float = DAYS) -> Certificate:
     layout = serialization.PrivateFormat.TraditionalOpenSSL
     pem, open_key = serialization.Encoding.PEM, serialization.NoEncryption()
     key_file.write_bytes(key.private_bytes(pem, layout, open_key))
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gpu-e2e")])
+    # load balancers refuse a certificate whose common name is no domain name
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     begins, public = datetime.now(UTC).replace(microsecond=0), key.public_key()
     usage = x509.KeyUsage(
         digital_signature=True, key_encipherment=True, key_cert_sign=True, crl_sign=False,

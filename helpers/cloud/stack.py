@@ -68,7 +68,7 @@ class StackDescription(Record, stage="01", name="standing"):
     cluster_status: str
     cluster_version: str
     support: str  # policy: `STANDARD` or `EXTENDED`
-    api_open_to: int  # address ranges that reach the API
+    api_open_to: int  # address ranges that reach the API; 0 if every address does
     controller_trusts: str  # service account that may assume the ALB controller's role
 
     @property
@@ -117,7 +117,7 @@ def describe(run: Run, account: Account) -> StackDescription:
         cluster_status=cluster["status"],
         cluster_version=cluster["version"],
         support=cluster.get("upgradePolicy", {}).get("supportType", "unknown"),
-        api_open_to=sum(cidr != ANYWHERE for cidr in cidrs),
+        api_open_to=0 if ANYWHERE in cidrs else len(cidrs),
         controller_trusts=_trusted(account, stack.role_arns["alb_controller"]),
     )
     return run.save(record)

@@ -263,7 +263,7 @@ def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> WaitState:
     if wait.kind == "Node":
         gpus = [node.gpus for node in nodes.read_nodes(cluster) if node.gpu]
         offering = sum(count >= contract.load().gpu.per_node for count in gpus)
-        return WaitState(offering == len(gpus), f"on {offering} of {len(gpus)} GPU nodes")
+        return WaitState(0 < offering == len(gpus), f"on {offering} of {len(gpus)} GPU nodes")
     if wait.kind == "Endpoints":  # a Service with a ready endpoint: what a webhook needs to answer
         selector = f"kubernetes.io/service-name={wait.name}"
         slices = cluster.list("endpointslices", namespace, labelSelector=selector)
@@ -289,7 +289,7 @@ def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> WaitState:
             count = sum(node.gpu for node in nodes.read_nodes(cluster))
             wanted, pods = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
             text = f"{pods} Ready of {wanted} wanted, on {count} GPU nodes"
-            return WaitState(count <= wanted <= pods, text)
+            return WaitState(0 < count <= wanted <= pods, text)
     kind = "Established" if wait.kind == "CustomResourceDefinition" else "Available"
     known = {each["type"]: each for each in status.get("conditions", [])}
     if kind not in known:

@@ -175,7 +175,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
     error_message = "The GPU group must have the tags project, owner and run."
   }
   assert {
-    condition     = { for key, one in aws_autoscaling_group_tag.system : key => one.tag[0].value } == local.tags
+    condition     = { for key, tag in aws_autoscaling_group_tag.system : key => tag.tag[0].value } == local.tags
     error_message = "The Auto Scaling group of the system nodes must have them too."
   }
   assert {
@@ -216,7 +216,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   assert {
     condition = {
       for name, document in data.aws_iam_policy_document.trust_service_account :
-      name => [for one in document.statement[0].condition : one.values[0] if endswith(one.variable, ":sub")]
+      name => [for condition in document.statement[0].condition : condition.values[0] if endswith(condition.variable, ":sub")]
       } == {
       triton             = ["system:serviceaccount:${local.contract.namespaces.triton}:${local.contract.serviceAccounts.triton}"]
       alb_controller     = ["system:serviceaccount:${local.contract.namespaces.system}:${local.contract.serviceAccounts.albController}"]
@@ -231,7 +231,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
     error_message = "Triton reads its models' prefix."
   }
   assert {
-    condition     = toset(flatten([for one in data.aws_iam_policy_document.read_models.statement : one.actions])) == toset(["s3:GetObject", "s3:ListBucket"])
+    condition     = toset(flatten([for statement in data.aws_iam_policy_document.read_models.statement : statement.actions])) == toset(["s3:GetObject", "s3:ListBucket"])
     error_message = "Triton's role must only get objects and list the bucket."
   }
 
@@ -264,7 +264,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
     error_message = "Five dollars a month for the whole account: costs by tag show nothing for the first day."
   }
   assert {
-    condition = toset([for one in aws_budgets_budget.account.notification : "${one.notification_type} ${one.threshold}"]) == toset([
+    condition = toset([for notification in aws_budgets_budget.account.notification : "${notification.notification_type} ${notification.threshold}"]) == toset([
       "ACTUAL 50", "ACTUAL 80", "ACTUAL 100", "FORECASTED 100",
     ])
     error_message = "Notices at 50, 80 and 100 per cent, and at the forecast."
@@ -302,7 +302,7 @@ run "nat_in_each_zone_and_people_who_are_named_where_it_is_asked_for" {
     error_message = "An administrator's entry comes with the cluster administrator's policy."
   }
   assert {
-    condition     = one(aws_sns_topic_subscription.email).endpoint == "nancy@example.com" && alltrue([for one in aws_budgets_budget.account.notification : one.subscriber_email_addresses == toset(["nancy@example.com"])])
+    condition     = one(aws_sns_topic_subscription.email).endpoint == "nancy@example.com" && alltrue([for notification in aws_budgets_budget.account.notification : notification.subscriber_email_addresses == toset(["nancy@example.com"])])
     error_message = "Alarm and budget must notify the e-mail address."
   }
 }

@@ -62,7 +62,7 @@ def swept(scan: Scan, quick_run: Run, caller: Caller) -> Sweep:
 
 
 def existing(caller: Caller, kind: Kind) -> set[str]:
-    """What there is of a kind now, whoever it belongs to."""
+    """Every resource of a kind, of every owner."""
     parents = existing(caller, kind_named(kind.within)) if kind.within else {""}
     items = [item for parent in parents for item in list_items(caller, kind, "us-east-1", parent)]
     return {item.id for item in items if not item.ended}

@@ -79,13 +79,13 @@ def stack(aws: Account, server: Server) -> Stack:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Run:
-    """A run whose waits are in vain at once: for what never comes about."""
+    """A run that gives up waiting at once: for what never happens."""
     return _run(tmp_path, 0.05)
 
 
 @pytest.fixture
 def patient(tmp_path: Path) -> Run:
-    """A run that waits as long as a test may take: for what does come about."""
+    """A run that waits as long as a test may take: for what does happen."""
     return _run(tmp_path, 60)
 
 

@@ -23,7 +23,7 @@ PLUGIN_LABELS = {"app.kubernetes.io/name": PLUGIN}
 
 
 class Ticks:
-    """A clock that goes only where it is told to sleep."""
+    """A clock that moves only while something sleeps."""
 
     now = 0.0
 

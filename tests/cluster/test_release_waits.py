@@ -88,12 +88,22 @@ def test_what_is_missing_is_waited_for_and_named_and_then_lets_the_next_begin(
 
 
 def test_gpus_are_waited_for_on_the_nodes_themselves(server: Server, cluster: Cluster) -> None:
-    server.put(scenes.node("gpu-1", gpu=True))
     wanted = release("Node", "nvidia.com/gpu", "allocatable")
+    with pytest.raises(Problem, match="on 0 of 0 GPU nodes"):
+        releases.wait_for_release(cluster, wanted, NEVER)
+    server.put(scenes.node("gpu-1", gpu=True))
     with pytest.raises(Problem, match="on 0 of 1 GPU nodes"):
         releases.wait_for_release(cluster, wanted, NEVER)
     server.put(scenes.node("gpu-1", gpu=True, gpus=1))
     releases.wait_for_release(cluster, wanted, SOON)
+
+
+def test_without_a_gpu_node_a_daemon_set_for_them_is_not_there(
+    server: Server, cluster: Cluster
+) -> None:
+    server.put(scenes.daemon_set("d", 0, 0))
+    with pytest.raises(Problem, match="0 Ready of 0 wanted, on 0 GPU nodes"):
+        releases.wait_for_release(cluster, release("DaemonSet", "d", "on every GPU node"), NEVER)
 
 
 def test_a_kind_that_nothing_can_wait_for_is_refused(cluster: Cluster) -> None:

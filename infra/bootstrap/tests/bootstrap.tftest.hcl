@@ -34,7 +34,7 @@ run "the_deployer_stands_outside_of_what_it_may_change" {
   command = plan
 
   assert {
-    condition     = aws_iam_role.deployer.path == "/bootstrap/" && alltrue([for one in aws_iam_policy.deployer : one.path == "/bootstrap/"])
+    condition     = aws_iam_role.deployer.path == "/bootstrap/" && alltrue([for policy in aws_iam_policy.deployer : policy.path == "/bootstrap/"])
     error_message = "Role and policies must have the path /bootstrap/."
   }
   assert {
@@ -60,7 +60,7 @@ run "state_in_a_bucket_adds_that_bucket_only" {
 
   assert {
     condition = toset(flatten([
-      for one in data.aws_iam_policy_document.artifacts.statement : one.resources if startswith(one.sid, "State")
+      for statement in data.aws_iam_policy_document.artifacts.statement : statement.resources if startswith(statement.sid, "State")
     ])) == toset(["arn:aws:s3:::state-of-nancy", "arn:aws:s3:::state-of-nancy/gpu-e2e/*"])
     error_message = "The policy must allow the state bucket and the stack's prefix in it."
   }
