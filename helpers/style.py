@@ -92,7 +92,7 @@ def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:
     if any(run.profile.target == "rehearsal" for run in runs):
         figure.text(0.5, 0.5, "REHEARSAL", **_WATERMARK)
     figure.set_dpi(DPI)
-    bitmap, vectors = FigureCanvasAgg(figure), FigureCanvasSVG(figure)
+    bitmap = FigureCanvasAgg(figure)
     bitmap.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(bitmap.buffer_rgba())  # type: ignore[no-untyped-call]
     # a palette halves the size of exported pages
@@ -100,6 +100,7 @@ def save(figure: Figure, path: Path, runs: Iterable[Run]) -> None:
     reduced.save(path.with_name(f"{path.name}.png"), dpi=(DPI, DPI))
     figure.set_layout_engine("none")  # `savefig` would lay out, and draw twice, for each format
     picture = path.with_name(f"{path.name}.svg")
+    vectors = FigureCanvasSVG(figure)  # made only now: it changes the resolution
     vectors.print_svg(picture, metadata={"Date": None})  # type: ignore[no-untyped-call]
     plt.close(figure)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
+from PIL import Image, ImageOps
 
 from helpers.profile import Profile
 from helpers.run import Run
@@ -59,6 +60,9 @@ def test_a_picture_has_units_limits_legend_and_note(run: Run) -> None:
     assert shown.count("absent: Triton answered no request") == 1
     alt = (run.folder / "x" / "latency.txt").read_text()
     assert "P50 latency in Triton: 6.0 ms" in alt and "P95 latency in Triton: no value" in alt
+    with Image.open(run.folder / "x" / "latency.png") as picture:
+        drawn = ImageOps.invert(picture.convert("L")).getbbox()
+        assert drawn and drawn[2] > 0.95 * picture.width and drawn[1] < 0.05 * picture.height
 
 
 def test_a_line_breaks_where_nothing_was_scraped(run: Run) -> None:
