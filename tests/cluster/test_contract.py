@@ -79,7 +79,8 @@ def lines_of_code(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("folder", READERS)
 def test_nothing_repeats_the_contract(folder: str) -> None:
-    paths = {p for pattern in READERS[folder] for p in (ROOT / folder).rglob(pattern)}
+    every = {path for pattern in READERS[folder] for path in (ROOT / folder).rglob(pattern)}
+    paths = {path for path in every if not path.is_symlink()}
     assert paths
     pattern = re.compile("|".join(literals()))
     lines = [
