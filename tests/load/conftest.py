@@ -1,6 +1,7 @@
 """A server of known behaviour, and runs whose scenarios a test chooses."""
 
 import asyncio
+import gc
 import math
 import ssl
 from collections.abc import Callable, Iterator
@@ -84,6 +85,13 @@ def play_http(run: Run, server: KnownServer) -> pd.DataFrame:
     limit = run.profile.load.max_connections
     target = Target(server.url, messages, SHAPE.output_bytes, chosen.timeout_s, limit)
     return play(run, lambda answered: HttpClient(target, answered))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collected() -> None:
+    """A player collects garbage when it begins; of all that pytest has imported that takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
