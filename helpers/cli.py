@@ -226,8 +226,8 @@ def _run_stages(run: Run, stages: list[Stage], keep: bool) -> None:
 
 def _stage_state(run: Run, stage: Stage) -> str:
     state = "not run"
-    for event in run.events():
-        match event["stage"] == stage.number and event["kind"]:
+    for event in (event for event in run.events() if event["stage"] == stage.number):
+        match event["kind"]:
             case "stage-start":
                 state = f"begun {event['at']}, not ended"
             case "stage-end":

@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,8 @@ class Caller:
     @classmethod
     def identify(cls, account: Account) -> "Caller":
         """Ask AWS who calls."""
-        return cls(account, *astuple(identity(account)))
+        who = identity(account)
+        return cls(account, who.account_id, who.arn)
 
     def client(self, service: str, region: str) -> Any:
         """A client; each is made once."""

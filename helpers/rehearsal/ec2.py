@@ -120,9 +120,8 @@ def describe_scaling_activities(call: Call) -> dict[str, Any]:
         if wanted in (None, group.name)
         for activity in getattr(group, "activities", [])
     ]
-    return {
-        "Activities": sorted(activities, key=lambda activity: activity["StartTime"], reverse=True)
-    }
+    activities.sort(key=lambda activity: activity["StartTime"], reverse=True)
+    return {"Activities": activities}
 
 
 @correction(FakeAutoScalingGroup)

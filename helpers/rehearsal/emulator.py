@@ -14,7 +14,7 @@ START_TIMEOUT_S = 60.0
 
 
 def account(run: Run) -> Account:
-    """The account a run works in; a rehearsal's lives as long as its emulator, started here."""
+    """The account a run works in; in a rehearsal the emulator's, which is started if needed."""
     if run.profile.target == "aws":
         return Account(run.profile.region)
     service = processes.find(run, NAME) or _start(run)
@@ -28,7 +28,7 @@ def _start(run: Run) -> processes.Service:
     return processes.start(
         run,
         NAME,
-        [sys.executable, "-m", MODULE, "--port", str(port)],
+        [sys.executable, "-m", MODULE, str(port)],
         ports={"http": port},
         ready=lambda: answers(f"http://{HOST}:{port}{HEALTH}"),
         timeout_s=START_TIMEOUT_S,

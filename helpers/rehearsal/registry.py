@@ -13,7 +13,7 @@ START_TIMEOUT_S = 20.0
 
 
 def serve(run: Run) -> str:
-    """The run's registry, started where it does not run, in the run's folder; its base URL."""
+    """Start the run's registry, or find it running; returns its base URL."""
     if service := processes.find(run, NAME):
         return f"http://127.0.0.1:{service.ports['http']}"
     if programs.find(PROGRAM) is None:

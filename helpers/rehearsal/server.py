@@ -1,6 +1,6 @@
 """The emulated AWS account behind a server on 127.0.0.1, for Terraform and every other program.
 
-python -m helpers.rehearsal.server --port 5000
+python -m helpers.rehearsal.server PORT
 """
 
 import io
@@ -144,6 +144,6 @@ def _refusal(code: str, message: str) -> Response:
 
 if __name__ == "__main__":
     try:
-        serve(int(sys.argv[-1]))
+        serve(int(sys.argv[1]))
     except Problem as problem:
         sys.exit(str(problem))

@@ -142,7 +142,7 @@ def _bucket_response_get(response: Any, bucket_name: str, querystring: dict[str,
 
 @correction(FakeBucket)
 def get_permission(bucket: Any, action: str, resource: str) -> Any:
-    """Moto ignores conditions, so a Deny without TLS would always hold; the emulator has no TLS."""
+    """Skip a policy that demands TLS: moto ignores its condition, so its Deny would always hold."""
     if b"aws:SecureTransport" in (bucket.policy or b""):
         return PermissionResult.NEUTRAL
     return _get_permission(bucket, action, resource)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from helpers.rehearsal.moto_extension import ACCOUNT_ID
 
-# Kubernetes version: end of standard support (a year before the extended one's); 2026-11-24,
+# Kubernetes version → end of its standard support; read on 2026-11-24 in
 # docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html and endoflife.date/amazon-eks.
 VERSIONS = {
     "1.32": date(2026, 3, 23),

@@ -99,8 +99,9 @@ def second_prometheus(run: Run, endpoint: Endpoint) -> Iterator[Prometheus]:
                 EXPORTER: url,
             }
             expires = time.time() + run.profile.infrastructure.ttl_hours * 3600
+            added = {prometheus.TRITON: POD}
             server = prometheus.start(
-                run, SERVICE, jobs, triton=POD, dropped=DROPPED, expires=expires
+                run, SERVICE, jobs, added=added, dropped=DROPPED, expires=expires
             )
             prometheus.wait_for_targets(server, jobs)
             yield server

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -103,7 +104,7 @@ def start(
     jobs: Mapping[str, str],  # name → address of the metrics
     *,
     port: int = 0,  # 0 chooses a free one
-    triton: Mapping[str, str] | None = None,  # labels that are added to Triton's series
+    added: Mapping[str, Mapping[str, str]] = MappingProxyType({}),  # name → labels of its series
     dropped: str = "",  # series that it drops, as a regular expression of `job;name`
     expires: float | None = None,  # as in `rules.run_facts`
 ) -> Prometheus:
@@ -115,7 +116,7 @@ def start(
     for name, url in jobs.items():
         parts = urlsplit(url)
         # a fixed instance name: a Triton that restarts on another port continues its series
-        labels = {"job": name, "instance": name, **(triton or {} if name == TRITON else {})}
+        labels = {"job": name, "instance": name, **added.get(name, {})}
         labels |= {"__scheme__": parts.scheme, "__metrics_path__": parts.path or "/metrics"}
         groups.append({"targets": [parts.netloc], "labels": labels})
     discovered = run.write(f"{service}/targets.json", json.dumps(groups, indent=2) + "\n")
@@ -147,9 +148,8 @@ def start(
             "--scrape.discovery-reload-interval=500ms",
         ]
 
-    return Prometheus(
-        start_service(run, service, command, "/-/ready", port=port, program=PROMETHEUS)
-    )
+    url = start_service(run, service, command, "/-/ready", port=port, program=PROMETHEUS)
+    return Prometheus(url)
 
 
 def wait_for_targets(

@@ -58,7 +58,7 @@ def main() -> None:
         sys.exit(f"{len(differing)} notebooks of {newest[0].name} show something else.")
     ticks = promises.ticks(Run.open(newest[0].name))
     failed = {promise.id for promise, tick in ticks.items() if tick.status is Status.FAILED}
-    # a busy machine makes the client late, which invalidates figures and says nothing of the code
+    # on a busy machine the client is late, and its figures are invalid whatever the code does
     if failed := failed - {"05.figures"}:
         sys.exit(f"{newest[0].name} failed to keep {', '.join(sorted(failed))}.")
     print(f"✔ the {len(expected)} notebooks of {newest[0].name} show what they showed before")
