@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +21,8 @@ from helpers.scenario import Settings
 
 METRIC, TAX = "UnblendedCost", "Tax"
 SAME_USD = 0.01  # smaller differences need no reason
+# charge types that pay for usage; without this filter, days that credits pay for are zero
+CREDITS = {"Dimensions": {"Key": "RECORD_TYPE", "Values": ["Credit", "Refund"]}}
 Coverage = Literal["complete", "partial", "late", "empty", "disabled"]
 COVERAGE_TEXT: dict[Coverage, str] = {
     "complete": "Cost Explorer's figures are final.",
@@ -30,7 +31,7 @@ COVERAGE_TEXT: dict[Coverage, str] = {
     "empty": "Cost Explorer has nothing of the run's days yet; it takes about a day.",
     "disabled": "Cost Explorer is not enabled in this account, or the caller may not use it.",
 }
-AGAIN = "Run 06 again with this run_id a day later; each request costs US$ 0.01."
+AGAIN = "Run 06 again with this run_id a day later: two requests, US$ 0.01 each."
 ENABLE = "Enable Cost Explorer once in the billing console (data follow after a day)."
 TEMPLATE = Path(__file__).parent / "templates" / "cost-audit.md.j2"
 AUDIT = "cost-audit.md"
@@ -46,6 +47,18 @@ class ServiceBill(Settings):
     why: str  # what explains the difference; empty where there is none worth explaining
 
 
+class Billed(Record, stage="06", name="cost-explorer"):
+    """Cost Explorer's last answer, added up by service, US dollars; asked once a day at most."""
+
+    asked: str  # when, UTC
+    enabled: bool  # false where Cost Explorer refused to answer
+    tagged: dict[str, float]  # usage with the project's tag, before credits
+    untagged: dict[str, float]
+    credits_usd: float  # of the whole account; negative
+    days: frozenset[date]  # that it knows something of, UTC
+    estimated: bool
+
+
 class Reconciliation(Record, stage="06", name="reconciliation"):
     """What Cost Explorer answered, against the prediction."""
 
@@ -55,6 +68,7 @@ class Reconciliation(Record, stage="06", name="reconciliation"):
     end: str  # the day after the last
     coverage: Coverage  # how much Cost Explorer had
     tag_active: bool  # whether costs can be separated by the project's tag
+    credits_usd: float = 0.0  # of the whole account in these days; negative
     rows: tuple[ServiceBill, ...]  # by service, most expensive first
     next_step: str  # what to do next; empty where nothing is left to do
 
@@ -67,17 +81,9 @@ class Reconciliation(Record, stage="06", name="reconciliation"):
             return f"{predicted}, nothing billed yet. {text}"
         billed = f"billed US$ {sum(row.billed_usd for row in self.rows):.2f}"
         whose = "for this project" if self.tag_active else "in the whole account"
-        return f"{predicted}, {billed} {whose} from {self.start} to before {self.end}. {text}"
-
-
-@dataclass
-class _Billed:
-    """Cost Explorer's answer, added up by service."""
-
-    tagged: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    untagged: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    days: set[date] = field(default_factory=set)
-    estimated: bool = False
+        days = f"from {self.start} to before {self.end}"
+        paid = f", and credits of the whole account: US$ {self.credits_usd:.2f}"
+        return f"{predicted}, {billed} {whose} {days} before credits{paid}. {text}"
 
 
 def reconcile(run: Run, account: Account) -> Reconciliation | None:
@@ -90,16 +96,21 @@ def reconcile(run: Run, account: Account) -> Reconciliation | None:
     start, last = (datetime.fromisoformat(text).astimezone(UTC).date()
                    for text in (predicted.began, predicted.ended))  # fmt: skip
     end = last + timedelta(days=1)
-    answer = _query(account, start, end, run.profile.tags["project"])
-    coverage, billed = _coverage(answer, last), answer or _Billed()
+    billed = run.find(Billed)
+    if billed and billed.enabled and billed.asked[:10] == now()[:10]:
+        print(f"Cost Explorer's answer is that of {billed.asked}: it is asked once a day.")
+    else:
+        billed = run.save(_query(account, start, end, run.profile.tags["project"]))
+    coverage = _coverage(billed, last)
     tag_active = any(billed.tagged.values())
     made = Reconciliation(
-        asked=now(),
+        asked=billed.asked,
         emulated=account.emulated,
         start=start.isoformat(),
         end=end.isoformat(),
         coverage=coverage,
         tag_active=tag_active,
+        credits_usd=billed.credits_usd,
         rows=tuple(_rows(predicted, billed, coverage, tag_active)),
         next_step="" if coverage == "complete" else ENABLE if coverage == "disabled" else AGAIN,
     )
@@ -122,57 +133,74 @@ def frame(made: Reconciliation | None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(Label="EMULATED" if made.emulated else "AWS")
 
 
-def _query(account: Account, start: date, end: date, project: str) -> _Billed | None:
-    client, billed = account.client("ce", GLOBAL_REGION), _Billed()
-    query: dict[str, Any] = {
-        "TimePeriod": {"Start": start.isoformat(), "End": end.isoformat()},
-        "Granularity": "DAILY",
-        "Metrics": [METRIC],
-        "GroupBy": [{"Type": "DIMENSION", "Key": "SERVICE"}, {"Type": "TAG", "Key": "project"}],
-    }
+def _query(account: Account, start: date, end: date, project: str) -> Billed:
+    tagged, untagged = defaultdict[str, float](float), defaultdict[str, float](float)
+    days, credits_usd, estimated, enabled = set[date](), 0.0, False, True
     with asking("what was billed"):
-        while True:
-            try:
-                answer = client.get_cost_and_usage(**query)
-            except ClientError as error:
-                if is_denied(error) or error_code(error) == "DataUnavailableException":
-                    return None
-                raise
-            for day in answer["ResultsByTime"]:
-                billed.estimated |= bool(day.get("Estimated"))
+        try:
+            for paid, day in _days(account, start, end):
+                estimated |= bool(day.get("Estimated"))
                 for group in day["Groups"]:
                     service, tag = group["Keys"]
                     usd = float(group["Metrics"][METRIC]["Amount"])
-                    ours = tag == f"project${project}"
-                    (billed.tagged if ours else billed.untagged)[service] += usd
-                    if usd:
-                        billed.days.add(date.fromisoformat(day["TimePeriod"]["Start"]))
-            if not answer.get("NextPageToken"):
-                return billed
-            query["NextPageToken"] = answer["NextPageToken"]
+                    if paid:
+                        credits_usd += usd
+                    else:
+                        (tagged if tag == f"project${project}" else untagged)[service] += usd
+                    days.add(date.fromisoformat(day["TimePeriod"]["Start"]))
+        except ClientError as error:
+            if not is_denied(error) and error_code(error) != "DataUnavailableException":
+                raise
+            enabled = False
+    return Billed(
+        asked=now(),
+        enabled=enabled,
+        tagged=tagged,
+        untagged=untagged,
+        credits_usd=credits_usd,
+        days=frozenset(days),
+        estimated=estimated,
+    )
 
 
-def _coverage(billed: _Billed | None, last: date) -> Coverage:
-    if billed is None or not billed.days:
-        return "disabled" if billed is None else "empty"
+def _days(account: Account, start: date, end: date) -> Iterator[tuple[bool, dict[str, Any]]]:
+    """Every day of the answer: of usage (False), and of what paid for it (True)."""
+    client = account.client("ce", GLOBAL_REGION)
+    for paid in (False, True):
+        query: dict[str, Any] = {
+            "TimePeriod": {"Start": start.isoformat(), "End": end.isoformat()},
+            "Granularity": "DAILY",
+            "Metrics": [METRIC],
+            "Filter": CREDITS if paid else {"Not": CREDITS},
+            "GroupBy": [{"Type": "DIMENSION", "Key": "SERVICE"}, {"Type": "TAG", "Key": "project"}],
+        }
+        while query.get("NextPageToken", True):
+            answer = client.get_cost_and_usage(**query)
+            yield from ((paid, day) for day in answer["ResultsByTime"])
+            query["NextPageToken"] = answer.get("NextPageToken")
+
+
+def _coverage(billed: Billed, last: date) -> Coverage:
+    if not billed.days:
+        return "empty" if billed.enabled else "disabled"
     return "late" if last not in billed.days else "partial" if billed.estimated else "complete"
 
 
 def _rows(
-    predicted: CostReport, billed: _Billed, coverage: Coverage, tag_active: bool
+    predicted: CostReport, billed: Billed, coverage: Coverage, tag_active: bool
 ) -> Iterator[ServiceBill]:
     expected: dict[str, float] = defaultdict(float)
     for item in predicted.items:
         expected[item.service] += item.usd
-    side = billed.tagged if tag_active else billed.untagged
+    side, others = (billed.tagged, billed.untagged) if tag_active else (billed.untagged, {})
     # without the tag, services that the run never used belong to others
     names = {*expected, *side} if tag_active else {*expected, *(set(side) & {TAX})}
-    for service in sorted(names, key=lambda name: -max(expected[name], side[name])):
+    for service in sorted(names, key=lambda name: -max(expected[name], side.get(name, 0.0))):
         row = ServiceBill(
             service=service,
             predicted_usd=expected[service],
-            billed_usd=side[service],
-            untagged_usd=billed.untagged[service] if tag_active else 0.0,
+            billed_usd=side.get(service, 0.0),
+            untagged_usd=others.get(service, 0.0),
             why="",
         )
         yield row.model_copy(update={"why": "; ".join(_reasons(row, coverage, tag_active))})
@@ -189,12 +217,10 @@ def _reasons(row: ServiceBill, coverage: Coverage, tag_active: bool) -> list[str
         return [*reasons, "tax, which no list price includes"]
     if not tag_active:
         reasons.append("the tag project is not active: all of the account's use is counted")
-    if row.billed_usd < 0:
-        last = "a credit"
-    elif gap < 0 and row.untagged_usd >= SAME_USD:
+    if gap < 0 and row.untagged_usd >= SAME_USD:
         last = f"US$ {row.untagged_usd:.2f} have no tag, perhaps this run's among them"
     elif gap < 0:
-        last = "free tier, credits, or less used than assumed"
+        last = "free tier, or less used than assumed"
     elif row.predicted_usd == 0:
         last = "not in the prediction: it has no price by the hour"
     else:

@@ -43,7 +43,34 @@ def test_a_complete_bill_is_held_against_the_prediction(run: Run, aws: Emulated)
     assert "not in the prediction" in rows["Amazon Simple Queue Service"].why
     assert "less used than assumed" in rows["EC2 - Other"].why
     assert "billed US$ 0.80 for this project" in made.summary
-    assert len(aws.calls) == 1  # a request costs a cent
+
+
+def test_days_that_credits_pay_for_are_billed_days_and_both_sides_are_named(
+    run: Run, aws: Emulated
+) -> None:
+    bill(aws, eks=0.30)
+    aws.costs.lines.append(CostLine(NOON.date(), EKS, -0.30, charge="Credit"))
+    made = reconciled(run, aws)
+    assert made.coverage == "complete" and "nothing billed yet" not in made.summary
+    assert [row.billed_usd for row in made.rows if row.service == EKS] == [pytest.approx(0.30)]
+    assert "billed US$ 0.30 in the whole account" in made.summary
+    assert "credits of the whole account: US$ -0.30" in made.summary
+
+
+def test_cost_explorer_is_asked_once_a_day(
+    run: Run, aws: Emulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.costs.coverage = "disabled"
+    first = reconciled(run, aws)
+    aws.costs.coverage = "complete"  # a refusal is no answer to keep
+    bill(aws, eks=0.30)
+    aws.calls.clear()
+    second, third = (cost_explorer.reconcile(run, aws.account) for _ in range(2))
+    assert len(aws.calls) == 2  # usage and credits; a request costs a cent
+    assert first.coverage == "disabled" and second and second == third
+    monkeypatch.setattr(cost_explorer, "now", lambda: "2999-01-01T00:00:00.000Z")
+    cost_explorer.reconcile(run, aws.account)
+    assert len(aws.calls) == 4
 
 
 @pytest.mark.parametrize(

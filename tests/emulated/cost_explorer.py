@@ -20,6 +20,7 @@ class CostLine:
     service: str  # as Cost Explorer names it
     usd: float
     tagged: bool = True  # whether it carries the project's tag
+    charge: str = "Usage"  # the charge type (dimension RECORD_TYPE); of a credit `usd` is negative
 
 
 @dataclass
@@ -62,16 +63,23 @@ def get_cost_and_usage(call: Call) -> dict[str, Any]:
     start, end = (date.fromisoformat(call.params["TimePeriod"][key]) for key in ("Start", "End"))
     days = [start + timedelta(days=number) for number in range((end - start).days)]
     return {
-        "ResultsByTime": [_result(day) for day in days],
+        "ResultsByTime": [_result(day, call.params.get("Filter")) for day in days],
         "GroupDefinitions": call.params["GroupBy"],
         "DimensionValueAttributes": [],
     }
 
 
-def _result(day: date) -> dict[str, Any]:
+def _passes(line: CostLine, query: dict[str, Any] | None) -> bool:
+    """Whether a filter lets a line through: none, by RECORD_TYPE, or the opposite of one."""
+    if query and "Not" in query:
+        return not _passes(line, query["Not"])
+    return not query or line.charge in query["Dimensions"]["Values"]
+
+
+def _result(day: date, query: dict[str, Any] | None) -> dict[str, Any]:
     usd: dict[tuple[str, str], float] = defaultdict(float)
     for line in COSTS.known():
-        if line.day == day:
+        if line.day == day and _passes(line, query):
             tag = "gpu-e2e" if line.tagged and COSTS.tag_active else ""
             usd[line.service, f"project${tag}"] += line.usd
     return {
