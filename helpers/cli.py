@@ -26,6 +26,7 @@ def run_command(
     profile: Annotated[str, typer.Option(help="A name from profiles/.")] = "rehearsal",
     first: Annotated[str, typer.Option("--from", help="First stage, such as 03.")] = "",
     only: Annotated[str, typer.Option(help="Only this stage.")] = "",
+    run_id: Annotated[str, typer.Option("--run", help="The run to continue.")] = "",
     keep: Keep = False,
     setting: Annotated[
         list[str] | None, typer.Option("-p", help="Profile key to change, as key=value.")
@@ -33,7 +34,7 @@ def run_command(
 ) -> None:
     """Run the workbook: every stage, or all from one on, or one alone.
 
-    --from and --only continue the newest open run of the profile, if there is one.
+    --from and --only continue RUN, or the newest open run of the profile, if there is one.
     """
     from helpers.notebook import open_run
 
@@ -41,8 +42,10 @@ def run_command(
         raise Problem("--from and --only exclude each other.", "Give one of them.")
     start = promises.STAGES.index(promises.stage(first)) if first else 0
     stages = [promises.stage(only)] if only else list(promises.STAGES[start:])
-    newest = Run.newest_open(profile) if first or only else None
-    run_id = newest.run_id if newest else ""
+    if run_id:
+        profile = Run.open(run_id).profile.name
+    elif (first or only) and (newest := Run.newest_open(profile)):
+        run_id = newest.run_id
     _run_stages(open_run(profile, run_id, ",".join(setting or []), new=True), stages, keep)
 
 
@@ -57,13 +60,16 @@ def resume(run_id: RunId = "", keep: Keep = False) -> None:
         print(f"Run {run.run_id} is complete; nothing to resume.")
         return
     run.note(ended=None)
-    print(f"Resuming run {run.run_id} at stage {stages[0].number}.")
+    run.event("resumed", stage=stages[0].number)
+    print(f"Resuming run {run.run_id} at stage {stages[0].number}, the first to run again.")
     _run_stages(run, stages, keep)
 
 
 @app.command()
 def status(run_id: RunId = "") -> None:
-    """Show how far a run is, and which of its services are running."""
+    """Show how far a run is, which of its services are running, and what stands in the account."""
+    from helpers.cloud import zero
+
     run = _run(run_id)
     ticked = promises.ticks(run)
     print(f"{run.run_id}  {promises.overall_status(ticked.values())}")
@@ -76,6 +82,8 @@ def status(run_id: RunId = "") -> None:
     for service in processes.recorded(run):
         state = f"running, pid {service.pid}" if service.running else "stopped"
         print(f"  service {service.name}: {state}")
+    if stands := zero.standing(run):
+        print(stands)
 
 
 @app.command()
@@ -87,13 +95,16 @@ def down(
 ) -> None:
     """Stop every process of a run, or of all runs; nothing that was measured is lost.
 
-    Cloud resources stay: stage 06 destroys them, and --sweep removes what it left behind.
+    A run in progress is interrupted and tears down first. Other cloud resources stay: stage 06
+    destroys them, and --sweep removes what it left behind.
     """
     from helpers import load
 
+    runs = [_run(run_id)] if run_id else [_run(folder.name) for folder in run_folders()]
+    for run in runs:
+        processes.interrupt_runner(run)
     if sweep:
         _sweep(run_id)
-    runs = [_run(run_id)] if run_id else [_run(folder.name) for folder in run_folders()]
     stopped = [f"{run.run_id}: {name}" for run in runs for name in processes.down(run)]
     for run in runs:
         load.recover(run)
@@ -212,15 +223,22 @@ def _sweep(run_id: str) -> None:
 
 
 def _run_stages(run: Run, stages: list[Stage], keep: bool) -> None:
-    from helpers.runner import run_stages
+    from helpers.cloud import zero
+    from helpers.runner import NOT_KEPT, run_stages
 
     outcome = run_stages(run, stages, keep=keep)
     index = run.folder / "evidence" / "index.html"
     print(f"\nRun {run.run_id}: {promises.overall_status(promises.ticks(run).values())}")
     if index.is_file():
         print(f"Evidence: {index}")
+    lines = list(outcome.failures)
+    if outcome.code not in (0, NOT_KEPT):
+        lines.append(f"Continue with: workbook resume {run.run_id}")
+    if not keep and (stands := zero.standing(run)):
+        lines.append(stands)
+    if lines:
+        print("\n".join(lines), file=sys.stderr, flush=True)
     if outcome.code:
-        print(f"{outcome.reason}\nContinue with: workbook resume {run.run_id}", file=sys.stderr)
         raise typer.Exit(outcome.code)
 
 

@@ -5,6 +5,7 @@ and stops the service when its owner has ended, its time is up, or it is asked t
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from helpers.watcher import has_ended, living
 MARK = "GPU_E2E_RUN"  # environment variable that every process of a run carries
 OWNER = "GPU_E2E_OWNER"
 STOP_GRACE_S, KILL_GRACE_S = 15.0, 5.0
+LOCK = "workbook.lock"  # in the run's folder, held while `workbook` runs it
 WRITES_STATE, STATE_GRACE_S = "terraform", 120.0
 PORTS = range(20_000, 32_000)  # below those that outgoing connections get: free until it is used
 POLL_S = 0.05
@@ -157,6 +159,39 @@ def down(run: Run) -> list[str]:
     strays = marked(run.mark)
     end(strays.values(), STOP_GRACE_S)
     return [*writers, *stopped, *strays]
+
+
+@contextlib.contextmanager
+def lock(run: Run) -> Iterator[None]:
+    """Hold the run's lock, which the kernel releases when this process ends; a Problem if held."""
+    with (run.folder / LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Problem(
+                f"Run {run.run_id} is being run by process {_holder(run)}.",
+                f"Wait for it, or interrupt it with: workbook down {run.run_id}",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def interrupt_runner(run: Run) -> None:
+    """Interrupt the `workbook` that runs this run, if any, and wait while it tears down."""
+    try:
+        with lock(run):
+            return
+    except Problem as problem:
+        print(f"{problem.what} It is interrupted and tears down; this waits for its end.")
+    os.kill(_holder(run), signal.SIGTERM)
+    with (run.folder / LOCK).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _holder(run: Run) -> int:
+    return int((run.folder / LOCK).read_text())
 
 
 def _stop(run: Run, services: list[Service]) -> list[str]:

@@ -114,9 +114,10 @@ class Run:
     def newest_open(cls, profile: str, outputs: Path = OUTPUTS) -> Self | None:
         """The newest run of a profile that has not ended, or None."""
         for folder in reversed(run_folders(outputs)):
-            run = cls.open(folder.name, outputs)
-            if run.profile.name == profile and run.manifest()["ended"] is None:
-                return run
+            with contextlib.suppress(Problem):  # an unreadable run does not hide the others
+                run = cls.open(folder.name, outputs)
+                if run.profile.name == profile and run.manifest()["ended"] is None:
+                    return run
         return None
 
     def write(self, relative: str, data: str | bytes) -> Path:

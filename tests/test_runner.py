@@ -1,17 +1,25 @@
 """The runner tears down after a failure, skips what is unavailable, and can be stopped."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
+import zmq
+from botocore.exceptions import EndpointConnectionError
+from jupyter_client.kernelspec import NoSuchKernel
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers import processes, promises, runner, watcher
+from helpers import load, processes, promises, runner, watcher
+from helpers.cloud import zero
 from helpers.errors import Problem
 from helpers.promises import Status
 from helpers.run import Run
@@ -58,11 +66,101 @@ def test_a_failed_stage_tears_down_and_writes_evidence(
     monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)
     stages = [promises.stage(number) for number in ("03", "04", "06", "07")]
     outcome = runner.run_stages(run, stages)
-    assert outcome == runner.Outcome(1, "Stage 03 failed: Port 1 is taken. Free it.")
+    assert outcome == runner.Outcome(1, ("Stage 03 failed: Port 1 is taken. Free it.",))
     assert sorted(path.name for path in tmp_path.glob("ran-*")) == ["ran-06", "ran-07"]
     assert [event["stage"] for event in run.events("stage-failed")] == ["03"]
     assert run.events("service-started") and processes.find(run, "idle") is None
     assert run.manifest()["ended"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CellTimeoutError("A cell timed out"), DeadKernelError("Kernel died"),
+        RuntimeError("Kernel didn't respond in 240 seconds"), zmq.ZMQError(zmq.EADDRINUSE),
+        OSError(errno.ENOSPC, "No space left on device"), PermissionError("notebooks"),
+        TimeoutError(), MemoryError(), KeyError("kernelspec"), NoSuchKernel("python3"),
+        EndpointConnectionError(endpoint_url="https://sts"), EOFError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_whatever_ends_a_stage_leads_to_teardown_and_evidence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    begun = []
+
+    def execute(_run: Run, stage: promises.Stage) -> None:
+        begun.append(stage.number)
+        if stage.number == "03":
+            raise error
+
+    monkeypatch.setattr(runner, "_execute_notebook", execute)
+    monkeypatch.setattr(load, "recover", failing("The disk is full."))
+    outcome = runner.run_stages(run, [promises.stage(n) for n in ("03", "04", "06", "07")])
+    assert begun == ["03", "06", "07"]
+    assert outcome.code == 1
+    assert outcome.failures[0].startswith("Stage 03 failed: ")
+    assert outcome.failures[1] == "Stopping the services failed: OSError: The disk is full."
+    assert run.manifest()["ended"]
+
+
+def failing(message: str) -> Callable[..., None]:
+    """A function that fails."""
+
+    def fail(*_: object) -> None:
+        raise OSError(message)
+
+    return fail
+
+
+def test_a_run_whose_stack_stands_stays_open_and_says_how_to_remove_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(run: Run, stage: promises.Stage) -> None:
+        if stage.number == "01":
+            run.event("stack-apply-start", stage="01")
+        if stage.number == "06":
+            raise Problem("The state is locked.")
+
+    monkeypatch.setattr(runner, "_execute_notebook", execute)
+    stages = [promises.stage(number) for number in ("01", "06")]
+    assert runner.run_stages(run, stages).failures == ("Stage 06 failed: The state is locked.",)
+    assert run.manifest()["ended"] is None
+    assert zero.standing(run) == (
+        "STILL STANDING: the stack, about US$ 0.00 an hour (EMULATED). "
+        f"Remove with: workbook run --run {run.run_id} --only 06"
+    )
+    run.event("stack-destroy-stop", stage="06", outcome="finished")
+    assert zero.standing(run) == ""
+
+
+def test_a_failed_promise_fails_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_execute_notebook", lambda *_: None)
+    promises.claim(run, "06.leftovers", holds=False, evidence="profile.yaml", note="1 is left")
+    outcome = runner.run_stages(run, [promises.stage("07")])
+    assert outcome == runner.Outcome(runner.NOT_KEPT, ("06.leftovers FAILED: 1 is left",))
+
+
+@pytest.mark.parametrize(("presses", "begun"), [(1, "03 06 07"), (2, "03 06 07"), (3, "03 06")])
+def test_one_interrupt_tears_down_and_two_more_within_seconds_leave_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any, presses: int, begun: str
+) -> None:
+    stages = []
+
+    def execute(run: Run, stage: promises.Stage) -> None:
+        stages.append(stage.number)
+        if stage.number == "03":
+            run.event("stack-apply-start", stage="01")
+            signal.raise_signal(signal.SIGINT)
+        for _ in range(presses - 1 if stage.number == "06" else 0):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(runner, "_execute_notebook", execute)
+    outcome = runner.run_stages(run, [promises.stage(n) for n in ("03", "04", "06", "07")])
+    assert (outcome.code, " ".join(stages)) == (runner.INTERRUPTED, begun)
+    assert ("leave the stack standing, about US$ 0.00 an hour" in capsys.readouterr().err) == (
+        presses > 1
+    )
 
 
 def test_what_this_machine_cannot_have_is_not_rehearsed_and_the_run_goes_on(
@@ -100,19 +198,39 @@ def test_what_is_unfinished_begins_with_the_first_stage_that_did_not_end_well(
     assert [stage.number for stage in runner.unfinished(run)] == rest
 
 
+@pytest.mark.parametrize(
+    ("events", "rest"),
+    [
+        ("stack-apply-start stack-destroy-stop", "01 02 03 04 05 06 07"),
+        ("stack-apply-start", "01 02 03 04 05 06 07"),  # the emulator has ended, with its account
+        ("", "03 04 05 06 07"),  # never applied: `--from 03`
+    ],
+)
+def test_resuming_makes_again_what_was_torn_down(run: Run, events: str, rest: str) -> None:
+    for number in ("00", "01", "02") if events else ():
+        run.event("stage-end", stage=number)
+    for event in events.split():
+        run.event(event, outcome="finished")
+    run.event("stage-failed", stage="03")
+    assert " ".join(stage.number for stage in runner.unfinished(run)) == rest
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_polite_signal_is_an_interrupt_and_ends_the_lock(run: Run, number: int) -> None:
-    with pytest.raises(KeyboardInterrupt), runner._owned(run, keep=False):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        runner._owned(run, keep=False) as interrupts,
+        interrupts.stage(),
+    ):
         assert watcher.owner_is_alive(os.environ[processes.OWNER])
         with (
-            pytest.raises(Problem, match="is being run by process"),
-            runner._owned(run, keep=False),
+            pytest.raises(Problem, match=f"is being run by process {os.getpid()}"),
+            processes.lock(run),
         ):
             pass
-        os.kill(os.getpid(), number)
-        time.sleep(PATIENCE_S)
-    assert not (run.folder / runner.LOCK).exists()
-    assert processes.OWNER not in os.environ
+        signal.raise_signal(number)
+    with processes.lock(run):
+        assert processes.OWNER not in os.environ
 
 
 def test_an_interrupted_run_leaves_no_process(run: Run) -> None:
@@ -129,7 +247,7 @@ def test_an_interrupted_run_leaves_no_process(run: Run) -> None:
     while not begun.exists():
         assert process.poll() is None and time.monotonic() < deadline, "the notebook did not begin"
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
+    processes.interrupt_runner(run)
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == runner.INTERRUPTED
     assert "Stage 04 was interrupted." in errors

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from helpers import processes, promises
+from helpers import processes, promises, runner
 from helpers.profile import Profile
 from helpers.promises import Status
 from helpers.run import Run
@@ -77,7 +77,8 @@ def stopped(killed: Run) -> Run:
 def finished(stopped: Run) -> Run:
     """Resumed, and left alone."""
     code, output = workbook(stopped.folder.parent, "resume", stopped.run_id)
-    assert code == 0, output
+    failed = [tick for tick in promises.ticks(stopped).values() if tick.status is Status.FAILED]
+    assert code == (runner.NOT_KEPT if failed else 0), output
     assert "at stage 05" in output
     assert f"Evidence: {stopped.folder / 'evidence/index.html'}" in output
     assert processes.marked(stopped.mark) == {}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ValidationError
 
-from helpers.cloud import leftovers
+from helpers.cloud import leftovers, meter
 from helpers.cloud.account import Account
 from helpers.cloud.leftovers import Scan
 from helpers.cloud.resource_kinds import Caller, mask_account
@@ -199,6 +199,28 @@ def frame(zero: Zero) -> pd.DataFrame:
         "SHA-256": zero.sha256,
     }
     return pd.DataFrame({"What": list(facts), "Found": list(facts.values())})
+
+
+def standing(run: Run) -> str:
+    """What the run still has in the account, its price and the command that removes it, or ""."""
+    certificate, applied = run.readable(Zero), run.events("stack-apply-start")
+    scanned = certificate is not None and applied and certificate.at > applied[-1]["at"]
+    left = certificate.last.left if certificate and scanned and certificate.passes else ()
+    if price := hourly_price(run):
+        what, command = f"the stack, {price}", f"workbook run --run {run.run_id} --only 06"
+    elif left:
+        kinds = ", ".join(dict.fromkeys(item.kind for item in left))
+        what, command = f"{len(left)} resources ({kinds})", f"workbook down {run.run_id} --sweep"
+    else:
+        return ""
+    return f"STILL STANDING: {what}. Remove with: {command}"
+
+
+def hourly_price(run: Run) -> str:
+    """The price of an hour of the stack, as a text, as long as it exists; else empty."""
+    reading = meter.read(run)
+    label = " (EMULATED)" if run.profile.target == "rehearsal" else ""
+    return f"about US$ {reading['usd_per_hour']:.2f} an hour{label}" if reading["standing"] else ""
 
 
 def _is_clean(passes: list[Scan]) -> bool:

@@ -114,6 +114,8 @@ def _fine_print(run: Run, scenario: ScenarioReport | None) -> Iterator[str]:
             f"seed {scenario.seed}, {scenario.engine}"
         )
         yield f"counts: {scenario.agreement.rstrip('.')}"
+    for event in run.events("resumed"):
+        yield f"resumed at {event['at']}; stages from {event['stage']} on ran again"
     report = run.readable(LoadReport)
     for played in report.scenarios if report else ():
         doubts = list(played.invalid)
