@@ -15,7 +15,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from helpers import load, processes, promises
-from helpers.cloud import zero
+from helpers.cloud import account, zero
 from helpers.errors import Problem, Unavailable
 from helpers.evidence import page
 from helpers.paths import NOTEBOOKS
@@ -76,6 +76,8 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
     """
     ending = {stage.number: stage for stage in stages if stage.number in (TEARDOWN, EVIDENCE)}
     failures: list[str] = []
+    if run.profile.target == "aws":
+        account.role_keys()  # asks for an MFA code here, where somebody can type it
     with _owned(run, keep=keep) as interrupts:
         for stage in stages:
             if stage.number not in ending and not failures and not interrupts.received:

@@ -7,15 +7,16 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore.loaders
 import botocore.session
 import requests
 import yaml
 from botocore.config import Config
+from botocore.credentials import JSONFileCache
 from botocore.exceptions import BotoCoreError, ClientError
 
 from helpers.errors import Problem, Unavailable
@@ -54,7 +55,7 @@ class Account:
         """Variables that send Terraform, and any other SDK, to the same account."""
         region = {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
         if not self.emulated:
-            return region
+            return region | role_keys()
         return region | EMULATED_KEYS | {
             "AWS_SESSION_TOKEN": "",
             "AWS_CONFIG_FILE": "/dev/null",
@@ -70,24 +71,61 @@ class Account:
         return kept | self.environment
 
     def client(self, service: str, region: str = "") -> Any:
-        """A boto3 client in a session of its own, so that a new login counts at once."""
+        """A boto3 client; all of a process share one session, and so a role's keys."""
         options: dict[str, Any] = {"retries": {"mode": "standard", "max_attempts": 10},
                                    "connect_timeout": 10, "read_timeout": 60}  # fmt: skip
-        keys, settings = {}, None
+        keys = {}
         if self.emulated:
             # an emulator on this machine is never behind a proxy
             options = {"retries": {"mode": "standard", "max_attempts": 2}, "proxies": {}}
-            keys, settings = {name.lower(): key for name, key in EMULATED_KEYS.items()}, NO_PROFILE
+            keys = {name.lower(): key for name, key in EMULATED_KEYS.items()}
         with asking("AWS"):
-            session = botocore.session.Session(session_vars=settings)
-            session.register_component("data_loader", _service_models())
-            return boto3.Session(
-                region_name=region or self.region, botocore_session=session, **keys
-            ).client(service, endpoint_url=self.endpoint or None, config=Config(**options))
+            return session(self.emulated).client(
+                service, region or self.region, endpoint_url=self.endpoint or None,
+                config=Config(**options), **keys,
+            )  # fmt: skip
 
 
-# loading EC2's model alone takes half a second
-_service_models = functools.cache(botocore.loaders.create_loader)
+@functools.cache
+def session(emulated: bool = False) -> boto3.Session:
+    """The session of this process; a login that is refused makes the next call begin a new one."""
+    made = botocore.session.Session(session_vars=NO_PROFILE if emulated else None)
+    if not emulated:  # a role's keys are kept where the AWS CLI keeps them: one MFA code for all
+        roles = made.get_component("credential_provider").get_provider("assume-role")
+        roles.cache = JSONFileCache(str(Path.home() / ".aws/cli/cache"))
+    return boto3.Session(botocore_session=made)
+
+
+def needs_mfa() -> bool:
+    """Whether the user's AWS profile assumes a role with an MFA code."""
+    return "mfa_serial" in session()._session.get_scoped_config()
+
+
+def role_keys() -> dict[str, str]:
+    """The keys of a role with MFA, as variables: Terraform cannot ask for a code, boto3 does."""
+    with asking("the role's keys"):
+        if not needs_mfa():
+            return {}
+        keys = session().get_credentials().get_frozen_credentials()
+    return {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+            "AWS_SESSION_TOKEN": keys.token}  # fmt: skip
+
+
+def credentials_fault(hours: float) -> str:
+    """Why the user's credentials may end within `hours`; empty if they last or are renewed."""
+    with asking("the credentials"):
+        credentials = session().get_credentials()
+    if credentials is None:
+        return ""  # the caller's identity says so
+    keys, end = credentials.get_frozen_credentials(), getattr(credentials, "_expiry_time", None)
+    renewed = end and credentials.method != "env" and not needs_mfa()
+    if renewed or not keys.token:
+        return ""
+    left = (end - datetime.now(UTC)) / timedelta(hours=1) if end else 0
+    when = f"end in {left:.1f} h" if end else "end at an unknown time"
+    return f"temporary keys that nothing renews {when}, the run may take {hours:g} h" * (
+        left < hours
+    )
 
 
 @dataclass(frozen=True)
@@ -166,6 +204,8 @@ def asking(what: str) -> Iterator[None]:
 def refusal(what: str, error: ClientError) -> Problem:
     """What AWS refused, as a sentence with the next step."""
     code = error_code(error)
+    if code in LASTING:
+        session.cache_clear()  # the next call sees a new login
     message = masked(str(error.response["Error"].get("Message", ""))).rstrip(".")
     if code == "NotEmulated":
         return Unavailable(f"The emulator cannot answer for {what}: {message}.")

@@ -15,6 +15,7 @@ from helpers.cloud.account import (
     Account,
     asking,
     caller_address,
+    credentials_fault,
     error_code,
     identity,
     is_not_found,
@@ -38,6 +39,10 @@ LINKED_ROLES = {
     "eks-nodegroup.amazonaws.com": ("AWSServiceRoleForAmazonEKSNodegroup", False),
     "elasticloadbalancing.amazonaws.com": ("AWSServiceRoleForElasticLoadBalancing", False),
 }
+RENEWED = (
+    "Use a profile that is renewed: 'aws configure sso', credential_process, or role_arn with "
+    "source_profile (with mfa_serial also duration_seconds); docs/aws.md has an example"
+)
 OPEN_REQUEST = ("PENDING", "CASE_OPENED")
 QUOTA_HISTORY = "list-requested-service-quota-change-history-by-quota"
 
@@ -149,6 +154,8 @@ def examine(
         number = "*" * 8 + who.account_id[-4:]
         text = f"{caller} in account {number}, region {account.region}"
         findings = [_finding("identity", "Identity", text, OK, "aws sts get-caller-identity")]
+        if not account.emulated and (fault := credentials_fault(context.stack.ttl_hours)):
+            findings.append(_finding("credentials", "Credentials", fault, BLOCKS, RENEWED))
         chosen = set(only) or set(CHECKS)
         findings += [item for name in CHECKS if name in chosen for item in _check(name, context)]
     except Problem as problem:

@@ -1,6 +1,9 @@
 """Errors of AWS become one sentence with the next step; a rehearsal uses nothing of the user's."""
 
 import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import (
@@ -10,7 +13,8 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from helpers.cloud.account import Account, asking, identity, masked
+from helpers.cloud import account
+from helpers.cloud.account import Account, asking, credentials_fault, identity, masked
 from helpers.errors import Problem, Unavailable
 from tests import emulated
 from tests.emulated import Emulated, Fault
@@ -93,3 +97,64 @@ def test_on_aws_the_users_settings_stay() -> None:
     surroundings = Account("eu-west-1").surroundings({"AWS_PROFILE": "mine"})
     region = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"}
     assert surroundings == {"AWS_PROFILE": "mine", **region}
+
+
+@pytest.fixture
+def login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Sets the user's AWS variables; nothing of this machine's login is read."""
+
+    def log_in(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        account.session.cache_clear()
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    log_in(CONFIG_FILE=str(tmp_path / "config"), EC2_METADATA_DISABLED="true")
+    yield log_in
+    account.session.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("ends_in_h", "fault"),
+    [(None, "end at an unknown time"), (1, "end in 1.0 h"), (5, "")],
+)
+def test_temporary_keys_that_nothing_renews_must_last_for_the_run(
+    login: Callable[..., None], ends_in_h: float | None, fault: str
+) -> None:
+    assert credentials_fault(4) == ""  # no credentials at all: the identity says so
+    login(ACCESS_KEY_ID="id", SECRET_ACCESS_KEY="key")
+    assert credentials_fault(4) == ""  # a user's keys do not end
+    login(SESSION_TOKEN="token")
+    if ends_in_h:
+        end = datetime.now(UTC) + timedelta(hours=ends_in_h, seconds=1)
+        login(CREDENTIAL_EXPIRATION=end.isoformat())
+    assert fault in credentials_fault(4) and bool(fault) == bool(credentials_fault(4))
+
+
+def test_an_mfa_code_is_asked_for_once_and_a_role_of_an_hour_is_too_short(
+    aws: Emulated, login: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text(
+        "[profile user]\naws_access_key_id = id\naws_secret_access_key = key\n"
+        "[profile deployer]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = user\n"
+        "mfa_serial = arn:aws:iam::123456789012:mfa/user\nregion = us-east-1\n"
+    )
+    login(PROFILE="deployer", ENDPOINT_URL=aws.account.endpoint)
+    asked: list[str] = []
+
+    def prompt(text: str) -> str:
+        asked.append(text)
+        return "123456"
+
+    for _ in range(2):  # two processes: a session each, and one cache
+        account.session.cache_clear()
+        chain = account.session()._session.get_component("credential_provider")
+        chain.get_provider("assume-role")._prompter = prompt
+        for service in ("ec2", "eks"):
+            Account("us-east-1").client(service)
+        assert Account("us-east-1").environment["AWS_SESSION_TOKEN"]
+    assert len(asked) == 1
+    assert "end in 1.0 h" in credentials_fault(4)
+    assert credentials_fault(0.5) == ""
