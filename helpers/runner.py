@@ -1,5 +1,6 @@
 """Runs the notebooks headless, one after the other, and always tears down."""
 
+import logging
 import os
 import signal
 import sys
@@ -145,6 +146,8 @@ def _run_stage(run: Run, stage: Stage, interrupts: _Interrupts) -> list[str]:
             promises.claim(run, stage.headless, holds=True, evidence=executed, note=note)
     except KeyboardInterrupt:
         what = "was interrupted."
+        # asyncio would report the notebook client's tasks, whose results nobody awaits any more
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     except PapermillExecutionError as error:
         if error.ename == Unavailable.__name__:
             return _attempt(f"Stage {stage.number}", partial(_skip, run, stage, error.evalue))
