@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import dashboards
+import guides
 import leaks
 import size
 
@@ -30,6 +31,7 @@ def main() -> int:
         report("notebooks", notebooks.faults(ROOT / "notebooks")),
         report("leaks", leaks.faults(ROOT)),
         report("dashboards", dashboards.differences()),
+        report("guides", guides.differences()),
     ]
     print(*size.table(ROOT), sep="\n")
     limits = {

@@ -123,6 +123,14 @@ def test_dashboards_that_were_changed_by_hand_are_named_and_written_again(tmp_pa
     assert dashboards.differences(folder) == []
 
 
+def test_a_guide_that_differs_from_the_codes_tables_is_found(tmp_path: Path) -> None:
+    guides = script("guides")
+    guides.write(tmp_path)
+    assert guides.differences(tmp_path) == []
+    (tmp_path / "aws.md").write_text("# By hand")
+    assert guides.differences(tmp_path) == ["docs/aws.md is out of date; run 'python ci/guides.py'"]
+
+
 def test_the_package_is_within_its_limits() -> None:
     size = script("size")
     assert [*size.exceeded_limits(ROOT), *size.shared_class_names(ROOT)] == []
