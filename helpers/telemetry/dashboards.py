@@ -1,12 +1,13 @@
-"""The five dashboards, defined once: Grafana's JSON and the run's pictures both come from here.
+"""The dashboards of `dashboards.yaml` as Grafana's JSON; the run's pictures come from them too.
 
 `ci/dashboards.py` writes those of the cluster, `k8s/dashboards/*.json`.
 """
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+import yaml
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as common_models
@@ -46,13 +47,8 @@ class Panel:
 
     series: tuple[Series, ...]  # what it shows
     title: str  # title for readers
-    legends: tuple[str, ...] = ()  # prefix of each series' lines in the legend; may be empty
-    limit: Limit | None = None  # the target line; None if there is none
-    # whether it shows the last value as a large figure instead of lines over time
-    is_figure: bool = False
-    decimals: int | None = None  # decimal places; None chooses them by the size of the value
-    is_wide: bool = False  # whether it spans the whole width
-    from_zero: bool = True  # whether the axis starts at zero
+    limit: Limit | None  # the target line; None if there is none
+    is_figure: bool  # whether it shows the last value in large digits instead of lines over time
 
     @property
     def unit(self) -> str:
@@ -67,8 +63,8 @@ class Panel:
     def line_name(self, series: Series, label: str) -> str:
         """What a line of a series is called in the legend."""
         prefix = "GPU" if series.label == "gpu" else ""  # a number alone would say nothing
-        if self.legends:
-            prefix = self.legends[self.series.index(series)]
+        if len(self.series) > 1:
+            prefix = series.name.replace("_", " ")
         return f"{prefix} {label}".strip() or series.title
 
 
@@ -82,81 +78,28 @@ class Dashboard:
     panels: tuple[Panel, ...]  # in reading order
 
 
-# of large figures; one otherwise
-DECIMALS = {
-    **dict.fromkeys(("up", "alerts", "gpu_utilisation"), 0),
-    **dict.fromkeys(("error_share", "burn", "spent", "gpu_hours"), 2),
-}
-
-
 def build(kpis: Kpis) -> tuple[Dashboard, ...]:
-    """All dashboards."""
-    others = rules.limits()
-    limits = {
-        "up": Limit(1, at_least=True),
-        "alerts": Limit(1),
-        "requests": Limit(kpis.throughput_rps, at_least=True),
-        "error_share": Limit(kpis.error_rate_pct),
-        "latency_p50": Limit(kpis.p50_ms),
-        "latency_p95": Limit(kpis.p95_ms),
-        "latency_p99": Limit(kpis.p99_ms),
-        "gpu_utilisation": Limit(kpis.gpu_utilisation_pct, at_least=True),
-        "gpu_memory_share": Limit(others["gpu_memory_pct"]),
-        "gpu_temperature": Limit(others["gpu_temperature_celsius"]),
-        "gpu_throttling": Limit(1),
-        "gpu_xid": Limit(1),
-        "spent": Limit(kpis.cost_usd),
-        "hours_left": Limit(others["ttl_seconds"] / 3600, at_least=True),
-    }
+    """All dashboards of `dashboards.yaml`, with a profile's targets."""
+    limits = kpis.model_dump() | rules.limits()
+    limits["ttl_hours"] = limits["ttl_seconds"] / 3600
 
-    def panel(name: str, **options: Any) -> Panel:
-        series = SERIES[name]
-        return Panel((series,), series.title, **{"limit": limits.get(name), **options})
+    def panel(entry: str | dict[str, list[str]], is_figure: bool) -> Panel:
+        if isinstance(entry, dict):
+            ((title, names),) = entry.items()
+            return Panel(tuple(SERIES[name] for name in names), title, None, is_figure)
+        series = SERIES[entry]
+        wanted = series.at_least or series.below
+        limit = (
+            Limit(float(limits.get(str(wanted), wanted)), bool(series.at_least)) if wanted else None
+        )
+        return Panel((series,), series.title, limit, is_figure)
 
-    def graphs(names: str) -> list[Panel]:
-        return [panel(name) for name in names.split()]
-
-    def figures(names: str) -> list[Panel]:
-        decimals = {name: DECIMALS.get(name, 1) for name in names.split()}
-        return [panel(name, is_figure=True, decimals=count) for name, count in decimals.items()]
-
-    # fmt: off
-    return (
-        Dashboard("overview", "gpu-e2e · Overview",
-            "Is the service up, fast and free of errors? Is the GPU used? What does it cost? "
-            "Lines across a panel are the profile's targets.", (
-                *figures("up alerts"),
-                panel("requests", limit=None, is_figure=True, decimals=1),
-                *figures("error_share latency_p95 gpu_utilisation burn spent"),
-                panel("requests", is_wide=True),
-                *graphs("latency_p95 gpu_utilisation cpu_utilisation pending"))),
-        Dashboard("latency", "gpu-e2e · Latency",
-            "How long requests take inside Triton: percentiles from its summaries (it has "
-            "histograms only for streaming models), means from its counters. The latency that "
-            "the client measures, including the network, is in the figures of stage 05.", (
-                *graphs("latency_p50 latency_p95 latency_p99"),
-                Panel((SERIES["queue_time"], SERIES["compute_time"], SERIES["hand_over"]),
-                      "Where the time goes, mean per request", ("queue", "compute", "hand-over")),
-                *graphs("queue_p95 infer_p95 queue_time network"))),
-        Dashboard("throughput", "gpu-e2e · Throughput",
-            "How many requests are answered, how well they are batched, how many wait or fail.", (
-                *graphs("requests inferences batch_size"),
-                panel("pending", limit=Limit(others["pending_requests"])),
-                *graphs("failures error_share memory_used cpu_by_role"))),
-        Dashboard("gpu", "gpu-e2e · GPU",
-            "What the GPU does: from the DCGM exporter in the cluster, from NVML on a machine "
-            "with a GPU. Without either the panels are empty.", (
-                *graphs("gpu_utilisation requests_per_gpu gpu_memory gpu_memory_share gpu_power"),
-                *graphs("gpu_temperature"),
-                panel("gpu_clock", from_zero=False),
-                *graphs("gpu_throttling gpu_xid gpu_nodes"))),
-        Dashboard("cost", "gpu-e2e · Cost",
-            "An estimate during the session: the plan's prices times what exists. The cost report "
-            "of stage 06 compares it with the bill. A rehearsal costs nothing.", (
-                *figures("burn spent gpu_hours hours_left"),
-                *graphs("burn spent usd_per_1000 gpu_nodes"))),
-    )
-    # fmt: on
+    boards = []
+    for raw in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()):
+        panels = [panel(name, True) for name in raw.get("figures", ())]
+        panels += [panel(entry, False) for entry in raw["graphs"]]
+        boards.append(Dashboard(raw["name"], raw["title"], raw["description"], tuple(panels)))
+    return tuple(boards)
 
 
 def grafana_json(board: Dashboard) -> str:
@@ -182,7 +125,7 @@ def grafana_json(board: Dashboard) -> str:
 
 
 def _grafana_panel(panel: Panel) -> stat.Panel | timeseries.Panel:
-    made = _grafana_figure(panel) if panel.is_figure else _grafana_graph(panel)
+    made = _grafana_figure() if panel.is_figure else _grafana_graph(panel)
     made.title(panel.title).description(panel.description).datasource(PROMETHEUS)
     made.unit(GRAFANA_UNITS.get(panel.unit, f"suffix: {panel.unit}"))
     low, high = ("red", "green") if panel.limit and panel.limit.at_least else ("green", "red")
@@ -200,20 +143,18 @@ def _grafana_panel(panel: Panel) -> stat.Panel | timeseries.Panel:
 
 
 def _grafana_graph(panel: Panel) -> timeseries.Panel:
-    made = timeseries.Panel().span(24 if panel.is_wide else 12).height(8)
+    made = timeseries.Panel().span(12).height(8).axis_soft_min(0)
     legend = common.VizLegendOptions().display_mode(common_models.LegendDisplayMode.TABLE)
     legend.placement(common_models.LegendPlacement.BOTTOM).show_legend(True)
     made.line_width(1.5).fill_opacity(8).legend(legend.calcs(["mean", "max", "lastNotNull"]))
-    if panel.from_zero:
-        made.axis_soft_min(0)
     if panel.limit is not None:
         dashed = common_models.GraphThresholdsStyleMode.DASHED
         made.thresholds_style(common.GraphThresholdsStyleConfig().mode(dashed))
     return made
 
 
-def _grafana_figure(panel: Panel) -> stat.Panel:
-    made = stat.Panel().span(6).height(4).decimals(panel.decimals or 0).no_value("no value")
+def _grafana_figure() -> stat.Panel:
+    made = stat.Panel().span(6).height(4).no_value("no value")
     made.color_mode(common_models.BigValueColorMode.VALUE)
     made.graph_mode(common_models.BigValueGraphMode.AREA)
     return made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))

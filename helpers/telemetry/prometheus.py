@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -40,7 +39,7 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
     """
     programs.need(PROMETHEUS)
     jobs = {SAMPLER: start_sampler(run), TRITON: endpoint.metrics}
-    server = start(run, PROMETHEUS, jobs, port=run.profile.telemetry.prometheus_port)
+    server = _start(run, jobs)
     try:
         wait_for_targets(server, jobs, timeout_s)
     finally:
@@ -98,58 +97,45 @@ def start_sampler(run: Run) -> str:
     return start_service(run, SAMPLER, command, path, program=SAMPLER_MODULE) + path
 
 
-def start(
-    run: Run,
-    service: str,
-    jobs: Mapping[str, str],  # name → address of the metrics
-    *,
-    port: int = 0,  # 0 chooses a free one
-    added: Mapping[str, Mapping[str, str]] = MappingProxyType({}),  # name → labels of its series
-    dropped: str = "",  # series that it drops, as a regular expression of `job;name`
-    expires: float | None = None,  # as in `rules.run_facts`
-) -> Prometheus:
+def _start(run: Run, jobs: Mapping[str, str]) -> Prometheus:
     """Start a Prometheus with the rules and the run's facts, or find it running.
 
-    A running one picks up changed jobs within seconds. Its files are in the run's folder `service`.
+    `jobs` are names and addresses of metrics; a running one picks up changed jobs within seconds.
     """
     groups = []
     for name, url in jobs.items():
         parts = urlsplit(url)
         # a fixed instance name: a Triton that restarts on another port continues its series
-        labels = {"job": name, "instance": name, **added.get(name, {})}
+        labels = {"job": name, "instance": name}
         labels |= {"__scheme__": parts.scheme, "__metrics_path__": parts.path or "/metrics"}
         groups.append({"targets": [parts.netloc], "labels": labels})
-    discovered = run.write(f"{service}/targets.json", json.dumps(groups, indent=2) + "\n")
+    discovered = run.write(f"{PROMETHEUS}/targets.json", json.dumps(groups, indent=2) + "\n")
 
     def command(port: int) -> list[str | Path]:
-        facts = run.write(f"{service}/facts.yaml", yaml.safe_dump(rules.run_facts(run, expires)))
+        facts = run.write(f"{PROMETHEUS}/facts.yaml", yaml.safe_dump(rules.run_facts(run)))
         every = duration(run.profile.telemetry.scrape_interval_s)
         intervals = ("scrape_interval", "scrape_timeout", "evaluation_interval")
-        drop = {"source_labels": ["job", "__name__"], "regex": dropped, "action": "drop"}
-        scrape = {
-            "job_name": "run",
-            "honor_labels": True,
-            "file_sd_configs": [{"files": [str(discovered.resolve())]}],
-            "metric_relabel_configs": [drop] if dropped else [],
-        }
+        discovery = [{"files": [str(discovered.resolve())]}]
         configuration = {
             "global": dict.fromkeys(intervals, every),
             "rule_files": [str(rules.FOLDER / "*.yaml"), str(facts.resolve())],
-            "scrape_configs": [scrape],
+            "scrape_configs": [{"job_name": "run", "file_sd_configs": discovery}],
         }
-        file = run.write(f"{service}/prometheus.yml", yaml.safe_dump(configuration))
+        file = run.write(f"{PROMETHEUS}/prometheus.yml", yaml.safe_dump(configuration))
         return [
             programs.need(PROMETHEUS),
             f"--config.file={file}",
-            f"--storage.tsdb.path={run.folder / service / 'data'}",
+            f"--storage.tsdb.path={run.folder / PROMETHEUS / 'data'}",
             f"--storage.tsdb.retention.time={RETENTION}",
             f"--web.listen-address=127.0.0.1:{port}",
             # the default of 5 s would be added to the 5 s of file discovery
             "--scrape.discovery-reload-interval=500ms",
         ]
 
-    url = start_service(run, service, command, "/-/ready", port=port, program=PROMETHEUS)
-    return Prometheus(url)
+    port = run.profile.telemetry.prometheus_port
+    return Prometheus(
+        start_service(run, PROMETHEUS, command, "/-/ready", port=port, program=PROMETHEUS)
+    )
 
 
 def wait_for_targets(

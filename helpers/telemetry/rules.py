@@ -39,22 +39,12 @@ def limits() -> dict[str, float]:
     return numbers
 
 
-SAMPLE_PRICES = {"control plane (sample price)": 0.1}, 0.2  # US$ an hour; one GPU node
-
-
-def run_facts(run: Run, expires: float | None = None) -> dict[str, Any]:
+def run_facts(run: Run) -> dict[str, Any]:
     """The facts of a run as a rule file: its targets, its plan's prices, its stack's timer.
 
-    Only the check of the dashboards passes `expires`, the timer's expiry if there is no stack
-    (seconds since 1970): its other sample values are not measured either. An unknown price gives no
-    series, so that cost panels stay empty instead of showing zero.
+    An unknown price gives no series, so that cost panels stay empty instead of showing zero.
     """
     fixed, gpu_node = costs.hourly_rates(run)
-    if expires is not None and not fixed:  # no plan: the cost panels get sample prices
-        fixed, gpu_node = SAMPLE_PRICES
-    stack = run.find(Stack)
-    if stack and stack.dead_man_expires:
-        expires = datetime.fromisoformat(stack.dead_man_expires).timestamp()
     constants: list[tuple[str, float, dict[str, str]]] = [
         *((TARGET, value, {"kpi": name})
           for name, value in run.profile.kpis.model_dump(exclude={"scenario"}).items()),
@@ -64,7 +54,9 @@ def run_facts(run: Run, expires: float | None = None) -> dict[str, Any]:
         constants.append((PRICE, gpu_node, {"item": "GPU node", "per": "gpu-node"}))
     rules = [{"record": record, "expr": f"vector({value:.10g})", "labels": labels}
              for record, value, labels in constants]  # fmt: skip
-    if expires is not None:
+    stack = run.find(Stack)
+    if stack and stack.dead_man_expires:
+        expires = datetime.fromisoformat(stack.dead_man_expires).timestamp()
         rules.append({"record": EXPIRES, "expr": f"vector({expires:.13g})"})
     return {"groups": [{"name": "gpu-e2e-facts", "rules": rules}]}
 

@@ -6,6 +6,7 @@ Prometheus once. The values of all dashboards are one table, `dashboards` (parqu
 
 import base64
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,7 @@ from helpers.profile import LABEL
 from helpers.run import Run
 from helpers.telemetry import dashboards, series
 from helpers.telemetry.annotations import Annotation, run_annotations
-from helpers.telemetry.catalogue import Series
+from helpers.telemetry.catalogue import SERIES, Series
 from helpers.telemetry.dashboards import Dashboard, Panel
 from helpers.telemetry.records import DashboardSnapshot, Snapshots, Telemetry
 from helpers.telemetry.series import NO_PROMETHEUS, Window
@@ -34,6 +35,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 NO_DATA_SOURCE = {"type": "datasource", "uid": "grafana"}
 WIDTH_IN, FIGURE_IN, GRAPH_IN = 13.0, 0.9, 2.6
 HEAD_IN, FOOT_LINE_IN = 0.6, 0.14
+LINE_LENGTH = 170  # characters of a line below the panels
 COLUMNS = 4  # large figures in a row; a graph spans two of them
 MOST_LINES, MOST_NAMED = 6, 24  # lines of a graph, events in the key; further ones are counted
 GOOD, BAD = "#00694d", "#a83500"
@@ -55,6 +57,13 @@ class DashboardData:
             for shown in panel.series
             for label, rows in self.values[self.values["series"] == shown.name].groupby("label")
         ]
+
+    def why_blank(self, panel: Panel) -> str:
+        """Why a panel has nothing to look at; empty if it has."""
+        lines = self.lines(panel)
+        if any(rows["value"].any() for *_, rows in lines):
+            return ""
+        return "always 0" if lines else "; ".join({shown.absence for shown in panel.series})
 
     def count(self) -> int:
         """How many values its panels show."""
@@ -79,7 +88,7 @@ def take(run: Run, telemetry: Telemetry) -> Snapshots:
     start, end = (datetime.fromisoformat(text) for text in (telemetry.start, telemetry.end))
     window = Window(start, end, run.profile.telemetry.scrape_interval_s)
     note = f"No GPU: {telemetry.gpu_absent}" if telemetry.gpu_absent else ""
-    values = run.load_table(series.TABLE)
+    values = _without_idle_models(run.load_table(series.TABLE))
     annotations = run_annotations(run, start, end)
     stored, tables = [], []
     for board in dashboards.build(run.profile.kpis):
@@ -94,9 +103,10 @@ def take(run: Run, telemetry: Telemetry) -> Snapshots:
             for panel in board.panels
             for _, name, rows in data.lines(panel)
         ]
-        files = {"page": "html", "grafana": "grafana.json", "picture": "png"}
-        paths = {name: f"{place}.{suffix}" for name, suffix in files.items()}
-        stored.append(DashboardSnapshot(name=board.name, values=data.count(), **paths))
+        stored.append(DashboardSnapshot(
+            name=board.name, values=data.count(), page=f"{place}.html",
+            grafana=f"{place}.grafana.json", picture=f"{place}.png" if alt else "",
+        ))  # fmt: skip
     empty = pd.DataFrame(columns=VALUE_COLUMNS)
     table = pd.concat(tables, ignore_index=True)[VALUE_COLUMNS] if tables else empty
     run.save_table(TABLE, table)
@@ -105,6 +115,13 @@ def take(run: Run, telemetry: Telemetry) -> Snapshots:
     first, last = (moment.isoformat(timespec="seconds") for moment in (start, end))
     events = len(annotations)
     return run.save(Snapshots(start=first, end=last, boards=tuple(stored), events=events))
+
+
+def _without_idle_models(values: pd.DataFrame) -> pd.DataFrame:
+    """The values without those of models that no request was for, if there is another model."""
+    requests = values[values["series"].isin(["requests", "failures"]) & values["value"].gt(0)]
+    of_model = values["series"].isin([name for name, it in SERIES.items() if it.label == "model"])
+    return values[~of_model | values["label"].isin(requests["label"])] if len(requests) else values
 
 
 def frame(record: Snapshots) -> pd.DataFrame:
@@ -172,10 +189,11 @@ def _page(run: Run, data: DashboardData, annotations: Sequence[Annotation], alt:
         ]  # fmt: skip
         panels.append((panel, statistics))
         values[panel.title] = {name: [times, line.tolist()] for name, line, times in lines}
-    picture = (run.folder / FOLDER / f"{data.board.name}.png").read_bytes()
+    picture = (run.folder / FOLDER / f"{data.board.name}.png").read_bytes() if alt else b""
     return environment.get_template("snapshot.html.j2").render(
         run=run, label=LABEL[run.profile.target], data=data, annotations=annotations, alt=alt,
         picture=base64.b64encode(picture).decode(), panels=panels,
+        blank=dict.fromkeys(data.why_blank(panel) for panel in data.board.panels),
         # as JSON that can stand inside a script element
         values=json.dumps(values, ensure_ascii=False).replace("<", "\\u003c"),
     )  # fmt: skip
@@ -189,11 +207,18 @@ def _milliseconds(rows: pd.DataFrame) -> list[int]:
 def draw(
     run: Run, data: DashboardData, annotations: Sequence[Annotation] = (), *, folder: str
 ) -> str:
-    """Draw a dashboard as PNG and SVG, and show it in a notebook; returns its description."""
+    """Draw a dashboard as PNG and SVG, and show it in a notebook; returns its description.
+
+    Graphs without a line, or with none but zeros, are named below the others. A dashboard without
+    any value is not drawn, and its description is empty.
+    """
     figures = [panel for panel in data.board.panels if panel.is_figure]
-    graphs = [panel for panel in data.board.panels if not panel.is_figure]
+    graphs = [panel for panel in data.board.panels
+              if not panel.is_figure and not data.why_blank(panel)]  # fmt: skip
     figure_rows, graph_rows = -(-len(figures) // COLUMNS), -(-len(graphs) // 2)
     heights = [FIGURE_IN] * figure_rows + [GRAPH_IN] * graph_rows
+    if not heights or not data.count():
+        return ""
     with style.theme():
         key = _footnote(data, annotations)
         height = sum(heights) + HEAD_IN + FOOT_LINE_IN * len(key)
@@ -205,7 +230,8 @@ def draw(
             _draw_figure(figure.add_subplot(grid[row, column]), panel, data)
         for number, panel in enumerate(graphs):
             row, column = divmod(number, 2)
-            cells = grid[figure_rows + row, 2 * column : 2 * column + 2]
+            right = COLUMNS if panel is graphs[-1] else 2 * column + 2
+            cells = grid[figure_rows + row, 2 * column : right]
             _draw_graph(figure.add_subplot(cells), panel, data, annotations)
         figure.suptitle(data.board.title, x=0.01, ha="left", fontweight="bold", fontsize=13)
         colour = style.VERMILION if data.note else style.GREY
@@ -226,11 +252,9 @@ def describe(data: DashboardData) -> str:
 
 
 def format_value(value: float, panel: Panel) -> str:
-    """A value with the panel's decimal places and unit."""
-    size, decimals = abs(value), panel.decimals
-    if decimals is None:
-        decimals = 0 if size >= 100 else 3 if 0 < size < 1 else 1
-    return f"{value:,.{decimals}f} {panel.unit}".strip()
+    """A value with three digits and the panel's unit."""
+    digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{digits} {panel.unit}".strip()
 
 
 def _draw_figure(axes: Axes, panel: Panel, data: DashboardData) -> None:
@@ -261,14 +285,6 @@ def _draw_graph(
         at = max(event.at, data.window.start)
         style.mark_event(axes, style.date_number(at), text, row=(number - 1) % 3)
     lines = data.lines(panel)
-    if not lines:
-        reasons = dict.fromkeys(shown.absence for shown in panel.series)
-        axes.set_yticks([])
-        axes.text(
-            0.5, 0.5, f"absent: {'; '.join(reasons)}", ha="center", va="center", fontsize=8,
-            color=style.GREY, transform=axes.transAxes, wrap=True,
-        ).set_in_layout(False)  # fmt: skip
-        return
     for (_, name, rows), colour in zip(lines[:MOST_LINES], style.LINES, strict=False):
         mean, most, last = (format_value(value, panel) for value in (
             rows["value"].mean(), rows["value"].max(), rows["value"].iloc[-1]))  # fmt: skip
@@ -291,7 +307,7 @@ def _draw_graph(
             xycoords=("axes fraction", "data"), xytext=(-3, 2), textcoords="offset points",
             ha="right", va="bottom", fontsize=7, color=style.VERMILION,
         )  # fmt: skip
-    if panel.from_zero and min(rows["value"].min() for *_, rows in lines) >= 0:
+    if min(rows["value"].min() for *_, rows in lines) >= 0:
         axes.set_ylim(bottom=0)
     axes.legend(
         loc="upper left", bbox_to_anchor=(0, -0.16), fontsize=7.5, frameon=False, borderpad=0,
@@ -306,4 +322,7 @@ def _footnote(data: DashboardData, annotations: Sequence[Annotation]) -> list[st
         text += f" {len(annotations)} events, {len(annotations) - MOST_NAMED} without a number."
     key = (f"{number}  {event.at:%H:%M:%S}  {event.text}"
            for number, event in enumerate(annotations[:MOST_NAMED], 1))  # fmt: skip
-    return [f"{text} {data.note}".strip(), *key]
+    blank = [f"{panel.title} ({why})" for panel in data.board.panels
+             if not panel.is_figure and (why := data.why_blank(panel))]  # fmt: skip
+    left_out = textwrap.wrap(f"Not drawn: {', '.join(blank)}.", LINE_LENGTH) if blank else []
+    return [f"{text} {data.note}".strip(), *left_out, *key]

@@ -1,6 +1,7 @@
 """The committed dashboards are what the code writes, and complete."""
 
 import json
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ from helpers.telemetry import catalogue, dashboards, rules
 from helpers.telemetry.dashboards import Limit
 from helpers.telemetry.monitoring import DASHBOARDS
 
+VALUES = DASHBOARDS.parent / "values"
 CONTENTS = {path.stem: json.loads(path.read_text()) for path in sorted(DASHBOARDS.glob("*.json"))}
 
 
@@ -36,6 +38,13 @@ def test_each_query_is_once_in_the_catalogue_and_is_shown() -> None:
              for target in panel["targets"]}  # fmt: skip
     assert shown == known
     assert len(known) == len(catalogue.SERIES)
+
+
+def test_the_exporter_in_the_cluster_exports_every_metric_that_is_asked_for() -> None:
+    asked = {name for series in catalogue.SERIES.values()
+             for name in re.findall(r"DCGM_\w+", series.promql)}  # fmt: skip
+    exported = re.findall(r"^  (DCGM_\w+),", (VALUES / "dcgm-exporter.yaml").read_text(), re.M)
+    assert asked and asked <= set(exported)
 
 
 def test_limits_are_the_targets_of_the_profile() -> None:

@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,7 +73,9 @@ def test_facts_are_targets_prices_of_the_cost_model_and_the_timer(
 ) -> None:
     assert {key[0] for key in records(rules.run_facts(run))} == {rules.TARGET}
     monkeypatch.setattr(costs, "hourly_rates", lambda _run: ({"NAT gateway": 0.1}, 0.21))
-    facts = records(rules.run_facts(run, expires=1_795_435_200.0))
+    expires = {"dead_man_expires": "2026-11-23T12:00:00Z"}
+    monkeypatch.setattr(Run, "find", lambda _run, _record: SimpleNamespace(**expires))
+    facts = records(rules.run_facts(run))
     assert facts["gpu_e2e:target", "p95_ms"] == f"vector({run.profile.kpis.p95_ms:g})"
     assert facts["gpu_e2e:expires_timestamp_seconds",] == "vector(1795435200)"
     prices = {key[1:]: value for key, value in facts.items() if key[0] == rules.PRICE}

@@ -1,6 +1,7 @@
 """A load is read back from a real Prometheus with the rates that its samples have."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -79,6 +80,16 @@ def test_an_absent_series_says_why(fired: Run, telemetry: Telemetry) -> None:
     shown = series.frame(telemetry).set_index("Series")
     assert shown.loc["GPU memory used", "Absent because"] == history.NO_GPU
     assert shown.loc["GPU utilisation", "Mean under load"] == "70.0"
+
+
+@pytest.mark.parametrize(("namespace", "is_answered"), [("triton", True), ("nowhere", False)])
+def test_the_dashboards_variables_select(past: History, namespace: str, is_answered: bool) -> None:
+    # of load and GPU, and of both joined by pod
+    for name in ("gpu_utilisation", "latency_p95", "requests_per_gpu"):
+        wanted = catalogue.SERIES[name]
+        chosen = replace(wanted, promql=wanted.promql.replace("$namespace", namespace))
+        window = series.Window(IDLE[0], IDLE[1], INTERVAL_S)
+        assert series.read(past.server, window, [chosen]).empty is not is_answered
 
 
 def test_every_query_of_the_catalogue_is_shown_as_it_is_asked(telemetry: Telemetry) -> None:

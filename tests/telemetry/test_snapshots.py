@@ -54,12 +54,12 @@ def test_a_picture_has_units_limits_legend_and_note(run: Run) -> None:
     shown = texts(svg(run, data({"m": [1.0, 2.0, 6.0]}, "Made up")))
     assert "ms" in shown
     assert f"limit {run.profile.kpis.p50_ms:g}" in shown
-    assert "m: mean 3.0 ms, max 6.0 ms, last 6.0 ms" in shown
+    assert "m: mean 3 ms, max 6 ms, last 6 ms" in shown
     assert any("Scraped every 1 s" in text and text.endswith("Made up") for text in shown)
     assert "REHEARSAL" in shown
-    assert shown.count("absent: Triton answered no request") == 1
+    assert "Not drawn: P95 latency in Triton (Triton answered no request)." in shown
     alt = (run.folder / "x" / "latency.txt").read_text()
-    assert "P50 latency in Triton: 6.0 ms" in alt and "P95 latency in Triton: no value" in alt
+    assert "P50 latency in Triton: 6 ms" in alt and "P95 latency in Triton: no value" in alt
     with Image.open(run.folder / "x" / "latency.png") as picture:
         drawn = ImageOps.invert(picture.convert("L")).getbbox()
         assert drawn and drawn[2] > 0.95 * picture.width and drawn[1] < 0.05 * picture.height
@@ -82,16 +82,27 @@ def test_more_lines_or_events_than_fit_are_counted(run: Run) -> None:
     shown = texts(svg(run, data(lines), many))
     assert "and 3 more" in shown
     assert "1  12:00:00  alert 0" in shown and "24  12:00:23  alert 23" in shown
-    assert shown.count("24") == 2  # the number is on both panels
+    assert shown.count("24") == 1
     assert any("30 events, 6 without a number" in text for text in shown)
 
 
-@pytest.mark.parametrize(("value", "colour"), [(1000.0, snapshots.BAD), (1.0, snapshots.GOOD)])
+def test_what_shows_nothing_is_named_and_not_drawn(run: Run) -> None:
+    overview = data({"m": [0.0, 0.0]}, name="overview", series=SERIES["latency_p95"])
+    assert "Not drawn: P95 latency in Triton (always 0)." in texts(svg(run, overview))
+    nothing: list[list[float | None]] = [[0.0, 0.0], []]
+    for values in nothing:
+        assert snapshots.draw(run, data({"m": values}), folder="x") == ""
+    assert not (run.folder / "x" / "latency.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "colour"), [(1000.0, "1,000", snapshots.BAD), (1.0, "1", snapshots.GOOD)]
+)
 def test_a_large_figure_is_the_worst_line_in_the_colour_of_its_limit(
-    run: Run, value: float, colour: str
+    run: Run, value: float, text: str, colour: str
 ) -> None:
     shown = data({"a": [value], "b": [0.5]}, name="overview", series=SERIES["latency_p95"])
-    pattern = rf'<text style="[^"]*fill: {colour}[^"]*"[^>]*>{value:,.1f} ms<'
+    pattern = rf'<text style="[^"]*fill: {colour}[^"]*"[^>]*>{text} ms<'
     assert re.search(pattern, svg(run, shown))
 
 
