@@ -15,7 +15,6 @@ from helpers import promises
 from helpers.cloud import prices
 from helpers.cloud.account import ERRORS
 from helpers.cloud.costs import plan_costs
-from helpers.cloud.preflight import SYSTEM_NODES
 from helpers.cluster import contract, explain
 from helpers.profile import Profile
 
@@ -122,7 +121,7 @@ def _prices(profile: Profile) -> Iterator[tuple[str, float, float, str]]:
     """What costs money by the hour: name, how many, US$ an hour for all, what is assumed."""
     table, stack = prices.load_table(profile.region), profile.infrastructure
     yield "EKS control plane", 1, table.price("eks.standard").usd, ""
-    cpu, nodes = stack.cpu_instance_types[0], SYSTEM_NODES["desired"]
+    cpu, nodes = stack.cpu_instance_types[0], profile.system_nodes["desired"]
     yield f"System nodes, {cpu}", nodes, nodes * table.price(f"ec2.{cpu}").usd, ""
     count, cap = stack.gpu.desired_nodes, stack.gpu.max_price_usd
     yield "GPU nodes (spot)", count, count * cap, "at most: the price cap"

@@ -151,10 +151,13 @@ class Profile(Settings):
     def _scenarios_fit(self) -> Self:
         """Scenarios use served models, and the KPIs use a scenario."""
         served = {network.name for network in self.model.networks}
-        in_cluster = self.load.control == "cluster"
-        if in_cluster and self.target != "aws":
-            raise ValueError("load.control is 'cluster', and only target aws has a cluster")
-        for scenario in self.load.scenarios:
+        for scenario in self.load.placed:
+            in_cluster = scenario.control == "cluster"
+            if in_cluster and self.target != "aws":
+                raise ValueError(
+                    f"the control of scenario '{scenario.name}' is cluster, "
+                    "and only target aws has a cluster"
+                )
             if scenario.model not in served:
                 raise ValueError(
                     f"scenario '{scenario.name}' uses model '{scenario.model}', "
@@ -168,7 +171,7 @@ class Profile(Settings):
             if in_cluster and scenario.protocol == "https":
                 raise ValueError(
                     f"scenario '{scenario.name}' uses https, which ends at the load balancer: "
-                    "with load.control 'cluster', use http or grpc"
+                    "with control 'cluster', use http or grpc"
                 )
         names = [scenario.name for scenario in self.load.scenarios]
         if len(set(names)) != len(names):
@@ -179,6 +182,12 @@ class Profile(Settings):
                 f"but the profile has the scenarios {', '.join(names)}"
             )
         return self
+
+    @property
+    def system_nodes(self) -> dict[str, int]:
+        """Nodes for system pods, one for each worker of a load too: `min`, `desired`, `max`."""
+        workers = [each.workers for each in self.load.placed if each.control == "cluster"]
+        return {"min": 1, "desired": 2, "max": max((2, *workers)) + 1}
 
     @classmethod
     def load_named(cls, name: str, settings: str = "") -> Self:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Control = Literal["embedded", "cluster"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
 
 
@@ -120,11 +121,22 @@ class Scenario(Settings):
     # processes that share the arrivals, each on its own core
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     stop: Stop = Stop()
+    # where it is fired from: `embedded` is this machine; `cluster` is one pod per worker on the
+    # cluster's CPU nodes, which sends directly to Triton's Service; None is as in `load.control`
+    control: Control | None = None
 
     @property
     def duration_s(self) -> float:
         """Length of all phases together, in seconds."""
         return sum(phase.duration_s for phase in self.phases)
+
+    @property
+    def peak_rps(self) -> float:
+        """Highest rate; a burst counts over its duration, and closed loops, which adapt, as 0."""
+        names = ("rate", "to_rate")
+        rates = [getattr(phase, name, 0.0) for phase in self.phases for name in names]
+        bursts = (p.count / p.duration_s for p in self.phases if isinstance(p, Burst))
+        return max(*rates, *bursts)
 
     @model_validator(mode="after")
     def _phase_names_differ(self) -> Self:
@@ -169,6 +181,12 @@ class LoadSettings(Settings):
     # KPIs use; None skips the search
     capacity: CapacitySearch | None = None
     max_connections: Count = 256  # maximum number of HTTP connections
-    # where the load comes from: `embedded` is this machine; `cluster` is one pod per worker
-    # on the cluster's CPU nodes, which sends directly to Triton's Service
-    control: Literal["embedded", "cluster"] = "embedded"
+    control: Control = "embedded"  # where scenarios are fired from that do not say so themselves
+
+    @property
+    def placed(self) -> tuple[Scenario, ...]:
+        """The scenarios, each with its own `control`."""
+        return tuple(
+            scenario.model_copy(update={"control": scenario.control or self.control})
+            for scenario in self.scenarios
+        )

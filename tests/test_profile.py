@@ -52,7 +52,7 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
         ("rehearsal", "load.scenarios.soak=1", "replaces a whole list item"),
         ("rehearsal", "serving.http_port=70000", "http_port"),
         ("rehearsal", "load.control=cluster", "only target aws has a cluster"),
-        ("aws", "load.control=cluster, load.scenarios.spike.protocol=https", "uses https, which"),
+        ("aws", "load.scenarios.spike.protocol=https", "uses https, which"),
         ("a: b: c", "", "Profile 'mine' is not valid YAML: mapping values are not allowed here"),
         ("- a", "", "Profile 'mine' is empty or not a mapping"),
         ("zones: [a, b]", "zones.c.d=1", "there is no 'c'"),
@@ -72,8 +72,16 @@ def test_what_is_wrong_is_said_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+def test_the_system_nodes_hold_every_worker_of_a_load_in_the_cluster() -> None:
+    settings = "load.scenarios.smoke.workers=9, load.scenarios.spike.workers={}"
+    for workers, most in ((1, 3), (2, 3), (3, 4), (8, 9)):
+        profile = Profile.load_named("aws", settings.format(workers))
+        assert profile.system_nodes == {"min": 1, "desired": 2, "max": most}
+    assert Profile.load_named("rehearsal").system_nodes["max"] == 3
+
+
 def test_a_stored_profile_reads_back_equal(tmp_path: Path) -> None:
-    chosen = Profile.load_named("aws", "load.control=cluster")
+    chosen = Profile.load_named("aws", "load.control=embedded")
     path = tmp_path / "profile.yaml"
     path.write_text(chosen.dump())
     assert Profile.load_file(path) == chosen

@@ -27,7 +27,6 @@ from helpers.run import Record, Run, now
 from helpers.scenario import Settings
 
 # Two nodes for system pods: a drained one must not take the cluster's webhooks with it.
-SYSTEM_NODES = {"min": 1, "desired": 2, "max": 3}
 # As infra/network.tf chooses: EKS places no control plane in these.
 NO_CONTROL_PLANE = ("use1-az3", "usw1-az2", "cac1-az3")
 # Service → its linked role, and whether the GPU nodes fail without it. The group would try to
@@ -266,7 +265,8 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
         answer = context.account.client("ec2").describe_instance_types(InstanceTypes=types)
     cores = {t["InstanceType"]: t["VCpuInfo"]["DefaultVCpus"] for t in answer["InstanceTypes"]}
     gpu = settings.gpu.max_nodes * max(cores[kind] for kind in context.gpu_types)
-    system = SYSTEM_NODES["max"] * max(cores[kind] for kind in settings.cpu_instance_types)
+    nodes = context.run.profile.system_nodes["max"]
+    system = nodes * max(cores[kind] for kind in settings.cpu_instance_types)
     client = context.account.client("service-quotas")
     for name, title, code, needed in (
         ("quota-spot-gpu", "vCPUs of G and VT spot instances", "L-3819A6DF", gpu),

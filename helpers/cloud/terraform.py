@@ -22,7 +22,6 @@ from helpers.cloud.account import MASK, Account, api_cidr, asking, identity
 from helpers.cloud.costs import estimate
 from helpers.cloud.guardrails import admit
 from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts, Replan
-from helpers.cloud.preflight import SYSTEM_NODES
 from helpers.cloud.prices import SpotHistory, record_prices, record_spot_prices
 from helpers.cloud.stack import Stack, stack_record
 from helpers.cloud.terraform_process import CODE, Terraform
@@ -161,7 +160,7 @@ class Workspace(Terraform):
             "run_id": self.run.run_id,
             "tags": profile.tags,
             "api_cidr": api_cidr(self.run, self.account),
-            "cpu_nodes": SYSTEM_NODES,
+            "cpu_nodes": profile.system_nodes,
             "certificate_file": os.path.relpath(made.certificate, self.code),
             "certificate_key_file": os.path.relpath(made.key, self.code),
         }

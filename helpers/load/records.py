@@ -166,6 +166,8 @@ class LoadReport(Record, stage="05", name="load"):
 
     calibrations: tuple[Calibration, ...] = ()
     scenarios: tuple[ScenarioReport, ...]
+    # what the way from this machine adds, and which scenarios were not fired, and why; sentences
+    remarks: tuple[str, ...] = ()
 
     @property
     def has_all_scenarios(self) -> bool:
@@ -184,10 +186,10 @@ class LoadReport(Record, stage="05", name="load"):
 
     @property
     def summary(self) -> str:
-        """One sentence: what was fired, and how much of it."""
+        """What was fired, how much of it, and the remarks."""
         requests = sum(scenario.measured.requests for scenario in self.scenarios)
         names = ", ".join(scenario.name for scenario in self.scenarios)
-        return f"{names}: {requests:,} measured requests"
+        return ". ".join((f"{names}: {requests:,} measured requests", *self.remarks))
 
     @property
     def trust(self) -> str:

@@ -1,8 +1,11 @@
 """Checks against the server: its model before the first request, its counters after the last."""
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import requests
@@ -16,6 +19,8 @@ from helpers.serving.records import Endpoint
 
 ANSWER_TIMEOUT_S = 5.0
 MEMORY_LIMIT = 2 << 30
+LINE_S, LINE_CONNECTIONS, LINE_BYTES = 2.0, 8, 1 << 19
+LINE_TIMEOUT_S = 120.0  # 4 MiB, at a third of a megabit per second
 SERVE_FIRST = "Serve the models first: run stage 03."
 
 
@@ -140,6 +145,50 @@ def _shape(metadata: dict[str, Any], scenario: Scenario, *, batched: bool) -> Sh
         )
     names = inputs[0]["name"], outputs[0]["name"]
     return Shape(scenario.model, scenario.batch, dims, math.prod(out), *names, batched)
+
+
+def line_mbit(endpoint: Endpoint) -> float:
+    """What this machine's line carries to the server, megabits per second; sends for 2 s or more.
+
+    The requests are for a model that is not there: Triton reads them whole, and computes nothing.
+
+    Raises:
+        Problem: The server does not take the requests.
+    """
+    url, begin = f"{endpoint.http}/v2/models/line-test/infer", monotonic()
+
+    def send(block: bytes) -> int:
+        sent = 0
+        with requests.Session() as session:
+            session.trust_env = False  # the load does not go through a proxy either
+            session.verify = endpoint.certificate or True
+            while monotonic() < begin + LINE_S:
+                session.post(url, data=block, timeout=LINE_TIMEOUT_S)
+                sent += len(block)
+        return sent
+
+    blocks = [os.urandom(LINE_BYTES) for _ in range(LINE_CONNECTIONS)]  # not to be compressed
+    try:
+        with ThreadPoolExecutor(LINE_CONNECTIONS) as threads:
+            sent = sum(threads.map(send, blocks))
+    except requests.RequestException as error:
+        raise Problem(
+            f"The line to {endpoint.http} could not be measured ({type(error).__name__}).",
+            "Check the connection, and repeat stage 05.",
+        ) from error
+    return sent * 8 / 1e6 / (monotonic() - begin)
+
+
+def too_much(fired: Iterable[tuple[Scenario, Shape]], mbit: float) -> dict[str, str]:
+    """Scenarios that need more than a line of so many megabits per second; name → sentence."""
+    needs = [(each, shape, each.peak_rps * shape.input_bytes * 8 / 1e6) for each, shape in fired]
+    return {
+        scenario.name: f"Scenario '{scenario.name}' is not fired: {scenario.peak_rps:g} requests/s "
+        f"of {shape.input_bytes:,} bytes need {needed:,.0f} Mbit/s, and this machine's line "
+        f"carries {mbit:,.0f}: lower its rate, or set its control to cluster"
+        for scenario, shape, needed in needs
+        if needed > mbit
+    }
 
 
 # What the server may have counted as a success although no good answer reached the client.

@@ -1,6 +1,8 @@
 """What stage 05 fires: the scenarios of the profile, the capacity search, presets."""
 
+import asyncio
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +19,7 @@ from helpers.load.statistics import FLOORS
 from helpers.load.worker_pool import Starter
 from helpers.profile import validation_message
 from helpers.run import Run
-from helpers.scenario import Poisson, Scenario
+from helpers.scenario import Control, Poisson, Scenario
 from helpers.serving.records import Endpoint
 
 STAGE = "05"
@@ -29,46 +31,92 @@ WARMUP_S = 1.0
 SAMPLES = 1.2 * FLOORS["p99"]  # a step lasts long enough for a P99
 LONGEST_S = 60.0
 LEAST_RATE = SAMPLES / LONGEST_S
+Start = Literal["embedded"] | Starter
 
 
 async def fire(
     run: Run,
     endpoint: Endpoint,
     *,
-    calibrate: bool = True,  # measure first what the client adds; never for pods: it is elsewhere
+    calibrate: bool = True,  # measure first what the client on this machine adds
 ) -> LoadReport:
     """Fire every scenario of the run's profile, in order.
 
-    The report is saved after each scenario, so that an interruption keeps what was measured.
+    The report is saved after each scenario, so that an interruption keeps what was measured. On
+    AWS a scenario from this machine is not fired if it needs more than the line carries; the
+    report says so.
 
     Raises:
-        Problem: A scenario cannot be sent to this server, or a worker process failed.
+        Problem: A scenario cannot be sent to this server, the line is too narrow for all of them,
+            or a worker process failed.
     """
-    scenarios = run.profile.load.scenarios
+    scenarios = run.profile.load.placed
     (run.folder / LoadReport.path()).unlink(missing_ok=True)
     for scenario in scenarios:
         statistics.clear(run.folder, scenario.name)
     shapes = [server_check.preflight(endpoint, scenario) for scenario in scenarios]
-    control: Literal["embedded"] | Starter = "embedded"
-    if run.profile.load.control == "cluster":
-        from helpers.load.cluster_pool import cluster_starter  # slow to import: the cluster's API
-
-        control, calibrate = cluster_starter(run), False
-    wires = sorted({"grpc" if played.protocol == "grpc" else "http" for played in scenarios})
+    here = [
+        (scenario, shape) for scenario, shape in zip(scenarios, shapes, strict=True)
+        if scenario.control == "embedded"
+    ]  # fmt: skip
+    refused: dict[str, str] = {}
+    if here and run.profile.target == "aws":
+        mbit = await asyncio.to_thread(server_check.line_mbit, endpoint)
+        refused = server_check.too_much(here, mbit)
+        print(f"This machine's line to the server carries {mbit:,.0f} Mbit/s.", *refused.values())
+        if len(refused) == len(scenarios):
+            raise Problem(*refused.values())
+    starts = _starts(run, scenarios)
+    wires = sorted({"grpc" if played.protocol == "grpc" else "http" for played, _ in here})
     calibrations = tuple([await calibration.measure(wire) for wire in wires if calibrate])
-    report = LoadReport(calibrations=calibrations, scenarios=())
+    remarks = tuple(refused.values())
+    report = LoadReport(calibrations=calibrations, scenarios=(), remarks=remarks)
     for scenario, shape in zip(scenarios, shapes, strict=True):
-        fire_one = partial(_fire_one, run, endpoint, scenario, shape, control)
+        if scenario.name in refused:
+            continue
+        fire_one = partial(_fire_one, run, endpoint, scenario, shape, starts[scenario.control])
         played = await engine.run_with_retry(fire_one)
         report = report.model_copy(update={"scenarios": (*report.scenarios, played)})
         run.save(report)
+    if way := _cost_of_the_way(run, report):
+        report = run.save(report.model_copy(update={"remarks": (*remarks, way)}))
     return report
 
 
+def _starts(run: Run, scenarios: Sequence[Scenario]) -> dict[Control | None, Start]:
+    """What starts the workers of a scenario, by its `control`."""
+    starts: dict[Control | None, Start] = {"embedded": "embedded"}
+    if any(scenario.control == "cluster" for scenario in scenarios):
+        from helpers.load.cluster_pool import cluster_starter  # slow to import: the cluster's API
+
+        starts["cluster"] = cluster_starter(run)
+    return starts
+
+
+def _cost_of_the_way(run: Run, report: LoadReport) -> str:
+    """What the way from this machine adds to the median; empty without a pair to compare."""
+    controls = {scenario.name: scenario.control for scenario in run.profile.load.placed}
+    medians = {
+        played.name: played.measured.latency["p50"].ms
+        for played in report.scenarios if "p50" in played.measured.latency
+    }  # fmt: skip
+    inside = run.profile.kpis.scenario
+    if controls[inside] != "cluster" or inside not in medians:
+        return ""
+    added = ", ".join(
+        f"{medians[played.name] - medians[inside]:+.1f} ms over {played.protocol} ({played.name})"
+        for played in report.scenarios
+        if controls[played.name] == "embedded" and played.name in medians
+    )
+    return added and (
+        f"The way from this machine through the load balancer, as the difference of the medians to "
+        f"{inside} from inside the region ({medians[inside]:.1f} ms): {added}"
+    )
+
+
 async def _fire_one(
-    run: Run, endpoint: Endpoint, scenario: Scenario, shape: Shape,
-    control: Literal["embedded"] | Starter,
-) -> ScenarioReport:  # fmt: skip
+    run: Run, endpoint: Endpoint, scenario: Scenario, shape: Shape, start: Start
+) -> ScenarioReport:
     show = engine.display(scenario.name)
 
     def on_event(kind: str, what: Any) -> None:
@@ -86,7 +134,7 @@ async def _fire_one(
     result = await engine.run(
         scenario, endpoint, shape=shape, folder=run.folder, on_event=on_event,
         objective_ms=run.profile.kpis.p99_ms, max_connections=run.profile.load.max_connections,
-        mark=run.mark, control=control,
+        mark=run.mark, control=start,
         watched={service.name: service.pid for service in services if service.name == SERVER},
     )  # fmt: skip
     return result.report
@@ -136,7 +184,9 @@ def is_announced(run: Run, report: LoadReport) -> bool:
 
 
 async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
-    """Find the highest rate that holds the P99 target; None where the profile leaves it out.
+    """Find the highest rate that holds the P99 target, fired from where the KPIs' scenario is.
+
+    None where the profile leaves it out, and on AWS from this machine, whose line would end first.
 
     Raises:
         Problem: The server cannot be fired at.
@@ -145,15 +195,17 @@ async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
     if search is None:
         print("The profile leaves the search for the capacity out.")
         return None
-    if run.profile.load.control == "cluster":
-        print("The capacity is searched from this machine, through the load balancer.")
     (run.folder / Capacity.path()).unlink(missing_ok=True)
     kpis = run.profile.kpis
-    scenario = next(s for s in run.profile.load.scenarios if s.name == kpis.scenario)
+    scenario = next(s for s in run.profile.load.placed if s.name == kpis.scenario)
+    if scenario.control == "embedded" and run.profile.target == "aws":
+        print("The capacity is only searched from inside the region: set load.control to cluster.")
+        return None
     run.event("capacity-search-start", STAGE, like=scenario.name)
     capacity = await find_capacity(
         scenario, endpoint, kpis.p99_ms, rate=search.rate, max_rate=search.max_rate,
         precision=search.precision, mark=run.mark,
+        start=_starts(run, [scenario])[scenario.control],
     )  # fmt: skip
     run.event("capacity-search-stop", STAGE, like=scenario.name, found=capacity.sentence)
     run.save(capacity)
@@ -169,6 +221,7 @@ async def find_capacity(
     max_rate: float = 20_000.0,  # where to stop, should the server hold even that
     precision: float = 0.1,  # how narrow the bracket becomes, as a share of the rate
     mark: str = "",  # as of `engine.run`
+    start: Start = "embedded",  # what starts the workers, as of `engine.run`
 ) -> Capacity:
     """Search the highest Poisson rate at which the P99 stays within an objective.
 
@@ -185,7 +238,7 @@ async def find_capacity(
     steps: list[Step] = []
     rate, held, missed = max(rate, LEAST_RATE), 0.0, float("inf")
     while held * (1 + precision) < missed and held < max_rate:
-        step = await _step(scenario, endpoint, shape, rate, p99_ms, mark)
+        step = await _step(scenario, endpoint, shape, rate, p99_ms, mark, start)
         steps.append(step)
         print(step.sentence, flush=True)
         if step.holds:
@@ -211,8 +264,9 @@ async def find_capacity(
 
 
 async def _step(
-    scenario: Scenario, endpoint: Endpoint, shape: Shape, rate: float, p99_ms: float, mark: str
-) -> Step:
+    scenario: Scenario, endpoint: Endpoint, shape: Shape, rate: float, p99_ms: float, mark: str,
+    start: Start,
+) -> Step:  # fmt: skip
     seconds = max(SAMPLES / rate, SHORTEST_S)
     phases = _poisson("warm-up", rate, WARMUP_S), _poisson("steady", rate, seconds)
     played = scenario.model_copy(update={"name": "capacity", "phases": phases})
@@ -222,6 +276,7 @@ async def _step(
             result = await engine.run(
                 played, endpoint, shape=shape, folder=Path(folder),
                 on_event=lambda kind, what: None, objective_ms=p99_ms, mark=mark,
+                control=start,
             )  # fmt: skip
         return result.report
 

@@ -223,7 +223,9 @@ def test_the_profile_chooses_pods_and_their_records_are_those_of_any_load(
 ) -> None:
     data = profile.model_dump() | {"target": "aws"}
     chosen = scenario({**STEADY, "duration_s": 2}, workers=2, seed=7)
-    data["load"] = {"scenarios": [chosen.model_dump()], "control": "cluster"}
+    near = scenario({**STEADY, "rate": 50}, name="smoke", control="embedded")
+    loads = [each.model_dump() for each in (chosen, near)]
+    data["load"] = {"scenarios": loads, "control": "cluster"}
     data["kpis"]["scenario"] = chosen.name
     run = Run.create(Profile.model_validate(data), here.folder / "run")
     monkeypatch.setattr(cluster_pool, "cluster_starter", lambda _: here.starter)
@@ -233,8 +235,13 @@ def test_the_profile_chooses_pods_and_their_records_are_those_of_any_load(
     load_pods.install(here.starter.cluster, run.folder, IMAGE, order, 600, run.mark)
     here.waiting = ""
     report = asyncio.run(load.fire(run, here.known.endpoint))
-    (played,) = report.scenarios
-    assert played.engine.endswith("2 Locust workers") and report.calibrations == ()
+    played, smoke = report.scenarios
+    assert played.engine.endswith("2 Locust workers") and smoke.engine.startswith("embedded")
+    # the two are compared, and only the client of this machine is calibrated
+    medians = [each.measured.latency["p50"].ms for each in report.scenarios]
+    assert f"trial from inside the region ({medians[0]:.1f} ms): " in report.remarks[0]
+    assert f"{medians[1] - medians[0]:+.1f} ms over http (smoke)" in report.summary
+    assert [each.wire for each in report.calibrations] == ["http"]
     assert load.is_exported(run, report) and load.is_announced(run, report)
     table, planned = run.load_table(f"requests-{chosen.name}"), schedule(chosen).times_s
     assert np.allclose(np.sort(table["intended_s"]), planned, atol=1e-6)

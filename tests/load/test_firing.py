@@ -1,10 +1,12 @@
 """A whole firing: worker process, events, tables, report; and what an end in the middle leaves."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from helpers import load, processes
 from helpers.errors import Problem
 from helpers.load.arrivals import schedule
 from helpers.load.records import LoadReport, ScenarioReport
+from helpers.profile import Profile
 from helpers.run import Run
 
 from .conftest import MakeRun, scenario
@@ -115,6 +118,31 @@ def test_a_frozen_server_shows_in_the_latency(make_run: MakeRun, server: KnownSe
     at = [pd.Timestamp(event["at"]) for event in events]
     for number, expected in enumerate((0, 0, 0.5, 0.5, 3.5, 3.5)):
         assert (at[number] - at[0]).total_seconds() == pytest.approx(expected, abs=0.4)
+
+
+def test_what_the_line_cannot_carry_is_not_fired(
+    profile: Profile, tmp_path: Path, server: KnownServer
+) -> None:
+    server.delay_s = 0.5  # of each of 8 connections' half mebibytes: 67 Mbit/s at most
+    wide = scenario({"arrivals": "ramp", "rate": 1, "to_rate": 400, "duration_s": 1}, name="wide")
+    slow = scenario({**QUICK, "rate": 10}, name="slow")
+    data = profile.model_dump() | {"target": "aws"}
+    data["load"] = {"scenarios": [wide.model_dump(), slow.model_dump()]}
+    data["kpis"]["scenario"] = "slow"
+    run = Run.create(Profile.model_validate(data), tmp_path / "outputs")
+    report = fire(run, server)
+    assert only(report).name == "slow"
+    found = re.fullmatch(
+        r"Scenario 'wide' is not fired: 400 requests/s of 49,152 bytes need 157 Mbit/s, and this "
+        r"machine's line carries (\d+): lower its rate, or set its control to cluster",
+        report.remarks[0],
+    )
+    assert found and 10 < int(found[1]) < 68 and found[0] in report.summary
+    assert run.load(LoadReport) == report
+    data["load"] = {"scenarios": [wide.model_dump()]}
+    data["kpis"]["scenario"] = "wide"
+    with pytest.raises(Problem, match="need 157 Mbit/s"):
+        fire(Run.create(Profile.model_validate(data), tmp_path / "outputs"), server)
 
 
 def test_disagreement_with_triton_invalidates(make_run: MakeRun, server: KnownServer) -> None:

@@ -16,6 +16,7 @@ from tritonclient.grpc import model_config_pb2 as config_pb2
 
 from helpers import load, processes, programs
 from helpers.errors import Problem, Unavailable
+from helpers.load import server_check
 from helpers.load.request import Shape
 from helpers.profile import Profile
 from helpers.run import Run
@@ -131,6 +132,10 @@ def test_outcomes_of_a_load_are_right_and_its_counts_are_tritons(
     assert list(result.requests()["outcome"]) == [outcome] * 12
     assert result.report.server is not None
     assert result.report.server.requests == (12 if outcome == "ok" else 0)
+
+
+def test_the_line_to_it_can_be_measured(endpoint: Endpoint) -> None:
+    assert server_check.line_mbit(endpoint) > 100  # it reads what is for no model, and goes on
 
 
 def test_a_taken_port_is_named(prepared: Run) -> None:
