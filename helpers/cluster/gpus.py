@@ -106,7 +106,9 @@ def observe(run: Run, account: Account) -> str:
         promises.tick(run, "02.gpu", Status.NOT_REHEARSED, note=NO_GPU)
         return f"NOT REHEARSED: {NO_GPU}."
     cluster = client.connect(run, account)
-    gpus, proof = wait_allocatable(run, cluster, account), prove_taint(run, cluster)
+    gpus = wait_allocatable(run, cluster, account)
+    nodes.hold(cluster)  # one may have come since the autoscaler was installed
+    proof = prove_taint(run, cluster)
     tainted = gpus.every(lambda node: gpus.taint in node.taints)
     nodes.claim(run, "02.gpu", gpus, gpus.every(lambda node: node.gpus >= gpus.per_node))
     nodes.claim(run, "02.label", gpus, gpus.every(lambda node: node.gpu), f"{gpus.label} on nodes")

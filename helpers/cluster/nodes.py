@@ -20,6 +20,8 @@ from helpers.promises import Status
 from helpers.run import Run
 
 LAST_ACTIVITIES = 10
+# "How can I prevent Cluster Autoscaler from scaling down a particular node?" in its FAQ
+HELD = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 REPAIR = "Apply stage 01 again."
 NODE_CONFIG = "application/node.eks.aws"
 EKS_EFFECTS = {
@@ -66,6 +68,29 @@ def _node_facts(body: Mapping[str, Any]) -> NodeFacts:
         gpus=int(status.get("allocatable", {}).get(gpu.resource, 0)),
         kubelet=status.get("nodeInfo", {}).get("kubeletVersion", ""),
     )
+
+
+def hold(cluster: Cluster) -> None:
+    """Forbid the autoscaler to remove the GPU nodes while nothing uses them yet."""
+    for node in _marked(cluster, "true"):
+        print(f"node {node}: the autoscaler keeps it until the load has ended")
+
+
+def let_go(cluster: Cluster | None) -> str:
+    """Let the autoscaler remove GPU nodes that nothing uses; one sentence of what that means."""
+    if cluster is None:
+        return "No cluster: no GPU node was held."
+    names = ", ".join(_marked(cluster, None)) or "none is there"
+    return f"The autoscaler may remove GPU nodes again that run no pod with a GPU ({names})."
+
+
+def _marked(cluster: Cluster, value: str | None) -> list[str]:
+    """Set the annotation of every GPU node, or remove it (None); the nodes' names."""
+    names = [node.name for node in read_nodes(cluster) if node.gpu]
+    for name in names:
+        with client.asking(f"The annotation of node {name}"):
+            cluster.core.patch_node(name, {"metadata": {"annotations": {HELD: value}}})
+    return names
 
 
 def wait_ready(run: Run, account: Account) -> Nodes:

@@ -170,6 +170,7 @@ def install(run: Run, cluster: Cluster, account: Account, stage: str = "02") -> 
     """
     lock, facts = Lock.load(), values_facts(run, account)
     prepare(cluster, lock)
+    nodes.hold(cluster)  # before the autoscaler, which would remove what nothing uses for 5 min
     record, helm = Releases(releases=()), Helm.for_cluster(cluster, run.mark)
     for release in lock.upstream(stage):
         chart, files = fetch_chart(release), write_values(run, release, facts)

@@ -27,6 +27,7 @@ import yaml
 
 from helpers.cloud import certificate
 from helpers.cloud.stack import Stack
+from helpers.cluster import nodes
 
 from . import protobuf
 
@@ -102,6 +103,19 @@ class Server:
     def on(self, path: str, count: int, *bodies: Body) -> None:
         """Store objects just before the `count`-th GET of a path is answered."""
         self.changes[(path, count)] = lambda: self.put(*deepcopy(bodies))
+
+    def autoscale(self, count: int) -> None:
+        """Let the autoscaler remove idle GPU nodes just before the `count`-th look at the nodes."""
+
+        def remove() -> None:
+            bodies = [body for body in self.objects.values() if body["kind"] in ("Node", "Pod")]
+            used = {body.get("spec", {}).get("nodeName") for body in bodies}
+            for meta in (body["metadata"] for body in bodies if body["spec"].get("taints")):
+                held = meta.get("annotations", {}).get(nodes.HELD) == "true"
+                if not held and meta["name"] not in used:
+                    self.drop("Node", meta["name"])
+
+        self.changes[("/api/v1/nodes", count)] = remove
 
     def refuse(self, method: str, pattern: str, status: int, message: str) -> None:
         """Answer requests with an error."""
@@ -264,9 +278,11 @@ def _stored(
 
 
 def _merged(old: Any, new: Any) -> Any:
-    if not (isinstance(old, dict) and isinstance(new, dict)):
+    if not isinstance(new, dict):
         return new
-    return old | {name: _merged(old.get(name), value) for name, value in new.items()}
+    old = old if isinstance(old, dict) else {}
+    merged = old | {name: _merged(old.get(name), value) for name, value in new.items()}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _selected(body: Body, query: dict[str, list[str]]) -> bool:

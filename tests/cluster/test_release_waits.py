@@ -10,7 +10,7 @@ import yaml
 
 from helpers import programs
 from helpers.cloud.account import Account
-from helpers.cluster import helm, releases
+from helpers.cluster import helm, nodes, releases
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
 from helpers.cluster.helm import Helm
@@ -131,6 +131,7 @@ def test_a_release_is_installed_with_its_values_then_waited_for_and_removed(
     monkeypatch.setattr(releases, "values_facts", lambda run, account: contract)
     monkeypatch.setenv(helm.LOCAL_CHARTS, str(tmp_path))
     server.put(scenes.node("gpu-1", gpu=True, gpus=1), scenes.daemon_set(PLUGIN, 1, 1))
+    server.autoscale(count=2)  # the first look finds the nodes to hold
     record = releases.install(patient, cluster, account)
     assert [(done.name, done.label) for done in record.releases] == [(PLUGIN, "REAL")]
     assert patient.load(type(record)) == record
@@ -142,6 +143,17 @@ def test_a_release_is_installed_with_its_values_then_waited_for_and_removed(
     assert server.get("ConfigMap", PLUGIN) is None
     assert Helm.for_cluster(cluster).state(PLUGIN, "kube-system") is None
     assert releases.uninstall(patient, cluster) == ((), ())
+
+
+def test_a_gpu_node_is_held_until_it_is_let_go(server: Server, cluster: Cluster) -> None:
+    server.put(scenes.node("system"), scenes.node("gpu-1", gpu=True, gpus=1))
+    nodes.hold(cluster)
+    server.autoscale(count=2)
+    assert [node.name for node in nodes.read_nodes(cluster)] == ["gpu-1", "system"]
+    assert "gpu-1" in nodes.let_go(cluster)
+    server.autoscale(count=4)
+    assert [node.name for node in nodes.read_nodes(cluster)] == ["system"]
+    assert "no GPU node was held" in nodes.let_go(None)
 
 
 def test_namespaces_and_secrets_are_made_once(server: Server, cluster: Cluster) -> None:
