@@ -7,21 +7,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import jinja2
 import yaml
-from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import common as common_models
-from grafana_foundation_sdk.models import dashboard as models
 
 from helpers.scenario import Kpis
 from helpers.telemetry import catalogue, rules
 from helpers.telemetry.catalogue import SERIES, Series
 
 TAG = "gpu-e2e"
-EVENTS = "Events of the run"
-GRAFANA_STORE = models.DataSourceRef(type_val="grafana", uid="-- Grafana --")
-PROMETHEUS = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-MOST_ANNOTATIONS = 500  # events of a session; Grafana's default of 100 would drop the oldest
+TEMPLATES = Path(__file__).parent / "templates"
 GRAFANA_UNITS = {
     "1/s": "reqps", "ms": "ms", "%": "percent", "MiB": "mbytes", "GiB": "gbytes", "W": "watt",
     "°C": "celsius", "h": "h", "US$": "currencyUSD", "": "none",
@@ -104,67 +98,9 @@ def build(kpis: Kpis) -> tuple[Dashboard, ...]:
 
 def grafana_json(board: Dashboard) -> str:
     """A dashboard as JSON for Grafana."""
-    made = dashboard.Dashboard(board.title).uid(f"{TAG}-{board.name}").tags([TAG])
-    made.description(board.description).timezone("utc").time("now-30m", "now").refresh("10s")
-    made.readonly().tooltip(models.DashboardCursorSync.CROSSHAIR)
-    link = dashboard.DashboardLink("gpu-e2e dashboards").type(models.DashboardLinkType.DASHBOARDS)
-    made.link(link.tags([TAG]).include_vars(True).keep_time(True))
-    target = dashboard.AnnotationTarget().limit(MOST_ANNOTATIONS).match_any(False).tags([TAG])
-    events = dashboard.AnnotationQuery().name(EVENTS).datasource(GRAFANA_STORE).enable(True)
-    made.annotation(events.icon_color("purple").target(target.type("tags")))
-    made.with_variable(dashboard.DatasourceVariable("datasource").type("prometheus"))
-    for variable in catalogue.VARIABLES:
-        made.with_variable(_variable(variable))
-    for panel in board.panels:
-        made.with_panel(_grafana_panel(panel))
-    content = json.loads(JSONEncoder(sort_keys=True, indent=2).encode(made.build()))
-    # annotations and snapshots refer to panels by number, so the numbers must be stable
-    for number, raw in enumerate(content["panels"], 1):
-        raw["id"] = number
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def _grafana_panel(panel: Panel) -> stat.Panel | timeseries.Panel:
-    made = _grafana_figure() if panel.is_figure else _grafana_graph(panel)
-    made.title(panel.title).description(panel.description).datasource(PROMETHEUS)
-    made.unit(GRAFANA_UNITS.get(panel.unit, f"suffix: {panel.unit}"))
-    low, high = ("red", "green") if panel.limit and panel.limit.at_least else ("green", "red")
-    steps = [models.Threshold(value=None, color=low)]
-    if panel.limit is not None:
-        steps.append(models.Threshold(value=panel.limit.value, color=high))
-    thresholds = dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE)
-    made.thresholds(thresholds.steps(steps))
-    for number, series in enumerate(panel.series):
-        label = f"{{{{{series.label}}}}}" if series.label else ""
-        query = prometheus.Dataquery().expr(series.grafana_query).range().datasource(PROMETHEUS)
-        query.legend_format(panel.line_name(series, label)).ref_id(chr(ord("A") + number))
-        made.with_target(query)
-    return made
-
-
-def _grafana_graph(panel: Panel) -> timeseries.Panel:
-    made = timeseries.Panel().span(12).height(8).axis_soft_min(0)
-    legend = common.VizLegendOptions().display_mode(common_models.LegendDisplayMode.TABLE)
-    legend.placement(common_models.LegendPlacement.BOTTOM).show_legend(True)
-    made.line_width(1.5).fill_opacity(8).legend(legend.calcs(["mean", "max", "lastNotNull"]))
-    if panel.limit is not None:
-        dashed = common_models.GraphThresholdsStyleMode.DASHED
-        made.thresholds_style(common.GraphThresholdsStyleConfig().mode(dashed))
-    return made
-
-
-def _grafana_figure() -> stat.Panel:
-    made = stat.Panel().span(6).height(4).no_value("no value")
-    made.color_mode(common_models.BigValueColorMode.VALUE)
-    made.graph_mode(common_models.BigValueGraphMode.AREA)
-    return made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-
-
-def _variable(name: str) -> dashboard.QueryVariable:
-    metric = "nv_inference_count" if name == "model" else '{__name__=~"nv_inference_count|DCGM_.*"}'
-    made = dashboard.QueryVariable(name).label(name).datasource(PROMETHEUS)
-    made.description("If the label is absent, as on a laptop, All selects everything.")
-    made.query(f"label_values({metric}, {name})").multi(True)
-    made.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
-    everything = models.VariableOption(selected=True, text="All", value="$__all")
-    return made.include_all(True).all_value(catalogue.MATCH_ALL).current(everything)
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined)
+    text = environment.get_template("dashboard.yaml.j2").render(
+        board=board, tag=TAG, variables=catalogue.VARIABLES, units=GRAFANA_UNITS
+    )
+    return json.dumps(yaml.safe_load(text), indent=2, sort_keys=True, ensure_ascii=False) + "\n"

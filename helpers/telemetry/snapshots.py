@@ -10,7 +10,6 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -31,7 +30,6 @@ from helpers.telemetry.series import NO_PROMETHEUS, Window
 FOLDER = "snapshots"
 TABLE = "dashboards"
 VALUE_COLUMNS = ["time", "dashboard", "panel", "line", "unit", "value"]
-TEMPLATES = Path(__file__).parent / "templates"
 NO_DATA_SOURCE = {"type": "datasource", "uid": "grafana"}
 WIDTH_IN, FIGURE_IN, GRAPH_IN = 13.0, 0.9, 2.6
 HEAD_IN, FOOT_LINE_IN = 0.6, 0.14
@@ -176,7 +174,7 @@ def grafana_body(
 def _page(run: Run, data: DashboardData, annotations: Sequence[Annotation], alt: str) -> str:
     """A self-contained page: picture, events, statistics of each line, and the values as JSON."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
+        loader=jinja2.FileSystemLoader(dashboards.TEMPLATES), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     panels, values = [], {}
