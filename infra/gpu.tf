@@ -198,9 +198,12 @@ resource "aws_autoscaling_group" "gpu" {
     ignore_changes = [desired_capacity] # the autoscaler changes it
   }
 
-  # The timer exists before the first node can cost anything, and is removed after the last one.
+  # Timer, budget and alarm exist before the first node can cost anything, and are removed after
+  # the last one.
   depends_on = [
     aws_scheduler_schedule.dead_man,
+    aws_budgets_budget.account,
+    aws_cloudwatch_metric_alarm.charges,
     aws_eks_access_entry.gpu_nodes,
     aws_iam_role_policy_attachment.gpu_nodes,
     aws_route.private,
@@ -249,6 +252,8 @@ resource "aws_eks_node_group" "gpu" {
 
   depends_on = [
     aws_scheduler_schedule.dead_man,
+    aws_budgets_budget.account,
+    aws_cloudwatch_metric_alarm.charges,
     aws_iam_role_policy_attachment.gpu_nodes,
     aws_route.private,
     aws_route_table_association.private,

@@ -94,8 +94,11 @@ resource "aws_eks_node_group" "system" {
     ignore_changes = [scaling_config[0].desired_size] # the autoscaler changes it
   }
 
-  # Nodes join and are drained through NAT.
+  # Budget and alarm exist before the first node can cost anything. Nodes join and are drained
+  # through NAT.
   depends_on = [
+    aws_budgets_budget.account,
+    aws_cloudwatch_metric_alarm.charges,
     aws_iam_role_policy_attachment.system_nodes,
     aws_route.private,
     aws_route_table_association.private,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from helpers import notebook, promises
-from helpers.cloud.preflight import Readiness
+from helpers.cloud.guardrails import Readiness
 from helpers.errors import Problem
 from helpers.paths import NOTEBOOKS
 from helpers.promises import Status

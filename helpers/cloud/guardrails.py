@@ -5,6 +5,7 @@ The switch is a one-shot schedule in AWS that scales GPU nodes to zero; Terrafor
 
 import re
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import pandas as pd
@@ -12,17 +13,77 @@ import pandas as pd
 from helpers import promises
 from helpers.cloud.account import GLOBAL_REGION, Account, asking, identity
 from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts
-from helpers.cloud.preflight import Readiness
 from helpers.cloud.stack import Stack
 from helpers.errors import Problem
 from helpers.promises import Status
 from helpers.run import Record, Run, now
+from helpers.scenario import Settings
 
 REQUIRED_TAGS = ("project", "owner", "run")
 NOTICES = ("ACTUAL 50 %", "ACTUAL 80 %", "ACTUAL 100 %", "FORECASTED 100 %")
 # what an update of a schedule must repeat, or the service drops it
 KEPT = ("GroupName", "Name", "Description", "ScheduleExpressionTimezone", "State", "Target",
         "KmsKeyArn", "FlexibleTimeWindow", "ActionAfterCompletion", "StartDate")  # fmt: skip
+
+
+class ReadinessVerdict(StrEnum):
+    """What a finding means for creating the stack."""
+
+    OK = "ok"
+    WARN = "warn"
+    BLOCKS = "blocks"
+
+
+OK, WARN, BLOCKS = ReadinessVerdict
+SIGNS = {OK: "✔", WARN: "!", BLOCKS: "✘"}
+
+
+class ReadinessFinding(Settings):
+    """The result of a check; `command` changes what blocks, or checks again what is fine."""
+
+    name: str  # short and fixed, such as `quota-spot-gpu`
+    title: str
+    found: str
+    verdict: ReadinessVerdict
+    command: str
+
+
+class Readiness(Record, stage="00", name="readiness"):
+    """Everything that was checked: by whom (without the account's number), when (UTC), where."""
+
+    emulated: bool
+    region: str
+    asked: str
+    identity: str
+    findings: tuple[ReadinessFinding, ...]
+
+    @property
+    def blocking(self) -> tuple[ReadinessFinding, ...]:
+        """What forbids creating anything."""
+        return tuple(item for item in self.findings if item.verdict is BLOCKS)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many findings of which verdict."""
+        counts = {v: sum(item.verdict is v for item in self.findings) for v in ReadinessVerdict}
+        text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+        state = "not green" if self.blocking else "green"
+        return f"{state}: {text}{' (EMULATED account)' if self.emulated else ''}"
+
+    def allows(self, prefix: str) -> bool:
+        """Whether findings with this prefix exist, and none of them blocks."""
+        findings = self.about(prefix)
+        return bool(findings) and not any(item.verdict is BLOCKS for item in findings)
+
+    def explain(self, prefix: str) -> str:
+        """What was found about it; where it was not even checked, why."""
+        findings = self.about(prefix)
+        text = "; ".join(f"{item.title}: {item.found}" for item in findings or self.blocking)
+        return text if findings else f"not checked ({text})"
+
+    def about(self, prefix: str) -> tuple[ReadinessFinding, ...]:
+        """The findings whose name has this prefix."""
+        return tuple(item for item in self.findings if item.name.startswith(prefix))
 
 
 def admit(run: Run, facts: PlanFacts) -> None:

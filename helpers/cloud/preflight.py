@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import pandas as pd
@@ -20,11 +19,19 @@ from helpers.cloud.account import (
     identity,
     is_not_found,
 )
+from helpers.cloud.guardrails import (
+    BLOCKS,
+    OK,
+    SIGNS,
+    WARN,
+    Readiness,
+    ReadinessFinding,
+    ReadinessVerdict,
+)
 from helpers.cloud.prices import record_spot_prices
 from helpers.errors import Problem, Unavailable
 from helpers.profile import InfrastructureSettings
-from helpers.run import Record, Run, now
-from helpers.scenario import Settings
+from helpers.run import Run, now
 
 # Two nodes for system pods: a drained one must not take the cluster's webhooks with it.
 # As infra/network.tf chooses: EKS places no control plane in these.
@@ -44,66 +51,6 @@ RENEWED = (
 )
 OPEN_REQUEST = ("PENDING", "CASE_OPENED")
 QUOTA_HISTORY = "list-requested-service-quota-change-history-by-quota"
-
-
-class ReadinessVerdict(StrEnum):
-    """What a finding means for creating the stack."""
-
-    OK = "ok"
-    WARN = "warn"
-    BLOCKS = "blocks"
-
-
-OK, WARN, BLOCKS = ReadinessVerdict
-SIGNS = {OK: "✔", WARN: "!", BLOCKS: "✘"}
-
-
-class ReadinessFinding(Settings):
-    """The result of a check; `command` changes what blocks, or checks again what is fine."""
-
-    name: str  # short and fixed, such as `quota-spot-gpu`
-    title: str
-    found: str
-    verdict: ReadinessVerdict
-    command: str
-
-
-class Readiness(Record, stage="00", name="readiness"):
-    """Everything that was checked: by whom (without the account's number), when (UTC), where."""
-
-    emulated: bool
-    region: str
-    asked: str
-    identity: str
-    findings: tuple[ReadinessFinding, ...]
-
-    @property
-    def blocking(self) -> tuple[ReadinessFinding, ...]:
-        """What forbids creating anything."""
-        return tuple(item for item in self.findings if item.verdict is BLOCKS)
-
-    @property
-    def summary(self) -> str:
-        """One sentence: how many findings of which verdict."""
-        counts = {v: sum(item.verdict is v for item in self.findings) for v in ReadinessVerdict}
-        text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-        state = "not green" if self.blocking else "green"
-        return f"{state}: {text}{' (EMULATED account)' if self.emulated else ''}"
-
-    def allows(self, prefix: str) -> bool:
-        """Whether findings with this prefix exist, and none of them blocks."""
-        findings = self.about(prefix)
-        return bool(findings) and not any(item.verdict is BLOCKS for item in findings)
-
-    def explain(self, prefix: str) -> str:
-        """What was found about it; where it was not even checked, why."""
-        findings = self.about(prefix)
-        text = "; ".join(f"{item.title}: {item.found}" for item in findings or self.blocking)
-        return text if findings else f"not checked ({text})"
-
-    def about(self, prefix: str) -> tuple[ReadinessFinding, ...]:
-        """The findings whose name has this prefix."""
-        return tuple(item for item in self.findings if item.name.startswith(prefix))
 
 
 @dataclass(frozen=True)

@@ -279,6 +279,33 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   }
 }
 
+run "budget_and_alarm_come_before_the_first_gpu_node" {
+  command = plan
+
+  # A target brings what it depends on, and nothing else.
+  plan_options {
+    target = [aws_autoscaling_group.gpu]
+  }
+
+  assert {
+    condition     = aws_budgets_budget.account.limit_amount == "5" && aws_cloudwatch_metric_alarm.charges.threshold == 5
+    error_message = "GPU nodes must depend on the budget and the alarm."
+  }
+}
+
+run "budget_and_alarm_come_before_the_first_system_node" {
+  command = plan
+
+  plan_options {
+    target = [aws_eks_node_group.system]
+  }
+
+  assert {
+    condition     = aws_budgets_budget.account.limit_amount == "5" && aws_cloudwatch_metric_alarm.charges.threshold == 5
+    error_message = "System nodes must depend on the budget and the alarm."
+  }
+}
+
 run "nat_in_each_zone_and_people_who_are_named_where_it_is_asked_for" {
   command = plan
 

@@ -7,9 +7,9 @@ import requests
 
 from helpers.cloud import account, preflight, prices
 from helpers.cloud.account import Account, api_cidr
-from helpers.cloud.guardrails import admit
+from helpers.cloud.guardrails import BLOCKS, OK, WARN, Readiness, ReadinessVerdict, admit
 from helpers.cloud.plan import Estimate, PlanFacts, PlannedResource
-from helpers.cloud.preflight import BLOCKS, CHECKS, OK, WARN, Readiness, ReadinessVerdict
+from helpers.cloud.preflight import CHECKS
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.run import Run

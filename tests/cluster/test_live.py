@@ -152,6 +152,17 @@ def test_a_pod_that_never_starts_ends_the_wait_and_old_pods_are_not_blamed(
     assert "triton-old" not in str(refused.value)
 
 
+def test_a_pull_that_the_kubelet_repeats_does_not_end_the_wait(
+    server: Server, cluster: Cluster
+) -> None:
+    cut = {"waiting": {"reason": "ErrImagePull", "message": "rpc error: context canceled"}}
+    server.put(
+        scenes.deployment(available=0), scenes.replica_set("new", 2), scenes.pod("new", state=cut)
+    )
+    server.on("/apis/apps/v1/namespaces/triton/deployments/triton", 3, scenes.deployment())
+    assert triton_release.wait_for_rollout(cluster, "triton", "triton", _pace([])) == 1
+
+
 def test_a_pod_without_a_gpu_waits_and_the_time_out_names_the_scheduler(
     server: Server, cluster: Cluster
 ) -> None:

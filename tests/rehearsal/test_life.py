@@ -19,9 +19,9 @@ import pytest
 
 from helpers import processes, programs
 from helpers.cloud import guardrails, leftovers, preflight, stack, zero
+from helpers.cloud.guardrails import Readiness
 from helpers.cloud.leftovers import Scan
 from helpers.cloud.plan import PlanFacts, Replan
-from helpers.cloud.preflight import Readiness
 from helpers.cloud.stack import Stack
 from helpers.cloud.terraform import Workspace
 from helpers.cloud.zero import Zero
