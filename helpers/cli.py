@@ -4,7 +4,7 @@ Commands import what they need when they are called: `status` does not load what
 """
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -154,7 +154,6 @@ def load_command(
     protocol: Annotated[str, typer.Option(help="http, https or grpc.")] = "http",
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
     p99_ms: Annotated[float, typer.Option(help="P99 target, milliseconds.")] = 100.0,
-    locust: Annotated[bool, typer.Option(help="Control the workers with Locust.")] = False,
     run_id: Annotated[str, typer.Option("--run", help="Run that started the server.")] = "",
 ) -> None:
     """Run a predefined load against the server of a run; tables go to outputs/loads."""
@@ -172,8 +171,7 @@ def load_command(
         if not capacity.is_valid:
             raise typer.Exit(FAILED)
         return
-    control: Literal["embedded", "locust"] = "locust" if locust else "embedded"
-    result = asyncio.run(load.run(chosen, endpoint, objective_ms=p99_ms, control=control))
+    result = asyncio.run(load.run(chosen, endpoint, objective_ms=p99_ms))
     print(result.report.sentence)
     print(f"Tables: {result.folder}")
     if result.report.invalid:

@@ -124,7 +124,8 @@ def _fine_print(run: Run, scenario: ScenarioReport | None) -> Iterator[str]:
             doubts.append("ran twice, because the client was the bottleneck in the first run")
         if doubts:
             yield f"{played.name}: {'; '.join(doubts)}"
-    yield from (calibration.sentence for calibration in (report.calibrations if report else ()))
+    if report:
+        yield from (*report.remarks, *(each.sentence for each in report.calibrations))
     models = run.readable(Models)
     for model in models.models if models else ():
         random = ": speed is real, predictions mean nothing" if "random" in model.weights else ""

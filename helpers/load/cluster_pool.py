@@ -22,7 +22,7 @@ from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
 from helpers.load.worker import Order
-from helpers.load.worker_pool import LOCUSTFILE, WorkerPool, locust_master, log_path
+from helpers.load.worker_pool import WorkerPool, log_path
 from helpers.paths import ROOT
 from helpers.processes import MARK
 from helpers.run import Run
@@ -33,6 +33,8 @@ SLACK_S = 600  # between the last request and the removal: records come together
 DOCKERFILE = ROOT / "helpers" / "load" / "Dockerfile"
 REQUIREMENTS = ROOT / "requirements.txt"
 IMPORT_S = 60
+LOCUSTFILE = "helpers/load/locustfile.py"  # from the checkout's root, or the image's
+JOIN_S = 60  # for Locust's workers to join
 # both clients: the worker imports the gRPC client only when needed
 LOADED = """
 import sys, helpers.load.grpc_client, helpers.load.worker
@@ -89,10 +91,16 @@ class ClusterStarter:
         try:
             load_pods.install(self.cluster, folder, self.image, inside, math.ceil(life), mark)
             load_pods.wait(self.cluster, scenario.workers + 1, self.pace)
-            arguments = ["python", *locust_master(scenario.workers)]
+            count = str(scenario.workers)
+            master_arguments = [
+                "python", "-m", "locust", "-f", LOCUSTFILE, "--headless", "--loglevel", "WARNING",
+                "--master", "-u", count, "-r", count, "--expect-workers", count,
+                "--expect-workers-max-wait", str(JOIN_S), "--only-summary",
+                "--exit-code-on-error", "0",
+            ]  # fmt: skip
             with log.open("w") as errors:
                 master = subprocess.Popen(
-                    load_pods.command(self.cluster, *arguments, with_stdin=True),
+                    load_pods.command(self.cluster, *master_arguments, with_stdin=True),
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
                     env=os.environ | {MARK: mark}, start_new_session=True,
                 )  # fmt: skip

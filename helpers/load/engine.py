@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -18,7 +18,7 @@ from helpers.load.records import CLIENTS_FAULT, Memory, ScenarioReport
 from helpers.load.request import Second, Shape
 from helpers.load.server_check import Counters
 from helpers.load.worker import Order
-from helpers.load.worker_pool import STARTERS, OnEvent, Starter
+from helpers.load.worker_pool import OnEvent, Starter, start_processes
 from helpers.paths import OUTPUTS
 from helpers.scenario import Scenario
 from helpers.serving.records import Endpoint
@@ -54,8 +54,7 @@ async def run(
     max_connections: int = MAX_CONNECTIONS,  # over all workers
     mark: str = "",  # put into the workers' environment, so that others recognise them
     watched: Mapping[str, int] | None = None,  # name → pid of processes whose memory is followed
-    # what starts the workers: this process, Locust here, or `cluster_pool.ClusterStarter`
-    control: Literal["embedded", "locust"] | Starter = "embedded",
+    start: Starter = start_processes,  # what starts the workers; for pods a `ClusterStarter`
 ) -> Result:
     """Fire a scenario and wait until every request has its outcome.
 
@@ -85,7 +84,6 @@ async def run(
     order = Order(
         scenario=scenario, endpoint=endpoint, shape=shape, max_connections=max_connections
     )
-    start = control if callable(control) else STARTERS[control]
     pool = start(order, folder, mark)
     outcome = INTERRUPTED
     try:

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from helpers.load import calibration, engine, server_check, statistics
 from helpers.load.records import Capacity, LoadReport, ScenarioReport, Step
 from helpers.load.request import Shape, parts_folder
 from helpers.load.statistics import FLOORS
-from helpers.load.worker_pool import Starter
+from helpers.load.worker_pool import Starter, start_processes
 from helpers.profile import validation_message
 from helpers.run import Run
 from helpers.scenario import Control, Poisson, Scenario
@@ -31,7 +31,6 @@ WARMUP_S = 1.0
 SAMPLES = 1.2 * FLOORS["p99"]  # a step lasts long enough for a P99
 LONGEST_S = 60.0
 LEAST_RATE = SAMPLES / LONGEST_S
-Start = Literal["embedded"] | Starter
 
 
 async def fire(
@@ -83,9 +82,9 @@ async def fire(
     return report
 
 
-def _starts(run: Run, scenarios: Sequence[Scenario]) -> dict[Control | None, Start]:
+def _starts(run: Run, scenarios: Sequence[Scenario]) -> dict[Control | None, Starter]:
     """What starts the workers of a scenario, by its `control`."""
-    starts: dict[Control | None, Start] = {"embedded": "embedded"}
+    starts: dict[Control | None, Starter] = {"embedded": start_processes}
     if any(scenario.control == "cluster" for scenario in scenarios):
         from helpers.load.cluster_pool import cluster_starter  # slow to import: the cluster's API
 
@@ -115,7 +114,7 @@ def _cost_of_the_way(run: Run, report: LoadReport) -> str:
 
 
 async def _fire_one(
-    run: Run, endpoint: Endpoint, scenario: Scenario, shape: Shape, start: Start
+    run: Run, endpoint: Endpoint, scenario: Scenario, shape: Shape, start: Starter
 ) -> ScenarioReport:
     show = engine.display(scenario.name)
 
@@ -134,7 +133,7 @@ async def _fire_one(
     result = await engine.run(
         scenario, endpoint, shape=shape, folder=run.folder, on_event=on_event,
         objective_ms=run.profile.kpis.p99_ms, max_connections=run.profile.load.max_connections,
-        mark=run.mark, control=start,
+        mark=run.mark, start=start,
         watched={service.name: service.pid for service in services if service.name == SERVER},
     )  # fmt: skip
     return result.report
@@ -221,7 +220,7 @@ async def find_capacity(
     max_rate: float = 20_000.0,  # where to stop, should the server hold even that
     precision: float = 0.1,  # how narrow the bracket becomes, as a share of the rate
     mark: str = "",  # as of `engine.run`
-    start: Start = "embedded",  # what starts the workers, as of `engine.run`
+    start: Starter = start_processes,  # what starts the workers, as of `engine.run`
 ) -> Capacity:
     """Search the highest Poisson rate at which the P99 stays within an objective.
 
@@ -265,7 +264,7 @@ async def find_capacity(
 
 async def _step(
     scenario: Scenario, endpoint: Endpoint, shape: Shape, rate: float, p99_ms: float, mark: str,
-    start: Start,
+    start: Starter,
 ) -> Step:  # fmt: skip
     seconds = max(SAMPLES / rate, SHORTEST_S)
     phases = _poisson("warm-up", rate, WARMUP_S), _poisson("steady", rate, seconds)
@@ -276,7 +275,7 @@ async def _step(
             result = await engine.run(
                 played, endpoint, shape=shape, folder=Path(folder),
                 on_event=lambda kind, what: None, objective_ms=p99_ms, mark=mark,
-                control=start,
+                start=start,
             )  # fmt: skip
         return result.report
 

@@ -1,4 +1,4 @@
-"""The workers that share the arrivals of a scenario: processes here, or Locust's."""
+"""The workers that share the arrivals of a scenario: processes here, or Locust's in pods."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,14 +18,11 @@ from helpers.load.arrivals import Shard
 from helpers.load.request import ProgressMerger, Second
 from helpers.load.worker import Order, WorkerJob
 from helpers.paths import ROOT
-from helpers.processes import MARK, free_port, log_tail
+from helpers.processes import MARK, log_tail
 from helpers.scenario import Scenario, Stop
 
 HEAD_START_S = 0.2  # for the instant of the start to reach every worker
 STOP_S, LOCUST_STOP_S = 10.0, 20.0  # for requests that are not on disk, or not with the master, yet
-LOCUSTFILE = "helpers/load/locustfile.py"  # from the checkout's root, or the image's
-LOCUST = ["-m", "locust", "-f", LOCUSTFILE, "--headless", "--loglevel", "WARNING"]
-JOIN_S = 60  # for Locust's workers to join
 OnEvent = Callable[[str, Any], None]
 """Called with `load-start` and the scenario's name, `phase-start` and `phase-stop` and the phase's
 name, `load-stop` and the outcome, and once a second with `second` and a `Second`."""
@@ -40,7 +37,6 @@ class WorkerPool:
     reporters: list[WorkerProcess]  # they speak as `helpers.load.worker` does
     log: Path  # what they write to standard error
     master: bool = False  # the one reporter is Locust's master, which speaks for all workers
-    silent: Sequence[WorkerProcess] = ()  # report nothing here, and end after the reporters
     on_stop: Callable[[bool], None] = lambda begun: None  # called with whether the load had begun
     begun: bool = False
     _stopped: str = ""  # why the load ended early
@@ -135,10 +131,6 @@ class WorkerPool:
         deadline = time.monotonic() + (LOCUST_STOP_S if self.master else STOP_S)
         for process in self.reporters:
             _wait(process, deadline)
-        for process in self.silent:
-            process.terminate()
-        for process in self.silent:
-            _wait(process, deadline)
 
     def _raise_failure(self, codes: list[int], ends: list[dict[str, Any]]) -> None:
         name = self.scenario.name
@@ -166,36 +158,14 @@ def start_processes(order: Order, folder: Path, mark: str) -> WorkerPool:
         for number in range(scenario.workers):
             job = WorkerJob(folder=folder, shard=Shard(number, scenario.workers), **dict(order))
             command = ["-m", "helpers.load.worker", job.model_dump_json()]
-            reporters.append(_start(command, errors, {MARK: mark}))
+            reporters.append(
+                subprocess.Popen(
+                    [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=errors, text=True, cwd=ROOT, env=os.environ | {MARK: mark},
+                    start_new_session=True,  # an interrupt is for the parent, which then stops them
+                )
+            )  # fmt: skip
     return WorkerPool(scenario, reporters, log)
-
-
-def start_locust(order: Order, folder: Path, mark: str) -> WorkerPool:
-    """Start Locust's master and workers as processes of this machine."""
-    scenario, log, port = order.scenario, log_path(order, folder), str(free_port())
-    environment = {
-        MARK: mark, "GPU_E2E_ORDER": order.model_dump_json(), "GPU_E2E_FOLDER": str(folder),
-    }  # fmt: skip
-    bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port]
-    worker = [*LOCUST, "--worker", "--master-host", "127.0.0.1", "--master-port", port]
-    with log.open("w") as errors:
-        master = _start([*locust_master(scenario.workers), *bind], errors, environment)
-        workers = [
-            _start(worker, errors, environment, silent=True) for _ in range(scenario.workers)
-        ]
-    return WorkerPool(scenario, [master], log, master=True, silent=workers)
-
-
-STARTERS: dict[str, Starter] = {"embedded": start_processes, "locust": start_locust}
-
-
-def locust_master(workers: int) -> list[str]:
-    """Arguments of the Python that runs a master which waits for so many workers."""
-    count = str(workers)
-    return [
-        *LOCUST, "--master", "-u", count, "-r", count, "--expect-workers", count,
-        "--expect-workers-max-wait", str(JOIN_S), "--only-summary", "--exit-code-on-error", "0",
-    ]  # fmt: skip
 
 
 def log_path(order: Order, folder: Path) -> Path:
@@ -214,17 +184,6 @@ def reason_to_stop(stop: Stop, second: Second) -> str:
     if stop.in_flight is not None and second.in_flight > stop.in_flight:
         return f"{second.in_flight} requests had no answer"
     return ""
-
-
-def _start(
-    arguments: list[str], errors: Any, environment: dict[str, str], *, silent: bool = False
-) -> WorkerProcess:
-    stdin, stdout = (subprocess.DEVNULL, errors) if silent else (subprocess.PIPE, subprocess.PIPE)
-    return subprocess.Popen(
-        [sys.executable, *arguments], stdin=stdin, stdout=stdout, stderr=errors, text=True,
-        cwd=ROOT, env=os.environ | environment,
-        start_new_session=True,  # an interrupt is for the parent, which then stops them
-    )  # fmt: skip
 
 
 def _wait(process: WorkerProcess, deadline: float) -> None:

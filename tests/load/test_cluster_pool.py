@@ -35,10 +35,9 @@ from helpers.cluster.waits import Pace
 from helpers.errors import Problem
 from helpers.load import cluster_pool
 from helpers.load.arrivals import schedule
-from helpers.load.cluster_pool import ClusterStarter, triton_inside
+from helpers.load.cluster_pool import LOCUSTFILE, ClusterStarter, triton_inside
 from helpers.load.engine import Result
 from helpers.load.worker import Order
-from helpers.load.worker_pool import LOCUSTFILE
 from helpers.processes import MARK, free_port, marked
 from helpers.profile import Profile
 from helpers.run import Run
@@ -106,7 +105,7 @@ class Pods:
         return asyncio.run(
             load.run(
                 chosen, self.known.endpoint, folder=self.folder / "run", mark=str(self.folder),
-                control=self.starter, **more,
+                start=self.starter, **more,
             )
         )  # fmt: skip
 
@@ -249,6 +248,29 @@ def test_the_profile_chooses_pods_and_their_records_are_those_of_any_load(
     # only control goes through the cluster's API
     assert here.calls == ["exec --stdin job/load-master python", "exec job/load-master tar"]
     assert here.left == []
+
+
+@pytest.mark.timing
+def test_shards_send_together_what_the_engine_alone_would(here: Pods) -> None:
+    result = here.fire(scenario({**STEADY, "duration_s": 2}, workers=2, seed=7))
+    delay_ms = 1000 * here.known.delay_s
+    assert delay_ms <= result.requests()["latency_ms"].min()
+    assert result.report.measured.latency["p50"].ms < delay_ms + 25
+
+
+def test_a_load_that_stops_early_keeps_the_records_of_every_shard(here: Pods) -> None:
+    async def refusing(_: KnownServer, __: int, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+        return True
+
+    here.known.behaviour = refusing
+    result = here.fire(scenario(LONG, workers=2, stop={"errors_pct": 50}))
+    assert result.report.stopped.startswith("stopped after")
+    table = result.requests()
+    times = table["intended_s"].to_numpy()
+    assert set(table["outcome"]) != {"ok"} and times.max() < 30
+    # of constant arrivals one shard has the even ones and the other the odd ones
+    assert sorted(np.rint(times[times < 1] * 200).astype(int)) == list(range(200))
 
 
 def test_a_worker_that_is_lost_ends_the_load_and_the_others_records_are_kept(here: Pods) -> None:
