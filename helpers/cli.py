@@ -71,14 +71,10 @@ def status(run_id: RunId = "") -> None:
     from helpers.cloud import zero
 
     run = _run(run_id)
-    ticked = promises.ticks(run)
-    print(f"{run.run_id}  {promises.overall_status(ticked.values())}")
+    print(f"{run.run_id}  {promises.summary(run)}")
     print(LABEL[run.profile.target])
     for stage in promises.STAGES:
         print(f"  {stage.number} {stage.title:<24} {_stage_state(run, stage)}")
-    for kind in promises.Status:
-        count = sum(tick.status is kind for tick in ticked.values())
-        print(f"  {kind:<14} {count:>3} promises")
     for service in processes.recorded(run):
         state = f"running, pid {service.pid}" if service.running else "stopped"
         print(f"  service {service.name}: {state}")
@@ -226,7 +222,7 @@ def _run_stages(run: Run, stages: list[Stage], keep: bool) -> None:
 
     outcome = run_stages(run, stages, keep=keep)
     index = run.folder / "evidence" / "index.html"
-    print(f"\nRun {run.run_id}: {promises.overall_status(promises.ticks(run).values())}")
+    print(f"\nRun {run.run_id}: {promises.summary(run)}")
     if index.is_file():
         print(f"Evidence: {index}")
     lines = list(outcome.failures)

@@ -15,4 +15,4 @@ class Problem(Exception):
 
 
 class Unavailable(Problem):
-    """Something this machine does not have: the stage is NOT REHEARSED, and the run continues."""
+    """Something this machine does not have: the stage is NOT RUN, and the run continues."""

@@ -18,9 +18,10 @@ from helpers.run import Run
 
 _STYLE = {  # sign and colour
     Status.VERIFIED: ("✔", "#00694d"),
-    Status.REHEARSED: ("✔", "#00547f"),
-    Status.STATIC: ("◐", "#7a5b00"),
-    Status.NOT_REHEARSED: ("–", "#5c5c5c"),
+    Status.RAN: ("✔", "#00547f"),
+    Status.EMULATED: ("✔", "#6b3fa0"),
+    Status.CHECKED: ("◐", "#7a5b00"),
+    Status.NOT_RUN: ("–", "#5c5c5c"),
     Status.FAILED: ("✘", "#a83500"),
 }
 

@@ -1,7 +1,7 @@
 """The promises of the eight stages, and their status in a run."""
 
 import json
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -13,20 +13,23 @@ class Status(StrEnum):
     """How strong the evidence for a claim is; shown wherever the claim is made."""
 
     VERIFIED = "VERIFIED"
-    REHEARSED = "REHEARSED"
-    STATIC = "STATIC"
-    NOT_REHEARSED = "NOT REHEARSED"
+    RAN = "RAN"
+    EMULATED = "EMULATED"
+    CHECKED = "CHECKED"
+    NOT_RUN = "NOT RUN"
     FAILED = "FAILED"
 
 
+VERIFIED, RAN, EMULATED, CHECKED, NOT_RUN, FAILED = Status
 MEANING = {
-    Status.VERIFIED: "seen on AWS",
-    Status.REHEARSED: "real component or emulator on this machine",
-    Status.STATIC: "rendered and checked, not run",
-    Status.NOT_REHEARSED: "nothing in this run shows it; the note gives the reason",
-    Status.FAILED: "tested, and it did not hold",
+    VERIFIED: "seen on AWS",
+    RAN: "the real component ran, on this machine",
+    EMULATED: "done against the AWS emulator",
+    CHECKED: "rendered or planned and checked; nothing ran",
+    NOT_RUN: "nothing in this run shows it; the note gives the reason",
+    FAILED: "tested, and it did not hold",
 }
-SHOWN = (Status.VERIFIED, Status.REHEARSED, Status.STATIC)
+OLD = {"STATIC": CHECKED, "NOT REHEARSED": NOT_RUN, "NOT CHECKED": NOT_RUN, "REAL": RAN}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Promise:
 
     id: str  # starts with the stage's number
     wording: str  # what people read
+    rehearsed: Status = RAN  # what it is at best in a rehearsal
 
     @property
     def stage(self) -> str:
@@ -84,28 +88,28 @@ STAGES = (
 PROMISES = (
     Promise("00.scaffold", "Every program and library the run needs is found, with its version"),
     Promise("00.kpis", "KPIs are set: P50, P95, P99, throughput, GPU utilisation, errors, cost"),
-    Promise("00.iam", "A least-privilege IAM role deploys the stack"),
-    Promise("00.alarm", "A $5 billing alarm and budget watch the account"),
-    Promise("00.tags", "Every resource is tagged project=gpu-e2e, owner=Nancy"),
-    Promise("00.quota", "Service quotas allow the GPU nodes"),
-    Promise("01.vpc", "Terraform makes a VPC with private and public subnets and NAT"),
-    Promise("01.eks", "Terraform makes the EKS cluster"),
-    Promise("01.irsa", "The load balancer controller has its own IAM role (IRSA)"),
-    Promise("01.connectivity", "The nodes are reachable and Ready"),
-    Promise("02.spot", "g4dn.xlarge spot nodes run under a maximum price"),
-    Promise("02.taint", "GPU nodes carry the taint gpu:NoSchedule"),
-    Promise("02.label", "GPU nodes carry the label accelerator=nvidia"),
-    Promise("02.device-plugin", "Helm installs the NVIDIA device plugin"),
+    Promise("00.iam", "A least-privilege IAM role deploys the stack", EMULATED),
+    Promise("00.alarm", "A $5 billing alarm and budget watch the account", EMULATED),
+    Promise("00.tags", "Every resource is tagged project=gpu-e2e, owner=Nancy", EMULATED),
+    Promise("00.quota", "Service quotas allow the GPU nodes", EMULATED),
+    Promise("01.vpc", "Terraform makes a VPC with private and public subnets and NAT", EMULATED),
+    Promise("01.eks", "Terraform makes the EKS cluster", EMULATED),
+    Promise("01.irsa", "The load balancer controller has its own IAM role (IRSA)", EMULATED),
+    Promise("01.connectivity", "The nodes are reachable and Ready", EMULATED),
+    Promise("02.spot", "g4dn.xlarge spot nodes run under a maximum price", EMULATED),
+    Promise("02.taint", "GPU nodes carry the taint gpu:NoSchedule", EMULATED),
+    Promise("02.label", "GPU nodes carry the label accelerator=nvidia", EMULATED),
+    Promise("02.device-plugin", "Helm installs the NVIDIA device plugin", CHECKED),
     Promise("02.gpu", "nvidia.com/gpu is allocatable on the node"),
     Promise("03.onnx", "ResNet50 and MobileNetV2 are exported from torch to ONNX, with parity"),
-    Promise("03.image", "The Triton image is built and pushed to ECR"),
-    Promise("03.helm", "A Helm chart runs Triton with GPU scheduling and probes"),
-    Promise("03.ingress", "An ALB serves HTTPS with health checks"),
+    Promise("03.image", "The Triton image is built and pushed to ECR", EMULATED),
+    Promise("03.helm", "A Helm chart runs Triton with GPU scheduling and probes", CHECKED),
+    Promise("03.ingress", "An ALB serves HTTPS with health checks", CHECKED),
     Promise("03.smoke", "Triton answers an inference over HTTP and gRPC, as ONNX Runtime does"),
     Promise("04.prometheus", "Prometheus scrapes Triton and the machine"),
     Promise("04.operator", "The Prometheus Operator runs in the cluster"),
     Promise("04.dcgm", "The DCGM exporter reports the GPU"),
-    Promise("04.dashboards", "Grafana dashboards show GPU, latency and throughput"),
+    Promise("04.dashboards", "Grafana dashboards show GPU, latency and throughput", CHECKED),
     Promise("04.annotations", "Grafana shows Load Test Start and Stop"),
     Promise("05.scenarios", "Smoke, Spike and Soak are fired at Triton"),
     Promise("05.headless", "The load test runs without a person"),
@@ -114,10 +118,10 @@ PROMISES = (
     Promise("05.export", "Every request and the summary are stored as parquet, CSV and JSON"),
     Promise("05.snapshots", "Dashboards are kept as snapshots"),
     Promise("05.events", "Load start and stop are events on every time axis"),
-    Promise("06.destroy", "terraform destroy removes the stack"),
-    Promise("06.leftovers", "A scan proves that nothing is left"),
-    Promise("06.cost", "A cost report gives GPU hours, spot savings and the total"),
-    Promise("06.audit", "docs/cost-audit.md is written from the run"),
+    Promise("06.destroy", "terraform destroy removes the stack", EMULATED),
+    Promise("06.leftovers", "A scan proves that nothing is left", EMULATED),
+    Promise("06.cost", "A cost report gives GPU hours, spot savings and the total", EMULATED),
+    Promise("06.audit", "docs/cost-audit.md is written from the run", EMULATED),
     Promise("07.readme", "The README tells Problem, Architecture, Run, KPIs, Cost, Teardown"),
     Promise("07.diagram", "The architecture is drawn from the plan"),
     Promise("07.graphs", "Graphs of the run are drawn"),
@@ -125,6 +129,9 @@ PROMISES = (
     Promise("07.write-up", "A write-up is ready to post"),
     Promise("07.html", "Every notebook is exported to HTML, with one page over all"),
 )
+
+
+BY_ID = {promise.id: promise for promise in PROMISES}
 
 
 def stage(number: str) -> Stage:
@@ -143,17 +150,17 @@ def promises(number: str = "") -> tuple[Promise, ...]:
 def tick(run: Run, promise_id: str, status: Status, *, evidence: str = "", note: str = "") -> Tick:
     """Store the status of a promise; a later tick replaces an earlier one.
 
-    Every status except NOT REHEARSED and FAILED needs evidence: a file of the run. Those two
+    Every status except NOT RUN and FAILED needs evidence: a file of the run. Those two
     need a note: what was observed, or why nothing was. Otherwise it is a ValueError.
     """
-    if not any(promise.id == promise_id for promise in PROMISES):
+    if promise_id not in BY_ID:
         raise ValueError(f"there is no promise {promise_id!r}")
-    positive = status not in (Status.NOT_REHEARSED, Status.FAILED)
+    positive = status not in (NOT_RUN, FAILED)
     if positive and not (evidence and (run.folder / evidence).exists()):
         raise ValueError(f"{promise_id}: the evidence {evidence!r} is not in the run")
     if not positive and not note:
         raise ValueError(f"{promise_id}: {status} needs a reason")
-    if status is Status.VERIFIED and run.profile.target != "aws":
+    if status is VERIFIED and run.profile.target != "aws":
         raise ValueError(f"{promise_id}: only a run on AWS can be VERIFIED")
     new = Tick(status, evidence, note, now())
     checklist = {name: asdict(tick) for name, tick in (_stored(run) | {promise_id: new}).items()}
@@ -164,14 +171,14 @@ def tick(run: Run, promise_id: str, status: Status, *, evidence: str = "", note:
 def claim(
     run: Run, promise_id: str, *, holds: bool, evidence: str, note: str, absent: str = ""
 ) -> Tick:
-    """Tick a promise that the run has tested: VERIFIED on AWS, REHEARSED here, or FAILED.
+    """Tick a promise that the run has tested: VERIFIED on AWS, as `Promise` says here, or FAILED.
 
-    `absent` says why nothing here can show it; the status is then NOT REHEARSED.
+    `absent` says why nothing here can show it; the status is then NOT RUN.
     """
     if absent:
-        return tick(run, promise_id, Status.NOT_REHEARSED, evidence=evidence, note=absent)
-    kept = Status.VERIFIED if run.profile.target == "aws" else Status.REHEARSED
-    return tick(run, promise_id, kept if holds else Status.FAILED, evidence=evidence, note=note)
+        return tick(run, promise_id, NOT_RUN, evidence=evidence, note=absent)
+    kept = VERIFIED if run.profile.target == "aws" else BY_ID[promise_id].rehearsed
+    return tick(run, promise_id, kept if holds else FAILED, evidence=evidence, note=note)
 
 
 def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:
@@ -179,24 +186,37 @@ def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:
     stored = _stored(run)
     return {
         promise: stored.get(promise.id)
-        or Tick(Status.NOT_REHEARSED, note=f"stage {promise.stage} has not shown it in this run")
+        or Tick(NOT_RUN, note=f"stage {promise.stage} has not shown it in this run")
         for promise in promises(number)
     }
 
 
-def overall_status(ticked: Iterable[Tick]) -> Status:
-    """The status of a run: FAILED if any promise failed, otherwise the weakest one it showed.
+def summary(run: Run) -> str:
+    """How many promises have which status; PARTIAL if a stage has shown nothing at all.
 
-    Promises that nothing could show do not lower it; they are counted separately.
+    >>> # 20 ran · 12 emulated · 2 checked · 8 wait for AWS
     """
-    statuses = {tick.status for tick in ticked}
-    weakest_first = (Status.FAILED, Status.REHEARSED, Status.STATIC, Status.VERIFIED)
-    return next((status for status in weakest_first if status in statuses), Status.NOT_REHEARSED)
+    ticked = ticks(run)
+    begun = {promise.stage for promise, tick in ticked.items() if tick.at}
+    missing = [stage.number for stage in STAGES if stage.number not in begun]
+    words = {status: str(status).lower() for status in Status} | {FAILED: "FAILED"}
+    if run.profile.target == "rehearsal" and not missing:
+        words[NOT_RUN] = "wait for AWS"
+    counts = Counter(tick.status for tick in ticked.values())
+    text = " · ".join(f"{counts[status]} {words[status]}" for status in Status if counts[status])
+    return f"PARTIAL, stages {', '.join(missing)} are missing: {text}" if missing else text
 
 
 def _stored(run: Run) -> dict[str, Tick]:
     path = run.folder / "checklist.json"
     checklist = json.loads(path.read_text()) if path.is_file() else {}
     return {
-        name: Tick(**tick | {"status": Status(tick["status"])}) for name, tick in checklist.items()
+        name: Tick(**tick | {"status": current(tick["status"], BY_ID[name].rehearsed)})
+        for name, tick in checklist.items()
+        if name in BY_ID
     }
+
+
+def current(word: str, rehearsed: Status = RAN) -> Status:
+    """A status, also in the words of runs before November 2026 (`REHEARSED`, `STATIC`, …)."""
+    return rehearsed if word == "REHEARSED" else OLD.get(word) or Status(word)

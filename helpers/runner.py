@@ -202,12 +202,12 @@ def _execute_notebook(run: Run, stage: Stage) -> None:
 
 
 def _skip(run: Run, stage: Stage, reason: str) -> None:
-    """A stage that this machine cannot run is NOT REHEARSED; the run continues."""
+    """A stage that this machine cannot run is NOT RUN; the run continues."""
     for promise, tick in promises.ticks(run, stage.number).items():
         if not tick.at:
-            promises.tick(run, promise.id, Status.NOT_REHEARSED, note=reason)
+            promises.tick(run, promise.id, Status.NOT_RUN, note=reason)
     run.event("stage-end", stage=stage.number, not_rehearsed=reason)
-    print(f"Stage {stage.number} is NOT REHEARSED: {reason}", flush=True)
+    print(f"Stage {stage.number} is NOT RUN: {reason}", flush=True)
 
 
 @contextmanager

@@ -171,7 +171,7 @@ def test_what_this_machine_cannot_have_is_not_rehearsed_and_the_run_goes_on(
     monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)
     assert runner.run_stages(run, [STAGE], keep=True).code == 0
     tick = {promise.id: tick for promise, tick in promises.ticks(run).items()}["04.prometheus"]
-    assert tick.status is Status.NOT_REHEARSED
+    assert tick.status is Status.NOT_RUN
     assert tick.note == "No Prometheus here."
     assert [event["stage"] for event in run.events("stage-end")] == ["04"]
     service = processes.find(run, "idle")

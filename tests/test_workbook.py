@@ -92,7 +92,7 @@ def test_after_kill_9_down_saves_what_was_recorded(stopped: Run) -> None:
 
 def test_a_whole_run_ticks_what_it_saw_and_is_closed(finished: Run) -> None:
     statuses = {promise.id: tick.status for promise, tick in promises.ticks(finished).items()}
-    rehearsed = {name for name, status in statuses.items() if status is Status.REHEARSED}
+    rehearsed = {name for name, status in statuses.items() if status is Status.RAN}
     assert rehearsed >= SHOWN
     assert not any(promise.startswith(("00", "01", "02", "03", "04")) for promise in rehearsed)
     assert Status.VERIFIED not in statuses.values()

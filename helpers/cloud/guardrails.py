@@ -265,7 +265,7 @@ def read(run: Run, account: Account) -> Guardrails:
 def tick_role(run: Run, guardrails: Guardrails) -> None:
     """Tick the promise of the least-privilege role: only AWS can show that it suffices."""
     note = f"the stack was created by {guardrails.caller}"
-    status, evidence = Status.NOT_REHEARSED, ""
+    status, evidence = Status.NOT_RUN, ""
     if guardrails.emulated:
         note = (
             "the emulator grants everything; a test replays a rehearsal's calls against the policy"

@@ -1,6 +1,6 @@
 """Triton's chart before it is installed: lint, render, schema, our invariants, nodes, API server.
 
-What helm or an API server said is REAL; what only read the rendered objects is STATIC. Where an API
+What helm or an API server said is RAN; what only read the rendered objects is CHECKED. Where an API
 server answers (AWS; a rehearsal with `cluster.context`) it judges every object as a dry run.
 """
 
@@ -20,9 +20,10 @@ from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT, Contract
 from helpers.cluster.helm import Helm, server_dry_run, value_flags
 from helpers.cluster.planned_nodes import PlannedNodes, object_name, pod_template, quantity
-from helpers.cluster.records import ChartChecks, ChartFault, CheckLabel, CheckLine, Placement
+from helpers.cluster.records import ChartChecks, ChartFault, CheckLine, Placement
 from helpers.errors import Problem, Unavailable
 from helpers.paths import ROOT
+from helpers.promises import CHECKED, NOT_RUN, RAN, Status
 from helpers.run import Run
 
 CHART = ROOT / "k8s" / "charts" / "triton"
@@ -52,7 +53,7 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
         facts = releases.values_facts(run, account, image)
         values = releases.write_values(run, releases.Lock.load().named("triton"), facts)[1:]
     seen = f"{len(nodes.nodes())} nodes from {nodes.source}, {nodes.free_gpus} GPUs"
-    lines = [_line("nodes", "", "STATIC", seen, [
+    lines = [_line("nodes", "", CHECKED, seen, [
         ChartFault(object=nodes.source, field="gpu nodes", wrong=each, right="the contract")
         for each in planned_nodes.contract_differences(nodes, agreed)
     ])]  # fmt: skip
@@ -79,13 +80,13 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
 
 
 def _line(
-    check: str, values: str, label: CheckLabel, seen: str, faults: Sequence[ChartFault] = ()
+    check: str, values: str, label: Status, seen: str, faults: Sequence[ChartFault] = ()
 ) -> CheckLine:
     return CheckLine(check=check, values=values, label=label, seen=seen, findings=tuple(faults))
 
 
 def _unchecked(why: str, values: str, *checks: str) -> list[CheckLine]:
-    return [_line(check, values, "NOT CHECKED", why) for check in checks]
+    return [_line(check, values, NOT_RUN, why) for check in checks]
 
 
 def check_objects(
@@ -94,17 +95,17 @@ def check_objects(
     """Schema, invariants and placement of rendered objects of our own charts, a line each."""
     schema, custom = schema_findings(objects, kubernetes)
     beside = f"; no schema for {', '.join(custom)}" if custom else ""
-    lines = [_line("schema", values, "STATIC", f"Kubernetes {kubernetes}, strict{beside}", schema)]
+    lines = [_line("schema", values, CHECKED, f"Kubernetes {kubernetes}, strict{beside}", schema)]
     if schema:  # the rest relies on well-formed objects
         return lines + _unchecked("the schema refuses an object", values, *OF_OBJECTS[1:])
     seen = f"invariants of our charts over {len(objects)} objects"
-    lines.append(_line("rules", values, "STATIC", seen, [*invariants(objects, agreed, nodes)]))
+    lines.append(_line("rules", values, CHECKED, seen, [*invariants(objects, agreed, nodes)]))
     placements, count = planned_nodes.place(objects, nodes.nodes()), len(nodes.nodes())
     right = "tolerations, labels and requests that a planned node meets"
     faults = [ChartFault(object=each.pod, field="spec", wrong=f"it fits no node: {each.why}",
                          right=right) for each in placements if not each.node]  # fmt: skip
     seen = f"{len(placements) - len(faults)} of {len(placements)} pods fit one of {count} planned"
-    return [*lines, _line("placement", values, "STATIC", f"{seen} nodes", faults)]
+    return [*lines, _line("placement", values, CHECKED, f"{seen} nodes", faults)]
 
 
 def schema_findings(
@@ -145,8 +146,8 @@ def _rendered(
         text = helm.template("triton", CHART, namespace, values, kubernetes)
         objects = [each for each in yaml.safe_load_all(text) if each]
     seen = f"{len(objects)} objects" if objects else "nothing was rendered"
-    return [_line("lint", name, "REAL", "helm lint --strict", lint),
-            _line("render", name, "REAL", seen, render)], objects  # fmt: skip
+    return [_line("lint", name, RAN, "helm lint --strict", lint),
+            _line("render", name, RAN, seen, render)], objects  # fmt: skip
 
 
 @contextmanager
@@ -168,10 +169,10 @@ def _judged(objects: Sequence[Body], cluster: Cluster | None, values: str) -> Ch
             raise Unavailable(NO_SERVER)
         judge, refusals = server_dry_run(cluster, objects)
     except Unavailable as reason:
-        return _line("dry run", values, "NOT CHECKED", str(reason))
+        return _line("dry run", values, NOT_RUN, str(reason))
     right = "an object that it accepts"
     faults = [ChartFault(object="chart", field="", wrong=each, right=right) for each in refusals]
-    return _line("dry run", values, "REAL", judge, faults)
+    return _line("dry run", values, RAN, judge, faults)
 
 
 def invariants(

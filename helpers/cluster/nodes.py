@@ -35,8 +35,8 @@ def claim_connectivity(run: Run, account: Account) -> str:
     try:
         record = wait_ready(run, account)
     except Unavailable as reason:
-        promises.tick(run, promise, Status.NOT_REHEARSED, note=str(reason))
-        return f"NOT REHEARSED: {reason}"
+        promises.tick(run, promise, Status.NOT_RUN, note=str(reason))
+        return f"NOT RUN: {reason}"
     claim(run, promise, record, record.all_ready)
     return record.summary
 

@@ -1,13 +1,19 @@
 """What stages 01 to 03 record of the cluster: nodes, releases, chart checks, load balancer."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from pydantic import BeforeValidator
+
+from helpers.promises import Status, current
 from helpers.run import Record
 from helpers.scenario import Settings
 
 if TYPE_CHECKING:  # slow to import, and only a notebook shows tables
     import pandas as pd
+
+
+Label = Annotated[Status, BeforeValidator(current)]
 
 
 class NodeFacts(Settings):
@@ -109,13 +115,13 @@ class TaintProof(Record, stage="02", name="taint-proof"):
 
 
 class Released(Settings):
-    """One upstream release; `label` is REAL once installed, STATIC if rendered and checked."""
+    """One upstream release; `label` is RAN once installed, CHECKED if rendered and checked."""
 
     name: str
     chart: str
     namespace: str
     digest: str
-    label: Literal["REAL", "STATIC", "NOT CHECKED", "FAILED"]
+    label: Label
     note: str
 
 
@@ -141,15 +147,12 @@ class ChartFault(Settings):
         return f"{self.object}: {self.field}: {self.wrong}; right would be: {self.right}"
 
 
-CheckLabel = Literal["REAL", "STATIC", "NOT CHECKED"]
-
-
 class CheckLine(Settings):
     """One line of the report."""
 
     check: str  # what was checked
     values: str  # of which rendering, such as `gpu`; empty if it concerns all
-    label: CheckLabel  # REAL if the real program did it, STATIC if its output was read
+    label: Label  # RAN if the real program did it, CHECKED if its output was read
     seen: str  # what was seen, or why nothing was checked
     findings: tuple[ChartFault, ...] = ()  # the faults
 
@@ -187,7 +190,7 @@ class ChartChecks(Record, stage="03", name="chart-checks"):
     def summary(self) -> str:
         """One sentence: what was checked and what was found."""
         if self.absent:
-            return f"NOT CHECKED: {self.absent}"
+            return f"NOT RUN: {self.absent}"
         labels = [line.label for line in self.lines]
         counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
         return f"{len(self.lines)} checks ({counts}): {len(self.faults)} faults"
@@ -198,7 +201,7 @@ class ChartChecks(Record, stage="03", name="chart-checks"):
 
         rows: list[tuple[str, ...]] = []
         for line in self.lines:
-            sign = "✘" if line.findings else ("–" if line.label == "NOT CHECKED" else "✔")
+            sign = "✘" if line.findings else ("–" if line.label is Status.NOT_RUN else "✔")
             rows.append((line.check, line.values, line.label, sign, line.seen))
             rows += [("", "", "", "", str(finding)) for finding in line.findings]
         return pd.DataFrame(rows, columns=["Check", "Values", "Label", "", "Seen"])

@@ -24,6 +24,7 @@ from helpers.cluster.records import Released, Releases
 from helpers.cluster.waits import Pace, WaitState
 from helpers.errors import Problem
 from helpers.paths import ROOT
+from helpers.promises import CHECKED, NOT_RUN, RAN
 from helpers.run import Run
 from helpers.scenario import Settings
 
@@ -178,7 +179,7 @@ def install(run: Run, cluster: Cluster, account: Account, stage: str = "02") -> 
         state = helm.apply(release.name, chart.path, release.namespace, files)
         wait_for_release(cluster, release, waits.pace(run, run.profile.cluster.release_s))
         seen = ", ".join(f"{wait.kind} {wait.until}" for wait in release.waits)
-        row = _released(release, chart.digest, "REAL", f"revision {state.revision}: {seen}")
+        row = _released(release, chart.digest, RAN, f"revision {state.revision}: {seen}")
         record = run.save(Releases(releases=(*record.releases, row)))
     return record
 
@@ -193,7 +194,7 @@ def rehearse(run: Run, account: Account, check: ObjectCheck, stage: str = "02") 
         try:
             chart = fetch_chart(release)
         except Problem as reason:
-            return _released(release, "", "NOT CHECKED", reason.what)
+            return _released(release, "", NOT_RUN, reason.what)
         try:
             text = helm.template(release.name, chart.path, release.namespace, files, kubernetes)
             objects = [body for body in yaml.safe_load_all(text) if body]
@@ -202,7 +203,7 @@ def rehearse(run: Run, account: Account, check: ObjectCheck, stage: str = "02") 
             return _released(release, chart.digest, "FAILED", str(fault))
         run.write(f"cluster/rendered/{release.name}.yaml", text)
         note = f"{len(objects)} objects rendered ({chart.compared}); {checked}"
-        return _released(release, chart.digest, "STATIC", note)
+        return _released(release, chart.digest, CHECKED, note)
 
     return run.save(Releases(releases=tuple(map(render, Lock.load().upstream(stage)))))
 

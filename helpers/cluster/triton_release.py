@@ -81,9 +81,9 @@ def claim(run: Run, checked: ChartChecks, deployed: Deployed, balancer: Balancer
         if not record.absent:
             nodes.claim(run, promise, record, record.holds)
         elif checked.absent:
-            promises.tick(run, promise, Status.NOT_REHEARSED, note=checked.absent)
+            promises.tick(run, promise, Status.NOT_RUN, note=checked.absent)
         else:
-            status = Status.STATIC if checked.holds else Status.FAILED
+            status = Status.CHECKED if checked.holds else Status.FAILED
             note = f"{checked.summary}; {record.absent}"
             promises.tick(run, promise, status, evidence=checked.path(), note=note)
 

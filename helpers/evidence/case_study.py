@@ -29,7 +29,7 @@ def write(run: Run) -> Path:
         | {
             "headline": None,  # has no place on the page
             "run_id": run.run_id,
-            "status": promises.overall_status(promises.ticks(run).values()),
+            "status": promises.summary(run),
             "kpis": [
                 (kpi.title, kpi.target_text, kpi.measured_text, kpi.verdict) for kpi in facts.kpis
             ],

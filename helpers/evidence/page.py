@@ -60,8 +60,7 @@ def render(run: Run, pages: list[Path]) -> str:
     scenario = kpis.judged_scenario(run)
     return html_export.render(
         "index.html.j2", run, pages=pages, manifest=run.manifest(), story=story.tell(run),
-        status=promises.overall_status(ticks.values()), meaning=MEANING, promised=len(ticks),
-        shown=sum(tick.status in promises.SHOWN for tick in ticks.values()),
+        summary=promises.summary(run), meaning=MEANING,
         counts={status: sum(tick.status is status for tick in ticks.values()) for status in Status},
         stages=[(stage, promises.ticks(run, stage.number)) for stage in promises.STAGES],
         invalid=scenario.invalid if scenario else (), report=report,

@@ -79,7 +79,7 @@ def write(run: Run) -> None:
     scenarios = report.scenarios if report else ()
     results = Results(
         run_id=run.run_id, target=run.profile.target, label=LABEL[run.profile.target],
-        status=str(promises.overall_status(ticks.values())), started=manifest["started"],
+        status=promises.summary(run), started=manifest["started"],
         git=manifest["git"], versions=manifest["versions"], machine=manifest["machine"],
         code={"measures": manifest.get("measured_by", ""), "draws": code_digest(DRAWS)},
         profile=run.profile.model_dump(mode="json"),

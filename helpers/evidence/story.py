@@ -90,9 +90,9 @@ def _built(run: Run, scenario: ScenarioReport | None) -> str:
 def _statement(run: Run, promise_id: str, otherwise: str) -> Statement:
     ticks = promises.ticks(run).items()
     tick = next(tick for promise, tick in ticks if promise.id == promise_id)
-    if tick.status in (Status.NOT_REHEARSED, Status.FAILED):
+    if tick.status in (Status.NOT_RUN, Status.FAILED):
         return Statement(f"{otherwise}: {tick.note}.", tick.status)
-    emulated = tick.status is Status.REHEARSED and "EMULATED" not in tick.note
+    emulated = tick.status is Status.EMULATED and "EMULATED" not in tick.note
     suffix = " (EMULATED account)" if emulated else ""
     return Statement(f"{tick.note[:1].upper()}{tick.note[1:]}{suffix}.", tick.status)
 

@@ -108,14 +108,14 @@ def publish_annotations(run: Run, grafana: Grafana | None) -> Tick:
     """Publish the run's events as annotations, read them back, and record the promise."""
     if grafana is None:
         note = f"{NO_GRAFANA}; {len(run_annotations(run))} events are shown in them"
-        return tick(run, PROMISE, Status.NOT_REHEARSED, note=note)
+        return tick(run, PROMISE, Status.NOT_RUN, note=note)
     add_annotations(run, grafana)
     stored = grafana.annotations([TAG, _run_tag(run)])
     published = PublishedAnnotations(grafana=grafana.version(), annotations=len(stored))
     run.save(published)
     if not run.events("load-start"):
         note = "there was no load yet; stage 05 publishes it"
-        return tick(run, PROMISE, Status.NOT_REHEARSED, note=note)
+        return tick(run, PROMISE, Status.NOT_RUN, note=note)
     kinds = {tag for annotation in stored for tag in annotation["tags"]}
     holds = len(stored) >= len(run_annotations(run)) and "load-start" in kinds
     note = f"{len(stored)} annotations read back from Grafana {published.grafana}"

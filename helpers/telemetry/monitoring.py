@@ -29,7 +29,6 @@ COMPONENTS = {
     "04.operator": ("kube-prometheus-stack", 'up{job=~".*operator.*"} == 1'),
     "04.dcgm": ("dcgm-exporter", "DCGM_FI_DEV_GPU_UTIL"),
 }
-STATUS = {"STATIC": Status.STATIC, "FAILED": Status.FAILED}
 NOT_RENDERED = "a rehearsal has no cluster, and stage 02 of this run has not rendered the chart"
 
 
@@ -46,11 +45,11 @@ def check_components(run: Run, access: Access) -> dict[str, Tick]:
                 note=f"{count} series answer '{query}'",
             )  # fmt: skip
         elif releases is None or rendered is None:
-            ticks[promise] = tick(run, promise, Status.NOT_REHEARSED, note=NOT_RENDERED)
+            ticks[promise] = tick(run, promise, Status.NOT_RUN, note=NOT_RENDERED)
         else:
-            status = STATUS.get(rendered.label, Status.NOT_REHEARSED)
-            evidence = releases.path()
-            ticks[promise] = tick(run, promise, status, evidence=evidence, note=rendered.note)
+            ticks[promise] = tick(
+                run, promise, rendered.label, evidence=releases.path(), note=rendered.note
+            )
     return ticks
 
 

@@ -34,8 +34,8 @@ def test_the_report_keeps_the_order_and_says_what_each_line_is_worth(
     assert record.holds and record.faults == ()
     assert [line.check for line in record.lines if line.values == "gpu"] == ORDER
     labels = {line.check: line.label for line in record.lines}
-    assert (labels["lint"], labels["render"], labels["rules"]) == ("REAL", "REAL", "STATIC")
-    assert labels["dry run"] == "NOT CHECKED" and "no API server" in record.lines[-1].seen
+    assert (labels["lint"], labels["render"], labels["rules"]) == ("RAN", "RAN", "CHECKED")
+    assert labels["dry run"] == "NOT RUN" and "no API server" in record.lines[-1].seen
     assert all(each.node for each in record.placements)
     assert list(record.frame()["Check"]) == [line.check for line in record.lines]
     assert list(record.placed()["Why not"]) == ["", ""]
@@ -48,7 +48,7 @@ def test_where_an_api_server_answers_it_is_the_judge(
     server.refuse("PATCH", "/deployments/triton$", 422, "spec.x: Forbidden")
     record = chart_checks.check(run, account, "")
     lines = [line for line in record.lines if line.check == "dry run"]
-    assert {line.label for line in lines} == {"REAL"} and not record.holds
+    assert {line.label for line in lines} == {"RAN"} and not record.holds
     assert f"the API server of {cluster.name} judged" in lines[0].seen
     assert "spec.x: Forbidden" in record.faults[0]
 
@@ -60,7 +60,7 @@ def test_without_helm_nothing_is_claimed(
     monkeypatch.setenv("PATH", "")
     record = chart_checks.check(run, account, "")
     assert not record.holds and "no helm on this machine" in record.absent
-    assert record.summary.startswith("NOT CHECKED")
+    assert record.summary.startswith("NOT RUN")
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_a_field_that_the_api_does_not_have_is_refused_by_its_schema(
     container(objects)["imagePulPolicy"] = "Always"
     schema, rules, placement = chart_checks.check_objects(objects, AGREED, nodes, "1.35", "gpu")
     assert "imagePulPolicy" in schema.findings[0].wrong
-    assert {rules.label, placement.label} == {"NOT CHECKED"}
+    assert {rules.label, placement.label} == {"NOT RUN"}
     kind(objects, "Service")["apiVersion"] = "v2"
     findings, custom = chart_checks.schema_findings(objects, "1.99")
     assert any("no Service in 'v2'" in each.wrong for each in findings)

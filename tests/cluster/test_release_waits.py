@@ -133,7 +133,7 @@ def test_a_release_is_installed_with_its_values_then_waited_for_and_removed(
     server.put(scenes.node("gpu-1", gpu=True, gpus=1), scenes.daemon_set(PLUGIN, 1, 1))
     server.autoscale(count=2)  # the first look finds the nodes to hold
     record = releases.install(patient, cluster, account)
-    assert [(done.name, done.label) for done in record.releases] == [(PLUGIN, "REAL")]
+    assert [(done.name, done.label) for done in record.releases] == [(PLUGIN, "RAN")]
     assert patient.load(type(record)) == record
     made = server.get("ConfigMap", PLUGIN)
     assert made and "accelerator" in made["data"]["selector"]

@@ -26,7 +26,7 @@ def text_of_case_study(run: Run) -> str:
 def test_the_pack_is_whole_and_drawn_again_the_same_from_the_folder(measured: Run) -> None:
     text = page.pack(measured).read_text()
     assert page.has_all_figures(measured) and page.is_self_contained(measured)
-    for phrase in ("REHEARSAL", "Targets", "P99 latency", "no GPU here", "NOT REHEARSED"):
+    for phrase in ("REHEARSAL", "Targets", "P99 latency", "no GPU here", "NOT RUN"):
         assert phrase in text
     pictures = {path: path.read_bytes() for path in page.figures(measured)}
     for path, picture in pictures.items():
@@ -58,8 +58,8 @@ def test_results_hold_what_the_records_hold(measured: Run) -> None:
     written = json.loads((measured.folder / "evidence/results.json").read_text())
     assert written["run_id"] == measured.run_id
     assert written["scenarios"][2]["measured"]["latency"]["p99"]["ms"] == 14.9
-    assert written["promises"]["05.scenarios"]["status"] == "REHEARSED"
-    assert written["promises"]["01.vpc"]["status"] == "NOT REHEARSED"
+    assert written["promises"]["05.scenarios"]["status"] == "RAN"
+    assert written["promises"]["01.vpc"]["status"] == "NOT RUN"
     rows = pd.read_csv(measured.folder / "evidence/results.csv")
     assert list(rows["scenario"]) == ["smoke", "smoke", "spike", "spike", "soak", "soak"]
     assert set(rows["p50_ms"]) == {10.0}

@@ -29,7 +29,7 @@ def releases(label: str, note: str) -> Releases:
 
 @pytest.mark.parametrize(
     ("label", "status"),
-    [("", "NOT REHEARSED"), ("STATIC", "STATIC"), ("NOT CHECKED", "NOT REHEARSED"),
+    [("", "NOT RUN"), ("CHECKED", "CHECKED"), ("NOT RUN", "NOT RUN"),
      ("FAILED", "FAILED")],
 )  # fmt: skip
 def test_a_rehearsal_says_what_stage_02_saw_of_the_charts(

@@ -118,11 +118,11 @@ def test_grafana_takes_the_snapshots_and_the_events(
     }
     assert "2 in Grafana" in kept.summary
     tick = grafana.publish_annotations(soaked, client)
-    assert str(tick.status) == "REHEARSED"
+    assert str(tick.status) == "RAN"
     kinds = {tag for stored in server.annotations.values() for tag in stored["tags"]}
     assert {"load-start", "load-stop", "alert", "throttling", "error-burst"} <= kinds
     run_again = grafana.publish_annotations(soaked, None)
-    assert str(run_again.status) == "NOT REHEARSED" and "no Grafana" in run_again.note
+    assert str(run_again.status) == "NOT RUN" and "no Grafana" in run_again.note
 
 
 def test_without_prometheus_series_and_snapshots_say_so(run: Run) -> None:
