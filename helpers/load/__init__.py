@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         is_announced,
         is_exported,
         preset,
+        push_image,
         recover,
         search_capacity,
     )
@@ -31,6 +32,7 @@ __all__ = [
     "is_announced",
     "is_exported",
     "preset",
+    "push_image",
     "recover",
     "run",
     "search_capacity",

@@ -14,6 +14,7 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
+from helpers import load
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
 from helpers.cluster.waits import Pace
@@ -165,6 +166,20 @@ def test_without_a_builder_the_next_step_is_named(
     monkeypatch.setattr(builders, "find_builder", lambda: None)
     with pytest.raises(Problem, match="Start Docker, or install podman or buildah"):
         publish(on_aws, account, repository)
+
+
+def test_the_image_of_a_loads_pods_is_pushed_once_and_only_where_pods_fire(
+    on_aws: Run, account: Account, docker: Docker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load.push_image(on_aws, account)
+    assert docker.verbs == [] and capsys.readouterr().out == ""
+    settings = on_aws.profile.load.model_copy(update={"control": "cluster"})
+    inside = Run(on_aws.folder, on_aws.profile.model_copy(update={"load": settings}))
+    for _ in range(2):
+        load.push_image(inside, account)
+    assert docker.verbs == EVERY_VERB  # the second time the tag is there
+    digest = inside.manifest()["images"]["load"]
+    assert capsys.readouterr().out.count(f"{NAME}@{digest}\n") == 2
 
 
 class Scans:
