@@ -65,7 +65,7 @@ async def fire(
         refused = server_check.too_much(here, mbit)
         print(f"This machine's line to the server carries {mbit:,.0f} Mbit/s.", *refused.values())
         if len(refused) == len(scenarios):
-            raise Problem(*refused.values())
+            raise Problem(f"{'. '.join(refused.values())}.")
     starts = _starts(run, scenarios)
     wires = sorted({"grpc" if played.protocol == "grpc" else "http" for played, _ in here})
     calibrations = tuple([await calibration.measure(wire) for wire in wires if calibrate])
