@@ -199,6 +199,7 @@ class Guardrails(Record, stage="01", name="guardrails"):
     budget_usd: float  # limit of the account-wide budget
     notices: tuple[str, ...]  # shares of it at which people are notified
     alarm_usd: float  # charges above which the alarm goes off
+    alarm_sees: bool = False  # whether AWS publishes the charges that it watches
     told: int  # addresses that are notified
     tagged: int  # resources that have all required tags
     untagged: tuple[str, ...]  # those that could, and have not
@@ -208,20 +209,33 @@ class Guardrails(Record, stage="01", name="guardrails"):
     caller: str  # who created the stack
 
     def has_limit(self, usd: float) -> bool:
-        """Whether budget and alarm have this limit, and the budget notifies at every step."""
-        return self.budget_usd == self.alarm_usd == usd and {*NOTICES} <= {*self.notices}
+        """Whether budget and alarm have this limit, one notifies at every step, the other sees."""
+        limits = self.budget_usd == self.alarm_usd == usd and {*NOTICES} <= {*self.notices}
+        return limits and self.alarm_sees
 
     @property
     def money(self) -> str:
         """One sentence: budget and alarm."""
         notices = ", ".join(self.notices)
-        return f"budget ${self.budget_usd:g} ({notices}), alarm above ${self.alarm_usd:g}"
+        blind = "" if self.alarm_sees else ", which sees no charges (stage 00 says why)"
+        return f"budget ${self.budget_usd:g} ({notices}), alarm above ${self.alarm_usd:g}{blind}"
 
     @property
     def tags(self) -> str:
         """One sentence: which resources have the tags."""
         without = f"; without: {', '.join(self.untagged)}" if self.untagged else ""
         return f"{self.tagged} resources have the tags {', '.join(REQUIRED_TAGS)}{without}"
+
+
+def charges_are_published(account: Account) -> bool:
+    """Whether CloudWatch has the metric that the billing alarm watches, with data of two weeks."""
+    wanted = {"Namespace": "AWS/Billing", "MetricName": "EstimatedCharges"}
+    currency = [{"Name": "Currency", "Value": "USD"}]
+    with asking("the metric of the billing alarm"):
+        watch = account.client("cloudwatch", GLOBAL_REGION)
+        found = watch.list_metrics(**wanted, Dimensions=currency)["Metrics"]
+    # those of a service have a dimension more
+    return any(metric["Dimensions"] == currency for metric in found)
 
 
 def read(run: Run, account: Account) -> Guardrails:
@@ -251,6 +265,7 @@ def read(run: Run, account: Account) -> Guardrails:
         budget_usd=float(limit),
         notices=tuple(sorted(f"{n['NotificationType']} {n['Threshold']:g} %" for n in notices)),
         alarm_usd=float(alarms[0]["Threshold"]),
+        alarm_sees=charges_are_published(account),
         told=len(topic["Subscriptions"]),
         tagged=sum(tagged.values()),
         untagged=tuple(sorted(address for address, complete in tagged.items() if not complete)),

@@ -27,6 +27,7 @@ from helpers.cloud.guardrails import (
     Readiness,
     ReadinessFinding,
     ReadinessVerdict,
+    charges_are_published,
 )
 from helpers.cloud.prices import record_spot_prices
 from helpers.errors import Problem, Unavailable
@@ -48,6 +49,13 @@ LINKED_ROLES = {
 RENEWED = (
     "Use a profile that is renewed: 'aws configure sso', credential_process, or role_arn with "
     "source_profile (with mfa_serial also duration_seconds); docs/aws.md has an example"
+)
+SHOW_CHARGES = f"aws cloudwatch list-metrics --namespace AWS/Billing --region {GLOBAL_REGION}"
+# docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring,
+# page monitor_estimated_charges_with_cloudwatch.html
+SWITCH_ON_CHARGES = (
+    "In the billing console of the account (in an organisation: the payer's), Billing preferences, "
+    "Alert preferences, switch on 'Receive CloudWatch billing alerts'"
 )
 OPEN_REQUEST = ("PENDING", "CASE_OPENED")
 QUOTA_HISTORY = "list-requested-service-quota-change-history-by-quota"
@@ -184,6 +192,11 @@ def _alerts(context: Context) -> Iterator[ReadinessFinding]:
         notified, verdict = "an e-mail address is notified", OK
         command = "Confirm AWS's e-mail 'Subscription Confirmation' after stage 01."
     yield _finding("alerts", "Budget and alarm", text + notified, verdict, command)
+    text, verdict, command = "published", OK, SHOW_CHARGES
+    if not charges_are_published(context.account):
+        text, verdict = "not published: the alarm would never go off", WARN
+        command = f"{SWITCH_ON_CHARGES}; a quarter of an hour later: {SHOW_CHARGES}"
+    yield _finding("alarm-metric", "Charges in CloudWatch", text, verdict, command)
 
 
 def _state_bucket(context: Context) -> Iterator[ReadinessFinding]:
@@ -214,19 +227,34 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
     gpu = settings.gpu.max_nodes * max(cores[kind] for kind in context.gpu_types)
     nodes = context.run.profile.system_nodes["max"]
     system = nodes * max(cores[kind] for kind in settings.cpu_instance_types)
+    with asking("the elastic IPs and VPCs of the account"):
+        addresses = context.account.client("ec2").describe_addresses()["Addresses"]
+        vpcs = context.rows("ec2", "describe_vpcs", "Vpcs[]")
+    gateways = settings.zones if settings.nat_per_zone else 1
     client = context.account.client("service-quotas")
-    for name, title, code, needed in (
-        ("quota-spot-gpu", "vCPUs of G and VT spot instances", "L-3819A6DF", gpu),
-        ("quota-on-demand-gpu", "vCPUs of G and VT on-demand instances", "L-DB2E81BA", 0),
-        ("quota-system", "vCPUs of standard on-demand instances", "L-1216C47A", system),
+    for name, title, code, needed, existing in (
+        ("quota-spot-gpu", "vCPUs of G and VT spot instances", "ec2/L-3819A6DF", gpu, []),
+        ("quota-on-demand-gpu", "vCPUs of G and VT on-demand instances", "ec2/L-DB2E81BA", 0, []),
+        ("quota-system", "vCPUs of standard on-demand instances", "ec2/L-1216C47A", system, []),
+        ("quota-addresses", "Elastic IPs, for NAT", "ec2/L-0263D0A3", gateways, addresses),
+        ("quota-vpcs", "VPCs of the region", "vpc/L-F678F1CE", 1, vpcs),
     ):
-        quota = {"ServiceCode": "ec2", "QuotaCode": code}
-        options = f"--service-code ec2 --quota-code {code}"
+        # this run's own are the ones needed
+        others = sum({"Key": "run", "Value": context.run.run_id} not in each.get("Tags", [])
+                     for each in existing)  # fmt: skip
+        service, _, short = code.partition("/")
+        quota = {"ServiceCode": service, "QuotaCode": short}
+        options = f"--service-code {service} --quota-code {short}"
         with asking(f"the quota of {title}"):
-            limit = int(client.get_service_quota(**quota)["Quota"]["Value"])
-        text = f"{limit}; the stack needs {f'up to {needed}' if needed else 'none'}"
+            try:
+                answer = client.get_service_quota(**quota)
+            except client.exceptions.NoSuchResourceException:  # never changed in this account
+                answer = client.get_aws_default_service_quota(**quota)
+        limit = int(answer["Quota"]["Value"])
+        text = f"{limit}, {others} in use" if others else f"{limit}"
+        text += f"; the stack needs {f'up to {needed}' if needed else 'none'}"
         verb, verdict = "get-service-quota", OK
-        if limit < needed:
+        if limit < needed + others:
             verb, verdict = "request-service-quota-increase", BLOCKS
             with asking(f"the requests for {title}"):
                 history = client.list_requested_service_quota_change_history_by_quota(**quota)
@@ -235,9 +263,9 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
                 wanted, status = requests[0]["DesiredValue"], requests[0]["Status"]
                 verb, text = QUOTA_HISTORY, f"{text}; {wanted:g} have been requested ({status})"
             else:
-                options += f" --desired-value {needed}"
+                options += f" --desired-value {needed + others}"
         command = f"aws service-quotas {verb} {options} --region {region}"
-        yield _finding(name, f"{title} ({code})", text, verdict, command)
+        yield _finding(name, f"{title} ({short})", text, verdict, command)
 
 
 def _offered(context: Context) -> Iterator[ReadinessFinding]:

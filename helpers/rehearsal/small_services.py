@@ -1,4 +1,4 @@
-"""Budgets, IAM, STS, S3, Service Quotas and Systems Manager: what moto lacks or has otherwise."""
+"""Small services (budgets, roles, buckets, quotas, …): what moto lacks or has otherwise."""
 
 import functools
 import hashlib
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from moto.budgets.responses import BudgetsResponse
+from moto.cloudwatch.responses import CloudWatchResponse
 from moto.iam.access_control import PermissionResult
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.models import AWSManagedPolicy, IAMBackend
@@ -150,26 +151,46 @@ def get_permission(bucket: Any, action: str, resource: str) -> Any:
 
 @operation(ServiceQuotasResponse)
 def get_service_quota(call: Call) -> dict[str, Any]:
-    """What this account has."""
-    quota = _quota(call)
-    code = quota["QuotaCode"]
-    return {"Quota": quota | {"Value": float(WORLD.quotas.get(code, QUOTAS[code][1]))}}
+    """What this account has; a limit that was never changed may not be found here."""
+    quota, (_, usual, _) = _quota(call)
+    value = WORLD.quotas.get(quota["QuotaCode"], usual)
+    if value is None:
+        raise Refusal("NoSuchResourceException", "The quota has no applied value.")
+    return {"Quota": quota | {"Value": value}}
+
+
+@operation(ServiceQuotasResponse)
+def get_aws_default_service_quota(call: Call) -> dict[str, Any]:
+    """What every account has at first."""
+    quota, (_, _, default) = _quota(call)
+    return {"Quota": quota | {"Value": default}}
 
 
 @operation(ServiceQuotasResponse)
 def list_requested_service_quota_change_history_by_quota(call: Call) -> dict[str, Any]:
     """The requests there are for one limit; people decide them, so they stay pending."""
-    quota = _quota(call)
+    quota, _ = _quota(call)
     wanted = WORLD.quota_requests.get(quota["QuotaCode"])
     request = quota | {"DesiredValue": wanted, "Status": "PENDING"}
     return {"RequestedQuotas": [request] if wanted else []}
 
 
-def _quota(call: Call) -> dict[str, Any]:
+def _quota(call: Call) -> tuple[dict[str, Any], tuple[str, float, float]]:
     service, code = call.params["ServiceCode"], call.params["QuotaCode"]
-    if service != "ec2" or code not in QUOTAS:
+    if (facts := QUOTAS.get(f"{service}/{code}")) is None:
         raise Refusal("NoSuchResourceException", "The request failed because the quota is unknown.")
-    return {"ServiceCode": service, "QuotaCode": code, "QuotaName": QUOTAS[code][0]}
+    return {"ServiceCode": service, "QuotaCode": code, "QuotaName": facts[0]}, facts
+
+
+@operation(CloudWatchResponse)
+def list_metrics(call: Call) -> dict[str, Any] | None:
+    """The account's charges, which AWS publishes itself; every other metric is moto's."""
+    if call.params.get("Namespace") != "AWS/Billing":
+        return None
+    charges = {"Namespace": "AWS/Billing", "MetricName": "EstimatedCharges",
+               "Dimensions": [{"Name": "Currency", "Value": "USD"}]}  # fmt: skip
+    here = WORLD.billing_alerts and call.region == "us-east-1"
+    return {"Metrics": [charges] if here else []}
 
 
 @operation(SimpleSystemManagerResponse)

@@ -17,12 +17,14 @@ VERSIONS = {
 DEFAULT_VERSION = "1.35"
 
 
-# Quotas of EC2, as docs.aws.amazon.com/general/latest/gr/ec2-service.html names them, with values
-# that let the stack be created; a new account has less.
+# Code → name, value here (which lets the stack be created), and AWS's default: as
+# docs.aws.amazon.com/general/latest/gr/ec2-service.html and vpc-service.html have them.
 QUOTAS = {
-    "L-3819A6DF": ("All G and VT Spot Instance Requests", 16.0),
-    "L-DB2E81BA": ("Running On-Demand G and VT instances", 16.0),
-    "L-1216C47A": ("Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", 64.0),
+    "ec2/L-3819A6DF": ("All G and VT Spot Instance Requests", 16.0, 0.0),
+    "ec2/L-DB2E81BA": ("Running On-Demand G and VT instances", 16.0, 0.0),
+    "ec2/L-1216C47A": ("Running On-Demand Standard instances", 64.0, 5.0),
+    "ec2/L-0263D0A3": ("EC2-VPC Elastic IPs", 5.0, 5.0),
+    "vpc/L-F678F1CE": ("VPCs per Region", 5.0, 5.0),
 }
 
 
@@ -56,8 +58,9 @@ class World(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
     caller: str = f"arn:aws:iam::{ACCOUNT_ID}:user/rehearsal"
-    quotas: dict[str, float] = {}  # by quota code, where it is not the default
+    quotas: dict[str, float | None] = {}  # by quota code; None has AWS's default alone
     quota_requests: dict[str, float] = {}  # pending requests for more
+    billing_alerts: bool = True  # whether CloudWatch gets the account's charges
     service_linked_roles: list[str] = [*LINKED_ROLES]  # services whose linked role exists
     spot: Spot = Spot()
 

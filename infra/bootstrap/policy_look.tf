@@ -13,6 +13,7 @@ data "aws_iam_policy_document" "look" {
       "budgets:ListTagsForResource",
       "budgets:ViewBudget",
       "cloudwatch:DescribeAlarms",
+      "cloudwatch:ListMetrics",
       "cloudwatch:ListTagsForResource",
       "ec2:Describe*",
       "ecr:DescribeImages",

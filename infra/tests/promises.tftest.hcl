@@ -282,7 +282,8 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
 run "budget_and_alarm_come_before_the_first_gpu_node" {
   command = plan
 
-  # A target brings what it depends on, and nothing else.
+  # A target brings what it depends on, and nothing else: without the dependency, the assertion
+  # cannot be evaluated, and Terraform fails.
   plan_options {
     target = [aws_autoscaling_group.gpu]
   }

@@ -7,7 +7,14 @@ import requests
 
 from helpers.cloud import account, preflight, prices
 from helpers.cloud.account import Account, api_cidr
-from helpers.cloud.guardrails import BLOCKS, OK, WARN, Readiness, ReadinessVerdict, admit
+from helpers.cloud.guardrails import (
+    BLOCKS,
+    OK,
+    WARN,
+    Readiness,
+    ReadinessVerdict,
+    admit,
+)
 from helpers.cloud.plan import Estimate, PlanFacts, PlannedResource
 from helpers.cloud.preflight import CHECKS
 from helpers.errors import Problem
@@ -73,6 +80,40 @@ def test_a_spot_quota_of_zero_blocks_and_more_is_requested_once(run: Run, aws: E
     verdict, text, command = check(run, aws, "quota")["quota-spot-gpu"]
     assert verdict is BLOCKS and "8 have been requested (PENDING)" in text
     assert "request-service-quota-increase" not in command
+
+
+def test_a_quota_that_was_never_changed_has_its_default(run: Run, aws: Emulated) -> None:
+    aws.world.quotas |= {"L-3819A6DF": None, "L-0263D0A3": None}
+    findings = check(run, aws, "quota")
+    assert findings["quota-spot-gpu"][:2] == (BLOCKS, "0; the stack needs up to 8")
+    assert findings["quota-addresses"][:2] == (OK, "5; the stack needs up to 1")
+
+
+def test_addresses_and_vpcs_of_others_take_room_and_ours_do_not(run: Run, aws: Emulated) -> None:
+    own = [{"ResourceType": "vpc", "Tags": [{"Key": "run", "Value": run.run_id}]}]
+    ec2 = aws.account.client("ec2")
+    ec2.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=own)
+    for _ in range(5):
+        ec2.allocate_address(Domain="vpc")
+    findings = check(run, aws, "quota")
+    verdict, text, command = findings["quota-addresses"]
+    assert (verdict, text) == (BLOCKS, "5, 5 in use; the stack needs up to 1")
+    assert "--service-code ec2 --quota-code L-0263D0A3 --desired-value 6" in command
+    # the default VPC
+    assert findings["quota-vpcs"][:2] == (OK, "5, 1 in use; the stack needs up to 1")
+
+
+def test_without_billing_alerts_the_setting_is_named_and_no_alarm_is_claimed(
+    run: Run, aws: Emulated
+) -> None:
+    assert check(run, aws, "alerts")["alarm-metric"][:2] == (OK, "published")
+    aws.world.billing_alerts = False
+    verdict, text, command = check(run, aws, "alerts")["alarm-metric"]
+    assert (
+        verdict is WARN
+        and "never go off" in text
+        and "'Receive CloudWatch billing alerts'" in command
+    )
 
 
 def test_a_missing_spot_role_blocks_and_others_warn(run: Run, aws: Emulated) -> None:
