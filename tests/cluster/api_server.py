@@ -12,22 +12,22 @@ import contextlib
 import json
 import re
 import ssl
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import reduce
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import yaml
+from werkzeug import Request, Response
+from werkzeug.serving import make_server
 
 from helpers.cloud import certificate
 from helpers.cloud.stack import Stack
 from helpers.cluster import nodes
+from tests.listening import listening
 
 from . import protobuf
 
@@ -58,13 +58,8 @@ KINDS = {
     for kind in names.split()
 }
 # kinds whose deletion is answered with the object even when it is gone (ReturnDeletedObject)
-RETURNED_WHEN_GONE = (
-    "Pod",
-    "Service",
-    "PersistentVolumeClaim",
-    "PersistentVolume",
-    "ServiceAccount",
-)
+RETURNED_WHEN_GONE = ("Pod", "Service", "PersistentVolumeClaim", "PersistentVolume",
+                      "ServiceAccount")  # fmt: skip
 PATH = re.compile(
     r"^/(?:api/(?P<core>v1)|apis/(?P<version>[^/]+/[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?"
@@ -143,12 +138,11 @@ class Server:
         """A kubeconfig of a user for it, with a fixed token."""
         cluster = {"server": self.url, "certificate-authority": str(self.authority)}
         document = {
-            "apiVersion": "v1",
-            "kind": "Config",
+            "apiVersion": "v1", "kind": "Config",
             "clusters": [{"name": "c", "cluster": cluster}],
             "users": [{"name": "u", "user": {"token": "fixed"}}],
             "contexts": [{"name": context, "context": {"cluster": "c", "user": "u"}}],
-        }
+        }  # fmt: skip
         path.write_text(yaml.safe_dump(document))
         return str(path)
 
@@ -157,53 +151,28 @@ class Server:
 def serving(folder: Path) -> Iterator[Server]:
     """Serve over TLS on loopback until the block ends."""
     keys = certificate.make(folder, ["localhost"])
-    server = Server(keys.certificate)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server, context = Server(keys.certificate), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(keys.certificate, keys.key)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
-    http.socket = context.wrap_socket(http.socket, server_side=True)
-    server.url = f"https://localhost:{http.server_port}"
-    thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+
+    @Request.application
+    def answer(request: Request) -> Response:
+        server.tokens.append(request.headers.get("Authorization", ""))
+        status, body = _answer(server, request)
+        if isinstance(body, str):
+            return Response(body, status)
+        return Response(json.dumps(body), status, content_type="application/json")
+
+    http = make_server("localhost", 0, answer, threaded=True, ssl_context=context)
+    with listening(http):
+        server.url = f"https://localhost:{http.port}"
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-
-
-def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # head and body in one segment: the client's delayed ACK costs 40 ms
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            data = self.rfile.read(length)
-            kind = self.headers.get("Content-Type", "")
-            server.tokens.append(self.headers.get("Authorization", ""))
-            status, body = _answer(server, self.command, self.path, data, kind)
-            text = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-            self.send_response(status)
-            plain = "text/plain" if isinstance(body, str) else "application/json"
-            self.send_header("Content-Type", plain)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
-
-    return Handler
 
 
 Answer = tuple[int, Body | str]
 
 
-def _answer(server: Server, method: str, url: str, data: bytes, kind: str) -> Answer:
-    query, path = parse_qs(urlsplit(url).query), urlsplit(url).path.rstrip("/")
+def _answer(server: Server, request: Request) -> Answer:
+    method, path = request.method, request.path.rstrip("/")
     server.asked[(method, path)] += 1
     for (verb, pattern), (status, message) in server.refusals.items():
         if verb == method and re.search(pattern, path):
@@ -221,23 +190,24 @@ def _answer(server: Server, method: str, url: str, data: bytes, kind: str) -> An
     if (version, place["plural"]) not in KINDS or version in server.hidden:
         return NO_RESOURCE
     if place["sub"] == "log":
-        return 200, server.logs.get((place["name"], query.get("container", [""])[0]), "")
-    if data and "protobuf" in kind:
-        secret = place["plural"] == "secrets" and method != "DELETE"
+        return 200, server.logs.get((place["name"], request.args.get("container", "")), "")
+    data = request.get_data()
+    if "protobuf" in request.mimetype:
+        secret = data and place["plural"] == "secrets" and method != "DELETE"
         body = protobuf.secret(data) if secret else {}
     else:
-        body = (yaml.safe_load(data) or {}) if data else {}
-    return _stored(server, method, version, place, query, body)
+        body = yaml.safe_load(data) or {}
+    return _stored(server, method, version, place, request.args, body)
 
 
 def _stored(
-    server: Server, method: str, version: str, place: Body, query: dict[str, list[str]], body: Body
+    server: Server, method: str, version: str, place: Body, query: Mapping[str, str], body: Body
 ) -> Answer:
     kind, namespaced = KINDS[(version, place["plural"])]
     namespace = place["namespace"] or ""
     name = place["name"] or body.get("metadata", {}).get("name", "")
     key = (version, place["plural"], namespace, name)
-    stored, dry = server.objects.get(key), query.get("dryRun") == ["All"]
+    stored, dry = server.objects.get(key), query.get("dryRun") == "All"
     if method == "GET" and not place["name"]:
         items = [
             item for (v, p, n, _), item in server.objects.items()
@@ -285,10 +255,10 @@ def _merged(old: Any, new: Any) -> Any:
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def _selected(body: Body, query: dict[str, list[str]]) -> bool:
+def _selected(body: Body, query: Mapping[str, str]) -> bool:
     labels = body["metadata"].get("labels", {})
     for selector, value_of in (("labelSelector", labels.get), ("fieldSelector", _field(body))):
-        pairs = [pair.split("=") for pair in query.get(selector, [""])[0].split(",") if "=" in pair]
+        pairs = [pair.split("=") for pair in query.get(selector, "").split(",") if "=" in pair]
         if any(value_of(pair[0]) != pair[-1] for pair in pairs):
             return False
     return True
