@@ -111,8 +111,6 @@ FAULTS: list[tuple[Callable[[list[Body]], Any], str]] = [
     (lambda o: spec(o)["securityContext"].pop("runAsNonRoot"), "securityContext"),
     (lambda o: spec(o)["tolerations"][0].update(value="no"), "tolerations"),
     (lambda o: spec(o).pop("nodeSelector"), "nodeSelector"),
-    (lambda o: kind(o, "Pod")["spec"].update(tolerations=[{"operator": "Exists"}]), "tolerations"),
-    (lambda o: kind(o, "Pod")["spec"].update(nodeSelector=AGREED.gpu.label.selector), "nodeSel"),
     (lambda o: kind(o, "Deployment")["spec"]["selector"]["matchLabels"].update(a="b"), "selector"),
     (lambda o: kind(o, "Service")["spec"]["selector"].update(a="b"), "spec.selector"),
     (lambda o: kind(o, "Service")["spec"]["ports"][0].update(targetPort="web"), "spec.ports"),

@@ -1,6 +1,5 @@
 """Each error of a cluster is recognised by the words its source prints, and explained."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -50,12 +49,5 @@ def test_what_may_pass_is_told_from_what_never_will() -> None:
     assert isinstance(final, Problem) and not isinstance(final, explain.TransientError)
 
 
-def test_every_rule_has_a_name_of_its_own_and_sentences_that_can_be_filled() -> None:
-    names = [rule.name for rule in explain.rules()]
-    assert len(set(names)) == len(names)
-    for rule in explain.rules():
-        facts = dict.fromkeys(re.compile(rule.pattern).groupindex, "v")
-        for sentence in (rule.what, rule.next_step):
-            fields = set(re.findall(r"{(\w+)}", sentence))
-            known = {"release", "namespace", "image", "container", "pod", "detail"}
-            assert fields <= known | set(facts), rule.name
+def test_every_rule_has_a_name_of_its_own_and_is_tried() -> None:
+    assert sorted(rule.name for rule in explain.rules()) == sorted(TEXTS)

@@ -1,20 +1,14 @@
 """Evidence of an incomplete run shows what is there and says what is missing."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.evidence import case_study, page
+from helpers.evidence import case_study, page, plots
 from helpers.load import statistics
 from helpers.load.records import LoadReport
 from helpers.run import Run
 from tests.evidence.conftest import phase, requests, scenario
-
-MANY = 2_000_000
-MOST_GIB = 0.7
 
 
 def packed(run: Run) -> str:
@@ -69,32 +63,8 @@ def test_a_run_without_cost_and_without_a_table_of_requests(measured: Run) -> No
     assert "latency-over-time" not in {path.stem for path in page.figures(measured)}
 
 
-DRAW = """
-import re, sys
-from pathlib import Path
-from helpers.evidence import page
-from helpers.run import Run
-folder = Path(sys.argv[1])
-run = Run.open(folder.name, folder.parent)
-page.pack(run)
-# not ru_maxrss, which begins with what the parent had
-peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
-print(int(peak[1]) / 2**20)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports a process's own peak")
-def test_millions_of_requests(measured: Run) -> None:
-    generator = np.random.default_rng(1)
-    latency = generator.gamma(2, 5, MANY).round(3)
-    intended = np.sort(generator.uniform(0, 1_000, MANY)).round(6)
-    table = pd.DataFrame({"intended_s": intended, "latency_ms": latency})
-    table = table.assign(warmup=False, phase="steady", outcome="ok")
-    table = table.astype({"phase": "category", "outcome": "category"})
-    table.to_parquet(measured.folder / "tables/requests-soak.parquet", index=False)
-    steady = phase("steady", MANY, latency=statistics.latency(latency), mean_ms=10.0, max_ms=99.0)
-    measured.save(LoadReport(scenarios=(scenario("soak", steady),)))
-    command = [sys.executable, "-c", DRAW, str(measured.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(done.stdout.splitlines()[-1]) < MOST_GIB
-    assert page.has_all_figures(measured)
+def test_of_many_requests_a_share_is_drawn(measured: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "MOST_DOTS", 100)
+    plots.latency_over_time(measured)
+    picture = (measured.folder / "evidence/figures/latency-over-time.svg").read_text()
+    assert "soak: 800 measured requests, 1 errors, 100 of them drawn" in picture

@@ -25,11 +25,8 @@ def test_what_meets_its_target_is_met(measured: Run) -> None:
     assert {*verdicts, "scenario"} == set(measured.profile.kpis.model_dump())
     for name in ("p50_ms", "p95_ms", "p99_ms", "throughput_rps", "error_rate_pct"):
         assert verdicts[name].verdict is Verdict.MET, name
-    assert (verdicts["p50_ms"].measured, verdicts["p50_ms"].low, verdicts["p50_ms"].high) == (
-        10,
-        9.5,
-        10.5,
-    )
+    median = verdicts["p50_ms"]
+    assert (median.measured, median.low, median.high) == (10, 9.5, 10.5)
     assert measured.load(kpis.Verdicts).summary == "Of 7 targets: 5 met, 2 not measured"
 
 
@@ -47,20 +44,20 @@ def test_what_misses_its_target_is_missed(measured: Run) -> None:
     assert "9 good answers are too few for a P99" in verdicts["p99_ms"].note
 
 
-def test_an_invalid_measurement_meets_nothing(measured: Run) -> None:
-    doubted = scenario("soak", invalid=("the client was the bottleneck",))
-    measured.save(LoadReport(scenarios=(doubted,)))
+@pytest.mark.parametrize(
+    ("name", "invalid", "verdict", "note"),
+    [
+        ("soak", ("the client was the bottleneck",), Verdict.INVALID, "bottleneck"),
+        ("smoke", (), Verdict.ABSENT, "scenario 'soak' did not run"),
+    ],
+)
+def test_an_invalid_measurement_or_another_scenario_meets_nothing(
+    measured: Run, name: str, invalid: tuple[str, ...], verdict: Verdict, note: str
+) -> None:
+    measured.save(LoadReport(scenarios=(scenario(name, invalid=invalid),)))
     verdicts = judged(measured)
-    for name in ("p50_ms", "p99_ms", "throughput_rps"):
-        assert verdicts[name].verdict is Verdict.INVALID
-    assert "bottleneck" in verdicts["p50_ms"].note
-
-
-def test_another_scenario_does_not_stand_in(measured: Run) -> None:
-    measured.save(LoadReport(scenarios=(scenario("smoke"),)))
-    verdicts = judged(measured)
-    assert verdicts["p50_ms"].verdict is Verdict.ABSENT
-    assert verdicts["p50_ms"].note == "scenario 'soak' did not run"
+    assert {verdicts[key].verdict for key in ("p50_ms", "p99_ms", "throughput_rps")} == {verdict}
+    assert note in verdicts["p50_ms"].note
 
 
 @pytest.mark.parametrize(("gpu", "verdict"), [(None, "not measured"), (30, "missed"), (90, "met")])

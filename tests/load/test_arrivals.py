@@ -6,7 +6,6 @@ Timers call back at their time, and the client's thread gets the shortest time s
 import asyncio
 import platform
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -200,20 +199,3 @@ def test_the_shortest_is_asked_for_and_not_inherited() -> None:
     release = tuple(int(part) for part in platform.release().split(".")[:2])
     assert shortest == (arrivals.SHORTEST_NS if release >= (6, 12) else usual)
     assert inherited == usual
-
-
-@linux_only
-@pytest.mark.parametrize(
-    ("change", "after"),
-    [
-        ("os.nice(3)", "True 3 0"),
-        ("os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))", "False 0 3"),
-    ],
-)
-def test_niceness_and_another_policy_stay(change: str, after: str) -> None:
-    code = (
-        f"import os; from helpers.load import arrivals; {change}; print("
-        "arrivals.shorten_time_slice(), os.nice(0), os.sched_getscheduler(0) & 3)"
-    )
-    output = subprocess.run([sys.executable, "-c", code], stdout=-1, text=True, check=True).stdout
-    assert output.strip() == after
