@@ -19,7 +19,8 @@ def main(path: str, batch: int, threads: int, seconds: float) -> None:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     tensor = session.get_inputs()[0]
-    images = np.random.default_rng(1).standard_normal((batch, *tensor.shape[1:]), np.float32)
+    dtype = np.uint8 if tensor.type == "tensor(uint8)" else np.float32
+    images = np.random.default_rng(1).uniform(0, 255, (batch, *tensor.shape[1:])).astype(dtype)
     session.run(None, {tensor.name: images})  # the first run allocates
     count, begin = 0, time.monotonic()
     while time.monotonic() < begin + seconds:

@@ -12,6 +12,7 @@ from helpers.paths import PROFILES
 from helpers.scenario import Kpis, LoadSettings, Name, Seconds, Settings
 
 Target = Literal["rehearsal", "aws"]
+InputType = Literal["uint8", "fp32"]  # of images
 LABEL: dict[Target, str] = {
     "rehearsal": "REHEARSAL: this machine only, no cloud account; figures are not GPU figures.",
     "aws": "AWS: real resources that cost money until stage 06 has removed them.",
@@ -33,9 +34,13 @@ class ModelSettings(Settings):
 
     `auto` uses pretrained weights that are on disk or can be downloaded, and seeded random
     weights otherwise; `pretrained` fails without them; `random` never downloads.
+
+    `uint8` images are RGB of 0 to 255 (batch, height, width, 3), normalised inside the ONNX graph;
+    `fp32` images are normalised by the client (batch, 3, height, width) and four times as large.
     """
 
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
+    input: InputType = "uint8"
     weights: Literal["auto", "pretrained", "random"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from model.signature import CLASSES
 
+# of red, green and blue from 0 to 1; torchvision's weights were trained on images normalised so
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # planes, blocks, stride
 # expansion, channels, repeats, stride: table 2 of the MobileNetV2 paper
 INVERTED = (
@@ -127,6 +129,26 @@ class MobileNetV2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, 3, H, W) to logits (N, 1000)."""
         logits: Tensor = self.classifier(self.features(x).mean([2, 3]))
+        return logits
+
+
+class FromPixels(nn.Module):
+    """A network that takes images as cameras and decoders give them, and normalises them itself."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (MEAN, STD))
+        self.network = network
+        self.scale: Tensor
+        self.shift: Tensor
+        # (x / 255 - mean) / std in one multiplication and one addition
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("shift", -mean / std)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map RGB images (N, H, W, 3) of uint8 to logits (N, 1000)."""
+        x = images.permute(0, 3, 1, 2).to(torch.float32)
+        logits: Tensor = self.network(x * self.scale + self.shift)
         return logits
 
 

@@ -130,7 +130,7 @@ def _fine_print(run: Run, scenario: ScenarioReport | None) -> Iterator[str]:
     for model in models.models if models else ():
         random = ": speed is real, predictions mean nothing" if "random" in model.weights else ""
         yield (
-            f"{model.name}: {model.network} at {model.image_size} px, ONNX opset "
+            f"{model.name}: {model.network} at {model.image_size} px, {model.input}, ONNX opset "
             f"{model.opset}, {model.weights} weights{random}"
         )
 

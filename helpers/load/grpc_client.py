@@ -35,7 +35,7 @@ def messages(shape: requests.Shape, inputs: requests.Tensors) -> list[bytes]:
     serialised = []
     for values in inputs:
         message = service_pb2.ModelInferRequest(model_name=shape.model)
-        message.inputs.add(name=shape.input_name, datatype="FP32", shape=shape.input)
+        message.inputs.add(name=shape.input_name, datatype=shape.datatype, shape=shape.input)
         message.outputs.add(name=shape.output_name)
         message.raw_input_contents.append(values.tobytes())
         serialised.append(message.SerializeToString())

@@ -31,7 +31,7 @@ def messages(shape: requests.Shape, inputs: requests.Tensors, url: str) -> list[
     tensor = {
         "name": shape.input_name,
         "shape": shape.input,
-        "datatype": "FP32",
+        "datatype": shape.datatype,
         "parameters": {"binary_data_size": shape.input_bytes},
     }
     output = {"name": shape.output_name, "parameters": {"binary_data": True}}

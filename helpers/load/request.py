@@ -30,7 +30,8 @@ BAD_HTTP = "bad-http"  # an answer that is not HTTP/1.1 with a declared length
 BAD_OUTPUT = "bad-output"  # success was claimed, but the output tensor is missing or truncated
 
 CONNECT_TIMEOUT_S = 10.0
-FLOAT_BYTES = 4
+# of inputs that can be sent, by KServe v2's names
+DTYPES: dict[str, np.dtype[Any]] = {"UINT8": np.dtype("uint8"), "FP32": np.dtype("float32")}
 RECENT = 5  # seconds that the percentiles shown live reach back
 BUCKET = math.log(1.02)  # latencies within 2 % of each other are reported live as one
 
@@ -147,6 +148,7 @@ class Shape:
     input_name: str  # name of the input tensor
     output_name: str  # name of the output tensor
     batched: bool = True  # whether the batch is a dimension of the tensors
+    datatype: str = "FP32"  # of the input, a key of `DTYPES`; the output is FP32
 
     @property
     def input(self) -> tuple[int, ...]:
@@ -156,23 +158,29 @@ class Shape:
     @property
     def input_bytes(self) -> int:
         """Bytes of the input tensor."""
-        return int(np.prod(self.input)) * FLOAT_BYTES
+        return math.prod(self.input) * DTYPES[self.datatype].itemsize
 
     @property
     def output_bytes(self) -> int:
         """Bytes of the output tensor of a good answer."""
-        return self.batch * self.outputs * FLOAT_BYTES
+        return self.batch * self.outputs * DTYPES["FP32"].itemsize
 
 
-Tensors = list[npt.NDArray[np.float32]]
+Tensors = list[npt.NDArray[Any]]
 
 
 def tensors(shape: Shape, scenario: Scenario, shard: int = 0) -> Tensors:
-    """The inputs of a scenario; random ones differ, also from those of other shards."""
+    """The inputs of a scenario; random ones differ, also from those of other shards.
+
+    Random bytes are of 0 to 255, random floats standard normal.
+    """
+    inputs = range(scenario.inputs)
     if scenario.payload == "zeros":
-        return [np.zeros(shape.input, dtype=np.float32)] * scenario.inputs
+        return [np.zeros(shape.input, DTYPES[shape.datatype])] * len(inputs)
     random = arrivals.generator(scenario.seed, 1, shard)
-    return [random.standard_normal(shape.input, dtype=np.float32) for _ in range(scenario.inputs)]
+    if shape.datatype == "UINT8":
+        return [random.integers(256, size=shape.input, dtype=np.uint8) for _ in inputs]
+    return [random.standard_normal(shape.input, dtype=np.float32) for _ in inputs]
 
 
 TIMES = ("intended_s", "released_s", "sent_s", "done_s")

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from helpers.errors import Problem
 from helpers.load.records import ServerSide
-from helpers.load.request import BAD_HTTP, BAD_OUTPUT, DISCONNECTED, OK, TIMEOUT, Shape
+from helpers.load.request import BAD_HTTP, BAD_OUTPUT, DISCONNECTED, DTYPES, OK, TIMEOUT, Shape
 from helpers.scenario import Scenario
 from helpers.serving.records import Endpoint
 
@@ -50,6 +50,15 @@ def preflight(endpoint: Endpoint, scenario: Scenario) -> Shape:
             _get_json(session, endpoint, f"models/{model}{path}") for path in ("", "/config")
         )
     most = config.get("max_batch_size", 0)
+    for wrong, what in (
+        (config.get("model_transaction_policy", {}).get("decoupled"),
+         "is decoupled: a request may have many answers, or none"),
+        ("sequence_batching" in config, "wants sequences of requests that belong together"),
+        (any(tensor.get("optional") for tensor in config.get("input", [])),
+         "has an optional input, so what a request carries is not determined"),
+    ):  # fmt: skip
+        if wrong:
+            raise Problem(f"Model '{model}' {what}.", "Choose another model for the load.")
     if scenario.protocol == "grpc":
         _require_grpc(endpoint, model)
     if scenario.batch > max(most, 1):
@@ -130,10 +139,11 @@ def _require_grpc(endpoint: Endpoint, model: str) -> None:
 def _shape(metadata: dict[str, Any], scenario: Scenario, *, batched: bool) -> Shape:
     inputs, outputs = metadata.get("inputs", []), metadata.get("outputs", [])
     every = (*inputs, *outputs)
-    if not len(inputs) == len(outputs) == 1 or any(t["datatype"] != "FP32" for t in every):
+    types = [tensor["datatype"] for tensor in every]
+    if not len(inputs) == len(outputs) == 1 or types[0] not in DTYPES or types[1] != "FP32":
         raise Problem(
-            f"Model '{scenario.model}' does not have one FP32 input and one FP32 output, "
-            "and the load engine sends nothing else.",
+            f"Model '{scenario.model}' does not have one input of {' or '.join(DTYPES)} and one "
+            "FP32 output, and the load engine sends nothing else.",
             "Choose another model.",
         )
     dims, out = (tuple(map(int, tensor["shape"]))[1 if batched else 0 :] for tensor in every)
@@ -144,7 +154,7 @@ def _shape(metadata: dict[str, Any], scenario: Scenario, *, batched: bool) -> Sh
             "Export it with fixed dimensions (the batch may stay open).",
         )
     names = inputs[0]["name"], outputs[0]["name"]
-    return Shape(scenario.model, scenario.batch, dims, math.prod(out), *names, batched)
+    return Shape(scenario.model, scenario.batch, dims, math.prod(out), *names, batched, types[0])
 
 
 def line_mbit(endpoint: Endpoint) -> float:

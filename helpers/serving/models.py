@@ -9,7 +9,7 @@ import torch
 
 from helpers.errors import Problem
 from helpers.paths import MODEL
-from helpers.profile import Network
+from helpers.profile import InputType, Network
 from helpers.run import Run, write_atomically
 from helpers.serving import records
 from helpers.serving.records import ModelFacts, Models
@@ -35,7 +35,7 @@ def frame(models: Models) -> pd.DataFrame:
         {
             "model": model.name,
             "network": model.network,
-            "input": f"{model.image_size} x {model.image_size} px",
+            "input": f"{model.image_size} x {model.image_size} px, {model.input}",
             "weights": model.weights,
             "opset": model.opset,
             "parameters, millions": round(model.parameters / 1e6, 1),
@@ -48,10 +48,11 @@ def frame(models: Models) -> pd.DataFrame:
 
 
 def _prepare(run: Run, network: Network) -> ModelFacts:
+    settings = run.profile.model
     try:
-        loaded = weights.build(network.network, run.profile.model.weights, run.profile.model.seed)
-        path = _export(loaded, network)
-        opset = export.check(path, network.image_size)
+        loaded = weights.build(network.network, settings.weights, settings.seed)
+        path = _export(loaded, network, settings.input)
+        opset = export.check(path, network.image_size, settings.input)
     except weights.WeightsError as error:
         raise Problem(
             f"There are no pretrained weights for {network.network}: {error}.",
@@ -63,7 +64,7 @@ def _prepare(run: Run, network: Network) -> ModelFacts:
     if loaded.weights.startswith("seeded random"):
         why = f" ({loaded.reason})" if loaded.reason else ""
         print(f"{network.name}: {loaded.weights} weights{why}: its predictions mean nothing.")
-    compared = export.parity(loaded.network, path, network.image_size, PARITY_BATCHES, PARITY_SEED)
+    compared = export.parity(loaded.network, path, PARITY_BATCHES, PARITY_SEED)
     worst = max(compared.difference.values())
     if not worst <= TOLERANCE:
         raise Problem(f"{network.name} differs from torch by {worst:.1e} of the largest logit.")
@@ -71,6 +72,7 @@ def _prepare(run: Run, network: Network) -> ModelFacts:
         name=network.name,
         network=network.network,
         image_size=network.image_size,
+        input=settings.input,
         weights=loaded.weights,
         opset=opset,
         parameters=sum(parameter.numel() for parameter in loaded.network.parameters()),
@@ -81,10 +83,10 @@ def _prepare(run: Run, network: Network) -> ModelFacts:
     )
 
 
-def _export(loaded: Loaded, network: Network) -> Path:
+def _export(loaded: Loaded, network: Network, kind: InputType) -> Path:
     """The exported file, named by its digest; an index file maps the inputs of the export to it."""
     sources = b"".join(path.read_bytes() for path in sorted(MODEL.glob("*.py")))
-    inputs = f"{network.network} {network.image_size} {loaded.weights} {torch.__version__}"
+    inputs = f"{network.network} {network.image_size} {kind} {loaded.weights} {torch.__version__}"
     key = hashlib.sha256(sources + inputs.encode()).hexdigest()
     index = records.ONNX_FILES / f"{key}.sha256"
     if index.is_file():
@@ -93,7 +95,7 @@ def _export(loaded: Loaded, network: Network) -> Path:
             return cached
     index.parent.mkdir(parents=True, exist_ok=True)
     temporary = index.with_suffix(f".{os.getpid()}.onnx")
-    export.export(loaded.network, network.image_size, temporary)
+    export.export(loaded.network, network.image_size, temporary, kind)
     path = temporary.replace(records.ONNX_FILES / f"{_sha256(temporary)}.onnx")
     write_atomically(index, f"{path.stem}\n")
     return path

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from helpers.errors import Problem
 from helpers.paths import CACHE
+from helpers.profile import InputType
 from helpers.run import Record
 from helpers.scenario import Settings
 
@@ -19,6 +20,7 @@ class ModelFacts(Settings):
     name: str  # of the served model
     network: str  # `resnet50` or `mobilenetv2`
     image_size: int  # height and width of the input, pixels
+    input: InputType = "fp32"  # as in the profile; of a run from before the key, always this
     weights: str  # `pretrained (<file>)` or `seeded random (<seed>)`
     opset: int
     parameters: int  # trainable

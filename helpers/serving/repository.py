@@ -12,7 +12,7 @@ from helpers.paths import MODEL
 from helpers.profile import ServingSettings
 from helpers.run import Run
 from helpers.serving.records import ModelFacts, Models
-from model.signature import CLASSES, INPUT, OUTPUT
+from model.signature import CLASSES, INPUT, OUTPUT, image_dims
 
 # `python` runs ONNX Runtime inside Triton's Python backend, on a CPU; `onnxruntime` is Triton's
 # own backend, on a GPU in the cluster and on a CPU in the container.
@@ -47,8 +47,11 @@ def config(model: ModelFacts, serving: ServingSettings, backend: Backend, kind: 
     message = config_pb2.ModelConfig(
         name=model.name, backend=backend, max_batch_size=serving.max_batch_size
     )
-    size = model.image_size
-    message.input.add(name=INPUT, data_type=config_pb2.TYPE_FP32, dims=[3, size, size])
+    pixels = model.input == "uint8"
+    datatype = config_pb2.TYPE_UINT8 if pixels else config_pb2.TYPE_FP32
+    layout = config_pb2.ModelInput.FORMAT_NHWC if pixels else config_pb2.ModelInput.FORMAT_NCHW
+    dims = image_dims(model.input, model.image_size)
+    message.input.add(name=INPUT, data_type=datatype, format=layout, dims=dims)
     message.output.add(name=OUTPUT, data_type=config_pb2.TYPE_FP32, dims=[CLASSES])
     group = config_pb2.ModelInstanceGroup
     message.instance_group.add(
@@ -60,8 +63,8 @@ def config(model: ModelFacts, serving: ServingSettings, backend: Backend, kind: 
     for batch in sorted({1, serving.max_batch_size}) if kind == "gpu" else [1]:
         warmup = message.model_warmup.add(name=f"{batch} random", batch_size=batch)
         tensor = warmup.inputs[INPUT]
-        tensor.data_type, tensor.random_data = config_pb2.TYPE_FP32, True
-        tensor.dims.extend([3, size, size])
+        tensor.data_type, tensor.random_data = datatype, True
+        tensor.dims.extend(dims)
     text: str = text_format.MessageToString(message)
     return text
 

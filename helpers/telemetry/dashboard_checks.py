@@ -15,7 +15,7 @@ from helpers.cloud.stack import Stack
 from helpers.errors import Problem, Unavailable
 from helpers.run import Run
 from helpers.serving import smoke
-from helpers.serving.records import Endpoint
+from helpers.serving.records import Endpoint, Models
 from helpers.telemetry import dashboards, series, snapshots
 from helpers.telemetry.access import Access
 from helpers.telemetry.catalogue import NO_GPU, SERIES
@@ -23,6 +23,7 @@ from helpers.telemetry.prometheus import gpu_absence
 from helpers.telemetry.prometheus_api import Prometheus
 from helpers.telemetry.records import CHECKED, DashboardFacts, Dashboards
 from helpers.telemetry.series import NO_PROMETHEUS, Window
+from model.export import open_session, random_images
 
 OF_STACK = {SERIES[name].absence for name in ("burn", "hours_left")}
 LOAD_S = 8.0  # rates need several scrapes
@@ -86,9 +87,10 @@ def load_window(run: Run, endpoint: Endpoint) -> tuple[Window, int]:
     """Send requests to every model for some seconds; returns the window and the answers' number."""
     start, interval = datetime.now(UTC), run.profile.telemetry.scrape_interval_s
     deadline, count = time.monotonic() + LOAD_S, 0
+    generator = np.random.default_rng()
     inputs = {
-        model.name: np.zeros((1, 3, model.image_size, model.image_size), dtype=np.float32)
-        for model in run.profile.model.networks
+        model.name: random_images(open_session(model.onnx_file()), 1, generator)
+        for model in run.load(Models).models
     }
     while time.monotonic() < deadline:
         for model, images in inputs.items():

@@ -15,12 +15,12 @@ from helpers.load.request import Shape
 from helpers.serving.records import Endpoint
 
 MODEL = "mobilenetv2"
-SHAPE = Shape(MODEL, 1, (3, 64, 64), 1000, "input", "logits")
+SHAPE = Shape(MODEL, 1, (64, 64, 3), 1000, "input", "logits", datatype="UINT8")
 DESCRIBED: dict[str, object] = {
     "/ready": {},
     "/config": {"max_batch_size": 8},
     "": {
-        "inputs": [{"name": "input", "datatype": "FP32", "shape": [-1, *SHAPE.dims]}],
+        "inputs": [{"name": "input", "datatype": SHAPE.datatype, "shape": [-1, *SHAPE.dims]}],
         "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, SHAPE.outputs]}],
     },
 }

@@ -124,7 +124,7 @@ def test_what_the_line_cannot_carry_is_not_fired(
     profile: Profile, tmp_path: Path, server: KnownServer
 ) -> None:
     server.delay_s = 0.5  # of each of 8 connections' half mebibytes: 67 Mbit/s at most
-    wide = scenario({"arrivals": "ramp", "rate": 1, "to_rate": 400, "duration_s": 1}, name="wide")
+    wide = scenario({"arrivals": "ramp", "rate": 1, "to_rate": 1600, "duration_s": 1}, name="wide")
     slow = scenario({**QUICK, "rate": 10}, name="slow")
     data = profile.model_dump() | {"target": "aws"}
     data["load"] = {"scenarios": [wide.model_dump(), slow.model_dump()]}
@@ -133,7 +133,7 @@ def test_what_the_line_cannot_carry_is_not_fired(
     report = fire(run, server)
     assert only(report).name == "slow"
     found = re.fullmatch(
-        r"Scenario 'wide' is not fired: 400 requests/s of 49,152 bytes need 157 Mbit/s, and this "
+        r"Scenario 'wide' is not fired: 1600 requests/s of 12,288 bytes need 157 Mbit/s, and this "
         r"machine's line carries (\d+): lower its rate, or set its control to cluster",
         report.remarks[0],
     )

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from tritonclient import http as tritonhttp
+from tritonclient.grpc import service_pb2
 
 from helpers import load
-from helpers.load import http_client, request, statistics
+from helpers.load import grpc_client, http_client, request, statistics
 from helpers.load.request import Recorder, Request, parts_folder
 from helpers.run import Run
 
@@ -18,16 +19,24 @@ from .conftest import MakeRun, scenario
 from .known_server import MODEL, SHAPE
 
 BURST = {"arrivals": "burst", "count": 1, "duration_s": 1}
-BATCH = request.Shape(MODEL, 2, (3, 32, 32), 1000, "input", "logits")
+BATCH = request.Shape(MODEL, 2, (3, 32, 32), 1000, "input", "logits", datatype="FP32")
 
 
-def test_http_body_equals_that_of_tritonclient() -> None:
-    (image,) = request.tensors(BATCH, scenario(BURST, inputs=1))
-    tensor = tritonhttp.InferInput("input", list(BATCH.input), "FP32")
+@pytest.mark.parametrize("shape", [BATCH, SHAPE])
+def test_a_message_is_that_of_tritonclient_and_as_large_as_its_images(
+    shape: request.Shape,
+) -> None:
+    (image,) = request.tensors(shape, scenario(BURST, inputs=1))
+    assert shape.input_bytes == image.nbytes == {"FP32": 24_576, "UINT8": 12_288}[shape.datatype]
+    (serialised,) = grpc_client.messages(shape, [image])
+    message = service_pb2.ModelInferRequest.FromString(serialised)
+    assert message.inputs[0].datatype == shape.datatype
+    assert message.raw_input_contents == [image.tobytes()]
+    tensor = tritonhttp.InferInput("input", list(shape.input), shape.datatype)
     tensor.set_data_from_numpy(image)
     wanted = [tritonhttp.InferRequestedOutput("logits")]
     body, length = tritonhttp.InferenceServerClient.generate_request_body([tensor], outputs=wanted)
-    (message,) = http_client.messages(BATCH, [image], "https://example.org:8443/base/")
+    (message,) = http_client.messages(shape, [image], "https://example.org:8443/base/")
     head, _, sent = message.partition(b"\r\n\r\n")
     assert head.startswith(
         b"POST /base/v2/models/mobilenetv2/infer HTTP/1.1\r\nHost: example.org:8443"
@@ -43,11 +52,14 @@ def test_inputs_are_seeded_and_differ_or_are_zeros() -> None:
     (first, second), (again, _) = request.tensors(SHAPE, chosen), request.tensors(SHAPE, chosen)
     (other,) = request.tensors(SHAPE, scenario(BURST, inputs=1, seed=2))
     (next_shard, _) = request.tensors(SHAPE, chosen, shard=1)
-    assert first.dtype == np.float32 and first.shape == (1, 3, 64, 64)
+    assert first.dtype == np.uint8 and first.shape == (1, 64, 64, 3)
+    assert (first.min(), first.max()) == (0, 255) and abs(first.mean() - 127.5) < 3
     assert np.array_equal(first, again)
     for tensor in (second, other, next_shard):
         assert not np.array_equal(first, tensor)
-    assert abs(first.mean()) < 0.05 and abs(first.std() - 1) < 0.05
+    (floats,) = request.tensors(BATCH, scenario(BURST, inputs=1))
+    assert floats.dtype == np.float32 and abs(floats.mean()) < 0.05
+    assert abs(floats.std() - 1) < 0.05
     zeros = request.tensors(SHAPE, scenario(BURST, inputs=3, payload="zeros"))
     assert len(zeros) == 3 and not np.any(zeros)
 

@@ -109,7 +109,7 @@ def test_a_server_of_another_name_gets_no_request(
         metrics="", server="", certificate=str(keys.certificate),
     )  # fmt: skip
     ask = smoke.over_http if protocol == "http" else smoke.over_grpc
-    images = np.zeros((1, 3, 64, 64), dtype=np.float32)
+    images = np.zeros((1, 64, 64, 3), dtype=np.uint8)
     with pytest.raises(Exception, match=r"(?i)verif|mismatch|handshake|unavailable|peer name"):
         ask(stranger, "mobilenetv2", images)
 

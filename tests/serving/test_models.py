@@ -1,8 +1,10 @@
 """Networks are torchvision's, exports agree with torch, and random weights are said to be."""
 
 import hashlib
+import math
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -59,15 +61,50 @@ def test_every_export_is_dynamic_recent_and_agrees_with_torch(exported: Models) 
         assert set(facts.parity) == {1, 2, 8}
         assert max(facts.parity.values()) < 1e-5
         assert facts.top1_agreement == 1.0
-        assert facts.weights == "seeded random (0)"
+        assert facts.weights == "seeded random (0)" and facts.input == "uint8"
 
 
 def test_parity_sees_other_weights(exported: Models) -> None:
     facts = exported.models[0]
     other = weights.build(facts.network, "random", seed=99).network
     path = facts.onnx_file()
-    parity = export.parity(other, path, facts.image_size, (2,), seed=0)
+    parity = export.parity(other, path, (2,), seed=0)
     assert parity.difference[2] > models.TOLERANCE
+
+
+class Channels(torch.nn.Module):
+    """The mean of each channel; NaN where several images meet and it is told to."""
+
+    def __init__(self, spoilt: bool = False) -> None:
+        super().__init__()
+        self.spoilt = spoilt
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        means = x.mean((2, 3))
+        return means * torch.nan if self.spoilt and len(x) > 1 else means
+
+
+def test_images_are_normalised_in_the_file_as_torchvisions_weights_want(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    export.export(Channels(), 32, path, "uint8")
+    export.check(path, 32, "uint8")
+    red = np.zeros((2, 32, 32, 3), np.uint8)
+    red[..., 0] = 255
+    (means,) = export.open_session(path).run([OUTPUT], {INPUT: red})
+    # by hand: (1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225
+    assert means == pytest.approx(np.array([[2.24891, -2.03571, -1.80444]] * 2), abs=1e-4)
+    assert export.parity(Channels(), path, (1, 2), 0).difference[2] < 1e-6
+    with pytest.raises(export.ExportError, match=r"does not take fp32 of \(batch, 3, 32, 32\)"):
+        export.check(path, 32, "fp32")
+
+
+def test_parity_with_nan_fails_and_floats_can_be_taken(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    export.export(Channels(), 32, path, "fp32")
+    assert export.check(path, 32, "fp32") >= export.LEAST_OPSET
+    assert max(export.parity(Channels(), path, (1, 2), 0).difference.values()) < 1e-6
+    spoilt = export.parity(Channels(spoilt=True), path, (1, 2, 8), 0).difference
+    assert spoilt[1] < 1e-6 and max(spoilt.values()) == math.inf
 
 
 def test_a_damaged_export_in_the_cache_is_exported_again(
@@ -75,7 +112,7 @@ def test_a_damaged_export_in_the_cache_is_exported_again(
 ) -> None:
     good = exported.models[0].onnx_file().read_bytes()
     monkeypatch.setattr(records, "ONNX_FILES", tmp_path)
-    monkeypatch.setattr(export, "export", lambda network, size, path: path.write_bytes(good))
+    monkeypatch.setattr(export, "export", lambda network, size, path, kind: path.write_bytes(good))
     networks = {"networks": run.profile.model.networks[:1]}
     settings = {"model": run.profile.model.model_copy(update=networks)}
     single = Run(run.folder, run.profile.model_copy(update=settings))
@@ -100,10 +137,10 @@ def test_a_fixed_batch_or_an_old_opset_is_refused(tmp_path: Path) -> None:
         path = tmp_path / "m.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
         with pytest.raises(export.ExportError, match=fault):
-            export.check(path, 64)
+            export.check(path, 64, "fp32")
     path.write_bytes(b"not onnx")
     with pytest.raises(export.ExportError, match="not a valid ONNX file"):
-        export.check(path, 64)
+        export.check(path, 64, "fp32")
 
 
 def test_pretrained_weights_load_where_the_user_has_them_unless_damaged(

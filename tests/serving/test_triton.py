@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from helpers.serving import builders, repository, smoke, triton
 from helpers.serving.records import Endpoint, Models
 from helpers.serving.smoke import Smoke
 from tests.load.conftest import scenario
-from tests.load.known_server import MODEL, SHAPE
+from tests.load.known_server import SHAPE
 
 
 @pytest.mark.parametrize(("backend", "kind"), [("python", "cpu"), ("onnxruntime", "gpu")])
@@ -38,7 +39,14 @@ def test_a_configuration_reads_back_with_dynamic_batching(
         assert (config.name, config.backend) == (model.name, backend)
         assert config.HasField("dynamic_batching")
         assert config.max_batch_size == prepared.profile.serving.max_batch_size
-        assert list(config.input[0].dims) == [3, model.image_size, model.image_size]
+        tensor, size = config.input[0], model.image_size
+        assert (tensor.data_type, list(tensor.dims)) == (config_pb2.TYPE_UINT8, [size, size, 3])
+        assert tensor.format == config_pb2.ModelInput.FORMAT_NHWC
+        floats = model.model_copy(update={"input": "fp32"})
+        text = repository.config(floats, prepared.profile.serving, backend, kind)
+        tensor = text_format.Parse(text, config_pb2.ModelConfig()).input[0]
+        assert (tensor.data_type, list(tensor.dims)) == (config_pb2.TYPE_FP32, [3, size, size])
+        assert tensor.format == config_pb2.ModelInput.FORMAT_NCHW
         warmed = {warmup.batch_size for warmup in config.model_warmup}
         most = prepared.profile.serving.max_batch_size
         assert warmed == ({1, most} if kind == "gpu" else {1})
@@ -54,7 +62,11 @@ def test_the_server_is_real_and_serves_every_model(endpoint: Endpoint, exported:
     cores = f", {mine - 1} of {os.cpu_count()} cores" if mine > 1 else ""
     assert endpoint.server == f"tritonserver 2.51.0 (CPU{cores})"
     for model in exported.models:
-        described = requests.get(f"{endpoint.http}/v2/models/{model.name}/config", timeout=5).json()
+        url = f"{endpoint.http}/v2/models/{model.name}"
+        (tensor,) = requests.get(url, timeout=5).json()["inputs"]
+        size = model.image_size
+        assert (tensor["datatype"], tensor["shape"]) == ("UINT8", [-1, size, size, 3])
+        described = requests.get(f"{url}/config", timeout=5).json()
         assert described["backend"] == "python"
         assert "dynamic_batching" in described
         assert len(described["model_warmup"]) == 1
@@ -109,8 +121,9 @@ def test_content_counts_and_not_status(run: Run, answer: "smoke.Logits | None") 
 
 
 # larger than a server's first HTTP/2 window
-WRONG_SIZE = Shape(MODEL, 1, (3, 256, 256), SHAPE.outputs, "input", "logits")
-WRONG_NAME = Shape("nobody", 1, SHAPE.dims, SHAPE.outputs, "input", "logits")
+WRONG_SIZE = replace(SHAPE, dims=(256, 256, 3))
+WRONG_TYPE = replace(SHAPE, datatype="FP32")
+WRONG_NAME = replace(SHAPE, model="nobody")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +133,8 @@ WRONG_NAME = Shape("nobody", 1, SHAPE.dims, SHAPE.outputs, "input", "logits")
         ("grpc", SHAPE, "ok"),
         ("http", WRONG_SIZE, "http-400"),
         ("grpc", WRONG_SIZE, "grpc-invalid-argument"),
+        ("http", WRONG_TYPE, "http-400"),
+        ("grpc", WRONG_TYPE, "grpc-invalid-argument"),
         ("http", WRONG_NAME, "http-404"),
         ("grpc", WRONG_NAME, "grpc-not-found"),
     ],

@@ -62,9 +62,12 @@ def check(opener: OpenerDirector, base: str, model: str) -> None:
 
 
 def image(signature: dict[str, Any], seed: int) -> list[float]:
-    """Random values for one image."""
+    """Random values for one image: bytes, or normalised floats."""
     chance = random.Random(seed)
-    return [chance.uniform(-2, 2) for _ in range(math.prod(shape(signature, 1)))]
+    count = math.prod(shape(signature, 1))
+    if signature["datatype"] == "UINT8":
+        return list(chance.randbytes(count))
+    return [chance.uniform(-2, 2) for _ in range(count)]
 
 
 def shape(signature: dict[str, Any], batch: int) -> list[int]:
