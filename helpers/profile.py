@@ -121,6 +121,13 @@ class InfrastructureSettings(Settings):
     override_readiness: bool = False  # create resources even if a readiness check fails
 
 
+class EvidenceSettings(Settings):
+    """What the page says of its author; empty shows nothing."""
+
+    author: str = ""
+    url: Annotated[str, Field(pattern=r"^(|https://\S+)$")] = ""  # of the repository or a home page
+
+
 class ClusterSettings(Settings):
     """How the cluster is reached, and the time-outs of its steps."""
 
@@ -151,6 +158,7 @@ class Profile(Settings):
     telemetry: TelemetrySettings
     load: LoadSettings
     services: ServiceSettings
+    evidence: EvidenceSettings = EvidenceSettings()
 
     @model_validator(mode="after")
     def _scenarios_fit(self) -> Self:

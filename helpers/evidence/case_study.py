@@ -27,7 +27,7 @@ def write(run: Run) -> Path:
     inputs = (
         facts._asdict()
         | {
-            "headline": None,  # has no place on the page
+            "tiles": None,  # have no place on the page
             "run_id": run.run_id,
             "status": promises.summary(run),
             "kpis": [

@@ -5,7 +5,7 @@ A figure raises `Problem` where the run lacks the record it is drawn from.
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from itertools import cycle, groupby
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,6 @@ MLPERF_RESNET50_P99_MS = 15.0
 ROLLING_S = 1.0
 FEWEST_TO_ROLL = 5
 SCENARIO_IN, SERIES_IN = 2.3, 1.35  # heights of a panel
-MARKERS = "osD^vPX"
 CROWDED = 2_000  # more dots than this are drawn fainter
 MOST_DOTS = 60_000  # of more, only every n-th is drawn: the picture looks the same
 MOST_STEPS = 4_000  # of a distribution; more than the picture has pixels
@@ -88,28 +87,6 @@ def latency_over_time(run: Run) -> None:
         style.finish(run, figure, "latency-over-time", alt)
 
 
-def throughput_latency(run: Run) -> None:
-    """Latency percentiles of every measured phase against its throughput."""
-    scenarios, busiest = run.load(LoadReport).scenarios, 0.0
-    with style.theme():
-        figure, (axes,) = style.panels(1, height=4.0, share_x=False)
-        for scenario, colour in zip(scenarios, style.LINES, strict=False):
-            measured = [phase for phase in scenario.phases if not phase.warmup]
-            for phase, marker in zip(measured, cycle(MARKERS), strict=False):
-                _draw_phase(axes, scenario.name, phase, colour, marker)
-                busiest = max(busiest, phase.throughput_rps)
-        axes.margins(x=0.1)
-        _latency_against_throughput(axes)
-        style.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-        title = "markers are medians, bars reach to the highest percentile"
-        axes.set_title(f"Throughput against latency: {title}")
-        alt = (
-            "Median to highest reportable percentile of each measured phase against its "
-            f"throughput; the busiest phase answered {busiest:.1f} requests a second."
-        )
-        style.finish(run, figure, "throughput-latency", alt)
-
-
 def capacity_curve(run: Run) -> None:
     """Percentiles at every rate that was tried, with the knee, the operating point and limits."""
     capacity = run.load(Capacity)
@@ -124,7 +101,10 @@ def capacity_curve(run: Run) -> None:
             axes.plot(x, y, "o-", color=colour, markersize=4, label=name.upper())
             axes.plot(x[over], y[over], "x", color=style.BLACK, markersize=8,
                       label="overloaded" if over.any() and name == "p50" else None)  # fmt: skip
-        _latency_against_throughput(axes)
+        axes.set(xscale="log", yscale="log", ylabel="latency, ms",
+                 xlabel="throughput, good answers per second")  # fmt: skip
+        style.use_log_scale(axes.xaxis)
+        style.use_log_scale(axes.yaxis)
         _draw_limits(axes, run, capacity)
         axes.margins(y=0.12)
         axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=2)
@@ -178,8 +158,7 @@ def telemetry(run: Run) -> None:
 
 FIGURES: dict[str, Callable[[Run], None]] = {
     "latency-distribution": latency_distribution, "latency-over-time": latency_over_time,
-    "throughput-latency": throughput_latency, "capacity-curve": capacity_curve,
-    "telemetry": telemetry,
+    "capacity-curve": capacity_curve, "telemetry": telemetry,
 }  # fmt: skip
 
 
@@ -199,12 +178,6 @@ def _latencies(phase: PhaseReport) -> dict[str, float]:
 
 def _errors(scenario: ScenarioReport) -> int:
     return scenario.measured.requests - scenario.measured.ok
-
-
-def _latency_against_throughput(axes: Axes) -> None:
-    axes.set(yscale="log", xlabel="throughput, good answers per second", ylabel="latency, ms")
-    style.use_log_scale(axes.yaxis)
-    axes.set_xlim(left=0)
 
 
 def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
@@ -246,19 +219,6 @@ def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
         style.label_lines(axes, [label], SCENARIO_IN)
 
 
-def _draw_phase(axes: Axes, scenario: str, phase: PhaseReport, colour: str, marker: str) -> None:
-    latencies, rate = _latencies(phase), phase.throughput_rps
-    if not latencies:
-        return
-    highest, low = next(reversed(latencies)), latencies["p50"]
-    high = latencies[highest]
-    axes.plot([rate, rate], [low, high], color=colour, linewidth=2.2, solid_capstyle="butt")
-    doubt = " (invalid)" if phase.invalid else " (overloaded)" if phase.overloaded else ""
-    label = f"{scenario}, {phase.name}{doubt}\nP50 {low:.1f}, {highest.upper()} {high:.1f} ms"
-    axes.plot(rate, low, marker, color=colour, markersize=6, label=label)
-    axes.plot(rate, high, "_", color=colour, markersize=12, markeredgewidth=2.2)
-
-
 def _draw_limits(axes: Axes, run: Run, capacity: Capacity) -> None:
     """The target, MLPerf's limit, the knee, and where the judged scenario ran."""
     for limit, colour, line, text in (
@@ -267,6 +227,9 @@ def _draw_limits(axes: Axes, run: Run, capacity: Capacity) -> None:
     ):
         label = f"{text} ≤ {limit:g} ms"
         axes.axhline(limit, color=colour, linewidth=1, linestyle=line, label=label)
+    if capacity.capacity_rps and (fails := capacity.fails_at):
+        axes.axvspan(capacity.capacity_rps, fails, color=style.VERMILION, alpha=0.12, linewidth=0,
+                     label="between the last that holds and the first that fails")  # fmt: skip
     knee = capacity.knee
     if knee and knee.p50_ms:
         axes.annotate(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from helpers import promises
+from helpers.cloud.zero import Teardown, Zero
 from helpers.errors import Problem
 from helpers.evidence import kpis
 from helpers.evidence.kpis import Kpi, Verdict, Verdicts
@@ -25,8 +26,20 @@ LABELS = {
     "aws": "AWS",
 }
 SHARED_CORES = "client, server and monitoring ran on the same cores"
-HEADLINE = ("p99_ms", "throughput_rps", "error_rate_pct", "gpu_utilisation_pct")
+TITLES = {
+    "rehearsal": "GPU inference on AWS, end to end: rehearsed on one CPU machine",
+    "aws": "GPU inference on AWS, end to end",
+}
 RECORDS = (LoadReport, Capacity, Telemetry, Models, Endpoint)
+
+
+class Tile(NamedTuple):
+    """One of the figures that matter most."""
+
+    value: str
+    title: str
+    note: str
+    verdict: str = ""  # of the target, where there is one
 
 
 class Statement(NamedTuple):
@@ -44,7 +57,7 @@ class Story(NamedTuple):
     title: str
     problem: str
     built: str  # what was built and measured
-    headline: list[Kpi]  # the four figures that matter most
+    tiles: list[Tile]
     kpis: tuple[Kpi, ...]
     summary: str  # how many targets were met
     cost: Statement
@@ -57,14 +70,13 @@ class Story(NamedTuple):
 def tell(run: Run) -> Story:
     """The sentences that a run's records support, and what the records lack."""
     verdicts, scenario = kpis.judge(run), kpis.judged_scenario(run)
-    rehearsal = run.profile.target == "rehearsal"
     return Story(
         label=LABEL[run.profile.target],
         target_label=LABELS[run.profile.target],
         problem=PROBLEM,
-        title=f"A GPU inference service, measured{': the rehearsal' if rehearsal else ''}",
+        title=TITLES[run.profile.target],
         built=_built(run, scenario),
-        headline=[kpi for kpi in verdicts.kpis if kpi.name in HEADLINE],
+        tiles=list(_tiles(run, verdicts, scenario)),
         kpis=verdicts.kpis,
         summary=verdicts.summary,
         cost=_statement(run, "06.cost", "The cost was not calculated"),
@@ -76,15 +88,54 @@ def tell(run: Run) -> Story:
 
 
 def _built(run: Run, scenario: ScenarioReport | None) -> str:
+    """What one command did, from what the run has recorded; and what waits for AWS."""
+    rehearsal, teardown = run.profile.target == "rehearsal", run.readable(Teardown)
     if scenario is None:
         return "No load was measured in this run."
-    endpoint, measured = run.readable(Endpoint), scenario.measured
+    measured = scenario.measured
+    created = f" ({teardown.destroyed} resources)" if teardown and teardown.destroyed else ""
+    where = f"against an AWS emulator{created}" if rehearsal else f"on AWS{created}"
+    stack = f"built the stack {where}, " if run.events("stack-apply-start") else ""
+    answered = f"answered {measured.ok:,} of {measured.requests:,} requests"
+    if p99 := measured.latency.get("p99"):
+        answered += f" (99 % of the good answers within {kpis.format_figure(p99.ms)} ms)"
+    certificate = run.readable(Zero)
+    gone = ", and removed everything" if certificate and certificate.issued and stack else ""
+    open_ = sum(tick.status is Status.NOT_RUN for tick in promises.ticks(run).values())
+    waiting = f" Not yet run on AWS or a GPU: {open_} of {len(promises.PROMISES)} checks wait."
     return (
-        f"A real Triton Inference Server{f' ({endpoint.server})' if endpoint else ''} answered "
-        f"{measured.ok:,} of {measured.requests:,} requests to {scenario.model} in the "
-        f"“{scenario.name}” scenario. Requests were sent on schedule, whether or not the server "
-        "was ready for them."
+        f"One command {stack}served {scenario.model} from a real NVIDIA Triton server"
+        f"{' on the CPU' if rehearsal else ''}, {answered}{gone}.{waiting * rehearsal}"
     )
+
+
+def _tiles(run: Run, verdicts: Verdicts, scenario: ScenarioReport | None) -> Iterator[Tile]:
+    judged = {kpi.name: kpi for kpi in verdicts.kpis}
+    p99, errors = judged["p99_ms"], judged["error_rate_pct"]
+    value = "–" if p99.measured is None else f"{kpis.format_figure(p99.measured)} ms"
+    yield Tile(value, "P99 latency", f"target {p99.target_text}: {p99.verdict}", p99.verdict)
+    if (capacity := run.readable(Capacity)) and capacity.capacity_rps:
+        note = f"holds a P99 of {capacity.objective_p99_ms:g} ms"
+        yield Tile(f"{capacity.capacity_rps:,.0f}/s", "Sustained rate", note)
+    if scenario:
+        count = scenario.measured.requests - scenario.measured.ok
+        note = f"of {scenario.measured.requests:,} requests: {errors.verdict}"
+        yield Tile(f"{count:,}", "Errors", note, errors.verdict)
+    if (teardown := run.readable(Teardown)) and teardown.destroyed:
+        total = teardown.destroyed + len(teardown.standing)
+        emulated = " (EMULATED)" if teardown.emulated else ""
+        yield Tile(
+            f"{teardown.destroyed} of {total}", "Resources removed", _searched(run) + emulated
+        )
+
+
+def _searched(run: Run) -> str:
+    """How many kinds of resource the last scan searched, and what remains."""
+    if (certificate := run.readable(Zero)) is None or not certificate.passes:
+        return "not searched for leftovers"
+    last = certificate.last
+    kinds = len({item.kind for item in last.looked if not item.problem})
+    return f"{kinds} kinds searched; {f'{len(last.left)} remain' if last.left else 'none remains'}"
 
 
 def _statement(run: Run, promise_id: str, otherwise: str) -> Statement:

@@ -245,11 +245,18 @@ class Capacity(Record, stage="05", name="capacity"):
         return max(known, key=lambda step: step.throughput_rps / (step.p50_ms or 1), default=None)
 
     @property
+    def fails_at(self) -> float | None:
+        """The lowest rate above the capacity that did not hold the objective, if one was tried."""
+        rates = (step.rate for step in self.steps if not step.holds)
+        return min((rate for rate in rates if rate > (self.capacity_rps or 0)), default=None)
+
+    @property
     def sentence(self) -> str:
         """The result in words."""
         if self.capacity_rps is None:
             return f"no rate held a P99 of {self.objective_p99_ms:g} ms"
         text = f"{self.capacity_rps:,.0f} requests/s hold a P99 of {self.objective_p99_ms:g} ms"
+        text += f", {self.fails_at:,.0f} do not" if self.fails_at else ""
         return text if self.is_valid else f"{text} (invalid: see its steps)"
 
     @property

@@ -48,7 +48,7 @@ def test_page_case_study_and_write_up_hold_the_figures_of_the_ledger_alone(measu
         if kpi.measured is not None:
             assert kpi.measured_text.replace(" ", "") in sheet.replace(" ", "")
     assert "REHEARSAL" in sheet and measured.run_id in sheet
-    assert post.startswith("# A GPU inference service, measured")
+    assert post.startswith("# GPU inference on AWS, end to end: rehearsed")
     assert "&" not in post and "<" not in post
     assert "| P99 latency | ≤ 120 ms | 14.9 (14.7–15.0) ms | met |" in post
 
