@@ -1,11 +1,14 @@
-"""Over gRPC: the same outcomes, from a real gRPC server and from one that does what we say."""
+"""Over gRPC: the same outcomes, from a real server and a scripted one, however the bytes come."""
 
 import asyncio
+import random
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from math import nan
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -17,14 +20,26 @@ from tritonclient.grpc import service_pb2
 from helpers.load import http2, worker
 from helpers.load import http2_frames as h2
 from helpers.load.grpc_client import METHOD, GrpcClient, is_good
-from helpers.load.http2_frames import END_HEADERS, END_STREAM, HEADERS, frame
-from helpers.load.request import Target
+from helpers.load.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, frame
+from helpers.load.request import Request, Target
 from helpers.load.statistics import percentile
 
 from . import scripted as wire
 from .conftest import MakeRun, play, scenario
 from .known_server import SHAPE
-from .scripted import GOOD, HEAD, Behaviour, Peer, Scripted, scripted
+from .scripted import (
+    GOOD,
+    HEAD,
+    OUTCOMES,
+    VIOLATIONS,
+    Answer,
+    Behaviour,
+    Peer,
+    Scripted,
+    answer,
+    replies,
+    scripted,
+)
 
 STEADY = {"arrivals": "constant", "rate": 40, "duration_s": 0.5}
 BURST = {"arrivals": "burst", "count": 16, "duration_s": 0.05}
@@ -380,3 +395,88 @@ def test_an_answer_is_good_when_the_real_parser_says_so(
         good = False
     assert is_good(wire.prefixed(content, compressed=flag), 16) == good
     assert not is_good(wire.prefixed(content, length=len(content) + 1), 16)
+
+
+ANSWERS = 40
+
+
+def window(size: int) -> bytes:
+    return frame(h2.WINDOW_UPDATE, 0, 0, h2.NUMBER.pack(size))
+
+
+def numbered(stream: int) -> bytes:
+    return replies(stream.to_bytes(8))(stream)
+
+
+# each makes an answer on a stream that is, or is nearly, like the one before
+KINDS: list[Answer] = [
+    *(answer for answer, _ in OUTCOMES),
+    numbered,
+    lambda stream: numbered(stream) + window(7),
+    lambda stream: numbered(stream) + frame(DATA, 0, stream + 2, b"12345678"),  # of the next
+    lambda stream: answer(stream + 1000),  # nobody asked
+]
+BROKEN = [*VIOLATIONS, replies(bytes(h2.DEFAULT_FRAME + 1))]
+
+
+def taken(data: bytes, sizes: list[int], *, stateless: bool = True) -> tuple[list[object], object]:
+    """What a client makes of a server's bytes that come in pieces of these sizes, and answers."""
+
+    async def receive() -> tuple[list[object], object]:
+        seen: list[object] = []
+        owner, transport = Mock(), Mock(spec=asyncio.Transport)
+        owner.freed = lambda _: seen.append("freed")
+        owner.retired = lambda _: seen.append("retired")
+        owner.broken = lambda stream, outcome: seen.append((stream.id, outcome))
+        owner.finished = lambda stream, at: seen.append(
+            (stream.id, stream.fields, bytes(stream.body), stream.trailers, stream.reset)
+        )
+        transport.get_extra_info.return_value = None
+        connection = http2.Http2Connection(owner, b"")
+        connection.connection_made(transport)
+        connection.data_received(frame(h2.SETTINGS, 0, 0))
+        if stateless:
+            connection.data_received(frame(h2.SETTINGS, h2.ACK, 0))
+        for _ in range(ANSWERS):
+            connection.send(Request(0, nan, 0, nan), b"")
+        at = 0
+        for size in sizes:
+            if not transport.abort.called:
+                connection.data_received(data[at : at + size])
+            at += size
+        return seen, transport.write.call_args_list
+
+    return asyncio.run(receive())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_answer_means_the_same_however_it_is_read(seed: int) -> None:
+    dice = random.Random(seed)
+    kinds = KINDS + (BROKEN if seed % 4 == 0 else [])
+    answers = [dice.choice([answer, dice.choice(kinds)])(2 * n + 1) for n in range(ANSWERS)]
+    data = b"".join(answers)
+    frame_by_frame = taken(data, [20] * (len(data) // 20 + 1))  # never whole at once
+    assert len(frame_by_frame[0]) > 3
+    pieces = dice.choices((9, 60, 400, 2500), k=len(data) // 9 + 1)
+    for sizes in ([len(data)], [len(sent) for sent in answers], pieces):
+        assert taken(data, sizes) == frame_by_frame
+    if seed % 4:
+        assert taken(data, [len(data)], stateless=False) == frame_by_frame
+
+
+def test_answers_alike_are_taken_without_reading_their_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[int] = []
+    on_data = http2.Http2Connection._on_data
+
+    def counting(self: http2.Http2Connection, flags: int, number: int, payload: bytes) -> None:
+        read.append(number)
+        on_data(self, flags, number, payload)
+
+    monkeypatch.setattr(http2.Http2Connection, "_on_data", counting)
+    bodies = [n.to_bytes(8) for n in range(ANSWERS)]
+    data = b"".join(replies(body)(2 * n + 1) + window(1) for n, body in enumerate(bodies))
+    seen, _ = taken(data, [len(data)])
+    assert read == [1]
+    assert [stream[2] for stream in seen if isinstance(stream, tuple)] == bodies
