@@ -77,12 +77,6 @@ class ClusterStarter:
             Problem: The scenario wants TLS, or the pods do not run in time; nothing is left then.
         """
         scenario, target = order.scenario, self.target or triton_inside()
-        if scenario.protocol == "https" and not target.http.startswith("https:"):
-            raise Problem(
-                f"Scenario '{scenario.name}' wants HTTPS, which ends at the load balancer: inside "
-                "the cluster Triton has none.",
-                "Set its protocol to http, or load.control to embedded.",
-            )
         inside = order.model_copy(update={"endpoint": target}).model_dump_json()
         life = scenario.duration_s + scenario.timeout_s + self.pace.timeout_s + SLACK_S
         log = log_path(order, folder)

@@ -205,9 +205,10 @@ class Step(Settings):
     rate: float  # requests per second asked for, Poisson
     throughput_rps: float  # good answers per second
     goodput_rps: float  # of these, within the objective
-    p50_ms: float | None  # median latency; None where good answers were too few, as of the others
-    p95_ms: float | None  # 95th percentile
-    p99_ms: float | None  # 99th percentile
+    # median latency; None where good answers were too few, as of the others
+    p50_ms: float | None = None
+    p95_ms: float | None = None  # 95th percentile
+    p99_ms: float | None = None  # 99th percentile
     error_rate_pct: float  # share of requests without a good answer, per cent
     overloaded: bool  # the server did not keep up
     invalid: tuple[str, ...]  # why the step must not be trusted; empty where it may

@@ -47,7 +47,7 @@ def preflight(endpoint: Endpoint, scenario: Scenario) -> Shape:
                 SERVE_FIRST,
             )
         metadata, config = (
-            _get_json(session, endpoint, f"models/{model}{path}") for path in ("", "/config")
+            _get(session, endpoint, f"models/{model}{path}").json() for path in ("", "/config")
         )
     most = config.get("max_batch_size", 0)
     for wrong, what in (
@@ -78,19 +78,6 @@ def preflight(endpoint: Endpoint, scenario: Scenario) -> Shape:
     return shape
 
 
-def _get_json(session: requests.Session, endpoint: Endpoint, path: str) -> dict[str, Any]:
-    answer = _get(session, endpoint, path)
-    with suppress(ValueError):
-        content = answer.json()
-        if answer.status_code == 200 and isinstance(content, dict):
-            return content
-    raise Problem(
-        f"What answers at {endpoint.http} does not speak the KServe v2 protocol "
-        f"(HTTP {answer.status_code} for /v2/{path}).",
-        "Check that the address is that of Triton's HTTP port.",
-    )
-
-
 def _get(session: requests.Session, endpoint: Endpoint, path: str) -> requests.Response:
     try:
         return session.get(f"{endpoint.http.rstrip('/')}/v2/{path}", timeout=ANSWER_TIMEOUT_S)
@@ -99,16 +86,7 @@ def _get(session: requests.Session, endpoint: Endpoint, path: str) -> requests.R
             f"The certificate of {endpoint.http} could not be verified.",
             "Name the right certificate in the endpoint, or serve with one that is trusted.",
         ) from error
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise Problem(
-            f"'{endpoint.http}' is not the address of a server.", "Write it as http://host:port."
-        ) from error
     except (requests.ConnectionError, requests.Timeout) as error:
-        if "BadStatusLine" in str(error):
-            raise Problem(
-                f"What answers at {endpoint.http} does not speak HTTP.",
-                "Check that the address is that of Triton's HTTP port, not of its gRPC port.",
-            ) from error
         raise Problem(
             f"No server answers at {endpoint.http} ({type(error).__name__}).", SERVE_FIRST
         ) from error

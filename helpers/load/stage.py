@@ -294,17 +294,15 @@ async def _step(
 
     report = await engine.run_with_retry(fire_once)
     measured = report.measured
-    latency = {name: percentile.ms for name, percentile in measured.latency.items()}
-    percentiles: dict[str, Any] = {
-        f"{name}_ms": latency.get(name) for name in ("p50", "p95", "p99")
-    }
+    names = measured.latency.keys() & {"p50", "p95", "p99"}
+    latency: dict[str, Any] = {f"{name}_ms": measured.latency[name].ms for name in names}
     return Step(
         rate=rate,
         **measured.model_dump(include={"throughput_rps", "error_rate_pct", "overloaded"}),
         **report.model_dump(include={"invalid", "repeated"}),
-        **percentiles,
+        **latency,
         goodput_rps=measured.goodput_rps or 0.0,
-        holds=latency.get("p99", float("inf")) <= p99_ms and not measured.overloaded,
+        holds=latency.get("p99_ms", float("inf")) <= p99_ms and not measured.overloaded,
     )
 
 

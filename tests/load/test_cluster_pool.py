@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -167,7 +167,7 @@ class Pods:
     def _pod(self, name: str, template: Body, container: Body) -> Body:
         status: dict[str, Any] = {"phase": "Running"}
         if self.waiting:
-            state = {"waiting": {"reason": self.waiting, "message": "no such image"}}
+            state = {"waiting": {"reason": self.waiting, "message": "r.example: not found"}}
             status = {"phase": "Pending", "containerStatuses": [
                 {"name": container["name"], "image": container["image"], "imageID": "",
                  "ready": False, "restartCount": 0, "state": state}]}  # fmt: skip
@@ -290,7 +290,7 @@ def test_a_worker_that_is_lost_ends_the_load_and_the_others_records_are_kept(her
 
 def test_an_image_that_cannot_be_pulled_is_told_and_removed(here: Pods) -> None:
     here.waiting = "ErrImagePull"
-    with pytest.raises(Problem, match=r"0 of 3 run; .*cannot pull the image r\.example"):
+    with pytest.raises(Problem, match=r"0 of 3 run; .* is not in its registry"):
         here.fire(scenario(STEADY, workers=2))
     assert here.left == []
 
@@ -303,12 +303,7 @@ def test_records_that_do_not_come_whole_are_no_result(here: Pods) -> None:
     assert here.left == []
 
 
-def test_tls_is_refused_before_anything_is_installed(here: Pods) -> None:
-    chosen = scenario(STEADY, workers=2, protocol="https")
-    order = Order(scenario=chosen, endpoint=here.known.endpoint, shape=SHAPE, max_connections=8)
-    with pytest.raises(Problem, match=r"wants HTTPS, which ends at the load balancer"):
-        replace(here.starter, target=None)(order, here.folder, str(here.folder))
-    assert not here.server.asked
+def test_pods_reach_triton_by_its_service() -> None:
     assert triton_inside().http == "http://triton.triton.svc:8000"
     assert triton_inside().grpc == "triton.triton.svc:8001"
 
