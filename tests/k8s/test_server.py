@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from flask import Flask, abort, request
+from flask import Flask, request
 from werkzeug.serving import make_server
 
 from helpers import processes, programs
@@ -101,21 +101,17 @@ def test_triton_takes_the_charts_command_line_and_passes_its_test(server: Server
     assert "/v2/models/absent answered" in done.stderr
 
 
-def liar(answer: Any, datatype: str) -> Flask:
+def liar(answer: Any) -> Flask:
     """A server that says 200 whatever it answers; `answer` makes the values of a batch."""
     app = Flask("liar")
 
     @app.get("/<path:_>")
     def about(_: str) -> Any:
-        return {"inputs": [{"name": "x", "datatype": datatype, "shape": [-1, 2]}]}
+        return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]}
 
     @app.post("/<path:_>")
     def inference(_: str) -> Any:
         tensor = request.get_json(force=True)["inputs"][0]
-        if datatype == "UINT8" and not all(
-            type(x) is int and 0 <= x <= 255 for x in tensor["data"]
-        ):
-            abort(400)
         return {"outputs": [{"data": answer(tensor["data"], tensor["shape"][0])}]}
 
     return app
@@ -132,11 +128,8 @@ def liar(answer: Any, datatype: str) -> Flask:
         ("", lambda data, batch: data),
     ],
 )
-@pytest.mark.parametrize("datatype", ["UINT8", "FP32"])
-def test_the_charts_test_looks_at_the_answers_not_at_the_status(
-    sentence: str, answer: Any, datatype: str
-) -> None:
-    with listening(make_server("127.0.0.1", 0, liar(answer, datatype))) as server:
+def test_the_charts_test_looks_at_the_answers_not_at_the_status(sentence: str, answer: Any) -> None:
+    with listening(make_server("127.0.0.1", 0, liar(answer))) as server:
         done = infer(f"http://127.0.0.1:{server.server_port}", "liar")
     assert bool(done.returncode) == bool(sentence) and sentence in done.stderr
 

@@ -133,26 +133,24 @@ def test_a_model_without_batches_gets_its_tensors_as_it_says(
     monkeypatch.setitem(DESCRIBED, "", {"inputs": [tensor], "outputs": [output]})
     monkeypatch.setitem(DESCRIBED, "/config", {"max_batch_size": 0})
     shape = server_check.preflight(server.endpoint, scenario(STEADY))
-    assert (shape.input, shape.output_bytes) == ((1, 3, 8, 8), 40)
-    assert (shape.datatype, shape.input_bytes) == ("FP32", 768)
+    assert (shape.input, shape.input_bytes, shape.output_bytes) == ((1, 3, 8, 8), 768, 40)
 
 
 @pytest.mark.parametrize(
-    ("config", "metadata", "wrong"),
+    ("config", "datatype", "wrong"),
     [
-        ({"model_transaction_policy": {"decoupled": True}}, {}, "is decoupled"),
-        ({"sequence_batching": {}}, {}, "wants sequences"),
-        ({"input": [{"name": "a"}, {"name": "b", "optional": True}]}, {}, "an optional input"),
-        ({}, {"datatype": "BYTES"}, "not have one input of UINT8 or FP32 and one FP32 output"),
+        ({"model_transaction_policy": {"decoupled": True}}, "FP32", "is decoupled"),
+        ({"sequence_batching": {}}, "FP32", "wants sequences"),
+        ({"input": [{"name": "a"}, {"name": "b", "optional": True}]}, "FP32", "optional input"),
+        ({}, "BYTES", "not have one input of UINT8 or FP32 and one FP32 output"),
     ],
 )
 def test_a_model_that_the_load_cannot_speak_to_is_refused_in_one_sentence(
-    server: KnownServer, monkeypatch: pytest.MonkeyPatch, config: Any, metadata: Any, wrong: str
+    server: KnownServer, monkeypatch: pytest.MonkeyPatch, config: Any, datatype: str, wrong: str
 ) -> None:
-    tensor: dict[str, Any] = {"name": "x", "datatype": "FP32", "shape": [-1, 4]}
-    described = {"inputs": [tensor | metadata], "outputs": [tensor]}
-    monkeypatch.setitem(DESCRIBED, "", described)
-    monkeypatch.setitem(DESCRIBED, "/config", {"max_batch_size": 8, **config})
+    tensor = {"name": "x", "datatype": datatype, "shape": [-1, 4]}
+    monkeypatch.setitem(DESCRIBED, "", {"inputs": [tensor], "outputs": [tensor]})
+    monkeypatch.setitem(DESCRIBED, "/config", config)
     with pytest.raises(Problem, match=wrong):
         server_check.preflight(server.endpoint, scenario(STEADY))
 
