@@ -21,6 +21,12 @@ class _Phase(Settings):
     name: Name
     warmup: bool = Field(default=False, description="Sent and recorded, excluded from figures.")
 
+    @property
+    def peak_rps(self) -> float:
+        """Highest rate; a burst counts over its duration, and closed loops, which adapt, as 0."""
+        burst = self.count / self.duration_s if isinstance(self, Burst) else 0.0
+        return max(getattr(self, "rate", burst), getattr(self, "to_rate", burst))
+
 
 class _Timed(_Phase):
     duration_s: Seconds
@@ -132,11 +138,13 @@ class Scenario(Settings):
 
     @property
     def peak_rps(self) -> float:
-        """Highest rate; a burst counts over its duration, and closed loops, which adapt, as 0."""
-        names = ("rate", "to_rate")
-        rates = [getattr(phase, name, 0.0) for phase in self.phases for name in names]
-        bursts = (p.count / p.duration_s for p in self.phases if isinstance(p, Burst))
-        return max(*rates, *bursts)
+        """The highest rate of its phases."""
+        return max(phase.peak_rps for phase in self.phases)
+
+    @property
+    def requests(self) -> float:
+        """How many are planned at most: ramps and spikes count at their higher rate."""
+        return sum(phase.peak_rps * phase.duration_s for phase in self.phases)
 
     @model_validator(mode="after")
     def _phase_names_differ(self) -> Self:

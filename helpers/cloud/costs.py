@@ -2,9 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +13,22 @@ import yaml
 
 from helpers.cloud.plan import Estimate, EstimateLine, Plan, PlanFacts, read_plan
 from helpers.cloud.prices import Price, PriceTable, SpotHistory, load_table
+from helpers.cloud.stack import GpuNodes
+from helpers.profile import Profile
 from helpers.run import Run
-from helpers.scenario import Settings
+from helpers.scenario import Scenario, Settings
+from model.signature import CLASSES
 
 # names under which Cost Explorer bills (dimension SERVICE)
 EKS = "Amazon Elastic Container Service for Kubernetes"
 COMPUTE = "Amazon Elastic Compute Cloud - Compute"
 EC2_OTHER = "EC2 - Other"
 NODES = {"aws_eks_cluster", "aws_eks_node_group", "aws_autoscaling_group", "aws_vpc_endpoint"}
-Billed = Literal["stack", "gpu-nodes", "load-balancers"]
+# hours of what, or GB through the load balancer, to the internet, between zones, through NAT
+Billed = Literal[
+    "stack", "gpu-nodes", "load-balancers", "balanced", "answered", "crossed", "pulled"
+]
+IMAGES_GB = 1.0  # assumed of a node: images from other registries than ECR, compressed
 
 
 @cache
@@ -36,17 +43,15 @@ class Rate:
     """What one kind of resource costs while it exists."""
 
     what: str  # name for people
-    resource: str  # Terraform type; empty for what a controller in the cluster creates
     service: str  # in Cost Explorer's words
     price: Price  # of spot nodes: on demand
     count: float = 1.0  # how many at first
     most: float = 0.0  # highest number; 0 for `count`
     size: float = 1.0  # units of the price that one of them uses
-    billed: Billed = "stack"  # whose hours count
+    billed: Billed = "stack"  # whose hours or GB count
     unit: str = "hours"
     cap_usd: float | None = None  # of spot nodes: the highest price of an hour
-    cap_note: str = ""
-    instance_type: str = ""  # of spot nodes
+    instance_type: str = ""  # of spot nodes: the first choice
     market: SpotHistory | None = None
     assumed: str = ""
 
@@ -56,10 +61,11 @@ class Rate:
         market = self.market.source if self.market else "price cap"
         return self.price.label if self.cap_usd is None else market
 
-    def usd_per_hour(self, moment: datetime) -> float:
+    def usd_per_hour(self, moment: datetime, instance_type: str = "", zone: str = "") -> float:
         """US dollars an hour for one, at a moment; of spot nodes never above the cap."""
         if self.cap_usd is not None:
-            market = self.market.price_at(moment, self.instance_type) if self.market else None
+            kind = instance_type or self.instance_type
+            market = self.market.price_at(moment, kind, zone) if self.market else None
             return self.cap_usd if market is None else min(market, self.cap_usd)
         return self.size * self.price.per_hour
 
@@ -67,11 +73,11 @@ class Rate:
         """US dollars for one over a period, as AWS bills it: by the second or started hour."""
         if self.cap_usd is None:
             return self.price.cost(period.hours, self.size)
-        moments = [period.start, period.end]
+        kind, zone, moments = period.instance_type, period.zone, [period.start, period.end]
         if self.market:
-            moments = self.market.changes(self.instance_type, *moments)
+            moments = self.market.changes(kind, *moments)
         spans = itertools.starmap(Period, itertools.pairwise(moments))
-        return sum(self.usd_per_hour(span.start) * span.hours for span in spans)
+        return sum(self.usd_per_hour(span.start, kind, zone) * span.hours for span in spans)
 
 
 @dataclass(frozen=True)
@@ -97,27 +103,25 @@ class CostModel:
     def _control_planes(self) -> Iterator[Rate]:
         for cluster in self.plan.of_type("aws_eks_cluster"):
             policy = (cluster.values.get("upgrade_policy") or [{}])[0]
-            what, key = "EKS control plane", "eks.standard"
-            if policy.get("support_type") != "STANDARD":
-                what, key = f"{what}, possibly extended support", "eks.extended"
-            yield Rate(what, cluster.type, EKS, self.table.price(key))
+            what, key = "EKS control plane, possibly extended support", "eks.extended"
+            if policy.get("support_type") == "STANDARD":
+                what, key = "EKS control plane", "eks.standard"
+            yield Rate(what, EKS, self.table.price(key))
 
     def _nodes(self) -> Iterator[Rate]:
         for group in self.plan.node_groups:
             types = [self.table.price(f"ec2.{kind}") for kind in group.instance_types]
             name = f"{'GPU' if group.spot else 'CPU'} nodes, {' or '.join(group.instance_types)}"
-            node = Rate(name, group.resource, COMPUTE, types[0], group.desired_nodes,
+            node = Rate(name, COMPUTE, types[0], group.desired_nodes,
                         group.max_nodes, assumed="all nodes, all the time")  # fmt: skip
             disk = replace(
                 node, what=f"Disks of {name}", service=EC2_OTHER, price=self.table.price("gp3.gb"),
                 size=group.disk_gib, unit="GB-hours", assumed=f"{group.disk_gib:g} GiB gp3 each",
             )  # fmt: skip
             if group.spot:
-                on_demand = group.cap_usd is None
                 node = replace(
                     node, what=f"{name} (spot)", billed="gpu-nodes", market=self.market,
-                    cap_usd=max(price.usd for price in types) if on_demand else group.cap_usd,
-                    cap_note=f"at most the {'on-demand price' if on_demand else 'price cap'}",
+                    cap_usd=group.cap_usd or max(price.usd for price in types),
                     instance_type=group.instance_types[0],
                     assumed="" if self.market else "the price cap, as there is no price history",
                 )  # fmt: skip
@@ -130,7 +134,6 @@ class CostModel:
                 count = facts.get("count", len(resources))
                 yield Rate(
                     what=facts["what"],
-                    resource="" if facts.get("billed") else facts["of"],
                     service=facts["service"],
                     price=self.table.price(facts["price"]),
                     count=len(self.plan.public_subnets) if count == "public subnets" else count,
@@ -149,37 +152,64 @@ def run_cost_model(run: Run) -> CostModel | None:
     return CostModel(plan, table, run.find(SpotHistory), facts.emulated)
 
 
-def estimate(
-    plan: Plan, table: PriceTable, market: SpotHistory, *, session_hours: float, budget_usd: float
-) -> Estimate:
-    """What a plan costs once everything exists; a session is counted in whole hours."""
-    moment = datetime.fromisoformat(market.asked)
-    lines = tuple(
-        EstimateLine(
-            what=rate.what,
-            resource=rate.resource,
-            count=rate.count,
-            most=rate.most or rate.count,
-            usd_per_hour=rate.usd_per_hour(moment),
-            most_usd_per_hour=rate.usd_per_hour(moment) if rate.cap_usd is None else rate.cap_usd,
-            source=rate.source,
-            note=rate.assumed or rate.cap_note or rate.price.note,
+def traffic(profile: Profile, scenarios: Iterable[Scenario], pulled: float) -> dict[Billed, float]:
+    """GB of the tensors of scenarios, as planned, and of images that nodes pull.
+
+    Pods send to Triton's Service, from zone to zone; all others through the load balancer.
+    """
+    gb: dict[Billed, float] = {"balanced": 0.0, "answered": 0.0, "crossed": 0.0, "pulled": pulled}
+    sides = {network.name: network.image_size for network in profile.model.networks}
+    sample = 1 if profile.model.input == "uint8" else 4  # bytes of a colour of a pixel
+    for scenario in scenarios:
+        images = scenario.requests * scenario.batch / 1e9
+        answers = images * 4 * CLASSES
+        both = answers + images * sample * 3 * sides[scenario.model] ** 2
+        if scenario.control == "cluster":
+            elsewhere = 1 - 1 / profile.infrastructure.zones
+            gb["crossed"] += 2 * elsewhere * both  # each direction is billed
+        else:
+            gb["balanced"] += both
+            gb["answered"] += answers
+    return gb
+
+
+def estimate(profile: Profile, model: CostModel) -> Estimate:
+    """What a session costs once everything exists, counted in whole hours, with its traffic."""
+    moment = datetime.fromisoformat(model.market.asked) if model.market else datetime.max
+    hours = math.ceil(profile.infrastructure.ttl_hours)
+    nodes = sum(group.desired_nodes for group in model.plan.node_groups)
+    gb = traffic(profile, profile.load.placed, IMAGES_GB * nodes)
+    lines = []
+    for rate in model.rates:
+        count, note = rate.count, rate.assumed or rate.price.note
+        if rate.billed in gb:
+            count = gb[rate.billed] / hours
+            note = f"{gb[rate.billed]:.1f} GB in the session: {note}"
+        usd = rate.usd_per_hour(moment)
+        lines.append(
+            EstimateLine(
+                what=rate.what,
+                billed=rate.billed,
+                count=count,
+                most=rate.most or count,
+                usd_per_hour=usd,
+                most_usd_per_hour=usd if rate.cap_usd is None else rate.cap_usd,
+                source=rate.source,
+                note=note,
+            )
         )
-        for rate in CostModel(plan, table, market).rates
-    )
     priced = NODES | {facts["of"] for facts in plan_costs()["rates"]} | {*plan_costs()["free"]}
-    unknown = {resource.type for resource in plan.resources} - priced
+    unknown = {resource.type for resource in model.plan.resources} - priced
     # gateway endpoints are free; others cost by hour and zone
-    endpoints = plan.of_type("aws_vpc_endpoint")
+    endpoints = model.plan.of_type("aws_vpc_endpoint")
     if any(endpoint.values.get("vpc_endpoint_type") != "Gateway" for endpoint in endpoints):
         unknown.add("aws_vpc_endpoint of another type than Gateway")
-    hours = math.ceil(session_hours)
     return Estimate(
-        lines=lines,
-        session_hours=session_hours,
+        lines=tuple(lines),
+        session_hours=profile.infrastructure.ttl_hours,
         session_usd=sum(line.hourly for line in lines) * hours,
         session_most_usd=sum(line.hourly_most for line in lines) * hours,
-        budget_usd=budget_usd,
+        budget_usd=profile.kpis.cost_usd,
         unpriced=tuple(sorted(unknown)),
     )
 
@@ -190,7 +220,9 @@ class Period:
 
     start: datetime
     end: datetime
-    count: int = 1
+    count: float = 1.0
+    instance_type: str = ""  # of a node, where it is known
+    zone: str = ""
 
     @property
     def hours(self) -> float:
@@ -202,7 +234,7 @@ class Period:
 class Usage:
     """What existed, and how long; the stack from the start of an apply to the destroy's end."""
 
-    periods: Mapping[Billed, tuple[Period, ...]]
+    periods: Mapping[Billed, tuple[Period, ...]]  # GB as if they were moved in one hour
     until: datetime  # the end of the calculation, UTC
     exists: bool  # whether the stack exists at that moment
 
@@ -217,41 +249,61 @@ class Usage:
         return sum(period.hours * period.count for period in self.periods["gpu-nodes"])
 
 
-def usage_until(run: Run, until: datetime, *, emulated: bool = False) -> Usage:
+def _lives(nodes: GpuNodes | None, stack: list[Period]) -> Iterator[Period]:
+    """When each GPU node ran; the end of the stack ends it."""
+    for node in nodes.nodes if nodes else ():
+        if ends := [period.end for period in stack if period.end > node.start]:
+            end = min(ends[0], node.end or ends[0])
+            yield Period(node.start, end, 1, node.instance_type, node.zone)
+
+
+def usage_until(run: Run, until: datetime) -> Usage:
     """What existed up to a moment; after now it is assumed that nothing changes.
 
     In an emulated account, without controller, the planned load balancer lives with the stack.
     """
-    dated = ((datetime.fromisoformat(event["at"]), event) for event in run.events())
-    events = [(moment, event) for moment, event in dated if moment <= until]
+    model = run_cost_model(run)
+    dated = [(datetime.fromisoformat(event["at"]), event) for event in run.events()]
     stack: list[Period] = []
     start: datetime | None = None
-    for moment, event in events:
+    steps: list[tuple[datetime, int]] = []  # of the number of load balancers
+    scenarios = {scenario.name: scenario for scenario in run.profile.load.placed}
+    fired, pulled = [], dict[str, float]()
+    for moment, event in (pair for pair in dated if pair[0] <= until):
         # a failed apply has begun to cost; a failed destroy has not ended the cost
         match event:
             case {"kind": "stack-apply-start"}:
                 start = start or moment
             case {"kind": "stack-destroy-stop", "outcome": "finished"} if start:
                 stack.append(Period(start, moment))
+                steps.append((moment, 0))
                 start = None
-    ends = [(period.end, 0) for period in stack]  # the end of the stack sets every count to zero
+            case {"kind": "load-balancers"}:
+                steps.append((moment, event["count"]))
+            case {"kind": "load-start", "scenario": name} if name in scenarios:
+                fired.append(scenarios[name])
+            case {"kind": "images-pulled"}:
+                pulled[event["node"]] = event["gb"]
     if start is not None:
         stack.append(Period(start, until))
-
-    def counted(kind: str) -> tuple[Period, ...]:
-        steps = [(moment, int(event["count"])) for moment, event in events if event["kind"] == kind]
-        steps = [*sorted([*steps, *ends], key=lambda step: step[0]), (until, 0)]
-        return tuple(
+    steps.append((until, 0))
+    periods: dict[Billed, tuple[Period, ...]] = {
+        "stack": tuple(stack),
+        "gpu-nodes": tuple(_lives(run.find(GpuNodes), stack)),
+        "load-balancers": tuple(
             Period(begin, end, count)
             for (begin, count), (end, _) in itertools.pairwise(steps)
             if count
-        )
-
-    periods: dict[Billed, tuple[Period, ...]] = {"stack": tuple(stack)}
-    periods["gpu-nodes"], periods["load-balancers"] = map(counted, ("gpu-nodes", "load-balancers"))
-    if emulated and not run.events("load-balancers"):
+        ),
+    }
+    if model and model.emulated and not run.events("load-balancers"):
         periods["load-balancers"] = periods["stack"]
-    return Usage(periods, until, exists=start is not None)
+    groups = model.plan.node_groups if model else ()
+    nodes = sum(g.desired_nodes for g in groups if not g.spot) + len(periods["gpu-nodes"])
+    moved = traffic(run.profile, fired, sum(pulled.values()) or IMAGES_GB * nodes)
+    hour = Period(datetime.fromtimestamp(0, UTC), datetime.fromtimestamp(3600, UTC))
+    periods |= {kind: (replace(hour, count=gb),) for kind, gb in moved.items() if gb}
+    return Usage(periods, until, start is not None)
 
 
 class CostItem(Settings):
@@ -271,19 +323,21 @@ class CostItem(Settings):
 def bill(model: CostModel, usage: Usage) -> Iterator[CostItem]:
     """What was used, multiplied by its rates."""
     for rate in model.rates:
-        # events count GPU nodes and load balancers; of all else the plan says how many
+        # GPU nodes and load balancers were counted; of all else the plan says how many
         each = 1.0 if rate.billed == "gpu-nodes" else rate.count
-        periods = usage.periods[rate.billed]
-        if not periods and rate.billed == "load-balancers":
+        if not (periods := usage.periods.get(rate.billed, ())):
             continue
-        now = sum(period.count for period in periods if usage.exists and period.end == usage.until)
+        now = [
+            period.count * rate.usd_per_hour(usage.until, period.instance_type, period.zone)
+            for period in periods if usage.exists and period.end == usage.until
+        ]  # fmt: skip
         yield CostItem(
             what=rate.what,
             service=rate.service,
             quantity=sum(period.hours * period.count for period in periods) * each * rate.size,
             unit=rate.unit,
             usd=sum(rate.cost(period) * period.count for period in periods) * each,
-            usd_per_hour=now * each * rate.usd_per_hour(usage.until),
+            usd_per_hour=sum(now) * each,
             source=rate.source,
             assumed=rate.assumed,
             gpu=rate.cap_usd is not None,
@@ -292,13 +346,9 @@ def bill(model: CostModel, usage: Usage) -> Iterator[CostItem]:
 
 def hourly_rates(run: Run) -> tuple[dict[str, float], float | None]:
     """US dollars an hour by name of all but GPU nodes (of all, if emulated), and of a GPU node."""
-    if (model := run_cost_model(run)) is None:
-        return {}, None
-    moment = datetime.fromisoformat(model.market.asked) if model.market else datetime.max
-    nodes = [rate for rate in model.rates if rate.billed == "gpu-nodes"]
-    fixed = {
-        rate.what: rate.count * rate.usd_per_hour(moment)
-        for rate in model.rates
-        if rate not in nodes or model.emulated
-    }
-    return fixed, sum(rate.usd_per_hour(moment) for rate in nodes) if nodes else None
+    facts = run.find(PlanFacts)
+    lines = facts.cost.lines if facts else ()
+    nodes = [line.usd_per_hour for line in lines if line.billed == "gpu-nodes"]
+    kinds = {"stack", "load-balancers", *(["gpu-nodes"] if facts and facts.emulated else ())}
+    fixed = {line.what: line.hourly for line in lines if line.billed in kinds}
+    return fixed, sum(nodes) if nodes else None

@@ -9,7 +9,7 @@ from helpers.cloud.account import Account
 from helpers.cloud.costs import CostItem, bill, run_cost_model, usage_until
 from helpers.cloud.guardrails import DeadMan
 from helpers.cloud.prices import SpotHistory, record_spot_prices
-from helpers.cloud.stack import Stack
+from helpers.cloud.stack import Stack, record_gpu_nodes
 from helpers.errors import Problem
 from helpers.run import Record, Run, now
 
@@ -35,8 +35,12 @@ def read(run: Run, at: datetime | None = None) -> dict[str, Any]:
     }
 
 
-def show(run: Run, stage: str = "") -> None:
-    """Print the meter as one line, and store the reading as an event of the stage."""
+def show(run: Run, stage: str = "", account: Account | None = None) -> None:
+    """Print the meter as one line, and store the reading as an event of the stage.
+
+    `account`: asked which GPU nodes run; else those count that ran when it was last asked.
+    """
+    _ask(run, account)
     reading = read(run)
     if not reading["hours"]:
         print("Meter: US$ 0.00, this run has created nothing.")
@@ -44,13 +48,13 @@ def show(run: Run, stage: str = "") -> None:
     run.event("meter", stage=stage, **reading)
     line = (
         "Meter ({label}): US$ {usd:.2f} so far in {hours:.2f} h ({gpu_hours:.2f} GPU hours), "
-        "US$ {usd_per_hour:.2f} an hour now, US$ {usd_at_teardown:.2f} at {teardown}, "
-        "when the dead man's switch fires. Prices: {sources}."
+        "US$ {usd_per_hour:.2f} an hour now, US$ {usd_at_teardown:.2f} if torn down by {by} UTC, "
+        "when the dead man's switch removes the GPU nodes, and they alone. Prices: {sources}."
         if reading["standing"]
         else "Meter ({label}): US$ {usd:.2f} so far in {hours:.2f} h; "
         "nothing exists any more. Prices: {sources}."
     )
-    print(line.format_map(reading))
+    print(line.format_map(reading | {"by": reading["teardown"][11:16]}))
 
 
 def _teardown(run: Run, moment: datetime) -> datetime:
@@ -127,11 +131,11 @@ def report(
 ) -> CostReport:
     """Calculate what the run has cost by now, and store it.
 
-    `account`: asked for the spot prices of the run's own hours; else the recorded ones count.
+    `account`: asked for the GPU nodes and spot prices of the run; else the recorded ones count.
     `inferences`: successful answers in the run; None where none were counted.
     """
-    moment = datetime.now(UTC)
-    known = run.find(SpotHistory)
+    _ask(run, account)
+    moment, known = datetime.now(UTC), run.find(SpotHistory)
     if account is not None and known and known.points and usage_until(run, moment).gpu_hours:
         try:  # prices recorded before the GPU nodes ran cannot include their hours
             record_spot_prices(run, account, {point.instance_type for point in known.points})
@@ -140,12 +144,19 @@ def report(
     return run.save(_calculated(run, moment, inferences))
 
 
+def _ask(run: Run, account: Account | None) -> None:
+    if account is not None and run.find(Stack) and run.events("stack-apply-start"):
+        try:
+            record_gpu_nodes(run, account)
+        except Problem as problem:
+            print(f"GPU nodes are those recorded before: {problem}")
+
+
 def _calculated(run: Run, moment: datetime, inferences: int | None = None) -> CostReport:
     model = run_cost_model(run)
     emulated = model.emulated if model else run.profile.target == "rehearsal"
-    used = usage_until(run, moment, emulated=emulated)
+    used = usage_until(run, moment)
     stack = used.periods["stack"]
-    spot = [rate for rate in model.rates if rate.cap_usd is not None] if model else []
     return CostReport(
         at=now(),
         emulated=emulated,
@@ -156,7 +167,12 @@ def _calculated(run: Run, moment: datetime, inferences: int | None = None) -> Co
         hours=used.hours,
         gpu_hours=used.gpu_hours,
         items=tuple(bill(model, used)) if model and stack else (),
-        on_demand_usd=sum(rate.price.usd * used.gpu_hours for rate in spot),
+        on_demand_usd=sum(
+            model.table.price(f"ec2.{node.instance_type}").usd * node.hours
+            for node in used.periods["gpu-nodes"]
+        )
+        if model
+        else 0.0,
         inferences=inferences,
         sources=model.sources if model else "",
     )

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -214,8 +215,8 @@ class EstimateLine(Settings):
     """What one kind of resource costs."""
 
     what: str  # name for people
-    resource: str  # Terraform type; empty for what a controller in the cluster creates
-    count: float  # how many there are at first
+    billed: str  # what its hours or GB are those of; see `costs.Billed`
+    count: float  # how many there are at first, or GB an hour
     most: float  # the highest number
     usd_per_hour: float  # one of them, at the price known now
     most_usd_per_hour: float  # one of them, at the highest possible price
@@ -303,7 +304,8 @@ def frame(facts: PlanFacts) -> pd.DataFrame:
     ]
     hourly = sum(line.hourly for line in cost.lines)
     most = sum(line.hourly_most for line in cost.lines)
-    session = f"session of {cost.session_hours:g} h"
+    by = datetime.fromisoformat(facts.planned) + timedelta(hours=cost.session_hours)
+    session = f"session of {cost.session_hours:g} h, if torn down by {by:%H:%M} UTC"
     totals = {"hour": (hourly, most), session: (cost.session_usd, cost.session_most_usd)}
     rows += [
         {"resource": f"Total per {per}", "US$/h": f"{usd:.2f}", "at most": f"{highest:.2f}"}

@@ -3,7 +3,6 @@
 Keys are `<service>.<what>`, such as `nat.hour`; `price_tables/*.json` lists them all.
 """
 
-import itertools
 import json
 import math
 from collections.abc import Iterable
@@ -175,15 +174,6 @@ class SpotHistory(Record, stage="00", name="spot-prices"):
         moments = {p.at for p in self.points if p.instance_type == instance_type}
         return [start, *sorted(at for at in moments if start < at < end), end]
 
-    def mean(self, start: datetime, end: datetime, instance_type: str, zone: str) -> float | None:
-        """The time-weighted mean price between two moments; None where nothing is known."""
-        weighted, seconds = 0.0, 0.0
-        for left, right in itertools.pairwise(self.changes(instance_type, start, end)):
-            price, length = self.price_at(left, instance_type, zone), (right - left).total_seconds()
-            if price is not None:
-                weighted, seconds = weighted + price * length, seconds + length
-        return weighted / seconds if seconds else self.price_at(end, instance_type, zone)
-
 
 def record_spot_prices(run: Run, account: Account, instance_types: Iterable[str]) -> SpotHistory:
     """Ask for the last week's spot prices (at its start, too); keep them as record and table."""
@@ -224,13 +214,8 @@ def spot_frame(run: Run) -> pd.DataFrame:
     history, cap = run.find(SpotHistory), run.profile.infrastructure.gpu.max_price_usd
     if history is None:
         return pd.DataFrame({"spot price": ["not known: see the readiness report"]})
-    end = datetime.fromisoformat(history.asked)
-    start = end - timedelta(days=history.days)
-    rows = []
-    for kind, zone in sorted({(point.instance_type, point.zone) for point in history.points}):
-        seen = [p.usd for p in history.points if (p.instance_type, p.zone) == (kind, zone)]
-        current, mean = history.price_at(end, kind, zone), history.mean(start, end, kind, zone)
-        under = "yes" if current is not None and current <= cap else "no"
-        rows.append((kind, zone, current, min(seen), mean, max(seen), under, history.source))
-    columns = ["type", "zone", "now, US$/h", "least", "mean", "most", "under the cap", "source"]
-    return pd.DataFrame(rows, columns=columns)
+    rows = run.load_table("spot_prices").groupby(["instance_type", "zone"])["usd"]
+    table = rows.agg(["last", "min", "mean", "max"]).reset_index()
+    table["under the cap"] = table["last"].le(cap).map({True: "yes", False: "no"})
+    names = {"instance_type": "type", "last": "now, US$/h", "min": "least", "max": "most"}
+    return table.rename(columns=names).assign(source=history.source)

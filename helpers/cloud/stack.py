@@ -1,5 +1,7 @@
-"""The stack: Terraform's outputs, and network, cluster and role as the account describes them."""
+"""The stack: Terraform's outputs, and network, cluster, role and GPU nodes as in the account."""
 
+import re
+from datetime import datetime
 from typing import Any, Literal
 
 import jmespath
@@ -8,8 +10,11 @@ import pandas as pd
 from helpers.cloud.account import Account, asking
 from helpers.errors import Problem
 from helpers.run import Record, Run, now
+from helpers.scenario import Settings
 
 ANYWHERE = "0.0.0.0/0"
+# of Auto Scaling: an instance is named as soon as it was launched, whatever became of it
+ACTIVITY = re.compile(r"(Launching a new|Terminating) EC2 instance: (i-\w+)")
 
 
 class Stack(Record, stage="01", name="stack"):
@@ -153,3 +158,48 @@ def frame(stack: Stack, description: StackDescription) -> pd.DataFrame:
     }
     table = pd.DataFrame(facts.items(), columns=["What", "Found"])
     return table.assign(label="EMULATED" if description.emulated else "AWS")
+
+
+class GpuNode(Settings):
+    """A GPU node that was launched."""
+
+    instance: str
+    instance_type: str  # the first choice, if it was gone before it was asked for
+    zone: str = ""  # empty in that case
+    start: datetime  # UTC
+    end: datetime | None = None  # None while it runs
+
+
+class GpuNodes(Record, stage="01", name="gpu-nodes"):
+    """The GPU nodes that ran: the first ones, those of the autoscaler, those after a fired switch.
+
+    Auto Scaling keeps activities for six weeks, and those of deleted groups on request
+    (docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeScalingActivities.html).
+    """
+
+    nodes: tuple[GpuNode, ...]
+
+
+def record_gpu_nodes(run: Run, account: Account) -> GpuNodes:
+    """Ask Auto Scaling and EC2 which GPU nodes ran, and when; keeps what they no longer know."""
+    stack, record = run.load(Stack), run.find(GpuNodes)
+    began = datetime.fromisoformat(run.events("stack-apply-start")[0]["at"])
+    known = {node.instance: node for node in record.nodes} if record else {}
+    query = {"AutoScalingGroupName": stack.gpu_asg_name, "IncludeDeletedGroups": True}
+    with asking("the activities of the GPU nodes' group"):
+        pages = account.client("autoscaling").get_paginator("describe_scaling_activities")
+        activities = [*pages.paginate(**query).search("Activities[]")]
+    for activity in reversed(activities):  # the newest is the first
+        match, start = ACTIVITY.match(activity.get("Description", "")), activity["StartTime"]
+        if match and start >= began:  # else nothing was launched, or it was in an earlier run
+            new = GpuNode(instance=match[2], instance_type=stack.gpu_instance_types[0], start=start)
+            end = activity.get("EndTime") if match[1] == "Terminating" else None
+            known[match[2]] = known.get(match[2], new).model_copy(update={"end": end})
+    filters = [{"Name": "instance-id", "Values": [*known]}]
+    instances = account.client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
+    with asking("the GPU nodes"):
+        for found in instances.search("Reservations[].Instances[]") if known else ():
+            zone = found["Placement"]["AvailabilityZone"]
+            facts = {"instance_type": found["InstanceType"], "zone": zone}
+            known[found["InstanceId"]] = known[found["InstanceId"]].model_copy(update=facts)
+    return run.save(GpuNodes(nodes=tuple(known.values())))

@@ -18,12 +18,12 @@ import requests
 
 from helpers import programs
 from helpers.cloud import certificate
-from helpers.cloud.account import MASK, Account, api_cidr, asking, identity
-from helpers.cloud.costs import estimate
+from helpers.cloud.account import MASK, Account, api_cidr, identity
+from helpers.cloud.costs import CostModel, estimate
 from helpers.cloud.guardrails import admit
 from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts, Replan
 from helpers.cloud.prices import SpotHistory, record_prices, record_spot_prices
-from helpers.cloud.stack import Stack, stack_record
+from helpers.cloud.stack import Stack, record_gpu_nodes, stack_record
 from helpers.cloud.terraform_process import CODE, Terraform
 from helpers.errors import Problem, Unavailable
 from helpers.paths import CACHE, ROOT
@@ -61,8 +61,7 @@ class Workspace(Terraform):
         """Find out what would be done and what it costs; keeps `plan.json` and the record."""
         planned, profile = self._planned(), self.run.profile
         table, market = record_prices(self.run, self.account), self._spot_prices(planned)
-        hours, budget = profile.infrastructure.ttl_hours, profile.kpis.cost_usd
-        cost = estimate(planned, table, market, session_hours=hours, budget_usd=budget)
+        cost = estimate(profile, CostModel(planned, table, market))
         facts = PlanFacts(
             emulated=self.account.emulated,
             planned=now(),
@@ -94,12 +93,7 @@ class Workspace(Terraform):
         outputs = json.loads(self.query("read the outputs", "output", "-json"))
         values = {name: output["value"] for name, output in outputs.items()}
         stack = self.run.save(stack_record(values, self.account.emulated))
-        with asking("the GPU nodes' group"):
-            groups = self.account.client("autoscaling").describe_auto_scaling_groups(
-                AutoScalingGroupNames=[stack.gpu_asg_name]
-            )["AutoScalingGroups"]
-        count = sum(group["DesiredCapacity"] for group in groups)
-        self.run.event("gpu-nodes", stage="01", count=count, source="AWS")
+        record_gpu_nodes(self.run, self.account)
         return stack
 
     def remaining(self) -> tuple[str, ...]:

@@ -112,16 +112,13 @@ def describe_auto_scaling_groups(call: Call) -> None:
 
 @operation(AutoScalingResponse)
 def describe_scaling_activities(call: Call) -> dict[str, Any]:
-    """What groups did, newest first."""
-    wanted = call.params.get("AutoScalingGroupName")
-    activities = [
-        activity
-        for group in call.backend("autoscaling").autoscaling_groups.values()
-        if wanted in (None, group.name)
-        for activity in getattr(group, "activities", [])
-    ]
-    activities.sort(key=lambda activity: activity["StartTime"], reverse=True)
-    return {"Activities": activities}
+    """What groups did, newest first; deleted ones on request only."""
+    backend, wanted = call.backend("autoscaling"), call.params.get("AutoScalingGroupName")
+    names = {wanted} if wanted else {log["AutoScalingGroupName"] for log in _activities(backend)}
+    if not call.params.get("IncludeDeletedGroups"):
+        names &= {*backend.autoscaling_groups}
+    logs = [log for log in _activities(backend) if log["AutoScalingGroupName"] in names]
+    return {"Activities": sorted(logs, key=lambda log: log["StartTime"], reverse=True)}
 
 
 @correction(FakeAutoScalingGroup)
@@ -199,8 +196,6 @@ def _choose(policy: dict[str, Any], cap: str | None) -> tuple[str, str]:
 
 def _log(group: Any, description: str, status: str, message: str = "") -> None:
     now = datetime.now(UTC)
-    if not hasattr(group, "activities"):
-        group.activities = []
     activity = {
         "ActivityId": str(uuid4()),
         "AutoScalingGroupName": group.name,
@@ -210,4 +205,11 @@ def _log(group: Any, description: str, status: str, message: str = "") -> None:
         "EndTime": now,
         "StatusCode": status,
     }
-    group.activities.append(activity | ({"StatusMessage": message} if message else {}))
+    message_of = {"StatusMessage": message} if message else {}
+    _activities(group.autoscaling_backend).append(activity | message_of)
+
+
+def _activities(backend: Any) -> list[dict[str, Any]]:
+    """The log of an account, which outlives its groups."""
+    log: list[dict[str, Any]] = vars(backend).setdefault("activities", [])
+    return log

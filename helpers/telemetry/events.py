@@ -15,7 +15,7 @@ import pandas as pd
 from helpers.cloud.account import Account, asking
 from helpers.cloud.stack import Stack
 from helpers.cluster import client as clusters
-from helpers.cluster import contract
+from helpers.cluster import contract, nodes
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem
 from helpers.run import Run
@@ -66,7 +66,8 @@ def gather(run: Run, window: Window, access: Access) -> EventSources:
         "load engine": ("", _load_errors(run)),
         "Prometheus alerts": (NO_PROMETHEUS, alert_events(server, window) if server else None),
         "GPU clocks": (NO_PROMETHEUS, throttling_events(server, window) if server else None),
-        "Kubernetes": (NO_CLUSTER, _cluster_events(cluster, window.start) if cluster else None),
+        "Kubernetes": (
+            NO_CLUSTER, _cluster_events(run, cluster, window.start) if cluster else None),
         "Auto Scaling group": (
             NO_GROUP, scaling_events(account, group, window.start) if account and group else None),
     }  # fmt: skip
@@ -160,7 +161,8 @@ def _load_errors(run: Run) -> Iterator[ObservedEvent]:
             yield ObservedEvent("error-burst", first, "load engine", scenario, text, end)
 
 
-def _cluster_events(cluster: Cluster, since: datetime) -> Iterator[ObservedEvent]:
+def _cluster_events(run: Run, cluster: Cluster, since: datetime) -> Iterator[ObservedEvent]:
+    nodes.record_pulled_images(run, cluster)
     with clusters.asking("The cluster's events"):
         events = cluster.core.list_event_for_all_namespaces().items
         pods = cluster.core.list_namespaced_pod(contract.load().namespaces.triton).items

@@ -4,25 +4,34 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.cloud import costs, meter
-from helpers.cloud.costs import CostModel, Period, Usage, bill, estimate, usage_until
+from helpers.cloud.costs import CostModel, Period, Usage, bill, estimate, traffic, usage_until
 from helpers.cloud.meter import CostReport
 from helpers.cloud.plan import Estimate, EstimateLine, Plan, PlanFacts, read_plan
 from helpers.cloud.prices import SpotHistory, SpotPoint, load_table
+from helpers.cloud.stack import GpuNode, GpuNodes, Stack, record_gpu_nodes
 from helpers.paths import ROOT
+from helpers.profile import Profile
+from helpers.rehearsal import ec2
 from helpers.run import Run
+from helpers.scenario import Burst, Closed, Ramp, Scenario
+from tests.emulated import Emulated, Fault
+from tests.rehearsal.test_faults import GROUP, spot_group
 
 from .plans import CAPPED, MANAGED, SYSTEM, capped, cluster, document
+from .test_dead_man import OUTPUTS
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 EKS = costs.EKS
 TABLE = load_table("us-east-1")
 CLUSTER = "aws_eks_cluster"
+PROFILE = Profile.load_named("quick")
 
 
 def market(*points: tuple[float, float], emulated: bool = True) -> SpotHistory:
@@ -41,8 +50,13 @@ def market(*points: tuple[float, float], emulated: bool = True) -> SpotHistory:
 FLAT = market((-24, 0.2))
 
 
+def session(hours: float) -> Profile:
+    chosen = PROFILE.infrastructure.model_copy(update={"ttl_hours": hours})
+    return PROFILE.model_copy(update={"infrastructure": chosen})
+
+
 def estimated(*resources: tuple[str, dict[str, Any]], hours: float = 4) -> Estimate:
-    return estimate(Plan(document(*resources)), TABLE, FLAT, session_hours=hours, budget_usd=5)
+    return estimate(session(hours), CostModel(Plan(document(*resources)), TABLE, FLAT))
 
 
 def line(cost: Estimate, what: str) -> EstimateLine:
@@ -50,7 +64,8 @@ def line(cost: Estimate, what: str) -> EstimateLine:
 
 
 def hourly(cost: Estimate) -> float:
-    return sum(line.hourly for line in cost.lines)
+    """Without traffic, which has no price by the hour."""
+    return sum(line.hourly for line in cost.lines if "GB in the session" not in line.note)
 
 
 # ── properties: whatever is planned, and however long it exists ───────────────────────────────
@@ -81,25 +96,29 @@ def everything(plan: Plan, hours: float) -> Usage:
     """Everything that was planned exists for so many hours."""
     end = NOON + timedelta(hours=hours)
     nodes = sum(group.desired_nodes for group in plan.node_groups if group.spot)
-    whole, gpu = (Period(NOON, end),), (Period(NOON, end, nodes),) if nodes else ()
-    return Usage({"stack": whole, "gpu-nodes": gpu, "load-balancers": whole}, end, exists=True)
+    whole, gpu = (Period(NOON, end),), (Period(NOON, end, nodes, "g4dn.xlarge"),)
+    pulled = costs.IMAGES_GB * sum(group.desired_nodes for group in plan.node_groups)
+    moved = traffic(PROFILE, PROFILE.load.placed, pulled)
+    periods = {kind: (Period(NOON - timedelta(hours=1), NOON, gb),) for kind, gb in moved.items()}
+    periods |= {"stack": whole, "gpu-nodes": gpu, "load-balancers": whole}
+    return Usage(periods, end, exists=True)
 
 
 @given(plans(), st.integers(1, 24), st.floats(0.01, 3))
 def test_the_estimate_is_the_bill_of_the_same_hours(plan: Plan, hours: int, spot: float) -> None:
     prices = market((-24, spot))
-    cost = estimate(plan, TABLE, prices, session_hours=hours, budget_usd=5)
+    cost = estimate(session(hours), CostModel(plan, TABLE, prices))
     items = [*bill(CostModel(plan, TABLE, prices), everything(plan, hours))]
     assert sum(item.usd for item in items) == pytest.approx(cost.session_usd)
     assert sum(item.usd_per_hour for item in items) == pytest.approx(hourly(cost))
 
 
-@given(plans(), st.floats(0, 30), st.floats(0.01, 3), st.floats(0.01, 3))
+@given(plans(), st.floats(0.01, 24), st.floats(0.01, 3), st.floats(0.01, 3))
 def test_nothing_is_negative_and_the_highest_estimate_is_never_exceeded(
     plan: Plan, hours: float, before: float, after: float
 ) -> None:
     prices = market((-24, before), (1, after))
-    cost = estimate(plan, TABLE, prices, session_hours=hours, budget_usd=5)
+    cost = estimate(session(hours), CostModel(plan, TABLE, prices))
     items = [*bill(CostModel(plan, TABLE, prices), everything(plan, hours))]
     assert all(min(item.usd, item.usd_per_hour, item.quantity) >= 0 for item in items)
     assert all(line.hourly <= line.hourly_most + 1e-12 for line in cost.lines)
@@ -147,7 +166,7 @@ def test_a_cluster_brings_the_load_balancer_that_is_not_in_the_plan() -> None:
 
 def test_a_session_is_counted_in_whole_hours_and_a_type_without_a_price_is_named() -> None:
     cost = estimated(("aws_nat_gateway", {}), ("aws_db_instance", {}), ("aws_vpc", {}), hours=2.5)
-    assert cost.session_usd == pytest.approx(3 * hourly(cost))
+    assert cost.session_usd == pytest.approx(3 * sum(line.hourly for line in cost.lines))
     assert cost.unpriced == ("aws_db_instance",)
     assert estimated(("aws_vpc_endpoint", {"vpc_endpoint_type": "Interface"})).unpriced
     assert not estimated(("aws_vpc_endpoint", {"vpc_endpoint_type": "Gateway"})).unpriced
@@ -172,22 +191,31 @@ def happens(run: Run, hours: float, kind: str, **facts: object) -> None:
     path.write_text("\n".join(sorted(lines)) + "\n")
 
 
+def ran(run: Run, *starts: float) -> None:
+    """GPU nodes that were launched so many hours after noon."""
+    nodes = tuple(
+        GpuNode(instance=f"i-{hours}", instance_type="g4dn.xlarge", zone="us-east-1a",
+                start=NOON + timedelta(hours=hours))
+        for hours in starts
+    )  # fmt: skip
+    run.save(GpuNodes(nodes=nodes))
+
+
 def planned(run: Run, *, emulated: bool = False) -> None:
     """A cluster, a NAT gateway and a spot group; g4dn.xlarge at 0.20, from 13:00 on at 0.40."""
     plan = document(("aws_eks_cluster", cluster()), ("aws_nat_gateway", {}),
                     ("aws_autoscaling_group", CAPPED))  # fmt: skip
     run.write("terraform/plan.json", json.dumps(plan))
-    cost = Estimate(lines=(), session_hours=4, session_usd=0, session_most_usd=0, budget_usd=5)
+    prices = run.save(market((-24, 0.20), (1, 0.40), emulated=emulated))
+    cost = estimate(run.profile, CostModel(Plan(plan), TABLE, prices))
     run.save(PlanFacts(emulated=emulated, planned="", sha256="", resources=(), cost=cost))
-    run.save(market((-24, 0.20), (1, 0.40), emulated=emulated))
 
 
 def lived(run: Run, *, emulated: bool = False) -> None:
     """Two and a half hours of a stack, with one GPU node from 12:30 to 14:30, at last two."""
     planned(run, emulated=emulated)
     happens(run, 0, "stack-apply-start")
-    happens(run, 0.5, "gpu-nodes", count=1)
-    happens(run, 1.5, "gpu-nodes", count=2)
+    ran(run, 0.5, 1.5)
     happens(run, 2.0, "stack-destroy-start")
     happens(run, 2.5, "stack-destroy-stop", outcome="finished")
 
@@ -200,6 +228,40 @@ def test_a_stack_that_was_created_twice_is_counted_twice(run: Run) -> None:
     for hours, expected in ((4, (2.5, 1 * 1.0 + 2 * 1.0, False)), (6, (3.5, 3.0, True))):
         used = usage_until(run, NOON + timedelta(hours=hours))
         assert (used.hours, used.gpu_hours, used.exists) == expected
+
+
+def test_gpu_hours_are_those_that_auto_scaling_logged(
+    run: Run, aws: Emulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(run)
+    run.save(Stack.model_validate(OUTPUTS | {"gpu_asg_name": GROUP, "gpu_instance_types": ["x"]}))
+    happens(run, 0, "stack-apply-start")
+    happens(run, 3.5, "stack-destroy-stop", outcome="finished")
+    clock, scaling = Mock(wraps=datetime), aws.account.client("autoscaling")
+    monkeypatch.setattr(ec2, "datetime", clock)
+
+    def at(hours: float) -> dict[str, str]:
+        clock.now.return_value = NOON + timedelta(hours=hours)
+        return {"AutoScalingGroupName": GROUP}
+
+    at(0.2)
+    aws.world.spot.available = False
+    spot_group(aws.account)  # a launch that fails is no node
+    aws.world.spot.available = True
+    # a second node for a while, then scale to zero, then one node again
+    for hours, desired in ((0.5, 1), (1.0, 2), (1.5, 1), (2.0, 0), (2.5, 1)):
+        scaling.set_desired_capacity(**at(hours), DesiredCapacity=desired)
+    (*_, last) = record_gpu_nodes(run, aws.account).nodes
+    assert (last.instance_type, last.zone[:-1], last.end) == ("g4dn.xlarge", "us-east-1", None)
+    switch = {"DesiredCapacity": 0, "MinSize": 0, "MaxSize": 0}  # as the dead man's switch
+    scaling.update_auto_scaling_group(**at(3.0), **switch)
+    scaling.delete_auto_scaling_group(AutoScalingGroupName=GROUP, ForceDelete=True)
+    assert scaling.describe_scaling_activities(AutoScalingGroupName=GROUP)["Activities"] == []
+    made = meter.report(run, aws.account)
+    assert made.gpu_hours == pytest.approx(1.5 + 0.5 + 0.5)
+    assert made.on_demand_usd == pytest.approx(2.5 * 0.526)
+    aws.faults.add(Fault(kind="denied", service="autoscaling"))
+    assert meter.report(run, aws.account).gpu_hours == made.gpu_hours
 
 
 def test_the_report_is_the_bill_by_hand(run: Run) -> None:
@@ -223,6 +285,34 @@ def test_the_report_is_the_bill_by_hand(run: Run) -> None:
     assert run.load(CostReport) == made
 
 
+def test_traffic_is_what_the_scenarios_and_nodes_that_ran_have_moved(run: Run) -> None:
+    phases = (
+        Ramp(name="a", arrivals="ramp", rate=10, to_rate=30, duration_s=30),  # at most 900
+        Burst(name="b", arrivals="burst", count=100, duration_s=1),
+        Closed(name="c", arrivals="closed", concurrency=9, duration_s=9),  # not known before
+    )
+    scenario = Scenario(name="smoke", model="mobilenetv2", batch=2, phases=phases)
+    side = run.profile.model.networks[0].image_size
+    request, answer = (2 * 1000 * size / 1e9 for size in (3 * side**2, 4 * 1000))
+    load = run.profile.load.model_copy(update={"scenarios": (scenario,)})
+    mine = Run(run.folder, run.profile.model_copy(update={"load": load}))
+    lived(mine)
+    happens(mine, 1, "load-start", scenario="smoke")
+    happens(mine, 2, "load-start", scenario="smoke")  # fired again
+    happens(mine, 2, "images-pulled", node="cpu", gb=0.75)
+    happens(mine, 2, "images-pulled", node="gpu", gb=1.5)
+    usd = {item.what: item.usd for item in meter.report(mine).items}
+    assert usd["Load balancer's capacity units"] == pytest.approx(0.008 * 2 * (request + answer))
+    assert usd["Traffic to the internet"] == pytest.approx(0.09 * 2 * answer)
+    assert usd["Traffic through NAT"] == pytest.approx(0.045 * 2.25)
+    pods = traffic(mine.profile, [scenario.model_copy(update={"control": "cluster"})], 0)
+    assert pods["crossed"] == pytest.approx(request + answer)  # of half of them, in and out
+    assert not pods["balanced"] and not pods["answered"]
+    floats = mine.profile.model.model_copy(update={"input": "fp32"})
+    wide = traffic(mine.profile.model_copy(update={"model": floats}), [scenario], 0)
+    assert wide["balanced"] == pytest.approx(4 * request + answer)
+
+
 def test_a_run_that_created_nothing_costs_nothing(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,14 +327,13 @@ def test_the_meter_shows_spent_current_and_projected(
 ) -> None:
     planned(run)
     happens(run, 0, "stack-apply-start")
-    happens(run, 0.5, "gpu-nodes", count=1)
+    ran(run, 0.5)
     reading = meter.read(run, NOON + timedelta(hours=1))
     assert reading["standing"]
-    # control plane and NAT: a started hour each; half an hour of spot; assumed traffic
-    traffic = 0.045 * 1 + 0.09 * 0.3
-    disk = 20 * 0.08 / 730
-    assert reading["usd"] == pytest.approx(0.10 + 0.045 + 0.5 * 0.20 + 0.5 * disk + traffic)
-    assert reading["usd_per_hour"] == pytest.approx(0.10 + 0.045 + 0.30 + disk + traffic)
+    # control plane and NAT: a started hour each; half an hour of spot; a node's images
+    disk, images = 20 * 0.08 / 730, costs.IMAGES_GB * 0.045
+    assert reading["usd"] == pytest.approx(0.10 + 0.045 + 0.5 * 0.20 + 0.5 * disk + images)
+    assert reading["usd_per_hour"] == pytest.approx(0.10 + 0.045 + 0.30 + disk)
     assert reading["teardown"] == "2026-11-20T16:00:00Z"  # ttl_hours after the apply
     assert reading["usd_at_teardown"] > reading["usd"]
     happens(run, 0.9, "dead-man-renewed", expires="2026-11-20T20:00:00Z")
@@ -252,7 +341,7 @@ def test_the_meter_shows_spent_current_and_projected(
     assert renewed["teardown"] == "2026-11-20T20:00:00Z"
     meter.show(run, "03")
     text = capsys.readouterr().out
-    assert text.startswith("Meter (ESTIMATED") and "list price of" in text
+    assert text.startswith("Meter (ESTIMATED") and "if torn down by " in text
     assert run.events("meter")[-1]["stage"] == "03"
 
 
@@ -270,10 +359,10 @@ def test_plan_meter_and_dashboard_of_a_rehearsal_show_the_same_hour(run: Run) ->
     """The emulator has no load balancer controller; the hour includes the load balancer."""
     planned(run, emulated=True)
     happens(run, 0, "stack-apply-start")
-    happens(run, 0.5, "gpu-nodes", count=1)
+    ran(run, 0.5)
     plan = read_plan(run)
     assert plan is not None
-    cost = estimate(plan, TABLE, run.load(SpotHistory), session_hours=4, budget_usd=5)
+    cost = estimate(session(4), CostModel(plan, TABLE, run.load(SpotHistory)))
     reading = meter.read(run, NOON + timedelta(hours=6))
     assert reading["usd_per_hour"] == pytest.approx(hourly(cost))
     fixed, gpu_node = costs.hourly_rates(run)

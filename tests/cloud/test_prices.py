@@ -112,9 +112,6 @@ def test_a_spot_price_holds_until_the_next_one_of_its_zone() -> None:
     assert market.price_at(NOON, "g") == 0.30
     assert market.price_at(NOON.replace(hour=7), "g") is None
     assert market.price_at(NOON, "other") is None
-    mean = market.mean(NOON, NOON.replace(hour=16), "g", "a")
-    assert mean == pytest.approx((0.20 * 1 + 0.26 * 3) / 4)
-    assert market.mean(NOON, NOON, "g", "a") == 0.20
 
 
 def test_without_types_nothing_is_asked(run: Run) -> None:

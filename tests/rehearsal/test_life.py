@@ -22,7 +22,7 @@ from helpers.cloud import guardrails, leftovers, preflight, stack, zero
 from helpers.cloud.guardrails import Readiness
 from helpers.cloud.leftovers import Scan
 from helpers.cloud.plan import PlanFacts, Replan
-from helpers.cloud.stack import Stack
+from helpers.cloud.stack import GpuNode, Stack
 from helpers.cloud.terraform import Workspace
 from helpers.cloud.zero import Zero
 from helpers.errors import Problem
@@ -52,6 +52,7 @@ class Life:
     change: Replan  # a plan of the same stack with another cap on the price of GPU nodes
     half_way: int = 0  # resources in the state after its destroy was killed
     deleted: frozenset[str] = frozenset()  # what that destroy had asked for until then
+    nodes: tuple[GpuNode, ...] = ()  # that Auto Scaling knows of at the end
     certificate: Zero | None = None
     left: tuple[str, ...] = ("not looked at",)  # in Terraform's state at the end
     calls: list[Line] = field(default_factory=list)
@@ -107,6 +108,7 @@ def _end(run: Run, aws: emulated.Emulator, lived: Life) -> None:
     lived.deleted = frozenset(action for action in asked if action.startswith("Delete"))
     lived.half_way = workspace.destroy()
     lived.left = workspace.remaining()
+    lived.nodes = stack.record_gpu_nodes(run, aws.account).nodes
     lived.certificate = zero.certify(run, aws.account, state=lived.left, sleep=lambda _: None)
 
 
@@ -146,6 +148,11 @@ def test_a_destroy_that_is_killed_leaves_something_and_is_finished_by_the_next(l
     # a kill may tear the state; then an older copy of it is back, and still names what is gone
     assert 0 < life.half_way <= len(life.planned.resources)
     assert life.left == ()
+
+
+def test_the_gpu_node_of_a_deleted_group_is_still_known(life: Life) -> None:
+    (node,) = life.nodes
+    assert node.instance_type == "g4dn.xlarge" and node.end and node.end > node.start
 
 
 def test_nothing_is_left_and_that_is_certified(life: Life) -> None:
