@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from helpers.load.cluster_pool import push_image
     from helpers.load.engine import run
     from helpers.load.records import LoadReport
     from helpers.load.stage import (
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
         is_announced,
         is_exported,
         preset,
-        push_image,
         recover,
         search_capacity,
     )
@@ -43,5 +43,6 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for only then: a worker starts in a third of the time without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = {"LoadReport": "records", "run": "engine"}.get(name, "stage")
+    homes = {"LoadReport": "records", "run": "engine", "push_image": "cluster_pool"}
+    home = homes.get(name, "stage")
     return getattr(import_module(f"helpers.load.{home}"), name)

@@ -2,7 +2,7 @@
 
 Only control goes through the cluster's API: the master is started in its pod by `kubectl exec`, so
 that its standard input and output are those of a process here. Requests go from pod to pod. The
-image has what a worker needs of this package, and the same Python packages.
+image has this package, and the same Python packages as far as a worker needs them.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from helpers.cloud.stack import Stack
 from helpers.cluster import client, contract, load_pods, triton_release, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
-from helpers.errors import Problem
 from helpers.load.worker import Order
 from helpers.load.worker_pool import WorkerPool, log_path
 from helpers.paths import ROOT
@@ -31,15 +29,9 @@ from helpers.serving.records import Endpoint
 
 SLACK_S = 600  # between the last request and the removal: records come together and are fetched
 DOCKERFILE = ROOT / "helpers" / "load" / "Dockerfile"
-REQUIREMENTS = ROOT / "requirements.txt"
-IMPORT_S = 60
+REQUIREMENTS = "requirements.txt"
 LOCUSTFILE = "helpers/load/locustfile.py"  # from the checkout's root, or the image's
 JOIN_S = 60  # for Locust's workers to join
-# both clients: the worker imports the gRPC client only when needed
-LOADED = """
-import sys, helpers.load.grpc_client, helpers.load.worker
-print(*(module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "helpers"))
-"""
 
 
 def cluster_starter(run: Run) -> "ClusterStarter":
@@ -50,7 +42,7 @@ def cluster_starter(run: Run) -> "ClusterStarter":
     """
     account = Account(run.profile.region)
     pace = waits.pace(run, run.profile.cluster.release_s)
-    return ClusterStarter(client.connect(run, account), publish_image(run, account), pace)
+    return ClusterStarter(client.connect(run, account), push_image(run, account), pace)
 
 
 def triton_inside() -> Endpoint:
@@ -112,12 +104,16 @@ class ClusterStarter:
         return WorkerPool(scenario, [master], log, master=True, on_stop=on_stop)
 
 
-def publish_image(run: Run, account: Account) -> str:
+def push_image(run: Run, account: Account) -> str:
     """Build the image and push it beside Triton's, unless it is there; `repository@sha256:…`.
+
+    Empty where no scenario of the run is fired from pods.
 
     Raises:
         Problem: Nothing here can build, or the build, the login or the push failed.
     """
+    if all(scenario.control == "embedded" for scenario in run.profile.load.placed):
+        return ""
     context = image_context(run.folder / "load-image")
     pushed = ecr.push(run.load(Stack), account, image_tag(context), DOCKERFILE, lambda: context)
     run.note(images=run.manifest().get("images", {}) | {"load": pushed.digest})
@@ -125,22 +121,11 @@ def publish_image(run: Run, account: Account) -> str:
 
 
 def image_context(folder: Path) -> Path:
-    """Create the build context: the modules that a worker loads, the locustfile, the pins.
-
-    Raises:
-        Problem: A worker's modules cannot be loaded here.
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, text=True, timeout=IMPORT_S,
-        check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise Problem(f"A worker's modules cannot be loaded: {done.stderr.strip()[-300:]}.")
+    """Create the build context: this package and its pins."""
     shutil.rmtree(folder, ignore_errors=True)
-    for path in (*map(Path, done.stdout.split()), ROOT / LOCUSTFILE, REQUIREMENTS):
-        target = folder / path.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    compiled = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "helpers", folder / "helpers", ignore=compiled)
+    shutil.copyfile(ROOT / REQUIREMENTS, folder / REQUIREMENTS)
     return folder
 
 

@@ -11,7 +11,6 @@ import pandas as pd
 from pydantic import ValidationError
 
 from helpers import processes
-from helpers.cloud.account import Account
 from helpers.errors import Problem
 from helpers.load import calibration, engine, server_check, statistics
 from helpers.load.records import Capacity, LoadReport, ScenarioReport, Step
@@ -81,18 +80,6 @@ async def fire(
     if way := _cost_of_the_way(run, report):
         report = run.save(report.model_copy(update={"remarks": (*remarks, way)}))
     return report
-
-
-def push_image(run: Run, account: Account) -> None:
-    """Push the image of the load's pods, where scenarios come from pods, before the load waits.
-
-    Raises:
-        Problem: The image could not be built or pushed.
-    """
-    if any(scenario.control == "cluster" for scenario in run.profile.load.placed):
-        from helpers.load.cluster_pool import publish_image
-
-        print(f"image of the load's pods: {publish_image(run, account)}")
 
 
 def _starts(run: Run, scenarios: Sequence[Scenario]) -> dict[Control | None, Starter]:
