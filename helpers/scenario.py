@@ -179,6 +179,8 @@ class CapacitySearch(Settings):
     max_rate: Rate = 20_000.0  # highest rate to try
     # final width of the bracket, as a share of the rate
     precision: Annotated[float, Field(ge=0.01, le=1)] = 0.1
+    # how long the rate that is found must hold, seconds
+    confirm_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
 
 
 class LoadSettings(Settings):

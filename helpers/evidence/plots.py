@@ -95,14 +95,14 @@ def capacity_curve(run: Run) -> None:
         figure, (axes,) = style.panels(1, height=4.4, share_x=False)
         for name, colour in (("p50", style.BLUE), ("p95", style.ORANGE), ("p99", style.VERMILION)):
             known = [step for step in steps if getattr(step, f"{name}_ms") is not None]
-            x = np.array([step.throughput_rps for step in known])
+            x = np.array([step.rate for step in known])
             y = np.array([getattr(step, f"{name}_ms") for step in known])
             over = np.array([step.overloaded for step in known], dtype=bool)
             axes.plot(x, y, "o-", color=colour, markersize=4, label=name.upper())
             axes.plot(x[over], y[over], "x", color=style.BLACK, markersize=8,
                       label="overloaded" if over.any() and name == "p50" else None)  # fmt: skip
         axes.set(xscale="log", yscale="log", ylabel="latency, ms",
-                 xlabel="throughput, good answers per second")  # fmt: skip
+                 xlabel="rate asked for, requests per second")  # fmt: skip
         style.use_log_scale(axes.xaxis)
         style.use_log_scale(axes.yaxis)
         _draw_limits(axes, run, capacity)
@@ -112,11 +112,11 @@ def capacity_curve(run: Run) -> None:
         axes.set_title(title)
         style.footnote(figure, "; ".join(_capacity_notes(capacity)), style.VERMILION)
         knee = capacity.knee
-        knee_note = f" The knee is at {knee.throughput_rps:,.0f}/s." if knee else ""
+        knee_note = f" The knee is at {knee.rate:,.0f}/s." if knee else ""
         alt = (
             f"Latency percentiles of {capacity.model} over {capacity.protocol} at {len(steps)} "
-            f"rates. {title}.{knee_note} A line marks MLPerf's Server limit for ResNet50, "
-            f"{MLPERF_RESNET50_P99_MS:g} ms."
+            f"rates. {title}.{knee_note} The band lies between the last "
+            "rate that holds and the first that does not."
         )
         style.finish(run, figure, "capacity-curve", alt)
 
@@ -221,10 +221,10 @@ def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
 
 def _draw_limits(axes: Axes, run: Run, capacity: Capacity) -> None:
     """The target, MLPerf's limit, the knee, and where the judged scenario ran."""
-    for limit, colour, line, text in (
-        (capacity.objective_p99_ms, style.BLACK, "--", "target P99"),
-        (MLPERF_RESNET50_P99_MS, style.PURPLE, ":", "MLPerf Server, ResNet50: P99"),
-    ):
+    limits = [(capacity.objective_p99_ms, style.BLACK, "--", "target P99")]
+    if capacity.model == "resnet50":
+        limits += [(MLPERF_RESNET50_P99_MS, style.PURPLE, ":", "MLPerf Server, ResNet50: P99")]
+    for limit, colour, line, text in limits:
         label = f"{text} ≤ {limit:g} ms"
         axes.axhline(limit, color=colour, linewidth=1, linestyle=line, label=label)
     if capacity.capacity_rps and (fails := capacity.fails_at):
@@ -233,7 +233,7 @@ def _draw_limits(axes: Axes, run: Run, capacity: Capacity) -> None:
     knee = capacity.knee
     if knee and knee.p50_ms:
         axes.annotate(
-            f"knee, {knee.throughput_rps:,.0f}/s", (knee.throughput_rps, knee.p50_ms),
+            f"knee, {knee.rate:,.0f}/s", (knee.rate, knee.p50_ms),
             xytext=(0, -26), textcoords="offset points", ha="center", fontsize=8.5,
             arrowprops={"arrowstyle": "-", "color": style.GREY},
         )  # fmt: skip
@@ -242,7 +242,7 @@ def _draw_limits(axes: Axes, run: Run, capacity: Capacity) -> None:
         p99 = scenario.measured.latency.get("p99")
         if scenario.name == capacity.scenario and p99:
             axes.plot(
-                scenario.measured.throughput_rps, p99.ms, "D", color=style.GREEN, markersize=8,
+                scenario.measured.offered_rps, p99.ms, "D", color=style.GREEN, markersize=8,
                 label=f"operating point: {scenario.name}, P99",
             )  # fmt: skip
 

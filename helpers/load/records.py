@@ -203,6 +203,7 @@ class Step(Settings):
     """One rate that was tried in a search for the capacity."""
 
     rate: float  # requests per second asked for, Poisson
+    seconds: float = 0.0  # how long it was measured; 0: not recorded
     throughput_rps: float  # good answers per second
     goodput_rps: float  # of these, within the objective
     # median latency; None where good answers were too few, as of the others

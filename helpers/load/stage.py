@@ -31,6 +31,8 @@ WARMUP_S = 1.0
 SAMPLES = 1.2 * FLOORS["p99"]  # a step lasts long enough for a P99
 LONGEST_S = 60.0
 LEAST_RATE = SAMPLES / LONGEST_S
+KEPT = 0.99  # of what was asked, so that the P99 holds with every failure as infinitely late
+GROWN = 0.2  # of the median: a latency that grows by more means a queue that grows
 
 
 async def fire(
@@ -203,7 +205,7 @@ async def search_capacity(run: Run, endpoint: Endpoint) -> Capacity | None:
     run.event("capacity-search-start", STAGE, like=scenario.name)
     capacity = await find_capacity(
         scenario, endpoint, kpis.p99_ms, rate=search.rate, max_rate=search.max_rate,
-        precision=search.precision, mark=run.mark,
+        precision=search.precision, confirm_s=search.confirm_s, mark=run.mark,
         start=_starts(run, [scenario])[scenario.control],
     )  # fmt: skip
     run.event("capacity-search-stop", STAGE, like=scenario.name, found=capacity.sentence)
@@ -219,13 +221,15 @@ async def find_capacity(
     rate: float = 50.0,  # where to begin, requests per second
     max_rate: float = 20_000.0,  # where to stop, should the server hold even that
     precision: float = 0.1,  # how narrow the bracket becomes, as a share of the rate
+    confirm_s: float = 30.0,  # how long the rate that is found must hold
     mark: str = "",  # as of `engine.run`
     start: Starter = start_processes,  # what starts the workers, as of `engine.run`
 ) -> Capacity:
     """Search the highest Poisson rate at which the P99 stays within an objective.
 
     The rate is doubled until a step misses the objective, then the bracket is halved (in the
-    geometric mean) until its ends are within `precision` of each other. Rates too low for a P99
+    geometric mean) until its ends are within `precision` of each other. The rate that is found is
+    fired again for `confirm_s`; if it does not hold, the next lower one is. Rates too low for a P99
     within a minute are not tried.
 
     Raises:
@@ -237,7 +241,7 @@ async def find_capacity(
     steps: list[Step] = []
     rate, held, missed = max(rate, LEAST_RATE), 0.0, float("inf")
     while held * (1 + precision) < missed and held < max_rate:
-        step = await _step(scenario, endpoint, shape, rate, p99_ms, mark, start)
+        step = await _step(scenario, endpoint, shape, rate, p99_ms, mark, start, SHORTEST_S)
         steps.append(step)
         print(step.sentence, flush=True)
         if step.holds:
@@ -252,6 +256,13 @@ async def find_capacity(
             break
         else:
             rate = max(rate / GROWTH**2, LEAST_RATE)
+    while held:
+        step = await _step(scenario, endpoint, shape, held, p99_ms, mark, start, confirm_s)
+        print(f"{step.sentence}, for {step.seconds:.0f} s", flush=True)
+        steps = [each for each in steps if each.rate != held] + [step]
+        if step.holds:
+            break
+        held = max((each.rate for each in steps if each.holds), default=0.0)
     return Capacity(
         model=scenario.model,
         protocol=scenario.protocol,
@@ -264,9 +275,9 @@ async def find_capacity(
 
 async def _step(
     scenario: Scenario, endpoint: Endpoint, shape: Shape, rate: float, p99_ms: float, mark: str,
-    start: Starter,
+    start: Starter, shortest_s: float,
 ) -> Step:  # fmt: skip
-    seconds = max(SAMPLES / rate, SHORTEST_S)
+    seconds = max(SAMPLES / rate, shortest_s)
     phases = _poisson("warm-up", rate, WARMUP_S), _poisson("steady", rate, seconds)
     played = scenario.model_copy(update={"name": "capacity", "phases": phases})
 
@@ -285,12 +296,24 @@ async def _step(
     latency: dict[str, Any] = {f"{name}_ms": measured.latency[name].ms for name in names}
     return Step(
         rate=rate,
+        seconds=seconds,
         **measured.model_dump(include={"throughput_rps", "error_rate_pct", "overloaded"}),
         **report.model_dump(include={"invalid", "repeated"}),
         **latency,
         goodput_rps=measured.goodput_rps or 0.0,
-        holds=latency.get("p99_ms", float("inf")) <= p99_ms and not measured.overloaded,
+        holds=_is_sustained(report, rate),
     )
+
+
+def _is_sustained(report: ScenarioReport, rate: float) -> bool:
+    """Whether what was asked was answered within objective and step, and latency did not grow."""
+    measured = report.measured
+    if "p99" not in measured.latency or measured.overloaded:
+        return False
+    p50_ms, seconds = measured.latency["p50"].ms, measured.end_s - measured.start_s
+    due = measured.requests - rate * p50_ms / 1000  # without what came too late for an answer
+    grown_ms = report.drift.low * seconds / 60 if report.drift else 0.0
+    return (measured.goodput_rps or 0.0) * seconds >= KEPT * due and grown_ms <= GROWN * p50_ms
 
 
 def preset(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from helpers.errors import Problem
 from helpers.load import calibration, server_check, stage, statistics
 from helpers.load.arrivals import Shard, schedule
 from helpers.load.engine import chart
-from helpers.load.records import Step
+from helpers.load.records import LoadReport, Percentile, Step, Trend
 from helpers.load.request import ProgressMerger, Second
 from helpers.load.worker import is_timed
 from helpers.scenario import Scenario
+from tests import contract
 
 from .conftest import scenario
 from .known_server import DESCRIBED, KnownServer
@@ -73,13 +75,32 @@ def test_the_capacity_is_found_from_below_and_from_above(
     assert capacity.capacity_rps is not None and 250 / 1.1 <= capacity.capacity_rps <= 250
     rates = [step.rate for step in capacity.steps]
     assert rates == sorted(rates) and not capacity.steps[-1].holds
-    assert capsys.readouterr().out.count("/s · answered") == len(rates)
+    assert capsys.readouterr().out.count("/s · answered") == len(rates) + 1
     with pytest.raises(Problem, match="There is no preset 'flood'"):
         load.preset("flood", "m", 1.0)
     with pytest.raises(Problem, match="greater than 0"):
         load.preset("smoke", "m", -1.0)
     with pytest.raises(Problem, match="must be a positive time"):
         asyncio.run(load.find_capacity(smoke, server.endpoint, -1))
+
+
+@pytest.mark.parametrize(
+    ("good", "grown_ms", "holds"),
+    [(1.0, 0.0, True), (0.995, 0.0, True), (0.96, 0.0, False), (1.0, 3.0, False)],
+)
+def test_a_rate_is_sustained_if_nearly_all_is_answered_and_latency_does_not_grow(
+    good: float, grown_ms: float, holds: bool
+) -> None:
+    path = Path(contract.__file__).with_name("quick-run") / LoadReport.path()
+    report = LoadReport.model_validate_json(path.read_text()).scenarios[2]
+    latency = {name: Percentile(ms=10.0, low_ms=None, high_ms=None) for name in ("p50", "p99")}
+    measured = report.measured.model_copy(
+        update={"start_s": 0.0, "end_s": 60.0, "requests": 6000, "goodput_rps": 100 * good,
+                "latency": latency, "overloaded": False}
+    )  # fmt: skip
+    drift = Trend(per_minute=grown_ms, low=grown_ms, high=grown_ms)
+    changed = report.model_copy(update={"measured": measured, "drift": drift})
+    assert stage._is_sustained(changed, 100) is holds
 
 
 def test_a_step_whose_client_was_late_is_fired_twice_and_says_so(
@@ -90,7 +111,7 @@ def test_a_step_whose_client_was_late_is_fired_twice_and_says_so(
         monkeypatch.setattr(stage, name, value)
     monkeypatch.setattr(statistics, "SEND_ERROR_LIMIT_MS", -1.0)  # nobody is in time
     smoke = load.preset("smoke", "mobilenetv2", 20)
-    search = load.find_capacity(smoke, server.endpoint, 1000, rate=400, max_rate=400)
+    search = load.find_capacity(smoke, server.endpoint, 1000, rate=400, max_rate=400, confirm_s=0.5)
     capacity = asyncio.run(search)
     (step,) = capacity.steps
     assert "the client was the bottleneck" in step.repeated
