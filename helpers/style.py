@@ -32,7 +32,6 @@ GREY = "#6b6b6b"
 WIDTH_IN = 9.0
 DPI = 110
 FIGURES = "evidence/figures"
-LABEL_GAP = 14 / 72  # inches between the centres of two neighbouring labels
 
 _THEME = {
     "font.size": 10,
@@ -64,10 +63,10 @@ def theme() -> AbstractContextManager[None]:
     return mpl.rc_context(_THEME)  # type: ignore[arg-type]
 
 
-def panels(count: int, *, height: float, share_x: bool) -> tuple[Figure, Sequence[Axes]]:
+def panels(count: int, *, height: float) -> tuple[Figure, Sequence[Axes]]:
     """A figure with panels of `height` inches each, one below the other."""
     size = (WIDTH_IN, height * count + 0.4)
-    figure, axes = plt.subplots(count, 1, figsize=size, sharex=share_x, squeeze=False)
+    figure, axes = plt.subplots(count, 1, figsize=size, squeeze=False)
     return figure, list(axes[:, 0])
 
 
@@ -118,28 +117,6 @@ def mark_event(axes: Axes, at: float, text: str, *, row: int = 0) -> None:
         fontsize=8,
         color=GREY,
     )
-
-
-def label_lines(axes: Axes, labels: Iterable[tuple[float, str, str]], height: float) -> None:
-    """Label the right ends of lines (y in data, text, colour); overlapping labels are moved up.
-
-    The limits and scale of the axes must be final; `height` is their height in inches.
-    """
-    to_fraction, lowest = axes.transData + axes.transAxes.inverted(), -np.inf
-    for y, text, colour in sorted(labels):
-        lowest = max(to_fraction.transform((0, y))[1], lowest)
-        axes.annotate(
-            text,
-            (1.0, lowest),
-            xycoords="axes fraction",
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            color=colour,
-            fontsize=9,
-            annotation_clip=False,
-        )
-        lowest += LABEL_GAP / height
 
 
 def headline(figure: Figure, text: str) -> None:

@@ -168,7 +168,7 @@ def _change(first: float, second: float) -> float | None:
 
 def _draw(first: Run, second: Run, scenarios: list[str], folder: Path) -> str:
     with style.theme():
-        figure, panels = style.panels(len(scenarios), height=2.6, share_x=False)
+        figure, panels = style.panels(len(scenarios), height=2.6)
         for axes, name in zip(panels, scenarios, strict=True):
             for run, colour in ((first, style.BLUE), (second, style.VERMILION)):
                 values = good_latencies(run, name)

@@ -27,6 +27,7 @@ from helpers.evidence.ledger import Ledger
 from helpers.load.records import LoadReport
 from helpers.promises import MEANING, Status
 from helpers.run import Run
+from helpers.telemetry.records import Telemetry
 
 INDEX = "evidence/index.html"
 FIGURES: dict[str, Callable[[Run], None]] = {"architecture": architecture.draw} | plots.FIGURES
@@ -93,6 +94,8 @@ def figures(run: Run) -> list[Path]:
 def has_all_figures(run: Run) -> bool:
     """Whether every figure of the load was drawn that the profile asks for."""
     optional = set() if run.profile.load.capacity else {"capacity-curve"}
+    if (telemetry := run.readable(Telemetry)) and all(facts.absent for facts in telemetry.series):
+        optional.add("telemetry")
     return set(plots.FIGURES) - optional <= {path.stem for path in figures(run)}
 
 

@@ -5,7 +5,6 @@ A figure raises `Problem` where the run lacks the record it is drawn from.
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +15,17 @@ from helpers import style
 from helpers.evidence import kpis
 from helpers.load.records import Capacity, LoadReport, PhaseReport, ScenarioReport
 from helpers.run import Run
-from helpers.telemetry import series
+from helpers.telemetry import snapshots
 from helpers.telemetry.annotations import run_annotations
+from helpers.telemetry.catalogue import LOAD_SERIES
+from helpers.telemetry.dashboards import Dashboard, Panel
 from helpers.telemetry.records import Telemetry
 
 # MLCommons' inference rules, Server scenario: ResNet50-v1.5 on ImageNet, P99 within 15 ms
 MLPERF_RESNET50_P99_MS = 15.0
 ROLLING_S = 1.0
 FEWEST_TO_ROLL = 5
-SCENARIO_IN, SERIES_IN = 2.3, 1.35  # heights of a panel
+SCENARIO_IN = 2.3  # height of a panel
 CROWDED = 2_000  # more dots than this are drawn fainter
 MOST_DOTS = 60_000  # of more, only every n-th is drawn: the picture looks the same
 MOST_STEPS = 4_000  # of a distribution; more than the picture has pixels
@@ -35,7 +36,7 @@ def latency_distribution(run: Run) -> None:
     """Which share of the requests was answered within which time, by scenario."""
     report, targets = run.load(LoadReport), run.profile.kpis
     with style.theme():
-        figure, (axes,) = style.panels(1, height=4.0, share_x=False)
+        figure, (axes,) = style.panels(1, height=4.0)
         for scenario, colour in zip(report.scenarios, style.LINES, strict=False):
             latency = good_latencies(run, scenario.name)
             if len(latency):
@@ -69,7 +70,7 @@ def latency_over_time(run: Run) -> None:
     """Every request at its intended send time, with phases and errors, by scenario."""
     report = run.load(LoadReport)
     with style.theme():
-        figure, panels = style.panels(len(report.scenarios), height=SCENARIO_IN, share_x=False)
+        figure, panels = style.panels(len(report.scenarios), height=SCENARIO_IN)
         for axes, scenario in zip(panels, report.scenarios, strict=True):
             _draw_requests(axes, run, scenario)
         worst = max(report.scenarios, key=lambda scenario: scenario.measured.max_ms or 0.0)
@@ -92,7 +93,7 @@ def capacity_curve(run: Run) -> None:
     capacity = run.load(Capacity)
     steps = [step for step in capacity.steps if step.p50_ms is not None]
     with style.theme():
-        figure, (axes,) = style.panels(1, height=4.4, share_x=False)
+        figure, (axes,) = style.panels(1, height=4.4)
         for name, colour in (("p50", style.BLUE), ("p95", style.ORANGE), ("p99", style.VERMILION)):
             known = [step for step in steps if getattr(step, f"{name}_ms") is not None]
             x = np.array([step.rate for step in known])
@@ -130,30 +131,12 @@ def capacity_curve_if_searched(run: Run) -> None:
 
 
 def telemetry(run: Run) -> None:
-    """The series of server and machine on one time axis with the load."""
-    record, samples = run.load(Telemetry), run.load_table("metrics")
-    start = pd.Timestamp(record.start)
-    present = [facts for facts in record.series if not facts.absent]
-    absent = [facts for facts in record.series if facts.absent]
-    with style.theme():
-        figure, panels = style.panels(max(len(present), 1), height=SERIES_IN, share_x=True)
-        for axes, facts in zip(panels, present, strict=False):
-            _draw_series(axes, samples[samples["series"] == facts.name], start)
-            axes.set_ylabel(facts.unit, fontsize=8)
-            axes.set_title(facts.title, fontsize=9)
-        style.headroom(panels[0], 0.3)
-        for number, axes in enumerate(panels):
-            _draw_load(axes, run, start, named=number == 0)
-        panels[-1].set_xlabel("seconds")
-        missing = "; ".join(
-            f"{', '.join(facts.title for facts in group)} absent: {reason}"
-            for reason, group in groupby(absent, key=lambda facts: facts.absent)
-        )
-        title = "Server and machine from Load Test Start to Stop, as Prometheus scraped them"
-        style.headline(figure, title)
-        style.footnote(figure, missing, style.VERMILION)
-        alt = f"{title}: {', '.join(facts.title for facts in present)}. {missing}"
-        style.finish(run, figure, "telemetry", alt.strip())
+    """The series of server and machine with the load's events; prints where there is none."""
+    panels = tuple(Panel((series,), series.title, None, False) for series in LOAD_SERIES)
+    board = Dashboard("telemetry", "Server and machine during the load, as scraped", "", panels)
+    data = snapshots.of_load(run, run.load(Telemetry), board)
+    if not snapshots.draw(run, data, folder=style.FIGURES):
+        print("No series of server and machine were read during the load.")
 
 
 FIGURES: dict[str, Callable[[Run], None]] = {
@@ -215,8 +198,11 @@ def _draw_requests(axes: Axes, run: Run, scenario: ScenarioReport) -> None:
     axes.set_xlim(left=0)
     style.headroom(axes, 0.15)
     if len(p95):
-        label = (p95.iloc[-1], "P95 of 1 s", style.VERMILION)
-        style.label_lines(axes, [label], SCENARIO_IN)
+        axes.annotate(
+            "P95 of 1 s", (1.0, p95.iloc[-1]), xycoords=("axes fraction", "data"), xytext=(4, 0),
+            textcoords="offset points", va="center", color=style.VERMILION, fontsize=9,
+            annotation_clip=False,
+        )  # fmt: skip
 
 
 def _draw_limits(axes: Axes, run: Run, capacity: Capacity) -> None:
@@ -252,26 +238,3 @@ def _capacity_notes(capacity: Capacity) -> Iterator[str]:
         yield f"Invalid: {', '.join(invalid)}"
     if repeated := [f"{step.rate:,.0f}/s" for step in capacity.steps if step.repeated]:
         yield f"Run twice, because the client was the bottleneck: {', '.join(repeated)}"
-
-
-def _draw_series(axes: Axes, samples: pd.DataFrame, start: pd.Timestamp) -> None:
-    labels = []
-    for (label, group), colour in zip(samples.groupby("label"), style.LINES, strict=False):
-        seconds = (group["time"] - start).dt.total_seconds()
-        axes.plot(seconds, group["value"], color=colour, linewidth=1.3)
-        if label:
-            labels.append((group["value"].iloc[-1], str(label), colour))
-    axes.set_ylim(bottom=0)
-    style.label_lines(axes, labels, SERIES_IN)
-
-
-def _draw_load(axes: Axes, run: Run, start: pd.Timestamp, *, named: bool) -> None:
-    for span in series.load_periods(run):
-        low, high = ((at - start).total_seconds() for at in (span.start, span.end))
-        axes.axvspan(low, high, color=style.SKY, alpha=0.12, linewidth=0)
-        style.mark_event(axes, low, f"Start {span.scenario}" if named else "")
-        style.mark_event(axes, high, "Stop" if named else "", row=1)
-    for mark in run_annotations(run):
-        if mark.kind not in DRAWN_AS_SPANS:
-            at = (mark.at - start).total_seconds()
-            style.mark_event(axes, at, mark.text if named else "", row=2)

@@ -46,7 +46,8 @@ class DashboardData:
     board: Dashboard  # the dashboard
     window: Window  # the time shown
     values: pd.DataFrame  # as in the table `metrics`
-    note: str = ""  # A warning about the data, such as that it was not measured; may be empty
+    note: str = ""  # a warning about the data, such as that there is no GPU; may be empty
+    annotations: Sequence[Annotation] = ()  # the events to mark
 
     def lines(self, panel: Panel) -> list[tuple[Series, str, pd.DataFrame]]:
         """Series, name and values of each line of a panel."""
@@ -61,7 +62,8 @@ class DashboardData:
         lines = self.lines(panel)
         if any(rows["value"].any() for *_, rows in lines):
             return ""
-        return "always 0" if lines else "; ".join({shown.absence for shown in panel.series})
+        reasons = dict.fromkeys(shown.absence for shown in panel.series)
+        return "always 0" if lines else "; ".join(reasons)
 
     def count(self) -> int:
         """How many values its panels show."""
@@ -83,19 +85,14 @@ def take(run: Run, telemetry: Telemetry) -> Snapshots:
     if telemetry.gpu_absent == NO_PROMETHEUS:
         absent = Snapshots(start=telemetry.start, end=telemetry.end, absent=NO_PROMETHEUS)
         return run.save(absent)
-    start, end = (datetime.fromisoformat(text) for text in (telemetry.start, telemetry.end))
-    window = Window(start, end, run.profile.telemetry.scrape_interval_s)
-    note = f"No GPU: {telemetry.gpu_absent}" if telemetry.gpu_absent else ""
-    values = _without_idle_models(run.load_table(series.TABLE))
-    annotations = run_annotations(run, start, end)
     stored, tables = [], []
     for board in dashboards.build(run.profile.kpis):
-        data = DashboardData(board, window, values, note)
-        alt = draw(run, data, annotations, folder=FOLDER)
-        body = json.dumps(grafana_body(run, data, annotations), ensure_ascii=False)
+        data = of_load(run, telemetry, board)
+        alt = draw(run, data, folder=FOLDER)
+        body = json.dumps(grafana_body(run, data), ensure_ascii=False)
         place = f"{FOLDER}/{board.name}"
         run.write(f"{place}.grafana.json", body + "\n")
-        run.write(f"{place}.html", _page(run, data, annotations, alt))
+        run.write(f"{place}.html", _page(run, data, alt))
         tables += [
             rows.assign(dashboard=board.name, panel=panel.title, line=name, unit=panel.unit)
             for panel in board.panels
@@ -110,16 +107,22 @@ def take(run: Run, telemetry: Telemetry) -> Snapshots:
     run.save_table(TABLE, table)
     lines = table.to_json(orient="records", lines=True, date_format="iso", date_unit="ms")
     run.write(f"tables/{TABLE}.jsonl", lines)
-    first, last = (moment.isoformat(timespec="seconds") for moment in (start, end))
-    events = len(annotations)
+    window, events = data.window, len(data.annotations)
+    first, last = (at.isoformat(timespec="seconds") for at in (window.start, window.end))
     return run.save(Snapshots(start=first, end=last, boards=tuple(stored), events=events))
 
 
-def _without_idle_models(values: pd.DataFrame) -> pd.DataFrame:
-    """The values without those of models that no request was for, if there is another model."""
+def of_load(run: Run, telemetry: Telemetry, board: Dashboard) -> DashboardData:
+    """A dashboard with the values and events of the load, without models that were idle in it."""
+    start, end = (datetime.fromisoformat(text) for text in (telemetry.start, telemetry.end))
+    window = Window(start, end, run.profile.telemetry.scrape_interval_s)
+    note = f"No GPU: {telemetry.gpu_absent}" if telemetry.gpu_absent else ""
+    values = run.load_table(series.TABLE)
     requests = values[values["series"].isin(["requests", "failures"]) & values["value"].gt(0)]
     of_model = values["series"].isin([name for name, it in SERIES.items() if it.label == "model"])
-    return values[~of_model | values["label"].isin(requests["label"])] if len(requests) else values
+    if len(requests):
+        values = values[~of_model | values["label"].isin(requests["label"])]
+    return DashboardData(board, window, values, note, run_annotations(run, start, end))
 
 
 def frame(record: Snapshots) -> pd.DataFrame:
@@ -128,9 +131,7 @@ def frame(record: Snapshots) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Dashboard", "Values", "Page", "For Grafana"])
 
 
-def grafana_body(
-    run: Run, data: DashboardData, annotations: Sequence[Annotation]
-) -> dict[str, Any]:
+def grafana_body(run: Run, data: DashboardData) -> dict[str, Any]:
     """A dashboard with its data, as Grafana's snapshot API accepts it."""
     content: dict[str, Any] = json.loads(dashboards.grafana_json(data.board))
     for raw, panel in zip(content["panels"], data.board.panels, strict=True):
@@ -161,7 +162,7 @@ def grafana_body(
             "text": event.text,
             "tags": [tag for tag in (event.kind, event.source) if tag],
         }
-        for event in annotations
+        for event in data.annotations
     ]
     window = data.window
     content["time"] = {"from": window.start.isoformat(), "to": window.end.isoformat()}
@@ -171,7 +172,7 @@ def grafana_body(
     return content
 
 
-def _page(run: Run, data: DashboardData, annotations: Sequence[Annotation], alt: str) -> str:
+def _page(run: Run, data: DashboardData, alt: str) -> str:
     """A self-contained page: picture, events, statistics of each line, and the values as JSON."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(dashboards.TEMPLATES), autoescape=True,
@@ -189,7 +190,7 @@ def _page(run: Run, data: DashboardData, annotations: Sequence[Annotation], alt:
         values[panel.title] = {name: [times, line.tolist()] for name, line, times in lines}
     picture = (run.folder / FOLDER / f"{data.board.name}.png").read_bytes() if alt else b""
     return environment.get_template("snapshot.html.j2").render(
-        run=run, label=LABEL[run.profile.target], data=data, annotations=annotations, alt=alt,
+        run=run, label=LABEL[run.profile.target], data=data, alt=alt,
         picture=base64.b64encode(picture).decode(), panels=panels,
         blank=dict.fromkeys(data.why_blank(panel) for panel in data.board.panels),
         # as JSON that can stand inside a script element
@@ -202,9 +203,7 @@ def _milliseconds(rows: pd.DataFrame) -> list[int]:
     return times
 
 
-def draw(
-    run: Run, data: DashboardData, annotations: Sequence[Annotation] = (), *, folder: str
-) -> str:
+def draw(run: Run, data: DashboardData, *, folder: str) -> str:
     """Draw a dashboard as PNG and SVG, and show it in a notebook; returns its description.
 
     Graphs without a line, or with none but zeros, are named below the others. A dashboard without
@@ -218,7 +217,7 @@ def draw(
     if not heights or not data.count():
         return ""
     with style.theme():
-        key = _footnote(data, annotations)
+        key = _footnote(data)
         height = sum(heights) + HEAD_IN + FOOT_LINE_IN * len(key)
         figure = plt.figure(figsize=(WIDTH_IN, height))
         figure.set_layout_engine("constrained")
@@ -230,7 +229,7 @@ def draw(
             row, column = divmod(number, 2)
             right = COLUMNS if panel is graphs[-1] else 2 * column + 2
             cells = grid[figure_rows + row, 2 * column : right]
-            _draw_graph(figure.add_subplot(cells), panel, data, annotations)
+            _draw_graph(figure.add_subplot(cells), panel, data)
         figure.suptitle(data.board.title, x=0.01, ha="left", fontweight="bold", fontsize=13)
         colour = style.VERMILION if data.note else style.GREY
         style.footnote(figure, "\n".join(key), colour)
@@ -270,15 +269,13 @@ def _draw_figure(axes: Axes, panel: Panel, data: DashboardData) -> None:
     figure.set_in_layout(False)
 
 
-def _draw_graph(
-    axes: Axes, panel: Panel, data: DashboardData, annotations: Sequence[Annotation]
-) -> None:
+def _draw_graph(axes: Axes, panel: Panel, data: DashboardData) -> None:
     axes.set_title(panel.title, fontsize=9.5)
     axes.set_ylabel(panel.unit, fontsize=8)
     axes.set_xlim(style.date_number(data.window.start), style.date_number(data.window.end))
     style.use_time_scale(axes.xaxis)
     axes.tick_params(labelsize=8)
-    for number, event in enumerate(annotations, 1):
+    for number, event in enumerate(data.annotations, 1):
         text = str(number) if number <= MOST_NAMED else ""
         at = max(event.at, data.window.start)
         style.mark_event(axes, style.date_number(at), text, row=(number - 1) % 3)
@@ -313,8 +310,8 @@ def _draw_graph(
     )  # fmt: skip
 
 
-def _footnote(data: DashboardData, annotations: Sequence[Annotation]) -> list[str]:
-    window = data.window
+def _footnote(data: DashboardData) -> list[str]:
+    window, annotations = data.window, data.annotations
     text = f"Scraped every {window.interval_s:g} s, a point every {window.step_s:.3g} s, UTC."
     if len(annotations) > MOST_NAMED:
         text += f" {len(annotations)} events, {len(annotations) - MOST_NAMED} without a number."

@@ -67,13 +67,13 @@ def requests(count: int = 800, seed: int = 1) -> pd.DataFrame:
 def telemetry(gpu: float | None = None) -> Telemetry:
     """CPU at half; a GPU only where it is asked for."""
     absent = "" if gpu is not None else "no GPU here"
-    series = (("cpu", "CPU", 60, ""), ("gpu", "GPU", 0, absent or "made up"))
+    series = (("CPU", 60, ""), ("GPU", 0, absent or "made up"))
     return Telemetry(
         start="2026-01-01T00:00:00.000Z", end="2026-01-01T00:01:00.000Z",
         series=tuple(
-            SeriesFacts(name=name, title=f"{title} utilisation", unit="%", query="up",
-                        samples=samples, absent=why)
-            for name, title, samples, why in series
+            SeriesFacts(name=f"{name.lower()}_utilisation", title=f"{name} utilisation", unit="%",
+                        query="up", samples=samples, absent=why)
+            for name, samples, why in series
         ),
         cpu_utilisation_pct=50.0, gpu_utilisation_pct=gpu, gpu_absent=absent,
     )  # fmt: skip
@@ -111,7 +111,8 @@ def measured(run: Run) -> Run:
     run.save(telemetry())
     times = pd.date_range("2026-01-01", periods=60, freq="s", tz="UTC")
     run.save_table(
-        "metrics", pd.DataFrame({"time": times, "series": "cpu", "label": "", "value": 50.0})
+        "metrics",
+        pd.DataFrame({"time": times, "series": "cpu_utilisation", "label": "", "value": 50.0}),
     )
     promises.claim(run, "05.scenarios", holds=True, evidence="records/05/load.json", note="made up")
     return run

@@ -42,7 +42,7 @@ def data(
 
 
 def svg(run: Run, shown: DashboardData, annotations: tuple[Annotation, ...] = ()) -> str:
-    snapshots.draw(run, shown, annotations, folder="x")
+    snapshots.draw(run, replace(shown, annotations=annotations), folder="x")
     return (run.folder / "x" / f"{shown.board.name}.svg").read_text()
 
 
