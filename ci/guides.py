@@ -120,7 +120,6 @@ def _headers() -> dict[str, Header]:
 def _prices(profile: Profile) -> Iterator[tuple[str, float, float, str]]:
     """What costs money by the hour: name, how many, US$ an hour for all, what is assumed."""
     table, stack = prices.load_table(profile.region), profile.infrastructure
-    yield "EKS control plane", 1, table.price("eks.standard").usd, ""
     cpu, nodes = stack.cpu_instance_types[0], profile.system_nodes["desired"]
     yield f"System nodes, {cpu}", nodes, nodes * table.price(f"ec2.{cpu}").usd, ""
     count, cap = stack.gpu.desired_nodes, stack.gpu.max_price_usd

@@ -20,10 +20,9 @@ from helpers.scenario import Scenario, Settings
 from model.signature import CLASSES
 
 # names under which Cost Explorer bills (dimension SERVICE)
-EKS = "Amazon Elastic Container Service for Kubernetes"
 COMPUTE = "Amazon Elastic Compute Cloud - Compute"
 EC2_OTHER = "EC2 - Other"
-NODES = {"aws_eks_cluster", "aws_eks_node_group", "aws_autoscaling_group", "aws_vpc_endpoint"}
+NODES = {"aws_eks_node_group", "aws_autoscaling_group", "aws_vpc_endpoint"}
 # hours of what, or GB through the load balancer, to the internet, between zones, through NAT
 Billed = Literal[
     "stack", "gpu-nodes", "load-balancers", "balanced", "answered", "crossed", "pulled"
@@ -33,7 +32,7 @@ IMAGES_GB = 1.0  # assumed of a node: images from other registries than ECR, com
 
 @cache
 def plan_costs() -> dict[str, Any]:
-    """The rates beside nodes and control plane, and which Terraform types are free."""
+    """The rates beside nodes, and which Terraform types are free."""
     table: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "plan_costs.yaml").read_text())
     return table
 
@@ -98,15 +97,7 @@ class CostModel:
     @cached_property
     def rates(self) -> tuple[Rate, ...]:
         """One for each kind of resource."""
-        return (*self._control_planes(), *self._nodes(), *self._others())
-
-    def _control_planes(self) -> Iterator[Rate]:
-        for cluster in self.plan.of_type("aws_eks_cluster"):
-            policy = (cluster.values.get("upgrade_policy") or [{}])[0]
-            what, key = "EKS control plane, possibly extended support", "eks.extended"
-            if policy.get("support_type") == "STANDARD":
-                what, key = "EKS control plane", "eks.standard"
-            yield Rate(what, EKS, self.table.price(key))
+        return (*self._nodes(), *self._others())
 
     def _nodes(self) -> Iterator[Rate]:
         for group in self.plan.node_groups:

@@ -60,11 +60,10 @@ def show(run: Run, stage: str = "", account: Account | None = None) -> None:
 def _teardown(run: Run, moment: datetime) -> datetime:
     """When the dead man's switch fires, as it was last read or applied."""
     switch, stack = run.find(DeadMan), run.find(Stack)
-    known = [event["expires"] for event in run.events("dead-man-renewed")]
-    known += [switch.expires if switch else "", stack.dead_man_expires if stack else ""]
-    moments = [datetime.fromisoformat(text) for text in known if text]
+    known = [switch.expires if switch else "", stack.dead_man_expires if stack else ""]
     start = usage_until(run, moment).periods["stack"][-1].start
     default = start + timedelta(hours=run.profile.infrastructure.ttl_hours)
+    moments = [datetime.fromisoformat(text) for text in known if text]
     return max((moment for moment in moments if moment >= start), default=default)
 
 

@@ -33,10 +33,6 @@ def template(name: str, size: int) -> dict[str, Any]:
     return {"name": name, "block_device_mappings": [{"ebs": [{"volume_size": size}]}]}
 
 
-def cluster(support: str = "STANDARD") -> dict[str, Any]:
-    return {"upgrade_policy": [{"support_type": support}]}
-
-
 def document(*resources: tuple[str, dict[str, Any]]) -> dict[str, Any]:
     """A plan that creates these resources."""
     made = [

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.cloud import costs, meter
 from helpers.cloud.costs import CostModel, Period, Usage, bill, estimate, traffic, usage_until
+from helpers.cloud.guardrails import DeadMan
 from helpers.cloud.meter import CostReport
 from helpers.cloud.plan import Estimate, EstimateLine, Plan, PlanFacts, read_plan
 from helpers.cloud.prices import SpotHistory, SpotPoint, load_table
@@ -24,11 +25,11 @@ from helpers.scenario import Burst, Closed, Ramp, Scenario
 from tests.emulated import Emulated, Fault
 from tests.rehearsal.test_faults import GROUP, spot_group
 
-from .plans import CAPPED, MANAGED, SYSTEM, capped, cluster, document
+from .plans import CAPPED, MANAGED, SYSTEM, capped, document
 from .test_dead_man import OUTPUTS
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-EKS = costs.EKS
+EKS = "Amazon Elastic Container Service for Kubernetes"
 TABLE = load_table("us-east-1")
 CLUSTER = "aws_eks_cluster"
 PROFILE = Profile.load_named("quick")
@@ -78,7 +79,7 @@ def plans(draw: st.DrawFn) -> Plan:
     for kind in sorted({facts["of"] for facts in costs.plan_costs()["rates"]} - {CLUSTER}):
         resources += [(kind, {})] * draw(count)
     if draw(st.booleans()):
-        resources.append((CLUSTER, cluster(draw(st.sampled_from(("STANDARD", ""))))))
+        resources.append((CLUSTER, {}))
     if draw(st.booleans()):
         resources.append(("aws_eks_node_group", SYSTEM))
     desired = draw(count)
@@ -142,8 +143,7 @@ def test_a_longer_life_never_costs_less(plan: Plan, first: float, more: float) -
         ("aws_autoscaling_group", capped("0.15"), "(spot)", 0.15, 0.3),
         ("aws_eks_node_group", MANAGED, "(spot)", 0.2, 2 * 0.526),
         ("aws_eks_node_group", SYSTEM, "CPU nodes, t3.large", 2 * 0.0832, 3 * 0.0832),
-        ("aws_eks_cluster", cluster(), "control plane", 0.10, 0.10),
-        ("aws_eks_cluster", {}, "control plane, possibly extended", 0.60, 0.60),
+        ("aws_eks_cluster", {}, "control plane", 0.10, 0.10),
     ],
 )
 def test_each_kind_costs_its_price(
@@ -156,7 +156,7 @@ def test_each_kind_costs_its_price(
 
 def test_a_cluster_brings_the_load_balancer_that_is_not_in_the_plan() -> None:
     cost = estimated(
-        ("aws_eks_cluster", cluster()),
+        ("aws_eks_cluster", {}),
         ("aws_subnet", {"tags": {"kubernetes.io/role/elb": "1"}}),
         ("aws_subnet", {"tags": {"kubernetes.io/role/internal-elb": "1"}}),
     )
@@ -203,7 +203,7 @@ def ran(run: Run, *starts: float) -> None:
 
 def planned(run: Run, *, emulated: bool = False) -> None:
     """A cluster, a NAT gateway and a spot group; g4dn.xlarge at 0.20, from 13:00 on at 0.40."""
-    plan = document(("aws_eks_cluster", cluster()), ("aws_nat_gateway", {}),
+    plan = document(("aws_eks_cluster", {}), ("aws_nat_gateway", {}),
                     ("aws_autoscaling_group", CAPPED))  # fmt: skip
     run.write("terraform/plan.json", json.dumps(plan))
     prices = run.save(market((-24, 0.20), (1, 0.40), emulated=emulated))
@@ -336,7 +336,8 @@ def test_the_meter_shows_spent_current_and_projected(
     assert reading["usd_per_hour"] == pytest.approx(0.10 + 0.045 + 0.30 + disk)
     assert reading["teardown"] == "2026-11-20T16:00:00Z"  # ttl_hours after the apply
     assert reading["usd_at_teardown"] > reading["usd"]
-    happens(run, 0.9, "dead-man-renewed", expires="2026-11-20T20:00:00Z")
+    run.save(DeadMan(emulated=False, schedule="", group="", target="", enabled=True, seen="",
+                     expires="2026-11-20T20:00:00Z"))  # fmt: skip
     renewed = meter.read(run, NOON + timedelta(hours=1))
     assert renewed["teardown"] == "2026-11-20T20:00:00Z"
     meter.show(run, "03")

@@ -15,7 +15,7 @@ from helpers.errors import Problem
 from helpers.run import Run
 from tests import emulated
 
-EVERY_RUN_NEEDS = ("eks.standard", "eks.extended", "nat.hour", "nat.gb", "ipv4.hour", "alb.hour",
+EVERY_RUN_NEEDS = ("eks.standard", "nat.hour", "nat.gb", "ipv4.hour", "alb.hour",
                    "alb.lcu", "gp3.gb", "ecr.gb", "s3.gb", "transfer.out.gb", "cloudwatch.alarm",
                    "ec2.t3.large", "ec2.t3a.large", "ec2.g4dn.xlarge")  # fmt: skip
 REGIONS = [
