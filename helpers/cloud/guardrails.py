@@ -3,6 +3,7 @@
 The switch is a one-shot schedule in AWS that scales GPU nodes to zero; Terraform ignores its time.
 """
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -162,8 +163,35 @@ def read_dead_man(run: Run, account: Account) -> DeadMan:
     return run.save(record)
 
 
+def require_armed(run: Run, account: Account | None = None) -> None:
+    """Raise a `Problem` if the switch has fired: a stage would wait in vain for a GPU node.
+
+    In a rehearsal only a given account is asked: its emulator may have begun anew since 01.
+    """
+    if account is None:
+        if run.profile.target != "aws":
+            return
+        account = Account(run.profile.region)
+    switch, name = read_dead_man(run, account), run.load(Stack).gpu_asg_name
+    with asking("the GPU node group"):
+        groups = account.client("autoscaling").describe_auto_scaling_groups(
+            AutoScalingGroupNames=[name]
+        )["AutoScalingGroups"]
+    most = groups[0]["MaxSize"] if groups else 0
+    if not switch.armed or not most:
+        raise Problem(
+            f"No GPU node can start: {switch.summary}; the maximum of {name} is {most}.",
+            "01 renews the switch and opens the group: "
+            f"'workbook run --only 01 --run {run.run_id}', then this stage again; or end with 06.",
+        )
+    print(switch.summary)
+
+
 def renew_dead_man(run: Run, account: Account) -> DeadMan:
-    """Let the switch fire a session's hours from now; one that has fired is armed again."""
+    """Let the switch fire a session's hours from now; one that has fired is armed again.
+
+    Then the GPU group gets its first sizes back: `apply` restores the maximum only.
+    """
     before = read_dead_man(run, account)
     schedule = _schedule(account, run.load(Stack))
     kept = {name: schedule[name] for name in KEPT if name in schedule}
@@ -175,8 +203,26 @@ def renew_dead_man(run: Run, account: Account) -> DeadMan:
     after = read_dead_man(run, account)
     run.event("dead-man-renewed", stage="01", expires=after.expires, source="EventBridge Scheduler")
     if before.enabled and not before.armed:
-        print(f"It had fired ({before.expires}): the GPU group stays at zero until 01 runs again.")
+        _open_group(run, account, json.loads(schedule["Target"]["Input"]))
+        print(f"It had fired ({before.expires}): the GPU group gets its nodes back.")
     return after
+
+
+def _open_group(run: Run, account: Account, closed: dict[str, Any]) -> None:
+    """Undo the call that closed the GPU group; `closed` are the parameters of that call."""
+    gpu = run.profile.infrastructure.gpu
+    with asking("the opening of the GPU node group"):
+        if "AutoScalingGroupName" in closed:
+            account.client("autoscaling").update_auto_scaling_group(
+                AutoScalingGroupName=closed["AutoScalingGroupName"], MinSize=gpu.min_nodes,
+                DesiredCapacity=gpu.desired_nodes, MaxSize=gpu.max_nodes,
+            )  # fmt: skip
+        else:  # its taint has been removed by `apply`
+            account.client("eks").update_nodegroup_config(
+                clusterName=closed["ClusterName"], nodegroupName=closed["NodegroupName"],
+                scalingConfig={"minSize": gpu.min_nodes, "desiredSize": gpu.desired_nodes,
+                               "maxSize": gpu.max_nodes},
+            )  # fmt: skip
 
 
 def _schedule(account: Account, stack: Stack) -> dict[str, Any]:

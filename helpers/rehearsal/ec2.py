@@ -1,6 +1,7 @@
 """EC2 and Auto Scaling: a spot market with a history, groups that meet it, and what they log."""
 
 import hashlib
+import json
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ _terminate = Instance.terminate
 _delete_nat_gateway = NatGatewayBackend.delete_nat_gateway
 _launch = FakeAutoScalingGroup.replace_autoscaling_group_instances
 _set_capacity = FakeAutoScalingGroup.set_desired_capacity
+_update = FakeAutoScalingGroup.update
 
 
 @operation(EC2Response)
@@ -104,10 +106,32 @@ def delete_nat_gateway(backend: Any, nat_gateway_id: str) -> Any:
 
 @operation(AutoScalingResponse)
 def describe_auto_scaling_groups(call: Call) -> None:
-    """A group that is short of instances tries again, as AWS does all the time; moto answers."""
+    """A group that is short of instances tries again, as AWS does all the time; moto answers.
+
+    Schedules whose time has come have acted before: EventBridge Scheduler is never late here.
+    """
+    for schedules in call.backend("scheduler").schedule_groups.values():
+        for schedule in schedules.schedules.values():
+            _fire_once(call.backend("autoscaling").autoscaling_groups, schedule)
     for group in call.backend("autoscaling").autoscaling_groups.values():
         if len(group.active_instances()) < (group.desired_capacity or 0):
             group.set_desired_capacity(group.desired_capacity)
+
+
+def _fire_once(groups: dict[str, Any], schedule: Any) -> None:
+    """What a one-time schedule asks of an Auto Scaling group, if it is due and has not yet acted.
+
+    Only the call of the dead man's switch is carried out, and no other.
+    """
+    moment = schedule.schedule_expression
+    due = moment <= f"at({datetime.now(UTC):%Y-%m-%dT%H:%M:%S})"
+    if not due or schedule.state != "ENABLED" or getattr(schedule, "fired", "") == moment:
+        return
+    sizes = json.loads(schedule.target.get("Input") or "{}")
+    if group := groups.get(sizes.get("AutoScalingGroupName")):
+        schedule.fired = moment
+        group.min_size, group.max_size = sizes["MinSize"], sizes["MaxSize"]
+        group.set_desired_capacity(sizes["DesiredCapacity"])
 
 
 @operation(AutoScalingResponse)
@@ -145,6 +169,16 @@ def replace_autoscaling_group_instances(group: Any, count: int, tags: dict[str, 
         if is_spot:
             state.instance.instance_type = state.instance_type = kind
             state.instance.lifecycle = "spot"
+
+
+@correction(FakeAutoScalingGroup)
+def update(group: Any, **given: Any) -> None:
+    """Moto forgets a mixed group's policy when a call does not repeat it."""
+    if (policy := group.mixed_instances_policy) and not given["mixed_instances_policy"]:
+        # as a caller would name it: moto adds the name, and refuses both
+        policy["LaunchTemplate"]["LaunchTemplateSpecification"].pop("LaunchTemplateName", None)
+        given["mixed_instances_policy"] = policy
+    _update(group, **given)
 
 
 @correction(FakeAutoScalingGroup)

@@ -104,10 +104,11 @@ def test_a_spot_group_without_offer_stays_empty_says_why_and_recovers(
 def test_instances_that_go_are_logged(aws: Emulated) -> None:
     spot_group(aws.account, desired=2)
     scaling = aws.account.client("autoscaling")
-    scaling.set_desired_capacity(AutoScalingGroupName=GROUP, DesiredCapacity=0)
+    scaling.update_auto_scaling_group(AutoScalingGroupName=GROUP, DesiredCapacity=0)
     activities = scaling.describe_scaling_activities()["Activities"]
     logged = [activity["Description"].split(":")[0] for activity in activities]
     assert sorted(logged) == ["Launching a new EC2 instance"] * 2 + ["Terminating EC2 instance"] * 2
+    assert "MixedInstancesPolicy" in scaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]
 
 
 def test_spot_prices_of_a_week_come_by_zone_newest_first(aws: Emulated) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ import pytest
 
 from helpers import processes, programs
 from helpers.cloud import guardrails, leftovers, preflight, stack, zero
+from helpers.cloud.account import Account
 from helpers.cloud.guardrails import Readiness
 from helpers.cloud.leftovers import Scan
 from helpers.cloud.plan import PlanFacts, Replan
 from helpers.cloud.stack import GpuNode, Stack
 from helpers.cloud.terraform import Workspace
 from helpers.cloud.zero import Zero
+from helpers.cluster import nodes
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.run import Run
@@ -50,6 +53,8 @@ class Life:
     stack: Stack
     seen: Scan  # by the leftover scan while it stood
     change: Replan  # a plan of the same stack with another cap on the price of GPU nodes
+    closed: str = ""  # what a stage says after the dead man's switch has fired
+    reopened: tuple[int, ...] = ()  # minimum, desired and maximum nodes after it was renewed
     half_way: int = 0  # resources in the state after its destroy was killed
     deleted: frozenset[str] = frozenset()  # what that destroy had asked for until then
     nodes: tuple[GpuNode, ...] = ()  # that Auto Scaling knows of at the end
@@ -91,7 +96,24 @@ def _made(run: Run, aws: emulated.Emulator) -> Life:
     cheaper = Profile.load_named("quick", "infrastructure.gpu.max_price_usd=0.25")
     workspace = Workspace.for_run(Run(run.folder, cheaper), account)
     workspace.init()
-    return Life(ready, planned, applied, seen, workspace.replan())
+    lived = Life(ready, planned, applied, seen, workspace.replan())
+    guardrails.require_armed(run, account)
+    lived.closed = _fired(run, account)
+    guardrails.renew_dead_man(run, account)
+    guardrails.require_armed(run, account)
+    lived.reopened = nodes.read_gpu_group(run, account).sizes
+    return lived
+
+
+def _fired(run: Run, account: Account) -> str:
+    """Let the dead man's switch fire now; what a stage says then."""
+    client, schedule = account.client("scheduler"), guardrails._schedule(account, run.load(Stack))
+    kept = {name: schedule[name] for name in guardrails.KEPT if name in schedule}
+    moment = datetime.now(UTC) - timedelta(seconds=1)
+    client.update_schedule(**kept, ScheduleExpression=f"at({moment:%Y-%m-%dT%H:%M:%S})")
+    with pytest.raises(Problem) as refused:
+        guardrails.require_armed(run, account)
+    return str(refused.value)
 
 
 def _end(run: Run, aws: emulated.Emulator, lived: Life) -> None:
@@ -132,6 +154,12 @@ def test_a_second_plan_has_what_was_changed_alone(life: Life) -> None:
     changes = [(resource.address, resource.action) for resource in life.change.changed]
     assert changes == [("aws_autoscaling_group.gpu[0]", "update")]
     assert life.change.resources == len(life.planned.resources)
+
+
+def test_a_switch_that_has_fired_is_noticed_before_a_stage_waits_and_renewed(life: Life) -> None:
+    assert "fired or disarmed" in life.closed and "the maximum of gpu-e2e-gpu is 0" in life.closed
+    assert "workbook run --only 01 --run" in life.closed
+    assert life.reopened == (0, 1, 2)
 
 
 def test_the_scan_sees_the_stack_while_it_stands(life: Life) -> None:
