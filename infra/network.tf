@@ -33,6 +33,10 @@ resource "aws_vpc" "this" {
 resource "aws_internet_gateway" "this" {
   vpc_id = aws_vpc.this.id
   tags   = { Name = var.name }
+
+  timeouts {
+    delete = "5m" # then the teardown looks for what holds it; the provider would try for 20 minutes
+  }
 }
 
 resource "aws_subnet" "public" {
@@ -48,6 +52,10 @@ resource "aws_subnet" "public" {
     "kubernetes.io/role/elb"            = "1"
     "kubernetes.io/cluster/${var.name}" = "shared"
   }
+
+  timeouts {
+    delete = "5m" # then the teardown looks for what holds it; the provider would try for 20 minutes
+  }
 }
 
 resource "aws_subnet" "private" {
@@ -61,6 +69,10 @@ resource "aws_subnet" "private" {
     Name                                = "${var.name}-private-${each.key}"
     "kubernetes.io/role/internal-elb"   = "1"
     "kubernetes.io/cluster/${var.name}" = "shared"
+  }
+
+  timeouts {
+    delete = "5m" # then the teardown looks for what holds it; the provider would try for 20 minutes
   }
 }
 

@@ -29,6 +29,8 @@ CLUSTER_TAGS = (
     "elbv2.k8s.aws/cluster",
     "cluster.k8s.amazonaws.com/name",
 )
+# What EKS, its load balancer controller and its network plugin leave behind without the run's tag.
+MADE_BY_CLUSTER = ("network interface", "security group")
 
 
 class Leftover(Settings):
@@ -40,7 +42,7 @@ class Leftover(Settings):
     parent: str = ""  # what it is inside of; empty where it stands alone
     reasons: tuple[str, ...]  # why it counts as the run's
     state: str = ""  # its state in AWS's words; empty where it has none
-    owned: bool  # whether it has this run's tag: only then may it be removed
+    owned: bool  # whether it is this run's own (`Marks.owns`): only then may it be removed
     leaving: bool = False  # whether it is already being removed
     kept: str = ""  # why it is meant to outlive the run; empty where it is not
     command: str  # the command that removes it
@@ -120,6 +122,7 @@ class Marks:
     name: str  # prefix of names, and the cluster's name
     vpcs: frozenset[str] = frozenset()  # VPCs of the run
     state_bucket: str = ""  # bucket of Terraform's state, which outlives the run; may be empty
+    own_vpcs: frozenset[str] = frozenset()  # those of `vpcs` that have the run's tag
 
     @classmethod
     def for_run(cls, run: Run, vpcs: Iterable[str] = ()) -> "Marks":
@@ -144,7 +147,7 @@ class Marks:
         """Why a resource counts as the run's; empty where it does not."""
         named = [text for text in (name, tags.get("Name", "")) if self._pattern.search(text)]
         cluster = [tag for tag in tags if tag == f"kubernetes.io/cluster/{self.name}"]
-        cluster += [tag for tag in CLUSTER_TAGS if tags.get(tag) == self.name]
+        cluster += self._cluster_tags(tags)
         reasons = {
             f"tag {RUN}={self.run_id}": self.owns(tags),
             f"tag {PROJECT}={self.project}": tags.get(PROJECT) == self.project,
@@ -154,9 +157,22 @@ class Marks:
         }
         return tuple(reason for reason, counts in reasons.items() if counts)
 
-    def owns(self, tags: Mapping[str, str]) -> bool:
-        """Whether a resource has this run's tag; nothing else may ever be removed."""
-        return tags.get(RUN) == self.run_id
+    def owns(self, tags: Mapping[str, str], kind: str = "", vpc: str = "") -> bool:
+        """Whether a resource is this run's own; nothing else may ever be removed.
+
+        It has the run's tag; or it has no run's, and its cluster made it in a VPC that has it.
+        """
+        if RUN in tags:
+            return tags[RUN] == self.run_id
+        made = kind in MADE_BY_CLUSTER and vpc in self.own_vpcs
+        return made and bool(self._cluster_tags(tags))
+
+    def knowing(self, vpc: Item, caller: Caller) -> "Marks":
+        """The same, with a VPC if it counts as the run's: what is in it then does too."""
+        tags = vpc.tags(caller) or {}
+        own = {vpc.id} if self.owns(tags) else set()
+        ours = {vpc.id} if self.reasons(str(vpc.facts["name"]), tags, vpc.id) else set()
+        return replace(self, vpcs=self.vpcs | ours, own_vpcs=self.own_vpcs | own)
 
     def kept(self, kind: str, name: str, tags: Mapping[str, str]) -> str:
         """Why a resource is meant to outlive the run; empty where it is not."""
@@ -165,6 +181,9 @@ class Marks:
         if tags.get(KEEP) and not self.owns(tags):
             return f"tag {KEEP}={tags[KEEP]}"
         return ""
+
+    def _cluster_tags(self, tags: Mapping[str, str]) -> list[str]:
+        return [tag for tag in CLUSTER_TAGS if tags.get(tag) == self.name]
 
     @property
     def _pattern(self) -> re.Pattern[str]:
@@ -224,8 +243,8 @@ class _Scanner:
         ]
         # a VPC of the run makes what is in it the run's
         for item in (item for _, _, items, _ in lists for item in items):
-            if item.kind.kind == "VPC" and self._reasons(item, item.tags(self.caller) or {}):
-                self.marks = replace(self.marks, vpcs=self.marks.vpcs | {item.id})
+            if item.kind.kind == "VPC":
+                self.marks = self.marks.knowing(item, self.caller)
         for kind, region, items, problems in lists:
             before = len(self.found)
             for item in items:
@@ -250,13 +269,12 @@ class _Scanner:
             return items, [error_text(error)]
         return [item for item in items if not item.ended], []
 
-    def _reasons(self, item: Item, tags: Mapping[str, str]) -> tuple[str, ...]:
-        return self.marks.reasons(str(item.facts["name"]), tags, str(item.facts["vpc"]))
-
     def _judge(self, item: Item) -> None:
         """Keep a resource if it counts as the run's; without tags its parent decides."""
         tags, parent_id = item.tags(self.caller), item.facts["parent"]
-        reasons, owned = self._reasons(item, tags or {}), self.marks.owns(tags or {})
+        name, vpc = str(item.facts["name"]), str(item.facts["vpc"])
+        reasons = self.marks.reasons(name, tags or {}, vpc)
+        owned = self.marks.owns(tags or {}, item.kind.kind, vpc)
         if tags is None:
             place = (item.kind.within, parent_id)
             parent = next(other for other in self.found if (other.kind, other.id) == place)

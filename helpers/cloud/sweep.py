@@ -1,4 +1,4 @@
-"""Removes what a run has left, and nothing else: its tag is read again right before each removal.
+"""Removes what a run has left, and nothing else: tags are read again right before each removal.
 
 Load balancers come first in a teardown: Terraform does not know them, and they block the VPC.
 """
@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple, get_args
 import pandas as pd
 from botocore.exceptions import ClientError
 
-from helpers.cloud.account import Account, asking, is_denied, is_not_found
-from helpers.cloud.leftovers import Leftover, Marks, error_text, scan
+from helpers.cloud.account import Account, is_denied, is_not_found
+from helpers.cloud.leftovers import MADE_BY_CLUSTER, Leftover, Marks, error_text, scan
 from helpers.cloud.resource_kinds import (
     Caller,
     Item,
@@ -31,7 +31,7 @@ Outcome = Literal["removed", "leaving", "untouched", "failed"]
 ROUNDS, PAUSE_S, IDLE_ROUNDS = 90, 10.0, 12
 FOREIGN = "does not have this run's tag"
 LOAD_BALANCER_KINDS = ("load balancer", "classic load balancer", "target group")
-# The controller takes a minute or two; network interfaces follow within five.
+# The controller takes a minute or two; the network interfaces go later, and destroy waits for them.
 BALANCER_ROUNDS = 45
 
 
@@ -148,13 +148,16 @@ class _Sweeper:
         return next((i for i in items if i.id == leftover.id and not i.ended), None)
 
     def _is_owned(self, leftover: Leftover, item: Item) -> bool:
-        """Whether it, or what it is inside of, has this run's tag now."""
-        tags = item.tags(self.caller)
+        """Whether it, or what it is inside of, is this run's own now."""
+        tags, marks = item.tags(self.caller), self.marks
+        if item.kind.kind in MADE_BY_CLUSTER:
+            for vpc in list_items(self.caller, kind_named("VPC"), leftover.region):
+                marks = marks.knowing(vpc, self.caller)
         if tags is None:
             parents = list_items(self.caller, kind_named(item.kind.within), leftover.region)
             parent = next((parent for parent in parents if parent.id == leftover.parent), None)
             tags = parent.tags(self.caller) if parent else {}
-        return self.marks.owns(tags or {})
+        return marks.owns(tags or {}, item.kind.kind, str(item.facts["vpc"]))
 
 
 def _parent(item: Leftover, others: Iterable[Leftover]) -> Leftover | None:
@@ -164,16 +167,27 @@ def _parent(item: Leftover, others: Iterable[Leftover]) -> Leftover | None:
     return next((other for other in others if (other.kind, other.id) == place), None)
 
 
+def free_network(run: Run, account: Account) -> tuple[Swept, ...]:
+    """What holds the run's VPC: its own is removed, all else is named with the reason."""
+    found = scan(run, account, only=("VPC", *MADE_BY_CLUSTER)).found
+    own = {f"VPC {item.id}" for item in found if item.kind == "VPC" and item.owned}
+    held = [item for item in found if item.kind != "VPC" and own & {*item.reasons}]
+    return remove_leftovers(run, account, held, store=False).swept
+
+
 class LoadBalancersGone(Record, stage="06", name="load-balancers"):
     """What became of the run's load balancers."""
 
     at: str  # when, UTC
     seen: int  # how many there were at first
     swept: int  # how many load balancers and target groups had to be removed here
+    problem: str = ""  # why it is not known that all are gone; it does not stop the teardown
 
     @property
     def summary(self) -> str:
-        """One sentence: how many there were, and who removed them."""
+        """One sentence: how many there were, and who removed them, or why they may stay."""
+        if self.problem:
+            return f"NOT DONE, and the teardown goes on: {self.problem}"
         if not self.seen:
             return "there was no load balancer"
         removed = f"{self.swept} load balancers and target groups removed here"
@@ -203,45 +217,25 @@ def remove_load_balancers(
     rounds: int = BALANCER_ROUNDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> LoadBalancersGone:
-    """Remove the run's load balancers; one that has another tag, or stays, is a `Problem`."""
-    left, swept = count_load_balancers(run, account), 0
-    seen = _balancers(left)
-    if left:
-        sweep = remove_leftovers(run, account, left, rounds=rounds, sleep=sleep, store=False)
-        swept, left = sweep.count("removed"), count_load_balancers(run, account)
-    if left:
-        commands = "\n".join(item.command for item in left)
-        raise Problem(
-            f"{len(left)} load balancers or target groups of this cluster are left; without this "
-            "run's tag they are not removed for you.",
-            f"Remove them, and run 06 again:\n{commands}",
-        )
-    if stack := run.find(Stack):
-        _await_interfaces(account, stack.vpc_id, rounds, sleep)
-    return run.save(LoadBalancersGone(at=now(), seen=seen, swept=swept))
+    """Remove the run's load balancers; one that has another tag, or stays, is in the record."""
+    seen, swept, problem = 0, 0, ""
+    try:
+        left = count_load_balancers(run, account)
+        seen = _balancers(left)
+        if left:
+            sweep = remove_leftovers(run, account, left, rounds=rounds, sleep=sleep, store=False)
+            swept, left = sweep.count("removed"), count_load_balancers(run, account)
+        if left:
+            commands = "\n".join(item.command for item in left)
+            raise Problem(
+                f"{len(left)} load balancers or target groups of this cluster are left; without "
+                "this run's tag they are not removed for you.",
+                f"Remove them, and run 06 again:\n{commands}",
+            )
+    except Problem as reason:  # nodes cost more than what it leaves: they go all the same
+        problem = str(reason)
+    return run.save(LoadBalancersGone(at=now(), seen=seen, swept=swept, problem=problem))
 
 
 def _balancers(items: tuple[Leftover, ...]) -> int:
     return sum(item.kind in LOAD_BALANCER_KINDS[:2] for item in items)
-
-
-def _await_interfaces(
-    account: Account, vpc: str, rounds: int, sleep: Callable[[float], None]
-) -> None:
-    """A load balancer's network interfaces outlive it by minutes, and block subnets."""
-    pages = account.client("ec2").get_paginator("describe_network_interfaces")
-    filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "description", "Values": ["ELB *"]}]
-    names: list[str] = []
-    for number in range(rounds):
-        with asking("the network interfaces of load balancers"):
-            ids = pages.paginate(Filters=filters).search("NetworkInterfaces[].NetworkInterfaceId")
-            names = list(ids)
-        if not names:
-            return
-        if number == 0:
-            print(f"Waiting until {len(names)} network interfaces of load balancers are gone.")
-        sleep(PAUSE_S)
-    raise Problem(
-        f"Network interfaces of a load balancer still exist: {', '.join(names)}.",
-        "AWS removes them, which can take 15 minutes; then run 06 again.",
-    )

@@ -101,6 +101,8 @@ class Workspace(Terraform):
         if not self.code.is_dir():  # nothing was ever planned
             return ()
         self.settle()
+        if not (self.code / ".terraform").is_dir():
+            self._init()
         pulled = self.query("read the state", "state", "pull").strip()
         return tuple(
             f"{item['type']}.{item['name']}" + (f"[{number}]" if len(item["instances"]) > 1 else "")

@@ -52,6 +52,10 @@ def next_steps() -> tuple[tuple[str, str], ...]:
     return (*first, *((rf"\b(?:{'|'.join(codes)})\b", step) for codes, step in known), *then)
 
 
+class InUse(Problem):
+    """Something that Terraform does not manage uses what it was to remove."""
+
+
 @dataclass
 class Progress:
     """What a command has reported so far."""
@@ -100,7 +104,8 @@ class Progress:
         text = "".join(f"{error['summary']}\n{error.get('detail', '')}\n" for error in self.errors)
         steps = (step for known, step in next_steps() if re.search(known, text, re.IGNORECASE))
         step = next(steps, f"Its log is {log}. {AGAIN}")
-        return Problem(f"Terraform could not {doing}: {words}{where}{more}.", step)
+        kind = InUse if "DependencyViolation" in text else Problem
+        return kind(f"Terraform could not {doing}: {words}{where}{more}.", step)
 
 
 def _short(text: str) -> str:

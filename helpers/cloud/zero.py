@@ -9,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ValidationError
 
-from helpers.cloud import leftovers, meter
+from helpers.cloud import leftovers, meter, sweep
 from helpers.cloud.account import Account
 from helpers.cloud.leftovers import Scan
 from helpers.cloud.resource_kinds import Caller, mask_account
 from helpers.cloud.stack import Stack
 from helpers.cloud.terraform import Workspace
+from helpers.cloud.terraform_process import InUse
 from helpers.errors import Problem
 from helpers.profile import LABEL, Target
 from helpers.run import Record, Run, now
@@ -22,6 +23,7 @@ from helpers.run import Record, Run, now
 # What AWS removes by itself, network interfaces first, is gone within a minute or two.
 SCANS, PAUSE_S = 12, 5.0
 CLEAN_SCANS = 2
+DESTROYS = 3  # attempts at a network that something holds
 RESTARTED = (
     "The emulator that held the stack has ended and was started again: its account is empty, "
     "whatever was left."
@@ -34,14 +36,16 @@ class Teardown(Record, stage="06", name="teardown"):
     at: str  # when, UTC
     emulated: bool  # whether the account is emulated
     created: bool  # whether this run ever created anything
-    destroyed: int  # how many resources the state held before
+    destroyed: int  # how many resources the state holds no longer
     standing: tuple[str, ...]  # what the state still holds
     doubt: str  # why this proves nothing; empty where it does
+    held: tuple[str, ...] = ()  # what held the network without Terraform, and what became of it
+    problem: str = ""  # why it is not complete; empty where it is
 
     @property
     def holds(self) -> bool:
         """Whether the state is empty."""
-        return not self.standing
+        return not self.standing and not self.problem
 
     @property
     def absent(self) -> str:
@@ -50,24 +54,44 @@ class Teardown(Record, stage="06", name="teardown"):
 
     @property
     def summary(self) -> str:
-        """One sentence: how much was destroyed, and what is left."""
+        """How much was destroyed, what is left and why, and what held it, a line each."""
         if not self.created:
             return "this run has created nothing; there is nothing to destroy"
-        done = f"{self.destroyed} resources destroyed" if self.destroyed else "already destroyed"
         left = f"{len(self.standing)} still in the state" if self.standing else "the state is empty"
-        return f"{done}, {left}{' (EMULATED)' if self.emulated else ''}"
+        label = " (EMULATED)" if self.emulated else ""
+        text = f"{self.destroyed} resources destroyed, {left}{label}"
+        return "\n".join((text, *filter(None, [self.problem]), *self.held))
 
 
 def destroy(run: Run, workspace: Workspace, *, doubt: str = "") -> Teardown:
-    """Destroy what is left of the stack, also after a failure; `doubt` as in `Teardown`."""
-    destroyed = workspace.destroy()
+    """Destroy what is left of the stack, also after a failure; `doubt` as in `Teardown`.
+
+    Where something holds the network, what is this run's is removed, and destroy tried again, since
+    AWS needs minutes to remove the rest. A failure is in the record: the scan still follows.
+    """
+    before, held, problem = len(workspace.remaining()), list[str](), ""
+    for _ in range(DESTROYS):
+        try:
+            workspace.destroy()
+            problem = ""
+            break
+        except Problem as reason:
+            problem = str(reason)
+            if not isinstance(reason, InUse):
+                break
+        print(f"{problem}\nLooking for what holds the network.", flush=True)
+        held += [f"{item.kind} {item.id}: {item.outcome} {item.reason}".strip()
+                 for item in sweep.free_network(run, workspace.account)]  # fmt: skip
+    standing = workspace.remaining()
     record = Teardown(
         at=now(),
         emulated=workspace.account.emulated,
         created=bool(run.events("stack-apply-start")),
-        destroyed=destroyed,
-        standing=workspace.remaining(),
+        destroyed=before - len(standing),
+        standing=standing,
         doubt=doubt,
+        held=tuple(dict.fromkeys(held)),
+        problem=problem,
     )
     return run.save(record)
 

@@ -31,7 +31,7 @@ VERSIONS = {
     "deployments": "apps/v1", "daemonsets": "apps/v1", "replicasets": "apps/v1",
     "statefulsets": "apps/v1", "ingresses": "networking.k8s.io/v1",
     "endpointslices": "discovery.k8s.io/v1", "customresourcedefinitions": "apiextensions.k8s.io/v1",
-    "apiservices": "apiregistration.k8s.io/v1",
+    "apiservices": "apiregistration.k8s.io/v1", "targetgroupbindings": "elbv2.k8s.aws/v1beta1",
 }  # fmt: skip
 
 
@@ -71,10 +71,11 @@ class Cluster:
         return None
 
     def list(self, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
-        """Objects as the API's JSON, of a namespace or of all; options such as `labelSelector`."""
-        with asking(f"The {kind} of {namespace or 'the cluster'}", namespace=namespace):
-            answer = self._request("GET", self._path(kind, namespace), options)
-        items: list[dict[str, Any]] = answer.get("items") or []
+        """Objects of a kind as the API's JSON, of a namespace or all; none of an unknown kind."""
+        items: list[dict[str, Any]] = []
+        what = f"The {kind} of {namespace or 'the cluster'}"
+        with asking(what, namespace=namespace), suppress(NotFoundException):
+            items = self._request("GET", self._path(kind, namespace), options).get("items") or []
         return items
 
     def delete(self, kind: str, name: str, namespace: str = "", grace_s: int | None = None) -> None:
@@ -82,6 +83,11 @@ class Cluster:
         what, path = f"The removal of {kind} {name}", self._path(kind, namespace, name)
         with asking(what, namespace=namespace), suppress(NotFoundException):
             self._request("DELETE", path, {"gracePeriodSeconds": grace_s})
+
+    def patch(self, kind: str, name: str, namespace: str, part: Mapping[str, Any]) -> None:
+        """Merge a part into an object, its lists by their keys (strategic merge patch)."""
+        with asking(f"The change of {kind} {name}", namespace=namespace):
+            self._request("PATCH", self._path(kind, namespace, name), part=part)
 
     def last_lines(
         self, pod: Mapping[str, Any], container: str, count: int, *, previous: bool
@@ -102,11 +108,13 @@ class Cluster:
         return f"{root}{place}/{kind}{f'/{name}' if name else ''}"
 
     def _request(
-        self, method: str, path: str, query: Mapping[str, Any] | None = None
+        self, method: str, path: str, query: Mapping[str, Any] | None = None, part: Any = None
     ) -> dict[str, Any]:
         given = [(key, value) for key, value in (query or {}).items() if value is not None]
+        headers = {"Accept": "application/json"}
+        headers |= {"Content-Type": "application/strategic-merge-patch+json"} if part else {}
         request = self.api.param_serialize(
-            method, path, query_params=given, header_params={"Accept": "application/json"},
+            method, path, query_params=given, header_params=headers, body=part,
             auth_settings=["BearerToken"],
         )  # fmt: skip
         response = self.api.call_api(*request)

@@ -2,6 +2,7 @@
 
 import base64
 import email
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from helpers.run import Run
 LAST_ACTIVITIES = 10
 # "How can I prevent Cluster Autoscaler from scaling down a particular node?" in its FAQ
 HELD = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
+CNI = "aws-node"  # the VPC CNI's DaemonSet, and its container
 REPAIR = "Apply stage 01 again."
 NODE_CONFIG = "application/node.eks.aws"
 EKS_EFFECTS = {
@@ -108,6 +110,8 @@ def _marked(cluster: Cluster, value: str | None) -> list[str]:
 def wait_ready(run: Run, account: Account) -> Nodes:
     """Wait until as many nodes are Ready as the node groups should have, and record them."""
     cluster, stack = client.connect(run, account), run.load(Stack)
+    if cluster.own:
+        tag_interfaces(cluster, stack.tags)
     gpu, system = run.profile.infrastructure.gpu.desired_nodes, system_nodes(account, stack)
     begin = time.monotonic()
 
@@ -129,6 +133,17 @@ def wait_ready(run: Run, account: Account) -> Nodes:
     for node in record.nodes:
         run.event("node-added", "01", node=node.name, gpu=node.gpu, source="kubernetes")
     return record
+
+
+def tag_interfaces(cluster: Cluster, tags: Mapping[str, str]) -> None:
+    """Give the network interfaces that the VPC CNI makes for pods the run's tags.
+
+    Else they bear the cluster's name only; and some outlive their node (amazon-vpc-cni-k8s#608).
+    """
+    variable = {"name": "ADDITIONAL_ENI_TAGS", "value": json.dumps(dict(tags), sort_keys=True)}
+    container = {"name": CNI, "env": [variable]}
+    part = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    cluster.patch("daemonsets", CNI, contract.load().namespaces.system, part)
 
 
 def system_nodes(account: Account, stack: Stack) -> int:

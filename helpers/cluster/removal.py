@@ -2,8 +2,10 @@
 
 Terraform does not know what the cluster has made in AWS: load balancers (of Ingresses and Services)
 and volumes (of claims), which block its destroy or outlive it. So they go first, while their
-controllers run; then the releases, from the bottom of the lock file up. CRDs stay: they own nothing
-in AWS, and their objects would hang on their finalizers.
+controllers run; then the releases, from the bottom of the lock file up. The load balancer
+controller takes its finalizers off last, after the security groups, which AWS frees minutes after
+the load balancer is no longer listed (its controllers/ingress/group_controller.go). CRDs stay: they
+own nothing in AWS, and their objects would hang on their finalizers.
 
 Nothing in here stops the teardown: what fails is reported, and Terraform goes on.
 """
@@ -22,6 +24,7 @@ from helpers.cluster.waits import Pace, WaitState
 from helpers.errors import Problem
 from helpers.run import Record, Run
 
+BINDINGS = "targetgroupbindings"  # made by the load balancer controller for each Ingress
 IN_AWS = "what it had made is searched for in AWS itself"
 
 
@@ -82,7 +85,7 @@ def remove(run: Run, account: Account) -> Removal:
     for kind, bodies in (("ingresses", ingresses), ("services", services)):
         for body in bodies:
             _attempt(faults, partial(_delete, cluster, kind, body))
-    _attempt(faults, lambda: wait_balancers_gone(account, stack.cluster_name, stack.vpc_id, pace))
+    _attempt(faults, lambda: wait_released(cluster, account, stack, pace))
     seconds = time.monotonic() - begin
     standing = triton_release.cluster_balancers(account, stack.cluster_name, stack.vpc_id)
     removed, failed = releases.uninstall(run, cluster)
@@ -95,13 +98,21 @@ def remove(run: Run, account: Account) -> Removal:
     ))  # fmt: skip
 
 
-def wait_balancers_gone(account: Account, cluster: str, vpc: str, pace: Pace) -> None:
-    """Wait until the last load balancer of a cluster is gone."""
-    left = partial(triton_release.cluster_balancers, account, cluster, vpc)
+def wait_released(cluster: Cluster, account: Account, stack: Stack, pace: Pace) -> None:
+    """Wait until no load balancer is left, nor an object that its controller has a finalizer on."""
+
+    def left() -> list[str]:
+        return [
+            *triton_release.cluster_balancers(account, stack.cluster_name, stack.vpc_id),
+            *(f"{kind} {_place(body)}"
+              for kind in ("ingresses", "services", BINDINGS) for body in cluster.list(kind)
+              if kind == BINDINGS or body["metadata"].get("deletionTimestamp")),
+        ]  # fmt: skip
+
     reason = (
         "Its controller has not removed it (the log of aws-load-balancer-controller says why). It "
-        "blocks the VPC's removal: it has to be removed in AWS itself before Terraform destroys "
-        "the rest."
+        "blocks the VPC's removal, so what it had made is removed in AWS itself before Terraform "
+        "destroys the rest."
     )
     waits.until("load balancers gone", lambda: _left(left()), lambda: reason, pace)
 

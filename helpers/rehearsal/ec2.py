@@ -10,9 +10,13 @@ from uuid import uuid4
 
 from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.autoscaling.responses import AutoScalingResponse
+from moto.ec2.exceptions import DependencyViolationError
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.ec2.models.nat_gateways import NatGatewayBackend
+from moto.ec2.models.security_groups import SecurityGroupBackend
+from moto.ec2.models.subnets import SubnetBackend
+from moto.ec2.models.vpcs import VPCBackend
 from moto.ec2.responses import EC2Response
 
 from helpers.rehearsal.moto_extension import Call, correction, operation
@@ -26,6 +30,9 @@ PRODUCT = "Linux/UNIX"
 _create_version = LaunchTemplate.create_version
 _terminate = Instance.terminate
 _delete_nat_gateway = NatGatewayBackend.delete_nat_gateway
+_delete_subnet = SubnetBackend.delete_subnet
+_delete_group = SecurityGroupBackend._delete_security_group
+_delete_vpc = VPCBackend.delete_vpc
 _launch = FakeAutoScalingGroup.replace_autoscaling_group_instances
 _set_capacity = FakeAutoScalingGroup.set_desired_capacity
 _update = FakeAutoScalingGroup.update
@@ -102,6 +109,44 @@ def delete_nat_gateway(backend: Any, nat_gateway_id: str) -> Any:
     gateway = _delete_nat_gateway(backend, nat_gateway_id)
     backend.enis.pop(gateway._eni.id, None)
     return gateway
+
+
+# What blocks the end of a network, as the API reference of EC2 has it; moto removes it regardless.
+
+
+@correction(SubnetBackend)
+def delete_subnet(backend: Any, subnet_id: str) -> Any:
+    """Refused while a network interface is in the subnet."""
+    if any(interface.subnet.id == subnet_id for interface in backend.enis.values()):
+        raise _held("subnet", subnet_id)
+    return _delete_subnet(backend, subnet_id)
+
+
+@correction(SecurityGroupBackend)
+def _delete_security_group(backend: Any, vpc_id: str | None, group_id: str) -> None:
+    """Refused while a network interface uses the group, or a rule of another group names it."""
+    used = {group.id for interface in backend.enis.values() for group in interface.group_set}
+    named = {
+        rule.source_group.get("GroupId")
+        for group in backend.describe_security_groups()
+        for rule in (*group.ingress_rules, *group.egress_rules)
+        if group.id != group_id
+    }
+    if group_id in used | named:
+        raise DependencyViolationError(f"resource {group_id} has a dependent object")
+    _delete_group(backend, vpc_id, group_id)
+
+
+@correction(VPCBackend)
+def delete_vpc(backend: Any, vpc_id: str) -> Any:
+    """Refused while a security group other than the default one is in the VPC."""
+    if any(not group.is_default for group in backend.groups[vpc_id].values()):
+        raise _held("vpc", vpc_id)
+    return _delete_vpc(backend, vpc_id)
+
+
+def _held(kind: str, name: str) -> DependencyViolationError:
+    return DependencyViolationError(f"The {kind} '{name}' has dependencies and cannot be deleted.")
 
 
 @operation(AutoScalingResponse)

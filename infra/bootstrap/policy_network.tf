@@ -85,6 +85,29 @@ data "aws_iam_policy_document" "network" {
     resources = ["${local.ec2}:network-interface/*"]
   }
 
+  # What EKS and its network plugin leave behind has only the cluster's name (amazon-vpc-cni-k8s#608).
+  dynamic "statement" {
+    for_each = {
+      RemoveInterfaces    = ["network-interface", "cluster.k8s.amazonaws.com/name"]
+      RemoveClusterGroups = ["security-group", "aws:eks:cluster-name"]
+    }
+
+    content {
+      sid = statement.key
+      actions = {
+        network-interface = ["ec2:DeleteNetworkInterface"]
+        security-group    = ["ec2:DeleteSecurityGroup", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress"]
+      }[statement.value[0]]
+      resources = ["${local.ec2}:${statement.value[0]}/*"]
+
+      condition {
+        test     = "StringEquals"
+        variable = "aws:ResourceTag/${statement.value[1]}"
+        values   = [var.name]
+      }
+    }
+  }
+
   # Load balancers belong to their controller; teardown deletes those it left behind.
   statement {
     sid       = "RemoveLoadBalancers"

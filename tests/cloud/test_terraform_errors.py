@@ -29,7 +29,7 @@ NEXT_STEPS = {
     "EntityAlreadyExists: Role with name gpu-e2e-cluster already exists.": "run 06 of that run",
     "ResourceInUseException: Cluster already exists with name: gpu-e2e": "run 06 of that run",
     "api error DependencyViolation: Network vpc-1 has some mapped public address(es)": (
-        "removes load balancers first"
+        "names what it is"
     ),
     "Saved plan is stale": "Plan again",
     "dial tcp 127.0.0.1:4566: connect: connection refused": "cannot be reached",

@@ -41,6 +41,7 @@ NAMESPACED = {
     "autoscaling/v2": "HorizontalPodAutoscaler",
     "discovery.k8s.io/v1": "EndpointSlice",
     "monitoring.coreos.com/v1": "ServiceMonitor",
+    "elbv2.k8s.aws/v1beta1": "TargetGroupBinding",
 }
 GLOBAL = {
     "v1": "Node Namespace PersistentVolume",

@@ -1,5 +1,6 @@
 """The cluster's side of AWS: nodes that do not come, a load balancer that comes and goes."""
 
+import json
 from typing import Any
 from unittest.mock import Mock
 
@@ -8,7 +9,7 @@ from moto.eks.models import eks_backends
 
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
-from helpers.cluster import client, contract, nodes, removal, triton_release
+from helpers.cluster import client, contract, nodes, triton_release
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
@@ -20,14 +21,10 @@ from .api_server import Server
 QUICK = Pace(0.05, 0.01, lambda line: None)
 
 
-def test_a_load_balancer_is_found_by_its_cluster_and_seen_gone(aws: Account, stack: Stack) -> None:
-    arn, _ = scenes.load_balancer(aws, stack)
+def test_a_load_balancer_is_found_by_its_cluster(aws: Account, stack: Stack) -> None:
+    scenes.load_balancer(aws, stack)
     assert triton_release.cluster_balancers(aws, "gpu-e2e", "vpc-other") == ("gpu-e2e-triton",)
     assert triton_release.cluster_balancers(aws, "other", "vpc-other") == ()
-    with pytest.raises(Problem, match=r"gpu-e2e-triton still there.*blocks the VPC's removal"):
-        removal.wait_balancers_gone(aws, "gpu-e2e", stack.vpc_id, QUICK)
-    aws.client("elbv2").delete_load_balancer(LoadBalancerArn=arn)
-    removal.wait_balancers_gone(aws, "gpu-e2e", stack.vpc_id, QUICK)
 
 
 def test_an_address_that_does_not_come_or_serves_nothing_is_explained(
@@ -133,11 +130,16 @@ def test_nodes_are_waited_for_until_as_many_are_ready_as_the_groups_want(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(client, "connect", lambda run, account: cluster)
-    monkeypatch.setattr(Run, "load", lambda run, kind: stack)
+    tagged = stack.model_copy(update={"tags": {"run": patient.run_id}})
+    monkeypatch.setattr(Run, "load", lambda run, kind: tagged)
     monkeypatch.setattr(nodes, "system_nodes", lambda account, stack: 1)
     server.put(scenes.node("system-1"), scenes.node("gpu-1", ready=False, gpu=True))
     server.on("/api/v1/nodes", 3, scenes.node("gpu-1", gpu=True))
+    server.put(scenes.daemon_set("aws-node", 2, 2))
     ready = nodes.wait_ready(patient, aws)
+    plugin: Any = server.get("DaemonSet", "aws-node")
+    (container,) = plugin["spec"]["template"]["spec"]["containers"]
+    assert json.loads(container["env"][0]["value"]) == {"run": patient.run_id}
     assert {node.name for node in ready.nodes} == {"system-1", "gpu-1"} and ready.wanted == 2
     assert server.asked[("GET", "/api/v1/nodes")] >= 3
     assert [event["node"] for event in patient.events("node-added")] == ["gpu-1", "system-1"]

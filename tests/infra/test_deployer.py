@@ -96,6 +96,13 @@ REQUESTS: list[tuple[str, list[Request], list[Request]]] = [
           "ec2:DeleteVolume": "volume", "ec2:ReleaseAddress": "elastic-ip",
           "ec2:DeleteSecurityGroup": "security-group",
       }.items()),
+    # what the cluster leaves behind has its name only
+    *((action, [(f"{EC2}:{kind}/x", {tag: "gpu-e2e"})], [(f"{EC2}:{kind}/x", {tag: "payroll"})])
+      for action, kind, tag in [
+          ("ec2:DeleteNetworkInterface", "network-interface",
+           "aws:ResourceTag/cluster.k8s.amazonaws.com/name"),
+          ("ec2:DeleteSecurityGroup", "security-group", "aws:ResourceTag/aws:eks:cluster-name"),
+      ]),
     # only what gets the project's tag is made
     ("ec2:CreateVpc", [(f"{EC2}:vpc/x", TAGGED)], [(f"{EC2}:vpc/x", HERE)]),
     ("eks:CreateCluster acm:ImportCertificate", [("*", TAGGED)], [("*", HERE)]),
