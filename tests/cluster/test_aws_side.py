@@ -39,11 +39,10 @@ def test_an_address_that_does_not_come_or_serves_nothing_is_explained(
         triton_release.wait_for_balancer(cluster, aws, "triton", QUICK)
 
 
-def _serving(
-    aws: Account, stack: Stack, server: Server, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> Run:
-    """A run on AWS with a load balancer, its target group, and an Ingress with its address."""
-    arn, host = scenes.load_balancer(aws, stack, run=run.run_id)
+def test_a_load_balancer_is_counted_from_the_moment_it_costs(
+    aws: Account, stack: Stack, server: Server, hasty: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn, host = scenes.load_balancer(aws, stack, run=hasty.run_id)
     elb = aws.client("elbv2")
     group = elb.create_target_group(
         Name="http", Protocol="HTTP", Port=8000, VpcId=stack.vpc_id, TargetType="ip"
@@ -56,27 +55,13 @@ def _serving(
     server.put(scenes.ingress("triton", host))
     for name in ("find", "load"):
         monkeypatch.setattr(Run, name, lambda self, kind: stack)
-    return Run(run.folder, run.profile.model_copy(update={"target": "aws"}))
-
-
-def test_a_load_balancer_that_serves_is_counted_from_then_on(
-    aws: Account, stack: Stack, server: Server, patient: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = _serving(aws, stack, server, patient, monkeypatch)
+    run = Run(hasty.folder, hasty.profile.model_copy(update={"target": "aws"}))
+    with monkeypatch.context() as patch, pytest.raises(Problem, match=r"Target\.Timeout"):
+        patch.setattr(triton_release, "target_states", lambda *_: {"http": ["Target.Timeout"]})
+        triton_release.address(run, aws)  # it never serves
+    assert [event["count"] for event in run.events("load-balancers")] == [1]
     assert triton_release.address(run, aws).holds
-    assert [event["count"] for event in run.events("load-balancers")] == [1]
-    triton_release.address(run, aws)
     assert len(run.events("load-balancers")) == 1
-
-
-def test_a_load_balancer_that_never_serves_costs_the_same(
-    aws: Account, stack: Stack, server: Server, hasty: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = _serving(aws, stack, server, hasty, monkeypatch)
-    monkeypatch.setattr(triton_release, "target_states", lambda *_: {"http": ["Target.Timeout"]})
-    with pytest.raises(Problem, match=r"Target\.Timeout"):
-        triton_release.address(run, aws)
-    assert [event["count"] for event in run.events("load-balancers")] == [1]
 
 
 def test_a_rehearsal_installs_nothing_and_says_so(aws: Account, patient: Run) -> None:

@@ -11,15 +11,8 @@ from helpers.errors import Problem
 from helpers.paths import ROOT
 
 # places that must read the contract instead of repeating it
-READERS = {
-    "infra": ("*.tf",),
-    "k8s/charts": ("templates/**/*.yaml", "templates/**/*.tpl"),
-    "k8s/values": ("*.yaml",),
-    "helpers": ("**/*.py",),
-}
-
-
-# Facts, examples and promises, which are no choice of the contract.
+READERS = ("infra/**/*.tf", "k8s/charts/*/templates/**/*.*", "k8s/values/*.yaml", "helpers/**/*.py")
+# facts, examples and promises, which are no choice of the contract
 ALLOWED = (
     r"infra/bootstrap/variables\.tf: error_message",  # an example of how a type is written
     r"helpers/promises\.py: Promise\(",  # what was promised, word for word
@@ -60,34 +53,20 @@ def test_a_wrong_contract_is_one_sentence(tmp_path: Path, old: str, new: str, wh
         contract.load(wrong)
 
 
-def literals() -> list[str]:
-    """What only the contract may say: forms that mean its values and nothing else."""
+@pytest.mark.parametrize("place", READERS)
+def test_nothing_repeats_the_contract(place: str) -> None:
     agreed = contract.load()
     taint, label = agreed.gpu.taint, agreed.gpu.label
-    names = [agreed.gpu.resource, *agreed.gpu.instance_types]
-    pairs = [str(taint), str(label)]
-    mappings = [rf'{label.key}"?\s*[:=]\s*"?{label.value}', rf'key"?\s*[:=]\s*"?{taint.key}"?\b']
+    words = [agreed.gpu.resource, *agreed.gpu.instance_types, str(taint), str(label)]
+    forms = [rf'{label.key}"?\s*[:=]\s*"?{label.value}', rf'key"?\s*[:=]\s*"?{taint.key}"?\b']
     ports = [rf"\b{number}\b" for number in agreed.ports.model_dump().values()]
-    return [*map(re.escape, names), *map(re.escape, pairs), *mappings, *ports]
-
-
-def lines_of_code(path: Path) -> list[str]:
-    """A file without comments, docstrings and examples."""
-    text = re.sub(r'"""(.|\n)*?"""', "", path.read_text())
-    return [re.sub(r"(^|\s)(#|//).*$", "", line) for line in text.splitlines()]
-
-
-@pytest.mark.parametrize("folder", READERS)
-def test_nothing_repeats_the_contract(folder: str) -> None:
-    every = {path for pattern in READERS[folder] for path in (ROOT / folder).rglob(pattern)}
-    paths = {path for path in every if not path.is_symlink()}
+    repeated = re.compile("|".join([*map(re.escape, words), *forms, *ports]))
+    paths = sorted(path for path in ROOT.glob(place) if path.is_file() and not path.is_symlink())
     assert paths
-    pattern = re.compile("|".join(literals()))
-    lines = [
-        f"{path.relative_to(ROOT)}: {line.strip()}"
-        for path in sorted(paths)
-        for line in lines_of_code(path)
-        if pattern.search(line)
-    ]
-    allowed = re.compile("|".join(ALLOWED))
-    assert [line for line in lines if not allowed.search(line)] == []
+    found = []
+    for path in paths:
+        text = re.sub(r'"""(.|\n)*?"""', "", path.read_text())  # docstrings and comments may
+        lines = (re.sub(r"(^|\s)(#|//).*$", "", line) for line in text.splitlines())
+        name = path.relative_to(ROOT)
+        found += [f"{name}: {line.strip()}" for line in lines if repeated.search(line)]
+    assert [line for line in found if not re.search("|".join(ALLOWED), line)] == []

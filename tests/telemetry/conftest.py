@@ -3,10 +3,9 @@
 A scrape target stands in the place of Triton.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -41,14 +40,12 @@ def endpoint_on(port: int) -> Endpoint:
     return Endpoint(http=base, grpc="", metrics=f"{base}/metrics", server="imitation")
 
 
-@dataclass
-class Watched:
-    """A run whose Prometheus watches the target; a test may start it again."""
+class Watched(NamedTuple):
+    """A run whose Prometheus watches the target."""
 
     run: Run
     endpoint: Endpoint
     server: Prometheus
-    took_s: float
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +89,5 @@ def past(new_run: Callable[[str], Run]) -> History:
 def watched(new_run: Callable[[str], Run]) -> Iterator[Watched]:
     """The Prometheus of all tests, which watches a target in the place of Triton."""
     with imitate() as endpoint:
-        run, began = new_run("telemetry.scrape_interval_s=0.5"), time.monotonic()
-        server = prometheus.serve(run, endpoint)
-        yield Watched(run, endpoint, server, time.monotonic() - began)
+        run = new_run("telemetry.scrape_interval_s=0.5")
+        yield Watched(run, endpoint, prometheus.serve(run, endpoint))
