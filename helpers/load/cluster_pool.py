@@ -5,7 +5,6 @@ that its standard input and output are those of a process here. Requests go from
 image has this package, and the same Python packages as far as a worker needs them.
 """
 
-import hashlib
 import math
 import os
 import shutil
@@ -25,6 +24,7 @@ from helpers.paths import ROOT
 from helpers.processes import MARK
 from helpers.run import Run
 from helpers.serving import ecr
+from helpers.serving.image import content_tag
 from helpers.serving.records import Endpoint
 
 SLACK_S = 600  # between the last request and the removal: records come together and are fetched
@@ -131,7 +131,4 @@ def image_context(folder: Path) -> Path:
 
 def image_tag(context: Path) -> str:
     """A tag from the content, so that an equal image is not pushed twice."""
-    content = hashlib.sha256(DOCKERFILE.read_bytes())
-    for path in sorted(path for path in context.rglob("*") if path.is_file()):
-        content.update(f"\n{path.relative_to(context)}\n".encode() + path.read_bytes())
-    return f"load-{content.hexdigest()[:16]}"
+    return content_tag(context, DOCKERFILE.read_text()).replace("models", "load")
