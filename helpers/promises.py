@@ -4,6 +4,9 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
+
+import yaml
 
 from helpers.errors import Problem
 from helpers.run import Run, now
@@ -85,52 +88,10 @@ STAGES = (
     Stage("07", "evidence", "Evidence"),
 )
 
-PROMISES = (
-    Promise("00.scaffold", "Every program and library the run needs is found, with its version"),
-    Promise("00.kpis", "KPIs are set: P50, P95, P99, throughput, GPU utilisation, errors, cost"),
-    Promise("00.iam", "A least-privilege IAM role deploys the stack", EMULATED),
-    Promise("00.alarm", "A $5 billing alarm and budget watch the account", EMULATED),
-    Promise("00.tags", "Every resource is tagged project=gpu-e2e, owner=Nancy", EMULATED),
-    Promise("00.quota", "Service quotas allow the GPU nodes", EMULATED),
-    Promise("01.vpc", "Terraform makes a VPC with private and public subnets and NAT", EMULATED),
-    Promise("01.eks", "Terraform makes the EKS cluster", EMULATED),
-    Promise("01.irsa", "The load balancer controller has its own IAM role (IRSA)", EMULATED),
-    Promise("01.connectivity", "The nodes are reachable and Ready", EMULATED),
-    Promise("02.spot", "g4dn.xlarge spot nodes run under a maximum price", EMULATED),
-    Promise("02.taint", "GPU nodes carry the taint gpu:NoSchedule", EMULATED),
-    Promise("02.label", "GPU nodes carry the label accelerator=nvidia", EMULATED),
-    Promise("02.device-plugin", "Helm installs the NVIDIA device plugin", CHECKED),
-    Promise("02.gpu", "nvidia.com/gpu is allocatable on the node"),
-    Promise("03.onnx", "ResNet50 and MobileNetV2 are exported from torch to ONNX, with parity"),
-    Promise("03.image", "The Triton image is built and pushed to ECR", EMULATED),
-    Promise("03.helm", "A Helm chart runs Triton with GPU scheduling and probes", CHECKED),
-    Promise("03.ingress", "An ALB serves HTTPS with health checks", CHECKED),
-    Promise("03.smoke", "Triton answers an inference over HTTP and gRPC, as ONNX Runtime does"),
-    Promise("04.prometheus", "Prometheus scrapes Triton and the machine"),
-    Promise("04.operator", "The Prometheus Operator runs in the cluster"),
-    Promise("04.dcgm", "The DCGM exporter reports the GPU"),
-    Promise("04.dashboards", "Grafana dashboards show GPU, latency and throughput", CHECKED),
-    Promise("04.annotations", "Grafana shows Load Test Start and Stop"),
-    Promise("05.scenarios", "Smoke, Spike and Soak are fired at Triton"),
-    Promise("05.headless", "The load test runs without a person"),
-    Promise("05.figures", "P50, P95, P99, throughput and error rate are measured"),
-    Promise("05.gpu", "GPU utilisation is measured under load"),
-    Promise("05.export", "Every request and the summary are stored as parquet, CSV and JSON"),
-    Promise("05.snapshots", "Dashboards are kept as snapshots"),
-    Promise("05.events", "Load start and stop are events on every time axis"),
-    Promise("06.destroy", "terraform destroy removes the stack", EMULATED),
-    Promise("06.leftovers", "A scan proves that nothing is left", EMULATED),
-    Promise("06.cost", "A cost report gives GPU hours, spot savings and the total", EMULATED),
-    Promise("06.audit", "docs/cost-audit.md is written from the run", EMULATED),
-    Promise("07.readme", "The README tells Problem, Architecture, Run, KPIs, Cost, Teardown"),
-    Promise("07.diagram", "The architecture is drawn from the plan"),
-    Promise("07.graphs", "Graphs of the run are drawn"),
-    Promise("07.case-study", "A one-page case study is typeset"),
-    Promise("07.write-up", "A write-up is ready to post"),
-    Promise("07.html", "Every notebook is exported to HTML, with one page over all"),
+PROMISES = tuple(
+    Promise(row["id"], row["wording"], Status(row.get("rehearsed", RAN)))
+    for row in yaml.load(Path(__file__).with_suffix(".yaml").read_text(), yaml.CSafeLoader)
 )
-
-
 BY_ID = {promise.id: promise for promise in PROMISES}
 
 
