@@ -60,12 +60,15 @@ def evaluate(
     for board in dashboards.build(run.profile.kpis):
         data = snapshots.DashboardData(board, window, values)
         snapshots.draw(run, data, folder=PICTURES)
-        queries = [shown.name for panel in board.panels for shown in panel.series]
-        absent = {query: f"{CHECKED}: {why}" if why in lacking else why
-                  for query, why in data.absent().items()}  # fmt: skip
+        shown = [(f"{panel.title} ({letter})", series) for panel in board.panels
+                 for letter, series in zip("ABC", panel.series, strict=False)]  # fmt: skip
+        missing = {name: wanted.absence for name, wanted in shown if wanted.name not in answered}
+        absent = {name: f"{CHECKED}: {why}" if why in lacking else why
+                  for name, why in missing.items()}  # fmt: skip
         facts.append(DashboardFacts(
-            name=board.name, title=board.title, panels=len(board.panels), queries=len(queries),
-            answered=sum(name in answered for name in queries), values=data.count(), absent=absent,
+            name=board.name, title=board.title, panels=len(board.panels), queries=len(shown),
+            answered=sum(wanted.name in answered for _, wanted in shown), values=data.count(),
+            absent=absent,
         ))  # fmt: skip
     reasons = dict.fromkeys(why for board in facts for why in board.absent.values())
     return run.save(Dashboards(

@@ -30,10 +30,6 @@ class Limit:
     # whether values must be at least this high (False: values must stay below)
     at_least: bool = False
 
-    def is_broken_by(self, value: float) -> bool:
-        """Whether a value is on the wrong side."""
-        return value < self.value if self.at_least else value >= self.value
-
 
 @dataclass(frozen=True)
 class Panel:

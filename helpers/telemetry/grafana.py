@@ -17,7 +17,7 @@ from urllib3.util import Retry
 from helpers.errors import Problem
 from helpers.promises import Status, Tick, claim, tick
 from helpers.run import Run
-from helpers.telemetry.annotations import Annotation, run_annotations
+from helpers.telemetry.annotations import run_annotations
 from helpers.telemetry.records import PublishedAnnotations, Snapshots
 
 PROMISE = "04.annotations"
@@ -110,7 +110,7 @@ def publish_annotations(run: Run, grafana: Grafana | None) -> Tick:
         note = f"{NO_GRAFANA}; {len(run_annotations(run))} events are shown in them"
         return tick(run, PROMISE, Status.NOT_RUN, note=note)
     add_annotations(run, grafana)
-    stored = grafana.annotations([TAG, _run_tag(run)])
+    stored = grafana.annotations([TAG, f"run:{run.run_id}"])
     published = PublishedAnnotations(grafana=grafana.version(), annotations=len(stored))
     run.save(published)
     if not run.events("load-start"):
@@ -127,10 +127,15 @@ def add_annotations(run: Run, grafana: Grafana) -> int:
 
     It can be called repeatedly: an annotation whose end has become known is created again.
     """
-    stored = grafana.annotations([TAG, _run_tag(run)])
-    created = 0
+    tags = [TAG, f"run:{run.run_id}"]
+    stored, created = grafana.annotations(tags), 0
     for annotation in run_annotations(run):
-        body = _annotation_body(run, annotation)
+        times = {"time": annotation.at, "timeEnd": annotation.until}
+        source = [f"source:{annotation.source}"] if annotation.source else []
+        body: dict[str, Any] = {
+            **{key: round(at.timestamp() * 1000) for key, at in times.items() if at},
+            "text": annotation.text, "tags": [*tags, annotation.kind, *source],
+        }  # fmt: skip
         key = body["time"], body["text"], set(body["tags"])
         same = [other for other in stored if key == (
             other.get("time"), other.get("text"), set(other.get("tags") or ()))]  # fmt: skip
@@ -157,15 +162,3 @@ def publish_snapshots(run: Run, snapshots: Snapshots, grafana: Grafana | None) -
         url = grafana.ask("POST", "/api/snapshots", json=body)["url"]
         boards.append(board.model_copy(update={"url": url}))
     return run.save(snapshots.model_copy(update={"boards": tuple(boards)}))
-
-
-def _run_tag(run: Run) -> str:
-    return f"run:{run.run_id}"
-
-
-def _annotation_body(run: Run, annotation: Annotation) -> dict[str, Any]:
-    source = [f"source:{annotation.source}"] if annotation.source else []
-    tags = [TAG, _run_tag(run), annotation.kind, *source]
-    times = {"time": annotation.at, "timeEnd": annotation.until}
-    body = {key: round(at.timestamp() * 1000) for key, at in times.items() if at}
-    return {**body, "text": annotation.text, "tags": tags}

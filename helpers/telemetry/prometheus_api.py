@@ -79,15 +79,12 @@ class Prometheus:
                 # a proxy cannot reach this machine's loopback
                 session.trust_env = "//127.0.0.1" not in self.url
                 response = session.get(url, params=parameters, timeout=self.timeout_s)
-        except requests.Timeout as error:
-            raise Problem(
-                f"Prometheus at {self.url} did not answer within {self.timeout_s:g} s.",
-                "Query a shorter window or a longer step, or retry when the machine is idle.",
-            ) from error
         except requests.RequestException as error:
+            slow = isinstance(error, requests.Timeout)
+            what = f"did not answer within {self.timeout_s:g} s" if slow else "cannot be reached"
             raise Problem(
-                f"Prometheus at {self.url} cannot be reached.",
-                "Run notebook 04 again (it starts what is not running), or check the address.",
+                f"Prometheus at {self.url} {what}.",
+                "Run notebook 04 again (it starts what is not running), or query a shorter window.",
             ) from error
         try:
             body = response.json()

@@ -8,7 +8,6 @@ What queries raises `Problem` if Prometheus does not answer, or rejects a query.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -49,12 +48,7 @@ class Window:
         return max(self.step_s + self.interval_s, SCRAPES_IN_WINDOW * self.interval_s)
 
 
-class LoadPeriod(NamedTuple):
-    """A period under load, from the first request of a scenario to its last answer."""
-
-    scenario: str
-    start: datetime
-    end: datetime
+Period = tuple[datetime, datetime]  # from the first request of a scenario to its last answer
 
 
 def read(server: Prometheus, window: Window, wanted: Iterable[Series] = ()) -> pd.DataFrame:
@@ -105,30 +99,29 @@ def collect(run: Run, server: Prometheus | None) -> Telemetry:
 def load_window(run: Run) -> Window:
     """The time of all loads of a run, with a margin on both sides."""
     periods = load_periods(run)
-    start = min(period.start for period in periods) - MARGIN
+    start = min(start for start, _ in periods) - MARGIN
     # beyond now, Prometheus would continue the last values
-    end = min(max(period.end for period in periods) + MARGIN, datetime.now(UTC))
+    end = min(max(end for _, end in periods) + MARGIN, datetime.now(UTC))
     return Window(start, end, run.profile.telemetry.scrape_interval_s)
 
 
-def load_periods(run: Run) -> list[LoadPeriod]:
+def load_periods(run: Run) -> list[Period]:
     """When the run was under load: the last finished load of each scenario, oldest first.
 
     Raises `Problem` if there is none.
     """
     started: dict[str, datetime] = {}
-    finished: dict[str, LoadPeriod] = {}
+    finished: dict[str, Period] = {}
     for event in run.events():
         if event["kind"] == "load-start":
             started[event["scenario"]] = datetime.fromisoformat(event["at"])
         elif event["kind"] == "load-stop" and event["scenario"] in started:
             start = started.pop(event["scenario"])
             if event.get("outcome", FINISHED) == FINISHED:
-                end = datetime.fromisoformat(event["at"])
-                finished[event["scenario"]] = LoadPeriod(event["scenario"], start, end)
+                finished[event["scenario"]] = start, datetime.fromisoformat(event["at"])
     if not finished:
         raise Problem(f"Run {run.run_id} has no finished load.", "Run the load of stage 05 first.")
-    return sorted(finished.values(), key=lambda period: period.start)
+    return sorted(finished.values())
 
 
 def frame(telemetry: Telemetry) -> pd.DataFrame:
@@ -151,14 +144,12 @@ def catalogue_frame() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _mean_under_load(
-    server: Prometheus, series: Series, periods: Sequence[LoadPeriod]
-) -> float | None:
+def _mean_under_load(server: Prometheus, series: Series, periods: Sequence[Period]) -> float | None:
     """Mean over all periods under load; a range as long as each period excludes the pauses."""
     weighted, seconds = 0.0, 0.0
-    for period in periods:
-        length_s = (period.end - period.start).total_seconds()
-        values = server.query(series.query(length_s), period.end)["value"].dropna()
+    for start, end in periods:
+        length_s = (end - start).total_seconds()
+        values = server.query(series.query(length_s), end)["value"].dropna()
         if not values.empty:
             weighted += float(values.mean()) * length_s
             seconds += length_s

@@ -69,16 +69,6 @@ class DashboardData:
         """How many values its panels show."""
         return sum(len(rows) for panel in self.board.panels for *_, rows in self.lines(panel))
 
-    def absent(self) -> dict[str, str]:
-        """Panel and query without a value → the likely reason."""
-        known = set(self.values["series"])
-        return {
-            f"{panel.title} ({chr(ord('A') + number)})": shown.absence
-            for panel in self.board.panels
-            for number, shown in enumerate(panel.series)
-            if shown.name not in known
-        }
-
 
 def take(run: Run, telemetry: Telemetry) -> Snapshots:
     """Store every dashboard with the values of the load, and record it."""
@@ -119,7 +109,9 @@ def of_load(run: Run, telemetry: Telemetry, board: Dashboard) -> DashboardData:
     note = f"No GPU: {telemetry.gpu_absent}" if telemetry.gpu_absent else ""
     values = run.load_table(series.TABLE)
     requests = values[values["series"].isin(["requests", "failures"]) & values["value"].gt(0)]
-    of_model = values["series"].isin([name for name, it in SERIES.items() if it.label == "model"])
+    of_model = values["series"].isin(
+        [name for name, known in SERIES.items() if known.label == "model"]
+    )
     if len(requests):
         values = values[~of_model | values["label"].isin(requests["label"])]
     return DashboardData(board, window, values, note, run_annotations(run, start, end))
@@ -264,7 +256,8 @@ def _draw_figure(axes: Axes, panel: Panel, data: DashboardData) -> None:
         value = min(last) if limit and limit.at_least else max(last)
         text, colour, size = format_value(value, panel), style.BLACK, 18
         if limit:
-            colour = BAD if limit.is_broken_by(value) else GOOD
+            broken = value < limit.value if limit.at_least else value >= limit.value
+            colour = BAD if broken else GOOD
     figure = axes.text(0, 0.3, text, fontsize=size, fontweight="bold", color=colour)
     figure.set_in_layout(False)
 
