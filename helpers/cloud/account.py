@@ -2,9 +2,10 @@
 
 import functools
 import ipaddress
+import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from botocore.credentials import JSONFileCache
 from botocore.exceptions import BotoCoreError, ClientError
 
 from helpers.errors import Problem, Unavailable
+from helpers.paths import ROOT
 from helpers.run import Run
 
 # The emulator accepts any key; these can never be a real one.
@@ -30,6 +32,7 @@ ERRORS = yaml.safe_load((Path(__file__).parent / "aws_errors.yaml").read_text())
 REFUSALS: dict[str, dict[str, Any]] = ERRORS["refused"]
 LASTING = (*REFUSALS["expired"]["codes"], *REFUSALS["unknown_key"]["codes"])
 LOG_IN, ROLE = REFUSALS["expired"]["next_step"], REFUSALS["denied"]["next_step"]
+ACTIONS = ROOT / "infra" / "bootstrap" / "actions.yaml"
 GLOBAL_REGION = "us-east-1"  # where AWS answers for charges, prices and an account's plan
 MASK = "<account>"
 _ACCOUNT_ID = re.compile(r"(?<=:)\d{12}(?=:)|(?<!\d)\d{12}(?=\.dkr\.ecr)")
@@ -146,6 +149,44 @@ def identity(account: Account) -> Identity:
     with asking("the caller's identity"):
         answer = account.client("sts").get_caller_identity()
     return Identity(answer["Account"], answer["Arn"])
+
+
+def permissions(
+    account: Account, types: Sequence[str], **names: str
+) -> Iterator[tuple[str, bool, bool]]:
+    """Ask IAM, which does nothing by it, whether the caller may do what infra/bootstrap lists.
+
+    Yields each action, whether a run needs it, and whether it is allowed. The simulation includes
+    permissions boundary and service control policies. `types` are the instance types that are
+    launched, `names` those of stack and project.
+    """
+    who, iam = identity(account), account.client("iam")
+    _, partition, *_, caller = who.arn.split(":")
+    facts = {"partition": partition, "account": who.account_id, "region": account.region} | names
+    kind, _, name = caller.partition("/")
+    if kind == "root":
+        raise Problem("The root user may do everything; IAM simulates roles and users only.", ROLE)
+    with asking("the caller's permissions"):
+        source = who.arn
+        if kind == "assumed-role":  # its ARN lacks the role's path
+            source = iam.get_role(RoleName=name.partition("/")[0])["Role"]["Arn"]
+        pages = iam.get_paginator("simulate_principal_policy")
+        for group, instance_type in itertools.product(yaml.safe_load(ACTIONS.read_text()), types):
+            context = {"aws:RequestedRegion": account.region} | group.get("context", {})
+            if instance_type != types[0] and "ec2:InstanceType" not in context:
+                continue
+            facts["instance_type"] = instance_type
+            entries = [{"ContextKeyName": key, "ContextKeyType": "string",
+                        "ContextKeyValues": [value.format_map(facts)]}
+                       for key, value in context.items()]  # fmt: skip
+            for resource, actions in group["resources"].items():
+                answers = pages.paginate(
+                    PolicySourceArn=source, ActionNames=actions, ContextEntries=entries,
+                    ResourceArns=[resource.format_map(facts)],
+                )  # fmt: skip
+                for row in answers.search("EvaluationResults[]"):
+                    allowed = row["EvalDecision"] == "allowed"
+                    yield row["EvalActionName"], group.get("needed", True), allowed
 
 
 def masked(text: str, account_id: str = "") -> str:

@@ -4,7 +4,6 @@ The switch is a one-shot schedule in AWS that scales GPU nodes to zero; Terrafor
 """
 
 import json
-import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -16,7 +15,7 @@ from helpers.cloud.account import GLOBAL_REGION, Account, asking, identity
 from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts
 from helpers.cloud.stack import Stack
 from helpers.errors import Problem
-from helpers.promises import Status
+from helpers.promises import Tick
 from helpers.run import Record, Run, now
 from helpers.scenario import Settings
 
@@ -323,19 +322,16 @@ def read(run: Run, account: Account) -> Guardrails:
     return run.save(record)
 
 
-def tick_role(run: Run, guardrails: Guardrails) -> None:
-    """Tick the promise of the least-privilege role: only AWS can show that it suffices."""
-    note = f"the stack was created by {guardrails.caller}"
-    status, evidence = Status.NOT_RUN, ""
-    if guardrails.emulated:
+def tick_role(run: Run, report: Readiness) -> Tick:
+    """Tick the least-privilege role: VERIFIED where IAM allows it all of a run, and no more."""
+    note = report.explain("privilege")
+    decided = any(item.verdict in (OK, BLOCKS) for item in report.about("privilege"))
+    if report.emulated:
         note = (
             "the emulator grants everything; a test replays a rehearsal's calls against the policy"
         )
-    elif re.search(":assumed-role/[^/]*deployer", guardrails.caller):
-        status, evidence = Status.VERIFIED, guardrails.path()
-    else:
-        note += ", not by the deployer role of infra/bootstrap"
-    promises.tick(run, "00.iam", status, evidence=evidence, note=note)
+    return promises.claim(run, "00.iam", holds=report.allows("privilege"), evidence=report.path(),
+                          note=note, absent="" if decided else note)  # fmt: skip
 
 
 def frame(guardrails: Guardrails) -> pd.DataFrame:

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from botocore.exceptions import ClientError
 
 from helpers.cloud.account import (
     ADDRESS_SERVICE,
     GLOBAL_REGION,
+    ROLE,
     Account,
     asking,
     caller_address,
@@ -18,6 +21,7 @@ from helpers.cloud.account import (
     error_code,
     identity,
     is_not_found,
+    permissions,
 )
 from helpers.cloud.guardrails import (
     BLOCKS,
@@ -35,27 +39,11 @@ from helpers.profile import InfrastructureSettings
 from helpers.run import Run, now
 
 # Two nodes for system pods: a drained one must not take the cluster's webhooks with it.
-# As infra/network.tf chooses: EKS places no control plane in these.
-NO_CONTROL_PLANE = ("use1-az3", "usw1-az2", "cac1-az3")
-# Service → its linked role, and whether the GPU nodes fail without it. The group would try to
-# create the spot role itself, and fails where its own role may not: after the cluster is paid for.
-LINKED_ROLES = {
-    "spot.amazonaws.com": ("AWSServiceRoleForEC2Spot", True),
-    "autoscaling.amazonaws.com": ("AWSServiceRoleForAutoScaling", False),
-    "eks.amazonaws.com": ("AWSServiceRoleForAmazonEKS", False),
-    "eks-nodegroup.amazonaws.com": ("AWSServiceRoleForAmazonEKSNodegroup", False),
-    "elasticloadbalancing.amazonaws.com": ("AWSServiceRoleForElasticLoadBalancing", False),
-}
+TABLES: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("preflight.yaml").read_text())
+SHOW_CHARGES = f"aws cloudwatch list-metrics --namespace AWS/Billing --region {GLOBAL_REGION}"
 RENEWED = (
     "Use a profile that is renewed: 'aws configure sso', credential_process, or role_arn with "
     "source_profile (with mfa_serial also duration_seconds); docs/aws.md has an example"
-)
-SHOW_CHARGES = f"aws cloudwatch list-metrics --namespace AWS/Billing --region {GLOBAL_REGION}"
-# docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring,
-# page monitor_estimated_charges_with_cloudwatch.html
-SWITCH_ON_CHARGES = (
-    "In the billing console of the account (in an organisation: the payer's), Billing preferences, "
-    "Alert preferences, switch on 'Receive CloudWatch billing alerts'"
 )
 OPEN_REQUEST = ("PENDING", "CASE_OPENED")
 QUOTA_HISTORY = "list-requested-service-quota-change-history-by-quota"
@@ -90,7 +78,9 @@ class Context:
         with asking("the availability zones"):
             answer = self.account.client("ec2").describe_availability_zones(Filters=filters)
         zones = answer["AvailabilityZones"]
-        names = sorted(z["ZoneName"] for z in zones if z["ZoneId"] not in NO_CONTROL_PLANE)
+        names = sorted(
+            z["ZoneName"] for z in zones if z["ZoneId"] not in TABLES["no_control_plane"]
+        )
         return names[: self.stack.zones]
 
 
@@ -173,7 +163,7 @@ def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
         existing = context.rows(
             "iam", "list_roles", "Roles[].RoleName", PathPrefix="/aws-service-role/"
         )
-    for service, (role, needed) in LINKED_ROLES.items():
+    for service, (role, needed) in TABLES["linked_roles"].items():
         text, verdict = "exists", OK
         command = f"aws iam get-role --role-name {role}"
         if role not in existing:
@@ -182,6 +172,22 @@ def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
             command = f"aws iam create-service-linked-role --aws-service-name {service}"
         name = f"role-{service.partition('.')[0]}"
         yield _finding(name, f"Service-linked role {role}", text, verdict, command)
+
+
+def _privilege(context: Context) -> Iterator[ReadinessFinding]:
+    types = (*context.gpu_types, *context.stack.cpu_instance_types)
+    names = {"name": context.stack.name, "project": context.run.profile.tags["project"]}
+    asked = list(permissions(context.account, types, **names))
+    needed = {action for action, is_needed, _ in asked if is_needed}
+    denied = sorted({action for action, is_needed, allowed in asked if is_needed > allowed})
+    excess = sorted({action for action, is_needed, allowed in asked if is_needed < allowed})
+    text, verdict = f"IAM allows the {len(needed)} actions of a run", OK
+    command = "aws iam simulate-principal-policy, with infra/bootstrap/actions.yaml"
+    if excess:
+        text, verdict, command = f"{text}, and too much: {', '.join(excess)}", WARN, ROLE
+    if denied:
+        text, verdict, command = f"IAM denies {', '.join(denied)}", BLOCKS, ROLE
+    yield _finding("privilege", "Permissions of the caller", text, verdict, command)
 
 
 def _alerts(context: Context) -> Iterator[ReadinessFinding]:
@@ -195,7 +201,7 @@ def _alerts(context: Context) -> Iterator[ReadinessFinding]:
     text, verdict, command = "published", OK, SHOW_CHARGES
     if not charges_are_published(context.account):
         text, verdict = "not published: the alarm would never go off", WARN
-        command = f"{SWITCH_ON_CHARGES}; a quarter of an hour later: {SHOW_CHARGES}"
+        command = f"{TABLES['switch_on_charges']}; a quarter of an hour later: {SHOW_CHARGES}"
     yield _finding("alarm-metric", "Charges in CloudWatch", text, verdict, command)
 
 
@@ -232,19 +238,15 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
         vpcs = context.rows("ec2", "describe_vpcs", "Vpcs[]")
     gateways = settings.zones if settings.nat_per_zone else 1
     client = context.account.client("service-quotas")
-    for name, title, code, needed, existing in (
-        ("quota-spot-gpu", "vCPUs of G and VT spot instances", "ec2/L-3819A6DF", gpu, []),
-        ("quota-on-demand-gpu", "vCPUs of G and VT on-demand instances", "ec2/L-DB2E81BA", 0, []),
-        ("quota-system", "vCPUs of standard on-demand instances", "ec2/L-1216C47A", system, []),
-        ("quota-addresses", "Elastic IPs, for NAT", "ec2/L-0263D0A3", gateways, addresses),
-        ("quota-vpcs", "VPCs of the region", "vpc/L-F678F1CE", 1, vpcs),
-    ):
+    need = {"spot-gpu": (gpu, []), "on-demand-gpu": (0, []), "system": (system, []),
+            "addresses": (gateways, addresses), "vpcs": (1, vpcs)}  # fmt: skip
+    for name, (service, code, title) in TABLES["quotas"].items():
+        needed, existing = need[name]
         # this run's own are the ones needed
         others = sum({"Key": "run", "Value": context.run.run_id} not in each.get("Tags", [])
                      for each in existing)  # fmt: skip
-        service, _, short = code.partition("/")
-        quota = {"ServiceCode": service, "QuotaCode": short}
-        options = f"--service-code {service} --quota-code {short}"
+        quota = {"ServiceCode": service, "QuotaCode": code}
+        options = f"--service-code {service} --quota-code {code}"
         with asking(f"the quota of {title}"):
             try:
                 answer = client.get_service_quota(**quota)
@@ -265,7 +267,7 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
             else:
                 options += f" --desired-value {needed + others}"
         command = f"aws service-quotas {verb} {options} --region {region}"
-        yield _finding(name, f"{title} ({short})", text, verdict, command)
+        yield _finding(f"quota-{name}", f"{title} ({code})", text, verdict, command)
 
 
 def _offered(context: Context) -> Iterator[ReadinessFinding]:
@@ -356,6 +358,7 @@ CHECKS: dict[str, tuple[str, Callable[[Context], Iterable[ReadinessFinding]]]] =
     "plan": ("Account plan", _free_plan),
     "caller": ("This machine's address", _address),
     "roles": ("Service-linked roles", _linked_roles),
+    "privilege": ("Permissions of the caller", _privilege),
     "alerts": ("Budget and alarm", _alerts),
     "state": ("Terraform's state", _state_bucket),
     "quota": ("Service quotas", _quotas),
@@ -364,4 +367,5 @@ CHECKS: dict[str, tuple[str, Callable[[Context], Iterable[ReadinessFinding]]]] =
     "version": ("Kubernetes version", _version),
     "free-name": ("Cluster name", _cluster_name),
 }
-NOT_VITAL = ("plan", "roles")  # not knowing the answer of any other check blocks as well
+# not knowing the answer of any other check blocks as well
+NOT_VITAL = ("plan", "roles", "privilege")

@@ -1,41 +1,18 @@
 """What the emulated account is like before a stack is created in it."""
 
 from datetime import date
+from pathlib import Path
 
+import yaml
 from pydantic import BaseModel, ConfigDict
 
 from helpers.rehearsal.moto_extension import ACCOUNT_ID
 
-# Kubernetes version → end of its standard support; read on 2026-11-24 in
-# docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html and endoflife.date/amazon-eks.
-VERSIONS = {
-    "1.32": date(2026, 3, 23),
-    "1.33": date(2026, 7, 29),
-    "1.34": date(2026, 12, 2),
-    "1.35": date(2027, 3, 27),
-}
-DEFAULT_VERSION = "1.35"
-
-
-# Code → name, value here (which lets the stack be created), and AWS's default: as
-# docs.aws.amazon.com/general/latest/gr/ec2-service.html and vpc-service.html have them.
-QUOTAS = {
-    "ec2/L-3819A6DF": ("All G and VT Spot Instance Requests", 16.0, 0.0),
-    "ec2/L-DB2E81BA": ("Running On-Demand G and VT instances", 16.0, 0.0),
-    "ec2/L-1216C47A": ("Running On-Demand Standard instances", 64.0, 5.0),
-    "ec2/L-0263D0A3": ("EC2-VPC Elastic IPs", 5.0, 5.0),
-    "vpc/L-F678F1CE": ("VPCs per Region", 5.0, 5.0),
-}
-
-
-# docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-services-that-work-with-iam.html
-LINKED_ROLES = {
-    "spot": "AWSServiceRoleForEC2Spot",
-    "autoscaling": "AWSServiceRoleForAutoScaling",
-    "eks": "AWSServiceRoleForAmazonEKS",
-    "eks-nodegroup": "AWSServiceRoleForAmazonEKSNodegroup",
-    "elasticloadbalancing": "AWSServiceRoleForElasticLoadBalancing",
-}
+FACTS = yaml.safe_load(Path(__file__).with_name("world.yaml").read_text())
+VERSIONS: dict[str, date] = FACTS["versions"]  # of Kubernetes → end of standard support
+DEFAULT_VERSION = max(VERSIONS)
+QUOTAS: dict[str, tuple[str, float, float]] = FACTS["quotas"]  # code → name, value, AWS's default
+LINKED_ROLES: dict[str, str] = FACTS["linked_roles"]  # service → role
 
 
 class Spot(BaseModel):

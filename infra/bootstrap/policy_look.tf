@@ -71,6 +71,13 @@ data "aws_iam_policy_document" "look" {
     resources = ["${local.iam}:role/aws-service-role/*"]
   }
 
+  # Before anything is created, stage 00 asks what this role may do.
+  statement {
+    sid       = "AskAboutItself"
+    actions   = ["iam:GetRole", "iam:SimulatePrincipalPolicy"]
+    resources = ["${local.iam}:role${local.path}${var.name}-deployer"]
+  }
+
   statement {
     sid       = "NodeImages"
     actions   = ["ssm:GetParameter", "ssm:GetParameters"]

@@ -46,7 +46,7 @@ variable "trusted_arns" {
 variable "instance_types" {
   type        = list(string)
   description = "Instance types that may be launched; wildcards within a family."
-  default     = ["g4dn.*", "g5.*", "g6.*", "t3.*", "t3a.*"]
+  default     = ["g4dn.*", "g5.*", "g6.*", "m5.*", "m6i.*", "t3.*", "t3a.*"]
 
   validation {
     condition     = length(var.instance_types) > 0 && alltrue([for type in var.instance_types : can(regex("^[a-z0-9-]+\\.[a-z0-9*-]+$", type))])

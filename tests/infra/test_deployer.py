@@ -2,13 +2,22 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from moto.iam.responses import IamResponse
 
+from helpers import promises
+from helpers.cloud import guardrails, preflight
+from helpers.cloud.guardrails import BLOCKS, OK, WARN, ReadinessFinding
+from helpers.profile import Profile
+from helpers.promises import FAILED, NOT_RUN, VERIFIED
+from helpers.rehearsal import moto_extension
+from helpers.rehearsal.moto_extension import Call
+from helpers.run import Run
+from tests import emulated
 from tests.infra.iam import Policies, many
-from tests.infra.terraform import BOOTSTRAP
 
 ACCOUNT = "123456789012"
 IAM = f"arn:aws:iam::{ACCOUNT}"
@@ -140,8 +149,53 @@ def test_the_boundary_lets_no_role_touch_iam_or_leave_the_region(deployer: dict[
     assert not boundary.allow("ec2:RunInstances", "*", {"aws:RequestedRegion": "eu-west-1"})
 
 
-def test_each_reason_is_about_something_granted(policies: Policies) -> None:
-    reasons = yaml.safe_load((BOOTSTRAP / "reasons.yaml").read_text())
-    granted = policies.actions() | {action.partition(":")[0] for action in policies.actions()}
-    assert set(reasons) <= granted
-    assert all(len(reason) > 20 for reason in reasons.values())
+def stage_00(
+    policies: Policies, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[ReadinessFinding, promises.Tick]:
+    """What stage 00 of a run on AWS finds and claims if its caller has these policies."""
+
+    def simulate(call: Call) -> dict[str, Any]:
+        given = call.params
+        call.backend("iam", "aws").get_role_by_arn(given["PolicySourceArn"])  # or it is refused
+        context = {each["ContextKeyName"]: each["ContextKeyValues"][0]
+                   for each in given["ContextEntries"]}  # fmt: skip
+        return {"EvaluationResults": [
+            {"EvalActionName": name, "EvalDecision": "allowed"
+             if policies.allow(name, given["ResourceArns"][0], context) else "implicitDeny"}
+            for name in given["ActionNames"]
+        ]}  # fmt: skip
+
+    method = moto_extension._as_method(simulate, None)
+    monkeypatch.setattr(IamResponse, "simulate_principal_policy", method, raising=False)
+    run = Run.create(Profile.load_named("aws"), folder)
+    with emulated.installed() as aws:
+        role = {"RoleName": "gpu-e2e-deployer", "AssumeRolePolicyDocument": "{}"}
+        aws.account.client("iam").create_role(Path="/bootstrap/", **role)
+        aws.world.caller = f"arn:aws:sts::{ACCOUNT}:assumed-role/gpu-e2e-deployer/session"
+        report = preflight.examine(run, aws.account, ("g4dn.xlarge",), ["privilege"])
+    guardrails.tick_role(run, report)
+    return report.about("privilege")[0], promises.ticks(run)[promises.BY_ID["00.iam"]]
+
+
+def test_stage_00_verifies_that_the_deployer_suffices_and_may_no_more(
+    policies: Policies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, tick = stage_00(policies, tmp_path, monkeypatch)
+    assert (found.verdict, tick.status) == (OK, VERIFIED), found.found
+    everything = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    found, tick = stage_00(Policies((everything,)), tmp_path, monkeypatch)
+    assert (found.verdict, tick.status) == (WARN, NOT_RUN)
+    assert "too much: iam:CreateAccessKey" in found.found
+
+
+@pytest.mark.parametrize(
+    "action", ["ec2:DeleteVpc", "ec2:CreateSubnet", "iam:PassRole", "s3:PutObject"]
+)
+def test_stage_00_names_the_permission_that_the_deployer_lacks(
+    action: str, policies: Policies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = [each | {"Action": [name for name in many(each["Action"]) if name != action]}
+            for each in policies.statements()]  # fmt: skip
+    found, tick = stage_00(Policies(({"Statement": kept},)), tmp_path, monkeypatch)
+    assert (found.verdict, tick.status) == (BLOCKS, FAILED)
+    assert found.found == f"IAM denies {action}"

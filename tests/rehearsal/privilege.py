@@ -1,9 +1,6 @@
 """Compares what was asked of AWS with what a policy grants, both ways."""
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,12 +10,8 @@ import yaml
 
 from helpers import programs
 from helpers.cloud.account import Account
-from helpers.cloud.terraform import find_provider
-from helpers.paths import ROOT
 from tests.emulated import Line
-
-BOOTSTRAP = ROOT / "infra" / "bootstrap"
-TRUSTED = "arn:aws:iam::123456789012:user/admin"
+from tests.infra.terraform import BOOTSTRAP, TRUSTED, Terraform
 
 
 def granted(policies: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -79,29 +72,10 @@ def reasons() -> dict[str, str]:
 
 
 def deployer(account: Account, folder: Path) -> list[dict[str, Any]]:
-    """The deployer's policies as Terraform would create them."""
-    code = folder / "bootstrap"
-    shutil.copytree(BOOTSTRAP, code, ignore=shutil.ignore_patterns(".terraform", "*.tfstate*"))
-    route = find_provider()
-    _terraform(account, code, "init", *route.arguments, "-lockfile=readonly", **route.environment)
-    _terraform(account, code, "plan", "-out=plan", f'-var=trusted_arns=["{TRUSTED}"]')
-    planned = json.loads(_terraform(account, code, "show", "-json", "plan"))
-    resources = planned["planned_values"]["root_module"]["resources"]
-    return [
-        json.loads(resource["values"]["policy"])
-        for resource in resources
-        if resource["type"] == "aws_iam_policy" and resource["name"] == "deployer"
-    ]
-
-
-def _terraform(account: Account, code: Path, *arguments: str, **further: str) -> str:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    done = subprocess.run(
-        [programs.need("terraform"), *arguments], cwd=code, capture_output=True, text=True,
-        env=account.surroundings(clean) | {"CHECKPOINT_DISABLE": "1"} | further,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """The deployer's policies as Terraform would create them; it keeps its files in the folder."""
+    terraform = Terraform(programs.need("terraform"), BOOTSTRAP, folder, account.environment)
+    outputs = terraform.init().plan(TRUSTED)["planned_values"]["outputs"]
+    return [json.loads(text) for text in outputs["policies"]["value"].values()]
 
 
 def _service(action: str) -> str:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from helpers import processes, programs
 from helpers.cloud import guardrails, leftovers, preflight, stack, zero
-from helpers.cloud.account import Account
+from helpers.cloud.account import ACTIONS, Account
 from helpers.cloud.guardrails import Readiness
 from helpers.cloud.leftovers import Scan
 from helpers.cloud.plan import PlanFacts, Replan
@@ -73,7 +74,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
         aws = emulated.of_run(run, patch)
         lived = _made(run, aws)
         with ThreadPoolExecutor() as pool:  # a destroy waits most of the time
-            policies = pool.submit(privilege.deployer, aws.account, folder)
+            policies = pool.submit(privilege.deployer, aws.account, folder / "bootstrap")
             _end(run, aws, lived)
         lived.policies, lived.calls = policies.result(), aws.calls()
         yield lived
@@ -192,6 +193,13 @@ def test_nothing_is_left_and_that_is_certified(life: Life) -> None:
 
 def test_the_deployer_may_do_all_that_a_life_asks_for(life: Life) -> None:
     assert privilege.lacking(privilege.used(life.calls), privilege.granted(life.policies)) == set()
+
+
+def test_stage_00_asks_iam_for_all_that_a_life_asks_for(life: Life) -> None:
+    needed = privilege.used(life.calls) | {name for name in privilege.reasons() if ":" in name}
+    listed = {action for group in yaml.safe_load(ACTIONS.read_text()) if group.get("needed", True)
+              for actions in group["resources"].values() for action in actions}  # fmt: skip
+    assert needed - listed == set(), f"list these actions in {ACTIONS}"
 
 
 def test_the_deployer_may_use_no_service_without_need_or_reason(life: Life) -> None:

@@ -3,7 +3,6 @@
 The replay itself, of all that a life of the stack asks for, stands in `test_life.py`.
 """
 
-import pytest
 from moto.core.utils import get_service_model
 
 from tests.emulated import Line
@@ -24,21 +23,6 @@ GRANTS = privilege.granted([POLICY])
 def calls(*asked: str) -> set[str]:
     parts = (action.split(":") for action in asked)
     return privilege.used(Line(service, action, "", "Boto3") for service, action in parts)
-
-
-@pytest.mark.parametrize(
-    ("asked", "lacks"),
-    [
-        ("ec2:DescribeVpcs", set()),
-        ("s3:HeadBucket", set()),
-        ("ec2:CreateVpc", {"ec2:CreateVpc"}),
-        ("s3:GetPublicAccessBlock", {"s3:GetBucketPublicAccessBlock"}),
-        ("iam:GetRole", {"iam:GetRole"}),
-        ("kmsx:ListKeys", {"kmsx:ListKeys"}),
-    ],
-)
-def test_an_action_that_is_not_granted_is_seen(asked: str, lacks: set[str]) -> None:
-    assert privilege.lacking(calls(asked), GRANTS) == lacks
 
 
 def test_a_service_that_is_granted_for_nothing_is_seen() -> None:
