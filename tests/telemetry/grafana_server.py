@@ -23,7 +23,6 @@ class GrafanaServer(Flask):
         super().__init__("grafana")
         self.url = ""
         self.faults: list[int] = []  # statuses of the next answers
-        self.headers: dict[str, str] = {}  # of those answers
         self.admin, self.role, self.database = "", "Editor", "ok"
         self.annotations: dict[int, dict[str, Any]] = {}
         self.snapshots: dict[str, dict[str, Any]] = {}
@@ -40,7 +39,7 @@ class GrafanaServer(Flask):
     def _refuse(self) -> Any:
         self.requests.append((request.method, request.path))
         if self.faults:
-            return {"message": f"ordered {TOKEN}"}, self.faults.pop(0), self.headers
+            return {"message": f"ordered {TOKEN}"}, self.faults.pop(0)
         is_admins = request.path.startswith("/api/serviceaccounts")
         login = f"Basic {self.admin}" if is_admins else f"Bearer {TOKEN}"
         if request.headers.get("Authorization", "") != login:

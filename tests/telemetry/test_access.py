@@ -144,18 +144,6 @@ def test_a_runs_events_are_annotated_once(
     grafana.ask("DELETE", "/api/annotations/12345", accepted=404)
 
 
-@pytest.mark.parametrize("wanted", ["7", "3600"])
-def test_transient_errors_are_retried(
-    grafana: Grafana, server: GrafanaServer, wanted: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr("urllib3.util.retry.time.sleep", pauses.append)
-    server.faults, server.headers = [429, 500, 503], {"Retry-After": wanted}
-    assert grafana.ask("POST", "/api/annotations", json=ANNOTATION)
-    assert len(server.requests) == 4
-    assert pauses == [min(int(wanted), 30)] * 3  # as the server requested, within reason
-
-
 def test_a_server_that_cannot_be_reached_or_is_not_healthy_is_one_sentence(
     grafana: Grafana, server: GrafanaServer
 ) -> None:
