@@ -1,6 +1,5 @@
 """Figures equal what is known of the requests and what pandas computes; doubtful ones say so."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from pyarrow.dataset import Dataset, dataset
 from scipy import stats
 
 from helpers.load import statistics
-from helpers.load.arrivals import Shard, schedule
+from helpers.load.arrivals import schedule
 from helpers.load.records import PhaseReport
 from helpers.load.request import Recorder, Request, Second, parts_folder
 from helpers.load.worker_pool import reason_to_stop
@@ -215,89 +214,32 @@ def test_a_drift_is_found_where_there_is_one(slope: float, differs: bool) -> Non
     assert statistics.drift(stored(table(scenario(STEADY)))) is None
 
 
-OBJECTIVE_MS = 12.0
-WARM = {"name": "warm-up", "arrivals": "constant", "rate": 100, "duration_s": 5, "warmup": True}
-EVEN = {"name": "even", "arrivals": "poisson", "rate": 80, "duration_s": 70}
-RISING = {"name": "rising", "arrivals": "ramp", "rate": 50, "to_rate": 200, "duration_s": 20}
-LATE = {"name": "late", "arrivals": "constant", "rate": 100, "duration_s": 10}
-PLAYED = scenario(WARM, EVEN, RISING, LATE, workers=3)
-FAILURES = ("timeout", "http-503", "refused", "disconnected")
+def test_what_is_doubtful_is_said_of_its_phase_alone() -> None:
+    played = scenario({**STEADY, "name": "good"}, {**STEADY, "name": "late"})
+    late_ms = np.repeat([0.1, 30.0], 1000)
+    waits_ms = np.concatenate([np.full(1000, 50.0), np.linspace(50, 5000, 1000)])
+    phases, whole = statistics.reports(stored(table(played, waits_ms, late_ms)), played)
+    assert [phase.overloaded for phase in phases] == [False, True]
+    assert [bool(phase.invalid) for phase in phases] == [False, True]
+    assert whole.overloaded
+    assert whole.invalid == tuple(f"phase late: {reason}" for reason in phases[1].invalid)
 
 
-def answered(phase: int, intended: float, generator: np.random.Generator) -> tuple[Request, str]:
-    """A request with an outcome; the last phase waits ever longer, and its client is late."""
-    late = phase == 3
-    request = Request(phase, intended, 0, intended + generator.exponential(0.02 if late else 5e-5))
-    request.sent = request.released + generator.exponential(1e-4)
-    queue = (intended - 95) / 2 if late else 0.0
-    request.done = request.sent + generator.gamma(2, 0.005) + queue
-    outcome = str(generator.choice(["ok", *FAILURES], p=[0.96, *[0.01] * len(FAILURES)]))
-    if outcome == "refused":
-        request.sent = np.nan
-    if outcome in ("refused", "timeout"):
-        request.done = np.nan
-    return request, outcome
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The recorded shares of three workers, in parts, assembled to several row groups."""
-    made = tmp_path_factory.mktemp("load")
-    generator = np.random.default_rng(5)
-    for number in range(PLAYED.workers):
-        plan = schedule(PLAYED, Shard(number, PLAYED.workers))
-        store = Recorder(parts_folder(made, PLAYED.name), number)
-        rows = zip(plan.phases.tolist(), plan.times_s.tolist(), strict=True)
-        for count, (phase, intended) in enumerate(rows, 1):
-            request, outcome = answered(phase, intended, generator)
-            store.add(request, outcome, 4000)
-            if count % 400 == 0:
-                store.write(store.take())
-        store.write(store.take())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "ROWS_AT_ONCE", 1500)
-        statistics.assemble(made, PLAYED)
-    yield made
-
-
-@pytest.fixture(scope="module")
-def rows(folder: Path) -> pd.DataFrame:
-    """The whole table, as pandas reads it."""
-    return pd.read_parquet(statistics.table_path(folder, PLAYED.name))
-
-
-def test_shares_in_several_row_groups_are_one_table_and_doubts_are_of_their_phase(
-    folder: Path, rows: pd.DataFrame
+def test_a_long_table_of_several_workers_is_assembled_in_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # that figures follow from requests is tested on a real run, in tests/contract
-    assert pq.ParquetFile(statistics.table_path(folder, PLAYED.name)).num_row_groups >= 5
-    assert len(rows) == len(schedule(PLAYED).times_s)
-    assert not rows["intended_s"].is_monotonic_increasing  # in order only within a row group
-    table = statistics.open_requests(folder, PLAYED.name)
-    assert statistics.outcomes(table) == rows["outcome"].astype(str).value_counts().to_dict()
-    phases, measured = statistics.reports(table, PLAYED, OBJECTIVE_MS)
-    assert measured.delivered == rows.loc[~rows["warmup"], "sent_s"].count()
-    assert [phase.overloaded for phase in phases] == [False, False, False, True]
-    assert [bool(phase.invalid) for phase in phases] == [False, False, False, True]
-    assert measured.overloaded
-    assert measured.invalid == tuple(f"phase late: {reason}" for reason in phases[-1].invalid)
-
-
-def test_every_second_is_as_pandas_groups_it(folder: Path, rows: pd.DataFrame) -> None:
-    seconds = statistics.seconds(statistics.open_requests(folder, PLAYED.name))
-    good = rows[rows["outcome"] == "ok"]
-    due = rows["intended_s"].astype(int)
-    latency = good.groupby(due)["latency_ms"]
-    expected = pd.DataFrame(
-        {
-            "due": rows.groupby(due).size(),
-            "released": rows.groupby(rows["released_s"].astype(int)).size(),
-            "ok": good.groupby(good["done_s"].astype(int)).size(),
-            "errors": rows[rows["outcome"] != "ok"].groupby(due).size(),
-        }
-    )
-    expected = expected.fillna(0).astype(int)
-    for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-        expected[f"{name}_ms"] = latency.quantile(share, interpolation="higher").round(3)
-    pd.testing.assert_frame_equal(seconds, expected.rename_axis("second").reset_index())
-    assert seconds.equals(pd.read_csv(statistics.seconds_path(folder, PLAYED.name)))
+    monkeypatch.setattr(statistics, "ROWS_AT_ONCE", 5)
+    played = scenario(STEADY, workers=2)
+    for worker in range(2):
+        store = Recorder(parts_folder(tmp_path, played.name), worker)
+        for number in range(worker, 20, 2):
+            store.add(Request(0, number / 10, 0, number / 10), "timeout", 0)
+            store.write(store.take())
+    statistics.assemble(tmp_path, played)
+    path = statistics.table_path(tmp_path, played.name)
+    assert pq.ParquetFile(path).num_row_groups == 4
+    assert sorted(pd.read_parquet(path)["intended_s"]) == [number / 10 for number in range(20)]
+    assert pd.read_csv(statistics.seconds_path(tmp_path, played.name))["errors"].to_list() == [
+        10,
+        10,
+    ]

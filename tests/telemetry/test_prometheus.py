@@ -89,12 +89,6 @@ def test_a_matrix_becomes_a_table(answers: RequestsMock) -> None:
     assert asked.calls[0].request.params == sent
 
 
-def test_nothing_is_a_table_too(answers: RequestsMock) -> None:
-    answers.get(f"{API}/query", json=result("vector", []))
-    empty = SERVER.query("nothing", NOON)
-    assert empty.empty and {"time", "value"} <= set(empty.columns)
-
-
 BAD_QUERY = {"status": "error", "errorType": "bad_data", "error": "parse error " + "x" * 999}
 HTML = "<html>nginx</html>"
 
