@@ -18,7 +18,7 @@ from helpers.cluster.chart_checks import CHART
 from helpers.cluster.client import Cluster
 from helpers.cluster.contract import CONTRACT
 from helpers.cluster.helm import Helm
-from helpers.cluster.releases import Lock, Namespace, Release, Secret, Wait
+from helpers.cluster.releases import Lock, Namespace, Release, Secret
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
 from helpers.run import Run
@@ -30,11 +30,13 @@ pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="no helm: 
 SOON, NEVER = Pace(timeout_s=20, every_s=0.05), Pace(timeout_s=0.1, every_s=0.05)
 
 
-def release(kind: str, name: str, until: str) -> Release:
-    return Release(
-        name="r", stage="02", chart="c", version="1.0.0", repository="https://charts.invalid",
-        namespace="kube-system", reason="R.", waits=(Wait(kind=kind, name=name, until=until),),
-    )  # fmt: skip
+def release(*wait: str, **changes: str | None) -> Release:
+    """A release; it may wait for an object of a kind and name until it is in a state."""
+    waits = [dict(zip(("kind", "name", "until"), wait, strict=True))] if wait else []
+    given = {"name": "r", "stage": "02", "chart": "c", "version": "1.0.0", "reason": "R.",
+             "repository": "https://charts.invalid", "namespace": "kube-system", "digest": None,
+             "waits": waits}  # fmt: skip
+    return Release.model_validate(given | changes)
 
 
 def deployment(available: int) -> Body:
@@ -168,20 +170,13 @@ def test_namespaces_and_secrets_are_made_once(server: Server, cluster: Cluster) 
         releases=(),
     )  # fmt: skip
     releases.prepare(cluster, lock)
-    first = _secret(server)
+    first = server.get("Secret", "grafana")
     releases.prepare(cluster, lock)
-    assert _secret(server) == first
-    assert base64.b64decode(first["user"]) == b"admin"
-    assert len(base64.b64decode(first["password"])) >= releases.PASSWORD_BYTES
+    assert first and server.get("Secret", "grafana") == first
+    assert base64.b64decode(first["data"]["user"]) == b"admin"
+    assert len(base64.b64decode(first["data"]["password"])) >= releases.PASSWORD_BYTES
     made = server.get("Namespace", "new")
     assert made and made["metadata"]["labels"]["a"] == "b"
-
-
-def _secret(server: Server) -> dict[str, Any]:
-    secret = server.get("Secret", "grafana")
-    assert secret
-    data: dict[str, Any] = secret["data"]
-    return data
 
 
 IMAGE = "r/x@sha256:" + "1" * 64
@@ -262,12 +257,6 @@ def _stored_release(status: str) -> dict[str, object]:
     )  # fmt: skip
 
 
-def _locked(**changes: str | None) -> Release:
-    given = {"name": "c", "stage": "02", "chart": "c", "version": "1.0.0", "namespace": "n",
-             "repository": "https://charts.invalid", "reason": "r", "digest": None}  # fmt: skip
-    return Release.model_validate(given | changes)
-
-
 def test_a_chart_is_locked_by_its_contents_or_its_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,16 +271,15 @@ def test_a_chart_is_locked_by_its_contents_or_its_digest(
     locked = helm.chart_contents(archives[0])
     assert helm.chart_contents(archives[1]) == locked
     monkeypatch.setenv(helm.LOCAL_CHARTS, str(second))
-    release = _locked(chart="some", contents=locked)
-    assert helm.fetch_chart(release).compared.endswith("as locked")
+    assert helm.fetch_chart(release(chart="some", contents=locked)).compared.endswith("as locked")
     with pytest.raises(Problem, match=r"is not the locked one: its contents is"):
-        helm.fetch_chart(_locked(chart="some", contents="sha256:" + "0" * 64))
-    fetched = helm.fetch_chart(_locked(chart="some"))
+        helm.fetch_chart(release(chart="some", contents="sha256:" + "0" * 64))
+    fetched = helm.fetch_chart(release(chart="some"))
     assert "not compared" in fetched.compared
-    locked_by_digest = _locked(chart="some", digest=fetched.digest)
+    locked_by_digest = release(chart="some", digest=fetched.digest)
     assert helm.fetch_chart(locked_by_digest).compared.endswith("as locked")
     with pytest.raises(Problem, match="is not the locked one: its digest is"):
-        helm.fetch_chart(_locked(chart="some", digest="sha256:" + "0" * 64))
+        helm.fetch_chart(release(chart="some", digest="sha256:" + "0" * 64))
 
 
 def test_values_that_ask_for_what_is_not_known_are_named(tmp_path: Path) -> None:

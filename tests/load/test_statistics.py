@@ -41,17 +41,12 @@ def test_percentile_is_nearest_rank(values: list[float], share: float) -> None:
 def test_interval_ranks_cover_as_the_binomial_says(count: int, share: float) -> None:
     low, high = statistics.interval_ranks(count, share)
     binomial = stats.binom(count, share)
-    # the true percentile lies below the sample of rank r where fewer than r samples are at or
-    # below it
-    if low is None:
-        assert binomial.cdf(0) > 0.025 - 1e-12
-    else:
-        assert binomial.cdf(low - 1) <= 0.025 + 1e-9 < binomial.cdf(low) + 1e-9
-    if high is None:
-        assert binomial.sf(count - 1) > 0.025 - 1e-12
-    else:
-        assert binomial.sf(high - 1) <= 0.025 + 1e-9
-        assert binomial.sf(high - 2) > 0.025 - 1e-9
+    # the percentile lies below the sample of rank r where fewer than r samples are at or below it
+    assert low is None or binomial.cdf(low - 1) <= 0.025 + 1e-9
+    assert high is None or binomial.sf(high - 1) <= 0.025 + 1e-9
+    # and the interval is as narrow as it can be
+    assert binomial.cdf(low or 0) > 0.025 - 1e-9
+    assert binomial.sf((high or count + 1) - 2) > 0.025 - 1e-9
 
 
 @pytest.mark.parametrize("name", list(statistics.FLOORS))
@@ -133,7 +128,6 @@ def test_too_few_delivered_is_invalid() -> None:
         (662, 5.0, 7, 0.9, "left 0.90 ms late (P99; the limit is 0.5 ms)"),
         (661, 5.0, 6, 1.1, ""),
         (661, 5.0, 7, 1.1, "left 1.10 ms late (P99; the limit is 1 ms)"),
-        (20, 5.0, 1, 1.1, "left 1.10 ms late (P99; the limit is 1 ms)"),
         # by a share of the latency, within bounds
         (1000, 2.0, 11, 0.46, ""),
         (1000, 2.0, 11, 0.54, "left 0.54 ms late (P99; the limit is 0.5 ms)"),
