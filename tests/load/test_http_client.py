@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.load.http_client import UNREADABLE, AnswerHead, HttpClient, parse_head
+from helpers.load.http_client import HttpClient
 from helpers.load.request import Target
 
 from .conftest import MakeRun, play, play_http, scenario
@@ -59,6 +59,10 @@ WHOLE = answer()
         (replies(WHOLE[:2000], stay=False), "disconnected"),
         (replies(b"", stay=False), "disconnected"),
         (replies(answer(length=False, extra="Transfer-Encoding: chunked\r\n")), "bad-http"),
+        (replies(WHOLE.replace(b"Content-Length", b"CONTENT-LENGTH")), "ok"),
+        (replies(WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"), stay=False), "ok"),
+        (replies(WHOLE.replace(b"HTTP/1.1", b"HTTP/2")), "bad-http"),
+        (replies(b"HTTP/1.1 200 OK\r\nContent-Length: -7\r\n\r\n"), "bad-http"),
         (replies(b"SSH-2.0-OpenSSH\r\n\r\n"), "bad-http"),
         (replies(b"x" * 70_000), "bad-http"),
     ],
@@ -180,14 +184,3 @@ def test_https_is_verified_against_the_certificate(
         run = make_run(scenario(STEADY, inputs=1))
         table = play(run, lambda answered: HttpClient(target, answered))
     assert list(table["outcome"]) == ["ok" if trusted else "tls"] * 20
-
-
-def test_heads_are_read_as_they_are() -> None:
-    raw = b"HTTP/1.1 200 OK\r\nCONTENT-LENGTH: 7\r\nInference-Header-Content-Length:3"
-    assert parse_head(raw) == AnswerHead(200, 7, 3, False)
-    assert parse_head(b"HTTP/1.0 200 OK\r\nContent-Length: 7").close
-    for wrong in (
-        b"HTTP/2 200\r\nContent-Length: 7", b"HTTP/1.1 200 OK\r\nContent-Length: -7",
-        b"HTTP/1.1 200 OK",
-    ):  # fmt: skip
-        assert parse_head(wrong) == UNREADABLE
