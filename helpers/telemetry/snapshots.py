@@ -1,7 +1,7 @@
 """Dashboards with their data: pictures, self-contained pages, and bodies for Grafana.
 
 All of them are made from the same values: those of the table `metrics`, which the stage read from
-Prometheus once. The values of all dashboards are one table, `dashboards` (parquet, CSV and JSON).
+Prometheus once.
 """
 
 import base64
@@ -28,8 +28,6 @@ from helpers.telemetry.records import DashboardSnapshot, Snapshots, Telemetry
 from helpers.telemetry.series import NO_PROMETHEUS, Window
 
 FOLDER = "snapshots"
-TABLE = "dashboards"
-VALUE_COLUMNS = ["time", "dashboard", "panel", "line", "unit", "value"]
 NO_DATA_SOURCE = {"type": "datasource", "uid": "grafana"}
 WIDTH_IN, FIGURE_IN, GRAPH_IN = 13.0, 0.9, 2.6
 HEAD_IN, FOOT_LINE_IN = 0.6, 0.14
@@ -75,7 +73,7 @@ def take(run: Run, telemetry: Telemetry) -> Snapshots:
     if telemetry.gpu_absent == NO_PROMETHEUS:
         absent = Snapshots(start=telemetry.start, end=telemetry.end, absent=NO_PROMETHEUS)
         return run.save(absent)
-    stored, tables = [], []
+    stored = []
     for board in dashboards.build(run.profile.kpis):
         data = of_load(run, telemetry, board)
         alt = draw(run, data, folder=FOLDER)
@@ -83,20 +81,10 @@ def take(run: Run, telemetry: Telemetry) -> Snapshots:
         place = f"{FOLDER}/{board.name}"
         run.write(f"{place}.grafana.json", body + "\n")
         run.write(f"{place}.html", _page(run, data, alt))
-        tables += [
-            rows.assign(dashboard=board.name, panel=panel.title, line=name, unit=panel.unit)
-            for panel in board.panels
-            for _, name, rows in data.lines(panel)
-        ]
         stored.append(DashboardSnapshot(
             name=board.name, values=data.count(), page=f"{place}.html",
             grafana=f"{place}.grafana.json", picture=f"{place}.png" if alt else "",
         ))  # fmt: skip
-    empty = pd.DataFrame(columns=VALUE_COLUMNS)
-    table = pd.concat(tables, ignore_index=True)[VALUE_COLUMNS] if tables else empty
-    run.save_table(TABLE, table)
-    lines = table.to_json(orient="records", lines=True, date_format="iso", date_unit="ms")
-    run.write(f"tables/{TABLE}.jsonl", lines)
     window, events = data.window, len(data.annotations)
     first, last = (at.isoformat(timespec="seconds") for at in (window.start, window.end))
     return run.save(Snapshots(start=first, end=last, boards=tuple(stored), events=events))

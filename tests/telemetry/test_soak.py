@@ -101,15 +101,6 @@ def test_the_values_stand_inside_the_page_and_inside_grafanas_snapshot(
     assert min(times) >= round(START.timestamp() * 1000)
 
 
-def test_the_raw_values_are_a_table_in_three_formats(soaked: Run, taken: Snapshots) -> None:
-    table = soaked.load_table(snapshots.TABLE)
-    assert len(table) == sum(board.values for board in taken.boards)
-    assert list(table.columns) == ["time", "dashboard", "panel", "line", "unit", "value"]
-    assert len(pd.read_csv(soaked.folder / "tables/dashboards.csv")) == len(table)
-    lines = (soaked.folder / "tables/dashboards.jsonl").read_text().splitlines()
-    assert len(lines) == len(table) and json.loads(lines[0])["time"].startswith("2026-11-23T")
-
-
 def test_grafana_takes_the_snapshots_and_the_events(
     soaked: Run, taken: Snapshots, server: GrafanaServer
 ) -> None:
