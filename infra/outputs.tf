@@ -96,6 +96,11 @@ output "ecr_repository_url" {
   value       = aws_ecr_repository.triton.repository_url
 }
 
+output "image_project" {
+  description = "CodeBuild project that builds images and pushes them to the repository."
+  value       = aws_codebuild_project.images.name
+}
+
 output "artifact_bucket" {
   description = "Bucket of model files."
   value       = aws_s3_bucket.artifacts.bucket

@@ -39,6 +39,7 @@ class Stack(Record, stage="01", name="stack"):
     role_arns: dict[str, str]  # of `triton`, `alb_controller`, `cluster_autoscaler`
     ecr_repository_url: str
     ecr_repository_name: str
+    image_project: str  # CodeBuild project that builds images and pushes them
     artifact_bucket: str  # of models and artifacts
     model_prefix: str  # that Triton may read
     certificate_arn: str  # of the load balancer; empty without one

@@ -1,4 +1,4 @@
-# The upper limit for every role of the stack: the union of what nodes, controllers, Triton and the
+# The upper limit for every role of the stack: the union of what nodes, controllers, Triton, image builds and the
 # dead man's switch need. Each role's own policy is much narrower; this is a second safeguard.
 
 data "aws_iam_policy_document" "boundary" {
@@ -21,15 +21,24 @@ data "aws_iam_policy_document" "boundary" {
       "ecr:BatchCheckLayerAvailability",
       "ecr:BatchGetImage",
       "ecr:BatchImportUpstreamImage",
+      "ecr:CompleteLayerUpload",
       "ecr:GetAuthorizationToken",
       "ecr:GetDownloadUrlForLayer",
+      "ecr:InitiateLayerUpload",
+      "ecr:PutImage",
+      "ecr:UploadLayerPart",
       "eks-auth:AssumeRoleForPodIdentity",
       "eks:DescribeCluster",
       "eks:DescribeNodegroup",
       "eks:UpdateNodegroupConfig",
       "elasticloadbalancing:*",
       "kms:DescribeKey",
+      "logs:CreateLogStream",
+      "logs:PutLogEvents",
+      "s3:GetBucketAcl",
+      "s3:GetBucketLocation",
       "s3:GetObject",
+      "s3:GetObjectVersion",
       "s3:ListBucket",
       "ssm:*",
       "ssmmessages:*",

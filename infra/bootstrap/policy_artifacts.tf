@@ -1,4 +1,4 @@
-# Image, model files, certificate, and Terraform's state if it is in a bucket.
+# Image and its builds, model files, certificate, and Terraform's state if it is in a bucket.
 
 locals {
   bucket_arn = "arn:${local.partition}:s3:::${var.name}-artifacts-*"
@@ -39,6 +39,32 @@ data "aws_iam_policy_document" "artifacts" {
       "ecr:UploadLayerPart",
     ]
     resources = ["arn:${local.partition}:ecr:${var.region}:${local.account}:repository/${var.name}/*"]
+  }
+
+  statement {
+    sid = "OwnBuilds"
+    actions = [
+      "codebuild:BatchGetBuilds",
+      "codebuild:CreateProject",
+      "codebuild:DeleteProject",
+      "codebuild:StartBuild",
+      "codebuild:StopBuild",
+      "codebuild:UpdateProject",
+    ]
+    resources = ["arn:${local.partition}:codebuild:${var.region}:${local.account}:project/${var.name}-*"]
+  }
+
+  statement {
+    sid = "LogOfBuilds"
+    actions = [
+      "logs:CreateLogGroup",
+      "logs:DeleteLogGroup",
+      "logs:GetLogEvents",
+      "logs:PutRetentionPolicy",
+      "logs:TagResource",
+      "logs:UntagResource",
+    ]
+    resources = ["arn:${local.partition}:logs:${var.region}:${local.account}:log-group:${var.name}-*"]
   }
 
   statement {

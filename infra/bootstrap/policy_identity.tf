@@ -1,4 +1,4 @@
-# Roles of the stack: limited by name and boundary, and usable by four services only. Without the
+# Roles of the stack: limited by name and boundary, and usable by five services only. Without the
 # boundary, a deployer could create a role with all permissions.
 
 locals {
@@ -65,7 +65,7 @@ data "aws_iam_policy_document" "identity" {
     condition {
       test     = "StringEquals"
       variable = "iam:PassedToService"
-      values   = [for service in ["autoscaling", "ec2", "eks", "scheduler"] : "${service}.amazonaws.com"]
+      values   = [for service in ["autoscaling", "codebuild", "ec2", "eks", "scheduler"] : "${service}.amazonaws.com"]
     }
   }
 

@@ -15,6 +15,8 @@ data "aws_iam_policy_document" "look" {
       "cloudwatch:DescribeAlarms",
       "cloudwatch:ListMetrics",
       "cloudwatch:ListTagsForResource",
+      "codebuild:BatchGetProjects",
+      "codebuild:ListProjects",
       "ec2:Describe*",
       "ecr:DescribeImages",
       "ecr:DescribeRepositories",

@@ -244,6 +244,23 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
     error_message = "Old images expire."
   }
   assert {
+    condition     = aws_codebuild_project.images.environment[0].privileged_mode && aws_codebuild_project.images.environment[0].compute_type == "BUILD_GENERAL1_MEDIUM" && aws_codebuild_project.images.build_timeout == 60
+    error_message = "Docker builds on a disk of 128 GB, for an hour at most."
+  }
+  assert {
+    condition     = aws_codebuild_project.images.logs_config[0].cloudwatch_logs[0].group_name == aws_cloudwatch_log_group.images.name && aws_cloudwatch_log_group.images.retention_in_days == 1
+    error_message = "The builds' log is in a group of the stack, and is kept for a day."
+  }
+  assert {
+    condition = toset(flatten([for statement in data.aws_iam_policy_document.build_images.statement : statement.resources])) == toset([
+      "arn:aws:s3:::gpu-e2e-artifacts-mock", "arn:aws:s3:::gpu-e2e-artifacts-mock/images/source.zip", "*",
+      aws_ecr_repository.triton.arn, "${aws_cloudwatch_log_group.images.arn}:*",
+      ]) && [for statement in data.aws_iam_policy_document.build_images.statement : statement.actions if contains(statement.resources, "*")] == [
+      toset(["ecr:GetAuthorizationToken"]),
+    ]
+    error_message = "A build reads its source, and writes to the run's repository and log only."
+  }
+  assert {
     condition = aws_s3_bucket.artifacts.force_destroy && alltrue([
       aws_s3_bucket_public_access_block.artifacts.block_public_acls, aws_s3_bucket_public_access_block.artifacts.block_public_policy,
       aws_s3_bucket_public_access_block.artifacts.ignore_public_acls, aws_s3_bucket_public_access_block.artifacts.restrict_public_buckets,
@@ -349,7 +366,7 @@ run "the_deployers_roles_stay_inside_its_boundary" {
   assert {
     condition = toset(concat(
       [for role in aws_iam_role.service_account : role.permissions_boundary],
-      [aws_iam_role.cluster.permissions_boundary, aws_iam_role.system_nodes.permissions_boundary, aws_iam_role.gpu_nodes.permissions_boundary, aws_iam_role.dead_man.permissions_boundary],
+      [aws_iam_role.cluster.permissions_boundary, aws_iam_role.system_nodes.permissions_boundary, aws_iam_role.gpu_nodes.permissions_boundary, aws_iam_role.dead_man.permissions_boundary, aws_iam_role.build_images.permissions_boundary],
     )) == toset(["arn:aws:iam::123456789012:policy/bootstrap/gpu-e2e-boundary"])
     error_message = "Every role must have the permissions boundary."
   }

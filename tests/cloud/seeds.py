@@ -287,6 +287,12 @@ SEEDERS: dict[str, Callable[[Seeds], str]] = {
                           AvailabilityZone="us-east-1a", Size=1)),
     "key pair": lambda s: s.create_ec2(
         "create_key_pair", "key-pair", "KeyPairId", KeyName=s.next()),
+    "CodeBuild project": lambda s: s.create_named(
+        "codebuild", "create_project", "name", serviceRole=s.role,
+        source={"type": "S3", "location": "b/k"}, artifacts={"type": "NO_ARTIFACTS"},
+        environment={"type": "LINUX_CONTAINER", "computeType": "BUILD_GENERAL1_SMALL",
+                     "image": "i"},
+        tags=[{"key": key, "value": value} for key, value in s.tags.items()]),
     "ECR repository": ecr_repository,
     "ECR image": lambda s: s.create(
         "ecr", "put_image", "image.imageId.imageDigest",

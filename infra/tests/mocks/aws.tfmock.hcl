@@ -98,3 +98,15 @@ mock_resource "aws_acm_certificate" {
     arn = "arn:aws:acm:us-east-1:123456789012:certificate/mock"
   }
 }
+
+mock_resource "aws_ecr_repository" {
+  defaults = {
+    arn = "arn:aws:ecr:us-east-1:123456789012:repository/mock"
+  }
+}
+
+mock_resource "aws_cloudwatch_log_group" {
+  defaults = {
+    arn = "arn:aws:logs:us-east-1:123456789012:log-group:mock"
+  }
+}
