@@ -48,6 +48,9 @@ class ModelSettings(Settings):
 class ServingSettings(Settings):
     """How Triton serves: batching, instances, cores, ports, time-outs."""
 
+    # who builds the images: the stack's CodeBuild project, or Docker on this machine,
+    # over whose line about 9 GB then travel; a rehearsal builds here, on an empty base
+    image: Literal["codebuild", "local"] = "local"
     max_batch_size: Annotated[int, Field(ge=1, le=64)] = 32
     queue_delay_us: Annotated[int, Field(ge=0, le=100_000)] = 0
     instances: Annotated[int, Field(ge=1, le=16)] = 1
@@ -163,6 +166,8 @@ class Profile(Settings):
     @model_validator(mode="after")
     def _scenarios_fit(self) -> Self:
         """Scenarios use served models, and the KPIs use a scenario."""
+        if self.serving.image == "codebuild" and self.target != "aws":
+            raise ValueError("serving.image is 'codebuild', and only target aws has CodeBuild")
         served = {network.name for network in self.model.networks}
         for scenario in self.load.placed:
             in_cluster = scenario.control == "cluster"

@@ -25,8 +25,9 @@ EC2_OTHER = "EC2 - Other"
 NODES = {"aws_eks_node_group", "aws_autoscaling_group", "aws_vpc_endpoint"}
 # hours of what, or GB through the load balancer, to the internet, between zones, through NAT
 Billed = Literal[
-    "stack", "gpu-nodes", "load-balancers", "balanced", "answered", "crossed", "pulled"
+    "stack", "gpu-nodes", "load-balancers", "built", "balanced", "answered", "crossed", "pulled"
 ]
+BUILDS_H = {"codebuild": 0.4, "local": 0.0}  # assumed of a session: hours of CodeBuild
 IMAGES_GB = 1.0  # assumed of a node: images from other registries than ECR, compressed
 
 
@@ -169,13 +170,14 @@ def estimate(profile: Profile, model: CostModel) -> Estimate:
     moment = datetime.fromisoformat(model.market.asked) if model.market else datetime.max
     hours = math.ceil(profile.infrastructure.ttl_hours)
     nodes = sum(group.desired_nodes for group in model.plan.node_groups)
-    gb = traffic(profile, profile.load.placed, IMAGES_GB * nodes)
+    used = traffic(profile, profile.load.placed, IMAGES_GB * nodes)
+    used["built"] = BUILDS_H[profile.serving.image]
     lines = []
     for rate in model.rates:
         count, note = rate.count, rate.assumed or rate.price.note
-        if rate.billed in gb:
-            count = gb[rate.billed] / hours
-            note = f"{gb[rate.billed]:.1f} GB in the session: {note}"
+        if rate.billed in used:
+            count = used[rate.billed] / hours
+            note = f"{used[rate.billed]:.1f} {rate.unit} in the session: {note}"
         usd = rate.usd_per_hour(moment)
         lines.append(
             EstimateLine(
@@ -259,7 +261,7 @@ def usage_until(run: Run, until: datetime) -> Usage:
     start: datetime | None = None
     steps: list[tuple[datetime, int]] = []  # of the number of load balancers
     scenarios = {scenario.name: scenario for scenario in run.profile.load.placed}
-    fired, pulled = [], dict[str, float]()
+    fired, pulled, built = [], dict[str, float](), 0.0
     for moment, event in (pair for pair in dated if pair[0] <= until):
         # a failed apply has begun to cost; a failed destroy has not ended the cost
         match event:
@@ -275,6 +277,8 @@ def usage_until(run: Run, until: datetime) -> Usage:
                 fired.append(scenarios[name])
             case {"kind": "images-pulled"}:
                 pulled[event["node"]] = event["gb"]
+            case {"kind": "image-build"}:
+                built += event["seconds"] / 3600
     if start is not None:
         stack.append(Period(start, until))
     steps.append((until, 0))
@@ -293,7 +297,8 @@ def usage_until(run: Run, until: datetime) -> Usage:
     nodes = sum(g.desired_nodes for g in groups if not g.spot) + len(periods["gpu-nodes"])
     moved = traffic(run.profile, fired, sum(pulled.values()) or IMAGES_GB * nodes)
     hour = Period(datetime.fromtimestamp(0, UTC), datetime.fromtimestamp(3600, UTC))
-    periods |= {kind: (replace(hour, count=gb),) for kind, gb in moved.items() if gb}
+    used = moved | {"built": built}
+    periods |= {kind: (replace(hour, count=count),) for kind, count in used.items() if count}
     return Usage(periods, until, start is not None)
 
 

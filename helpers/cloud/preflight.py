@@ -85,9 +85,13 @@ class Context:
 
 
 def examine(
-    run: Run, account: Account, gpu_types: Sequence[str], only: Iterable[str] = ()
+    run: Run,
+    account: Account,
+    gpu_types: Sequence[str],
+    only: Iterable[str] = (),
+    more: Iterable[ReadinessFinding] = (),
 ) -> Readiness:
-    """Run the checks (all, or those named in `only`), and store the report.
+    """Run the checks (all, or those named in `only`), and store them with `more` of other rooms.
 
     A check that AWS does not answer becomes a finding; without credentials it is the only one.
     """
@@ -104,6 +108,7 @@ def examine(
         findings += [item for name in CHECKS if name in chosen for item in _check(name, context)]
     except Problem as problem:
         findings = [_finding("identity", "Identity", problem.what, BLOCKS, "aws sso login")]
+    findings += more
     report = Readiness(emulated=account.emulated, region=account.region, asked=now(),
                        identity=caller, findings=tuple(findings))  # fmt: skip
     return run.save(report)

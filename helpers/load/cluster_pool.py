@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 from helpers.cloud.account import Account
-from helpers.cloud.stack import Stack
 from helpers.cluster import client, contract, load_pods, triton_release, waits
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
@@ -115,7 +114,7 @@ def push_image(run: Run, account: Account) -> str:
     if all(scenario.control == "embedded" for scenario in run.profile.load.placed):
         return ""
     context = image_context(run.folder / "load-image")
-    pushed = ecr.push(run.load(Stack), account, image_tag(context), DOCKERFILE, lambda: context)
+    pushed = ecr.push(run, account, image_tag(context), DOCKERFILE, lambda: context)
     run.note(images=run.manifest().get("images", {}) | {"load": pushed.digest})
     return pushed.reference
 

@@ -24,7 +24,7 @@ MOTO = "5.2.5"  # the version whose internals are extended here
 ACCOUNT_ID = "123456789012"  # the example account of AWS's documentation
 NOT_EMULATED, NOT_IMPLEMENTED = "NotEmulated", 501  # SDKs retry 500, 502, 503 and 504
 SETTINGS = {"MOTO_ACM_VALIDATION_WAIT": "0"}  # read by moto when it validates a certificate
-MODULES = ("ec2", "eks_clusters", "eks_node_groups", "small_services")
+MODULES = ("codebuild", "ec2", "eks_clusters", "eks_node_groups", "small_services")
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class World(BaseModel):
     billing_alerts: bool = True  # whether CloudWatch gets the account's charges
     service_linked_roles: list[str] = [*LINKED_ROLES]  # services whose linked role exists
     spot: Spot = Spot()
+    build_failure: str = ""  # last line of the log of every CodeBuild build, which then fails
 
     def become(self, other: "World") -> None:
         """Take over everything of another world."""

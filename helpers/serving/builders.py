@@ -1,7 +1,8 @@
-"""Build and push container images with docker, podman or buildah, whichever works."""
+"""Build and push container images on this machine: docker; podman or buildah in a rehearsal."""
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,12 +17,13 @@ from helpers.cluster import explain
 from helpers.errors import Problem
 from helpers.paths import MODEL, TOOLS
 
-NAMES = ("docker", "podman", "buildah")
 DOCKERFILE = MODEL / "Dockerfile"  # the only place that names Triton's image for the cluster
 PROBE_S = 20.0
-BUILD_S = 3600.0  # NVIDIA's image has several gigabytes
+BUILD_S = 4 * 3600.0  # of one step: 9 GB take an hour at 20 Mbit/s
+NEEDED_GIB = 60  # NVIDIA's image compressed, unpacked, and a layer on it
 PLATFORM = "linux/amd64"
 POLICY = TOOLS / "buildah/policy.json"  # for the buildah of 'make setup'; a user's has its own
+INFO = ("--format", "{{.Driver}} {{.DockerRootDir}}")
 _DIGEST = re.compile(r"digest: (sha256:[0-9a-f]{64})")
 
 
@@ -51,24 +53,23 @@ class Builder:
         """
         login = ("login", "--username", user, "--password-stdin", registry)
         self._run(f"The login at {registry}", *login, _in=password)
-        logout = f"The logout at {registry}", "logout", registry
         try:
             yield
-        except BaseException:
-            with suppress(Problem):
-                self._run(*logout)
-            raise
-        self._run(*logout)
+        finally:
+            with suppress(Problem):  # the password ends by itself
+                self._run(f"The logout at {registry}", "logout", registry)
 
-    def push(self, tag: str, *, plain_http: bool = False) -> str:
-        """Push an image; returns the digest that the registry reports."""
+    def push(self, tag: str) -> str:
+        """Push an image; returns the digest that the registry reports.
+
+        Podman and buildah push to the registry of a rehearsal, which has no TLS.
+        """
         doing = f"The push of {tag}"
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "digest"
             options = self._policy()
             if self.name != "docker":
-                verify = str(not plain_http).lower()
-                options += ["--digestfile", str(file), f"--tls-verify={verify}"]
+                options += ["--digestfile", str(file), "--tls-verify=false"]
             output = self._run(doing, "push", *options, tag)
             if file.is_file():
                 return file.read_text().strip()
@@ -99,20 +100,44 @@ class Builder:
         except sh.TimeoutException as error:
             raise Problem(f"{doing} did not finish within {BUILD_S:g} s.") from error
         except sh.ErrorReturnCode as error:
-            raise explain.problem(doing, "".join(lines[-6:])) from error
+            text = "".join(lines[-6:])
+            if "no space left on device" in text:  # `explain` takes it for a node's disk
+                what = f"{doing} failed: the disk that {self.name} uses on this machine is full."
+                raise Problem(what, "Free some of it, and repeat the stage.") from error
+            raise explain.problem(doing, text) from error
         return "".join(lines)
 
 
-def find_builder(names: Iterable[str] = NAMES) -> Builder | None:
+def find_builder(names: Iterable[str], *options: str) -> Builder | None:
     """The first of these programs that works here; None if none does."""
     for name in names:
         program = programs.find(name)
         if program is None:
             continue
         with suppress(sh.ErrorReturnCode, sh.TimeoutException):
-            sh.Command(str(program))(*_storage(name), "info", _timeout=PROBE_S)
+            sh.Command(str(program))(*_storage(name), "info", *options, _timeout=PROBE_S)
             return Builder(name, program)
     return None
+
+
+def need_builder() -> Builder:
+    """Docker, for an image on a real base.
+
+    Raises:
+        Problem: It does not work, its storage copies all of an image for each layer (`vfs`), or
+            its disk, where it is visible from here, has too little room.
+    """
+    docker, what, room = find_builder(["docker"], *INFO), "Docker does not work here.", 0.0
+    if docker:
+        info = str(sh.Command(str(docker.program))("info", *INFO))
+        driver, _, root = info.strip().partition(" ")
+        room = shutil.disk_usage(root).free / 2**30 if Path(root).is_dir() else NEEDED_GIB
+        what = f"{root} has {room:.0f} GiB free, and Docker needs {NEEDED_GIB} GiB there."
+        if driver == "vfs":
+            what, room = "Docker's storage vfs copies all of an image for each layer.", 0.0
+    if docker is None or room < NEEDED_GIB:
+        raise Problem(what, "Correct that, or set serving.image=codebuild.")
+    return docker
 
 
 def base_image(dockerfile: Path = DOCKERFILE) -> str:
@@ -131,5 +156,5 @@ def base_image(dockerfile: Path = DOCKERFILE) -> str:
 
 
 def _storage(name: str) -> list[str]:
-    """Buildah's default storage needs an overlay mount, which a container often has not."""
+    """Buildah's default needs an overlay mount, which a container often has not."""
     return ["--storage-driver", "vfs"] if name == "buildah" else []

@@ -13,7 +13,8 @@ from helpers.cloud.stack import Stack
 from helpers.cluster import waits
 from helpers.cluster.waits import Pace, WaitState
 from helpers.errors import Problem
-from helpers.serving import builders
+from helpers.run import Run
+from helpers.serving import builders, codebuild
 
 NOT_FOUND = ("ImageNotFoundException", "ScanNotFoundException")
 SCANNED = ("COMPLETE", "ACTIVE")  # ACTIVE: enhanced scanning, which never ends
@@ -37,38 +38,44 @@ class Pushed:
 
 
 def push(
-    stack: Stack, account: Account, tag: str, dockerfile: Path, context: Callable[[], Path]
+    run: Run, account: Account, tag: str, dockerfile: Path, context: Callable[[], Path]
 ) -> Pushed:
     """Build an image and push it; an image that ECR has already is neither built nor pushed.
 
     The tag names the content of the image. `context` creates the build context.
+    `serving.image` says whether CodeBuild or this machine builds.
     """
-    client, repository = account.client("ecr"), stack.ecr_repository_name
+    client, stack = account.client("ecr"), run.load(Stack)
+    repository = stack.ecr_repository_name
     digest = _digest(client, repository, tag)
     pushed_digest = built_by = ""
     if not digest:
-        builder = builders.find_builder()
-        if builder is None:
-            raise Problem(
-                "Nothing here can build an image: none of docker, podman and buildah works.",
-                "Start Docker, or install podman or buildah, and repeat the stage.",
-            )
         name = f"{stack.ecr_repository_url}:{tag}"
         try:
-            builder.build(context(), dockerfile, name)
-            with asking("a login for ECR"):
-                answer = client.get_authorization_token()["authorizationData"][0]
-            token = base64.b64decode(answer["authorizationToken"]).decode()
-            user, _, password = token.partition(":")
-            with builder.logged_in(name.partition("/")[0], user, password):
-                pushed_digest = builder.push(name)
-            built_by = builder.name
+            if run.profile.serving.image == "codebuild":
+                pushed_digest = codebuild.build(run, account, name, dockerfile, context())
+                built_by = f"CodeBuild project {stack.image_project}"
+            else:
+                built_by, pushed_digest = _push_from_here(client, name, dockerfile, context)
         except Problem:
             # tags are immutable and name the content: another run may have pushed the same image
             if not _digest(client, repository, tag):
                 raise
         digest = _digest(client, repository, tag)
     return Pushed(f"{stack.ecr_repository_url}@{digest}", digest, pushed_digest, built_by)
+
+
+def _push_from_here(
+    client: Any, name: str, dockerfile: Path, context: Callable[[], Path]
+) -> tuple[str, str]:
+    """Build and push with this machine's Docker; returns its name and the digest."""
+    builder = builders.need_builder()
+    builder.build(context(), dockerfile, name)
+    with asking("a login for ECR"):
+        answer = client.get_authorization_token()["authorizationData"][0]
+    user, _, password = base64.b64decode(answer["authorizationToken"]).decode().partition(":")
+    with builder.logged_in(name.partition("/")[0], user, password):
+        return builder.name, builder.push(name)
 
 
 def scan(client: Any, repository: str, digest: str, pace: Pace) -> tuple[str, dict[str, int]]:

@@ -1,7 +1,8 @@
 """The image that serves the models: built, pushed, scanned, and named by its digest.
 
-On AWS it is NVIDIA's Triton with the model repository inside, pushed to ECR. In a rehearsal the
-same Dockerfile is built on an empty base, pushed to a real registry on this machine and read back.
+On AWS it is NVIDIA's Triton with the model repository inside, built in the region and pushed to
+ECR. In a rehearsal the same Dockerfile is built on an empty base, pushed to a real registry on this
+machine and read back.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import requests
 from pydantic import Field
 
 from helpers.cloud.account import Account
+from helpers.cloud.guardrails import BLOCKS, OK, WARN, ReadinessFinding
 from helpers.cloud.stack import Stack
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem, Unavailable
@@ -80,6 +82,24 @@ def publish(run: Run, account: Account, folder: Path, local: Callable[[Run], str
     return published
 
 
+def readiness(run: Run) -> list[ReadinessFinding]:
+    """A finding for stage 00: whether the image can be built, and what it costs the line."""
+    if run.profile.target != "aws":
+        return []
+    found, verdict = "built by CodeBuild in the region; this machine sends the models", OK
+    command = "aws codebuild list-projects"
+    if run.profile.serving.image == "local":
+        command = "workbook run --profile aws -p serving.image=codebuild"
+        try:
+            builders.need_builder()
+            found = "Docker builds it here, and about 9 GB go up your line: an hour at 20 Mbit/s"
+            verdict = WARN
+        except Problem as problem:
+            found, verdict = problem.what, BLOCKS
+    return [ReadinessFinding(name="image", title="Triton's image", found=found, verdict=verdict,
+                             command=command)]  # fmt: skip
+
+
 def frame(published: Published) -> pd.DataFrame:
     """The pushed image as a table."""
     rows = {
@@ -138,7 +158,7 @@ def _push_to_loopback(run: Run, folder: Path, local: Callable[[Run], str]) -> Pu
     name = f"{registry}/{REPOSITORY}:{tag}"
     builder.build(_context(run, folder), DOCKERFILE, name, EMPTY)
     try:
-        pushed_digest = builder.push(name, plain_http=True)
+        pushed_digest = builder.push(name)
     except Problem as error:
         if builder.name != "docker":
             raise
@@ -160,18 +180,18 @@ def _push_to_loopback(run: Run, folder: Path, local: Callable[[Run], str]) -> Pu
 
 
 def _push_to_ecr(run: Run, account: Account, folder: Path) -> Published:
-    stack, base = run.load(Stack), base_image()
+    repository, base = run.load(Stack).ecr_repository_name, base_image()
     tag = content_tag(folder, base)
-    pushed = ecr.push(stack, account, tag, DOCKERFILE, lambda: _context(run, folder))
+    pushed = ecr.push(run, account, tag, DOCKERFILE, lambda: _context(run, folder))
     pace = Pace(run.profile.cluster.scan_s, run.profile.cluster.poll_s)
-    note, findings = ecr.scan(account.client("ecr"), stack.ecr_repository_name, pushed.digest, pace)
+    note, findings = ecr.scan(account.client("ecr"), repository, pushed.digest, pace)
     return Published(
         reference=pushed.reference,
         digest=pushed.digest,
         tag=tag,
         builder=pushed.builder or "an earlier run (same models, same base)",
         base=base,
-        place=f"ECR {stack.ecr_repository_name}",
+        place=f"ECR {repository}",
         files=len(_files(folder)),
         agrees=pushed.agrees,
         findings=findings,

@@ -203,7 +203,7 @@ def ran(run: Run, *starts: float) -> None:
 
 def planned(run: Run, *, emulated: bool = False) -> None:
     """A cluster, a NAT gateway and a spot group; g4dn.xlarge at 0.20, from 13:00 on at 0.40."""
-    plan = document(("aws_eks_cluster", {}), ("aws_nat_gateway", {}),
+    plan = document(("aws_eks_cluster", {}), ("aws_nat_gateway", {}), ("aws_codebuild_project", {}),
                     ("aws_autoscaling_group", CAPPED))  # fmt: skip
     run.write("terraform/plan.json", json.dumps(plan))
     prices = run.save(market((-24, 0.20), (1, 0.40), emulated=emulated))
@@ -301,10 +301,12 @@ def test_traffic_is_what_the_scenarios_and_nodes_that_ran_have_moved(run: Run) -
     happens(mine, 2, "load-start", scenario="smoke")  # fired again
     happens(mine, 2, "images-pulled", node="cpu", gb=0.75)
     happens(mine, 2, "images-pulled", node="gpu", gb=1.5)
+    happens(mine, 2, "image-build", seconds=1200)
     usd = {item.what: item.usd for item in meter.report(mine).items}
     assert usd["Load balancer's capacity units"] == pytest.approx(0.008 * 2 * (request + answer))
     assert usd["Traffic to the internet"] == pytest.approx(0.09 * 2 * answer)
     assert usd["Traffic through NAT"] == pytest.approx(0.045 * 2.25)
+    assert usd["Builds of images"] == pytest.approx(20 * 0.01)  # US$ 0.01 a minute
     pods = traffic(mine.profile, [scenario.model_copy(update={"control": "cluster"})], 0)
     assert pods["crossed"] == pytest.approx(request + answer)  # of half of them, in and out
     assert not pods["balanced"] and not pods["answered"]

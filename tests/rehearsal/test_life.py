@@ -32,6 +32,7 @@ from helpers.cluster import nodes
 from helpers.errors import Problem
 from helpers.profile import Profile
 from helpers.run import Run
+from helpers.serving import builders, codebuild
 from tests import emulated
 from tests.emulated import Fault, Line
 
@@ -55,6 +56,7 @@ class Life:
     seen: Scan  # by the leftover scan while it stood
     change: Replan  # a plan of the same stack with another cap on the price of GPU nodes
     closed: str = ""  # what a stage says after the dead man's switch has fired
+    pushed: str = ""  # the digest of an image that its CodeBuild project built
     reopened: tuple[int, ...] = ()  # minimum, desired and maximum nodes after it was renewed
     half_way: int = 0  # resources in the state after its destroy was killed
     deleted: frozenset[str] = frozenset()  # what that destroy had asked for until then
@@ -99,6 +101,9 @@ def _made(run: Run, aws: emulated.Emulator) -> Life:
     workspace.init()
     lived = Life(ready, planned, applied, seen, workspace.replan())
     guardrails.require_armed(run, account)
+    (context := run.folder / "image").mkdir()
+    image = f"{applied.ecr_repository_url}:models"
+    lived.pushed = codebuild.build(run, account, image, builders.DOCKERFILE, context)
     lived.closed = _fired(run, account)
     guardrails.renew_dead_man(run, account)
     guardrails.require_armed(run, account)
@@ -177,6 +182,10 @@ def test_a_destroy_that_is_killed_leaves_something_and_is_finished_by_the_next(l
     # a kill may tear the state; then an older copy of it is back, and still names what is gone
     assert 0 < life.half_way <= len(life.planned.resources)
     assert life.left == ()
+
+
+def test_its_codebuild_project_builds_and_pushes(life: Life) -> None:
+    assert life.pushed.startswith("sha256:")
 
 
 def test_the_gpu_node_of_a_deleted_group_is_still_known(life: Life) -> None:

@@ -1,31 +1,37 @@
-"""ECR's own rules, as moto keeps them: tags that cannot move, scans that end.
+"""ECR's rules, as moto keeps them: tags that cannot move, scans that end; and builds of CodeBuild.
 
 Docker is an object that records its arguments, puts the image into the emulated registry, and
 starts the scan that ECR starts on push. What Docker does with these arguments is not shown here.
 """
 
 import hashlib
+import io
 import json
+import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
-from helpers import load
+from helpers import load, programs
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
+from helpers.paths import ROOT
 from helpers.run import Run
-from helpers.serving import builders, ecr, image
+from helpers.serving import builders, codebuild, ecr, image
 from helpers.serving.builders import Builder
 from helpers.serving.image import Published
 from tests import emulated
+from tests.emulated import Fault
 
-NAME = "gpu-e2e/triton"
+NAME, PROJECT = "gpu-e2e/triton", "gpu-e2e-images"
 STATUSES = botocore.session.get_session().get_service_model("ecr").shape_for("ScanStatus").enum
 CANNOT_SCAN = "NOT CHECKED: ECR cannot scan this image"
 EVERY_VERB = ["build", "login", "push", "logout"]
@@ -70,20 +76,25 @@ class Docker:
 
 
 @pytest.fixture
-def account() -> Iterator[Account]:
+def aws() -> Iterator[emulated.Emulated]:
     """An account with the stack's registry as infra/registry.tf makes it."""
     with emulated.installed() as aws:
         aws.account.client("ecr").create_repository(
             repositoryName=NAME, imageTagMutability="IMMUTABLE",
             imageScanningConfiguration={"scanOnPush": True},
         )  # fmt: skip
-        yield aws.account
+        yield aws
+
+
+@pytest.fixture
+def account(aws: emulated.Emulated) -> Account:
+    return aws.account
 
 
 @pytest.fixture
 def docker(account: Account, monkeypatch: pytest.MonkeyPatch) -> Docker:
     docker = Docker(account)
-    monkeypatch.setattr(builders, "find_builder", lambda: Builder("docker", Path("docker")))
+    monkeypatch.setattr(builders, "need_builder", lambda: Builder("docker", Path("docker")))
     monkeypatch.setattr(
         Builder, "_run", lambda _, *arguments, **more: docker.run(*arguments, **more)
     )
@@ -95,7 +106,10 @@ def on_aws(run: Run, account: Account, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run on AWS whose stack has that registry."""
     (described,) = account.client("ecr").describe_repositories()["repositories"]
     stack = Stack.model_construct(
-        ecr_repository_name=NAME, ecr_repository_url=described["repositoryUri"]
+        ecr_repository_name=NAME,
+        ecr_repository_url=described["repositoryUri"],
+        image_project=PROJECT,
+        artifact_bucket="artifacts",
     )
     monkeypatch.setattr(Run, "load", lambda self, kind: stack)
     cluster = run.profile.cluster.model_copy(update={"scan_s": 1.0, "poll_s": 0.1})
@@ -160,12 +174,94 @@ def test_a_failed_push_is_reported_and_the_login_removed(
     assert docker.verbs == EVERY_VERB
 
 
-def test_without_a_builder_the_next_step_is_named(
-    on_aws: Run, account: Account, repository: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def in_region(on_aws: Run, account: Account) -> Run:
+    """The run with its bucket, log group and CodeBuild project as infra/codebuild.tf makes them."""
+    s3 = account.client("s3")
+    s3.create_bucket(Bucket="artifacts")
+    s3.put_bucket_versioning(Bucket="artifacts", VersioningConfiguration={"Status": "Enabled"})
+    account.client("logs").create_log_group(logGroupName=PROJECT)
+    account.client("codebuild").create_project(
+        name=PROJECT, serviceRole="arn:aws:iam::123456789012:role/r",
+        source={"type": "S3", "location": f"artifacts/{codebuild.SOURCE}"},
+        artifacts={"type": "NO_ARTIFACTS"},
+        environment={"type": "LINUX_CONTAINER", "image": "i",
+                     "computeType": "BUILD_GENERAL1_MEDIUM"},
+        logsConfig={"cloudWatchLogs": {"status": "ENABLED", "groupName": PROJECT}},
+    )  # fmt: skip
+    serving = on_aws.profile.serving.model_copy(update={"image": "codebuild"})
+    return Run(on_aws.folder, on_aws.profile.model_copy(update={"serving": serving}))
+
+
+def test_codebuild_gets_models_and_dockerfile_and_the_digest_is_read_back_from_ecr(
+    in_region: Run, account: Account, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(builders, "find_builder", lambda: None)
-    with pytest.raises(Problem, match="Start Docker, or install podman or buildah"):
-        publish(on_aws, account, repository)
+    published = publish(in_region, account, repository)
+    assert published.agrees and published.builder == f"CodeBuild project {PROJECT}"
+    (stored,) = account.client("ecr").describe_images(repositoryName=NAME)["imageDetails"]
+    assert (stored["imageDigest"], stored["imageTags"]) == (published.digest, [published.tag])
+    source = (
+        account.client("s3").get_object(Bucket="artifacts", Key=codebuild.SOURCE)["Body"].read()
+    )
+    with zipfile.ZipFile(io.BytesIO(source)) as archive:
+        assert archive.read("Dockerfile") == builders.DOCKERFILE.read_bytes()
+        assert "models/m/1/model.onnx" in archive.namelist()
+    assert f'"{codebuild.SOURCE}"' in (ROOT / "infra/codebuild.tf").read_text()
+    shown = capsys.readouterr().out
+    assert all(phase in shown for phase in ("MB are uploaded", ": BUILD", ": COMPLETED"))
+    assert [event["seconds"] for event in in_region.events("image-build")] == [60]
+    assert "earlier run" in publish(in_region, account, repository).builder
+
+
+def test_a_failed_build_says_why_with_its_logs_last_lines_and_not_that_a_node_is_full(
+    in_region: Run, account: Account, aws: emulated.Emulated, repository: Path
+) -> None:
+    aws.world.build_failure = "write /models/m: no space left on device"
+    with pytest.raises(Problem, match=r"exit status 1\nIts log's last lines:\nwrite /m") as failed:
+        publish(in_region, account, repository)
+    assert "ended with FAILED" in failed.value.what and "node" not in str(failed.value)
+    assert not account.client("ecr").describe_images(repositoryName=NAME)["imageDetails"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "stops"),
+    [("StartBuild", "AccountLimitExceededException", 0), ("BatchGetBuilds", "Other", 1)],
+)
+def test_a_build_that_is_refused_is_a_problem_and_one_that_is_not_watched_is_stopped(
+    in_region: Run, aws: emulated.Emulated, repository: Path, operation: str, code: str, stops: int
+) -> None:
+    """What AWS says where a new account's quota is 0."""
+    message = "Cannot have more than 0 builds in queue for the account"
+    aws.faults.add(Fault(kind="error", operation=operation, code=code, message=message))
+    with pytest.raises(Problem, match=message):
+        publish(in_region, aws.account, repository)
+    assert sum(call.action == "StopBuild" for call in aws.calls) == stops
+
+
+@pytest.mark.parametrize(
+    ("info", "free_gib", "said"),
+    [
+        ("exit 1", 99, "Docker does not work here"),
+        ("echo vfs /", 99, "copies all of an image for each layer"),
+        ("echo overlay2 /", 12, "/ has 12 GiB free, and Docker needs 60"),
+        ("echo overlay2 /", 99, "an hour at 20 Mbit/s"),
+    ],
+)
+def test_stage_00_says_whether_this_machine_can_build(
+    on_aws: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    info: str,
+    free_gib: int,
+    said: str,
+) -> None:
+    (program := tmp_path / "docker").write_text(f"#!/bin/sh\n{info}\n")
+    program.chmod(0o755)
+    found = {"docker": program}
+    monkeypatch.setattr(programs, "find", found.get)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free_gib * 2**30))
+    (finding,) = image.readiness(on_aws)
+    assert said in finding.found and finding.verdict == ("warn" if "hour" in said else "blocks")
 
 
 def test_the_image_of_a_loads_pods_is_pushed_once_and_only_where_pods_fire(

@@ -64,6 +64,13 @@ def test_without_registry_or_builder_the_record_says_why_there_is_no_image(
     assert run.load(Published) == published
 
 
+def test_a_full_disk_of_the_builder_is_not_taken_for_a_nodes(tmp_path: Path) -> None:
+    (program := tmp_path / "docker").write_text("#!/bin/sh\necho no space left on device; exit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(Problem, match="the disk that docker uses on this machine is full"):
+        Builder("docker", program).build(tmp_path, tmp_path / "Dockerfile", "r/n:t")
+
+
 def test_docker_that_cannot_reach_this_registry_is_not_fatal(
     run: Run, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,7 +97,7 @@ def test_the_base_image_must_be_named_by_digest(tmp_path: Path) -> None:
         builders.base_image(by_tag)
 
 
-@pytest.mark.parametrize("name", builders.NAMES)
+@pytest.mark.parametrize("name", image.LOCAL_BUILDERS)
 def test_each_builder_gets_its_own_arguments(tmp_path: Path, name: str) -> None:
     program = tmp_path / name
     program.write_text(SCRIPT.format(tmp_path, DIGEST, name))
@@ -98,7 +105,7 @@ def test_each_builder_gets_its_own_arguments(tmp_path: Path, name: str) -> None:
     builder = Builder(name, program)
     builder.build(tmp_path, tmp_path / "Dockerfile", "r/n:t", "scratch")
     with builder.logged_in("r", "AWS", "secret-word"):
-        assert builder.push("r/n:t", plain_http=True) == DIGEST
+        assert builder.push("r/n:t") == DIGEST
     asked = (tmp_path / "asked").read_text()
     build, login, push, logout = asked.splitlines()
     assert "--build-arg BASE=scratch" in build and f"--platform {builders.PLATFORM}" in build
