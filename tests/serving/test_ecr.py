@@ -276,6 +276,20 @@ def test_the_image_of_a_loads_pods_is_pushed_once_and_only_where_pods_fire(
     assert first == second and first.endswith(f"{NAME}@{digest}")
 
 
+def test_codebuild_gets_the_package_and_the_dockerfile_of_a_loads_pods(
+    in_region: Run, account: Account
+) -> None:
+    settings = in_region.profile.load.model_copy(update={"control": "cluster"})
+    inside = Run(in_region.folder, in_region.profile.model_copy(update={"load": settings}))
+    pushed = load.push_image(inside, account)
+    (stored,) = account.client("ecr").describe_images(repositoryName=NAME)["imageDetails"]
+    assert pushed.endswith(f"{NAME}@{stored['imageDigest']}")
+    body = account.client("s3").get_object(Bucket="artifacts", Key=codebuild.SOURCE)["Body"]
+    with zipfile.ZipFile(io.BytesIO(body.read())) as archive:
+        assert archive.read("Dockerfile") == (ROOT / "helpers/load/Dockerfile").read_bytes()
+        assert {"helpers/load/locustfile.py", "requirements.txt"} <= {*archive.namelist()}
+
+
 class Scans:
     """ECR's answers about a scan, one after the other; the last one is repeated."""
 
