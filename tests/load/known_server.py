@@ -37,12 +37,8 @@ def answer(
 ) -> bytes:
     """A whole answer as Triton gives it; arguments make it a wrong one."""
     size = len(tensor) if declared is None else declared
-    output = {
-        "name": "logits",
-        "datatype": "FP32",
-        "shape": [1, 1000],
-        "parameters": {"binary_data_size": size},
-    }
+    output = {"name": "logits", "datatype": "FP32", "shape": [1, 1000],
+              "parameters": {"binary_data_size": size}}  # fmt: skip
     described = json.dumps({"model_name": MODEL, "outputs": [output]}).encode()
     body = described + tensor
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{extra}"

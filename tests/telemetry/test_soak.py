@@ -4,16 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
+from unittest.mock import Mock
 
-import boto3
 import pandas as pd
 import pytest
-from botocore.stub import Stubber
 from kubernetes import client
 
-from helpers.cloud.account import Account
 from helpers.errors import Problem
 from helpers.evidence import html_export
 from helpers.run import Run
@@ -217,9 +214,6 @@ def test_a_crash_that_left_no_event_is_seen_in_the_pods_status() -> None:
 
 
 def test_activities_of_the_group_are_nodes_and_spot_notices() -> None:
-    asked = boto3.client(
-        "autoscaling", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
-    )
     base = {"AutoScalingGroupName": "gpu", "StatusCode": "Successful", "StartTime": START}
     described = [
         ("Launching a new EC2 instance: i-1", "a user request"),
@@ -232,10 +226,10 @@ def test_activities_of_the_group_are_nodes_and_spot_notices() -> None:
         for n, (what, why) in enumerate(described)
     ]
     old = {**activities[0], "ActivityId": "9", "StartTime": START - timedelta(days=1)}
-    with Stubber(asked) as stub:
-        stub.add_response("describe_scaling_activities", {"Activities": [*activities, old]})
-        account = cast(Account, SimpleNamespace(client=lambda _: asked))
-        observed = list(events.scaling_events(account, "gpu", START))
+    account = Mock()
+    pages = account.client().get_paginator().paginate
+    pages.return_value = [{"Activities": activities}, {"Activities": [old]}]
+    observed = list(events.scaling_events(account, "gpu", START))
     assert [event.kind for event in observed] == ["node-added", "spot-interruption", "node-removed"]
     assert {event.source for event in observed} == {"Auto Scaling group"}
 
