@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from helpers import promises
 from helpers.cloud import prices
 from helpers.cloud.account import ERRORS
-from helpers.cloud.costs import IMAGES_GB, plan_costs, traffic
+from helpers.cloud.costs import BUILDS_H, IMAGES_GB, plan_costs, traffic
 from helpers.cluster import contract, explain
 from helpers.profile import Profile
 
@@ -124,16 +124,18 @@ def _prices(profile: Profile) -> Iterator[tuple[str, float, float, str]]:
     yield f"System nodes, {cpu}", nodes, nodes * table.price(f"ec2.{cpu}").usd, ""
     count, cap = stack.gpu.desired_nodes, stack.gpu.max_price_usd
     yield "GPU nodes (spot)", count, count * cap, "at most: the price cap"
-    moved = {**traffic(profile, profile.load.placed, IMAGES_GB * (nodes + count))}
+    used = traffic(profile, profile.load.placed, IMAGES_GB * (nodes + count))
+    used["built"] = BUILDS_H[profile.serving.image]
     code = "".join(path.read_text() for path in (ROOT / "infra").glob("*.tf"))
     for facts in plan_costs()["rates"]:
         if f'resource "{facts["of"]}"' not in code:
             continue
         number = facts.get("count", 1)
         number = stack.zones if number == "public subnets" else number
-        note, gb = facts.get("assumed", ""), moved.get(facts.get("billed"))
-        if gb is not None:
-            number, note = gb / stack.ttl_hours, f"{gb:.1f} GB in a session: {note}"
+        note, amount = facts.get("assumed", ""), used.get(facts.get("billed"))
+        if amount is not None:
+            number = amount / stack.ttl_hours
+            note = f"{amount:.1f} {facts.get('unit', 'hours')} in a session: {note}"
         yield facts["what"], number, number * table.price(facts["price"]).per_hour, note
 
 

@@ -277,8 +277,8 @@ def usage_until(run: Run, until: datetime) -> Usage:
                 fired.append(scenarios[name])
             case {"kind": "images-pulled"}:
                 pulled[event["node"]] = event["gb"]
-            case {"kind": "image-build"}:
-                built += event["seconds"] / 3600
+            case {"kind": "image-build"}:  # started minutes are billed
+                built += math.ceil(event["seconds"] / 60) / 60
     if start is not None:
         stack.append(Period(start, until))
     steps.append((until, 0))

@@ -14,7 +14,7 @@ from helpers.cloud import costs, meter
 from helpers.cloud.costs import CostModel, Period, Usage, bill, estimate, traffic, usage_until
 from helpers.cloud.guardrails import DeadMan
 from helpers.cloud.meter import CostReport
-from helpers.cloud.plan import Estimate, EstimateLine, Plan, PlanFacts, read_plan
+from helpers.cloud.plan import PUBLIC_SUBNET, Estimate, EstimateLine, Plan, PlanFacts, read_plan
 from helpers.cloud.prices import SpotHistory, SpotPoint, load_table
 from helpers.cloud.stack import GpuNode, GpuNodes, Stack, record_gpu_nodes
 from helpers.paths import ROOT
@@ -172,12 +172,25 @@ def test_a_session_is_counted_in_whole_hours_and_a_type_without_a_price_is_named
     assert not estimated(("aws_vpc_endpoint", {"vpc_endpoint_type": "Gateway"})).unpriced
 
 
-def test_every_type_of_the_real_stack_is_priced_or_free() -> None:
+def test_every_type_of_the_real_stack_is_priced_or_free_and_its_session_is_allowed() -> None:
     text = "".join(path.read_text() for path in (ROOT / "infra").glob("*.tf"))
     types = set(re.findall(r'^resource "(\w+)"', text, re.MULTILINE))
     need_values = {"aws_vpc_endpoint", "aws_launch_template", "aws_eks_node_group",
                    "aws_autoscaling_group"}  # fmt: skip
-    assert estimated(*[(kind, {}) for kind in types - need_values]).unpriced == ()
+    made: list[tuple[str, dict[str, Any]]] = [(kind, {}) for kind in types - need_values]
+    made += [("aws_subnet", {"tags": {PUBLIC_SUBNET: "1"}})] * 2
+    aws = Profile.load_named("aws")
+    nodes, gpu = aws.system_nodes, aws.infrastructure.gpu
+    sizes = {f"{name}_size": nodes[name] for name in ("min", "desired", "max")}
+    types_of = list(aws.infrastructure.cpu_instance_types)
+    made.append(
+        ("aws_eks_node_group", SYSTEM | {"instance_types": types_of, "scaling_config": [sizes]})
+    )
+    made.append(
+        ("aws_autoscaling_group", capped(str(gpu.max_price_usd), gpu.desired_nodes, gpu.max_nodes))
+    )
+    cost = estimate(aws, CostModel(Plan(document(*made)), TABLE, None))
+    assert cost.unpriced == () and 4 < cost.session_most_usd <= cost.budget_usd
 
 
 # ── the bill: events of a run in, hand-made figures out ───────────────────────────────────────
@@ -301,7 +314,7 @@ def test_traffic_is_what_the_scenarios_and_nodes_that_ran_have_moved(run: Run) -
     happens(mine, 2, "load-start", scenario="smoke")  # fired again
     happens(mine, 2, "images-pulled", node="cpu", gb=0.75)
     happens(mine, 2, "images-pulled", node="gpu", gb=1.5)
-    happens(mine, 2, "image-build", seconds=1200)
+    happens(mine, 2, "image-build", seconds=1150)
     usd = {item.what: item.usd for item in meter.report(mine).items}
     assert usd["Load balancer's capacity units"] == pytest.approx(0.008 * 2 * (request + answer))
     assert usd["Traffic to the internet"] == pytest.approx(0.09 * 2 * answer)
