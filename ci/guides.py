@@ -24,6 +24,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 GUIDES = ("troubleshooting.md", "aws.md")
 MESSAGES = ROOT / "tests/cluster/messages.yaml"  # each is proved to match its rule
 TERRAFORM = ROOT / "helpers/cloud/terraform_errors.yaml"
+GPU_ZONES = 5  # zones of us-east-1 that offer the types; infra/network.tf asks AWS
 # the first rule of each section of helpers/cluster/explanations.yaml
 SECTIONS = {
     "spot-price": "Nodes and capacity",
@@ -131,7 +132,7 @@ def _prices(profile: Profile) -> Iterator[tuple[str, float, float, str]]:
         if f'resource "{facts["of"]}"' not in code:
             continue
         number = facts.get("count", 1)
-        number = stack.zones if number == "public subnets" else number
+        number = GPU_ZONES if number == "public subnets" else number
         note, amount = facts.get("assumed", ""), used.get(facts.get("billed"))
         if amount is not None:
             number = amount / stack.ttl_hours

@@ -108,7 +108,7 @@ class InfrastructureSettings(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,18}$")] = "gpu-e2e"
     # version of the control plane; use one in standard support
     kubernetes_version: Annotated[str, Field(pattern=r"^1\.\d\d$")] = "1.35"
-    zones: Annotated[int, Field(ge=2, le=3)] = 2
+    zones: Annotated[int, Field(ge=2, le=3)] = 2  # of the cluster; GPU nodes may be in any
     nat_per_zone: bool = False  # one NAT gateway per zone instead of one for all zones
     # who may reach the cluster's API; empty means this machine's own address
     api_cidr: Annotated[str, Field(pattern=r"^(|(\d{1,3}\.){3}\d{1,3}/\d{1,2})$")] = ""

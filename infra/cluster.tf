@@ -35,7 +35,7 @@ resource "aws_eks_cluster" "this" {
   enabled_cluster_log_types     = []
 
   vpc_config {
-    subnet_ids              = [for subnet in merge(aws_subnet.private, aws_subnet.public) : subnet.id]
+    subnet_ids              = concat([for zone in local.cluster_zones : aws_subnet.private[zone].id], [for zone in local.cluster_zones : aws_subnet.public[zone].id])
     endpoint_private_access = true
     endpoint_public_access  = true
     public_access_cidrs     = [var.api_cidr]

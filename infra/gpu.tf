@@ -2,7 +2,8 @@
 # do not support a price cap (containers-roadmap#1575, karpenter-provider-aws#6816).
 
 locals {
-  capped = var.gpu.capacity == "spot-capped"
+  capped    = var.gpu.capacity == "spot-capped"
+  gpu_zones = [for zone in local.zones : zone if contains(data.aws_ec2_instance_type_offerings.gpu.locations, zone)]
 
   gpu_taint = local.contract.gpu.taint
   # The second label tells the autoscaler to wait for the device plugin before it adds a node.
@@ -148,7 +149,7 @@ resource "aws_autoscaling_group" "gpu" {
   count = local.capped ? 1 : 0
 
   name                = local.gpu_group_name
-  vpc_zone_identifier = [for subnet in aws_subnet.private : subnet.id]
+  vpc_zone_identifier = [for zone in local.gpu_zones : aws_subnet.private[zone].id]
   min_size            = var.gpu.min_nodes
   desired_capacity    = var.gpu.desired_nodes
   max_size            = var.gpu.max_nodes
@@ -219,7 +220,7 @@ resource "aws_eks_node_group" "gpu" {
   cluster_name    = aws_eks_cluster.this.name
   node_group_name = local.gpu_group_name
   node_role_arn   = aws_iam_role.gpu_nodes.arn
-  subnet_ids      = [for subnet in aws_subnet.private : subnet.id]
+  subnet_ids      = [for zone in local.gpu_zones : aws_subnet.private[zone].id]
   ami_type        = "AL2023_x86_64_NVIDIA"
   capacity_type   = "SPOT"
   instance_types  = local.contract.gpu.instanceTypes

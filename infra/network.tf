@@ -1,4 +1,4 @@
-# VPC, public and private subnets in two or three zones, NAT, and a free S3 endpoint.
+# VPC, public and private subnets in the cluster's and the GPUs' zones, NAT, and a free S3 endpoint.
 
 data "aws_availability_zones" "this" {
   #checkov:skip=CKV_AWS_394:A stack lives for hours and takes the first zones only; zone ids differ between accounts
@@ -12,13 +12,29 @@ data "aws_availability_zones" "this" {
   }
 }
 
+data "aws_ec2_instance_type_offerings" "gpu" {
+  location_type = "availability-zone"
+
+  filter {
+    name   = "instance-type"
+    values = local.contract.gpu.instanceTypes
+  }
+}
+
 locals {
-  zones   = slice(data.aws_availability_zones.this.names, 0, var.zones)
+  # Control plane and system nodes are in the first zones. Spot capacity is in any, so GPU nodes may
+  # start wherever one of their types is offered. Each such zone has a public subnet, too: targets in
+  # a zone that the load balancer is not enabled for get no request (Target.NotInUse).
+  cluster_zones = slice(data.aws_availability_zones.this.names, 0, var.zones)
+  zones = distinct(concat(local.cluster_zones, [
+    for zone in data.aws_availability_zones.this.names : zone
+    if contains(data.aws_ec2_instance_type_offerings.gpu.locations, zone)
+  ]))
   public  = { for number, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 8, number) }
   private = { for number, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 4, number + 1) }
   # The subnets with a NAT gateway, and the gateway that each zone's private subnet uses.
-  nat_zones = var.nat_per_zone ? local.zones : slice(local.zones, 0, 1)
-  nat_of    = { for zone in local.zones : zone => var.nat_per_zone ? zone : local.zones[0] }
+  nat_zones = slice(local.zones, 0, var.nat_per_zone ? var.zones : 1)
+  nat_of    = { for zone in local.zones : zone => contains(local.nat_zones, zone) ? zone : local.zones[0] }
 }
 
 resource "aws_vpc" "this" {

@@ -70,7 +70,7 @@ resource "aws_eks_node_group" "system" {
   cluster_name    = aws_eks_cluster.this.name
   node_group_name = local.system_group_name
   node_role_arn   = aws_iam_role.system_nodes.arn
-  subnet_ids      = [for subnet in aws_subnet.private : subnet.id]
+  subnet_ids      = [for zone in local.cluster_zones : aws_subnet.private[zone].id]
   ami_type        = "AL2023_x86_64_STANDARD"
   capacity_type   = "ON_DEMAND"
   instance_types  = var.cpu_instance_types

@@ -85,7 +85,7 @@ variable "service_cidr" {
 
 variable "zones" {
   type        = number
-  description = "Availability zones; EKS and the load balancer need two."
+  description = "Availability zones of control plane and system nodes; EKS and the load balancer need two."
   default     = 2
 
   validation {

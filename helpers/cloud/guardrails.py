@@ -3,7 +3,6 @@
 The switch is a one-shot schedule in AWS that scales GPU nodes to zero; Terraform ignores its time.
 """
 
-import json
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -189,7 +188,8 @@ def require_armed(run: Run, account: Account | None = None) -> None:
 def renew_dead_man(run: Run, account: Account) -> DeadMan:
     """Let the switch fire a session's hours from now; one that has fired is armed again.
 
-    Then the GPU group gets its first sizes back: `apply` restores the maximum only.
+    Then the GPU group gets its sizes back: `apply` restores all but the desired one, and removes
+    the taint that closes a managed group.
     """
     before = read_dead_man(run, account)
     schedule = _schedule(account, run.load(Stack))
@@ -202,26 +202,14 @@ def renew_dead_man(run: Run, account: Account) -> DeadMan:
     after = read_dead_man(run, account)
     run.event("dead-man-renewed", stage="01", expires=after.expires, source="EventBridge Scheduler")
     if before.enabled and not before.armed:
-        _open_group(run, account, json.loads(schedule["Target"]["Input"]))
-        print(f"It had fired ({before.expires}): the GPU group gets its nodes back.")
-    return after
-
-
-def _open_group(run: Run, account: Account, closed: dict[str, Any]) -> None:
-    """Undo the call that closed the GPU group; `closed` are the parameters of that call."""
-    gpu = run.profile.infrastructure.gpu
-    with asking("the opening of the GPU node group"):
-        if "AutoScalingGroupName" in closed:
+        gpu = run.profile.infrastructure.gpu
+        with asking("the opening of the GPU node group"):
             account.client("autoscaling").update_auto_scaling_group(
-                AutoScalingGroupName=closed["AutoScalingGroupName"], MinSize=gpu.min_nodes,
+                AutoScalingGroupName=run.load(Stack).gpu_asg_name, MinSize=gpu.min_nodes,
                 DesiredCapacity=gpu.desired_nodes, MaxSize=gpu.max_nodes,
             )  # fmt: skip
-        else:  # its taint has been removed by `apply`
-            account.client("eks").update_nodegroup_config(
-                clusterName=closed["ClusterName"], nodegroupName=closed["NodegroupName"],
-                scalingConfig={"minSize": gpu.min_nodes, "desiredSize": gpu.desired_nodes,
-                               "maxSize": gpu.max_nodes},
-            )  # fmt: skip
+        print(f"It had fired ({before.expires}): the GPU group gets its nodes back.")
+    return after
 
 
 def _schedule(account: Account, stack: Stack) -> dict[str, Any]:

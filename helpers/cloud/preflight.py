@@ -45,6 +45,7 @@ RENEWED = (
     "Use a profile that is renewed: 'aws configure sso', credential_process, or role_arn with "
     "source_profile (with mfa_serial also duration_seconds); docs/aws.md has an example"
 )
+LIKELY = 4  # spot placement scores below are shown as a warning
 OPEN_REQUEST = ("PENDING", "CASE_OPENED")
 QUOTA_HISTORY = "list-requested-service-quota-change-history-by-quota"
 
@@ -72,16 +73,13 @@ class Context:
         return list(pages.search(path))
 
     def zones(self) -> list[str]:
-        """The availability zones that the stack uses."""
+        """The availability zones that the stack may use; the first ones hold the cluster."""
         wanted = {"state": "available", "opt-in-status": "opt-in-not-required"}
         filters = [{"Name": name, "Values": [value]} for name, value in wanted.items()]
         with asking("the availability zones"):
             answer = self.account.client("ec2").describe_availability_zones(Filters=filters)
         zones = answer["AvailabilityZones"]
-        names = sorted(
-            z["ZoneName"] for z in zones if z["ZoneId"] not in TABLES["no_control_plane"]
-        )
-        return names[: self.stack.zones]
+        return sorted(z["ZoneName"] for z in zones if z["ZoneId"] not in TABLES["no_control_plane"])
 
 
 def examine(
@@ -235,7 +233,7 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
     with asking("the instance types"):
         answer = context.account.client("ec2").describe_instance_types(InstanceTypes=types)
     cores = {t["InstanceType"]: t["VCpuInfo"]["DefaultVCpus"] for t in answer["InstanceTypes"]}
-    gpu = settings.gpu.max_nodes * max(cores[kind] for kind in context.gpu_types)
+    gpu = settings.gpu.max_nodes * min(cores[kind] for kind in context.gpu_types)
     nodes = context.run.profile.system_nodes["max"]
     system = nodes * max(cores[kind] for kind in settings.cpu_instance_types)
     with asking("the elastic IPs and VPCs of the account"):
@@ -276,46 +274,64 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
 
 
 def _offered(context: Context) -> Iterator[ReadinessFinding]:
-    zones, region = context.zones(), context.account.region
-    for name, types in (("gpu", context.gpu_types), ("system", context.stack.cpu_instance_types)):
-        filters = [{"Name": "instance-type", "Values": list(types)}]
-        with asking("where the instance types are offered"):
-            offering = context.rows(
-                "ec2", "describe_instance_type_offerings", "InstanceTypeOfferings[].Location",
-                LocationType="availability-zone", Filters=filters,
-            )  # fmt: skip
-        having = [zone for zone in zones if zone in offering]
-        yield _finding(
-            f"offered-{name}",
-            f"{' or '.join(types)} in the stack's zones",
-            f"in {', '.join(having) or 'none'} of {', '.join(zones)}",
-            OK if having == zones else WARN if having else BLOCKS,
-            "aws ec2 describe-instance-type-offerings --location-type availability-zone "
-            f"--filters Name=instance-type,Values={','.join(types)} --region {region}",
-        )
+    zones, types = context.zones()[: context.stack.zones], context.stack.cpu_instance_types
+    with asking("where the instance types are offered"):
+        offering = context.rows(
+            "ec2", "describe_instance_type_offerings", "InstanceTypeOfferings[].Location",
+            LocationType="availability-zone",
+            Filters=[{"Name": "instance-type", "Values": list(types)}],
+        )  # fmt: skip
+    having = [zone for zone in zones if zone in offering]
+    yield _finding(
+        "offered-system",
+        f"{' or '.join(types)} in the cluster's zones",
+        f"in {', '.join(having) or 'none'} of {', '.join(zones)}",
+        OK if having == zones else WARN if having else BLOCKS,
+        "aws ec2 describe-instance-type-offerings --location-type availability-zone "
+        f"--filters Name=instance-type,Values={','.join(types)} --region {context.account.region}",
+    )
 
 
 def _spot_price(context: Context) -> Iterator[ReadinessFinding]:
-    gpu, zones = context.stack.gpu, context.zones()
+    gpu = context.stack.gpu
     history = record_spot_prices(context.run, context.account, context.gpu_types)
     moment = datetime.fromisoformat(history.asked)
     texts, below = [], 0
-    for zone in zones:
-        prices = [history.price_at(moment, kind, zone) for kind in context.gpu_types]
-        known = [price for price in prices if price is not None]
-        week = [point.usd for point in history.points if point.zone == zone]
-        below += bool(known) and min(known) <= gpu.max_price_usd
-        span = f" (week {min(week):.3f} to {max(week):.3f})" if week else ""
-        texts.append(f"{zone} {f'${min(known):.3f}' if known else 'unknown'}{span}")
+    for zone in context.zones():  # it has no price where it is not offered
+        prices = {kind: history.price_at(moment, kind, zone) for kind in context.gpu_types}
+        if known := {kind: usd for kind, usd in prices.items() if usd is not None}:
+            kind = min(known, key=known.__getitem__)
+            below += known[kind] <= gpu.max_price_usd
+            week = [p.usd for p in history.points if (p.zone, p.instance_type) == (zone, kind)]
+            span = f"week {min(week):.3f} to {max(week):.3f}"
+            texts.append(f"{zone} ${known[kind]:.3f} for {kind} ({span})")
     capped = gpu.capacity == "spot-capped"
-    bad = WARN if below or not capped else BLOCKS
     yield _finding(
         "spot",
         f"Spot price an hour, {f'cap ${gpu.max_price_usd:g}' if capped else 'no cap'}",
-        f"{'; '.join(texts)}; {history.source}",
-        OK if below == len(zones) else bad,
+        f"{'; '.join(texts) or 'offered in no zone'}; {history.source}",
+        OK if below else BLOCKS if capped or not texts else WARN,
         "aws ec2 describe-spot-price-history --product-descriptions Linux/UNIX "
         f"--instance-types {' '.join(context.gpu_types)} --region {context.account.region}",
+    )
+
+
+def _placement(context: Context) -> Iterator[ReadinessFinding]:
+    region, nodes = context.account.region, max(context.stack.gpu.desired_nodes, 1)
+    with asking("how likely spot capacity is"):
+        rows = context.rows(
+            "ec2", "get_spot_placement_scores", "SpotPlacementScores[]", RegionNames=[region],
+            InstanceTypes=list(context.gpu_types), TargetCapacity=nodes,
+            SingleAvailabilityZone=True,
+        )  # fmt: skip
+    scores = {row["AvailabilityZoneId"]: row["Score"] for row in rows}
+    yield _finding(
+        "placement",
+        "How likely spot capacity is now, 1 to 10 by zone (AWS's score, no guarantee)",
+        ", ".join(f"{zone} {score}" for zone, score in scores.items()) or "AWS gives no score",
+        OK if max(scores.values(), default=0) >= LIKELY else WARN,
+        f"aws ec2 get-spot-placement-scores --target-capacity {nodes} --single-availability-zone "
+        f"--instance-types {' '.join(context.gpu_types)} --region-names {region}",
     )
 
 
@@ -369,8 +385,9 @@ CHECKS: dict[str, tuple[str, Callable[[Context], Iterable[ReadinessFinding]]]] =
     "quota": ("Service quotas", _quotas),
     "offered": ("Instance types in the zones", _offered),
     "spot": ("Spot price", _spot_price),
+    "placement": ("Spot capacity", _placement),
     "version": ("Kubernetes version", _version),
     "free-name": ("Cluster name", _cluster_name),
 }
 # not knowing the answer of any other check blocks as well
-NOT_VITAL = ("plan", "roles", "privilege")
+NOT_VITAL = ("plan", "roles", "privilege", "placement")

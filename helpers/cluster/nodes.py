@@ -5,11 +5,13 @@ import email
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import yaml
 
 from helpers import promises
+from helpers.cloud import prices, zero
 from helpers.cloud.account import Account, asking
 from helpers.cloud.stack import Stack
 from helpers.cluster import client, contract, explain, waits
@@ -124,10 +126,17 @@ def wait_ready(run: Run, account: Account) -> Nodes:
         text += f"; not Ready: {', '.join(late)}" if late else ""
         return WaitState(with_gpu >= gpu and others >= system and not late, text)
 
-    waits.until(
-        "nodes Ready", check, lambda: missing_reason(cluster, account, stack),
-        waits.pace(run, run.profile.cluster.nodes_s),
-    )  # fmt: skip
+    def why() -> str:
+        reason, command = missing_reason(cluster, account, stack), "workbook run --only 06 --run"
+        if "Spot Instances" in reason:
+            with suppress(Problem):  # the reason matters more than its prices
+                prices.record_spot_prices(run, account, stack.gpu_instance_types)
+                table = prices.spot_frame(run)[["type", "zone", "now, US$/h", "under the cap"]]
+                reason += f"\n{table.to_string(index=False)}"
+        return (f"{reason}\nThe rest of the stack costs {zero.hourly_price(run)} until it is "
+                f"removed: {command} {run.run_id}")  # fmt: skip
+
+    waits.until("nodes Ready", check, why, waits.pace(run, run.profile.cluster.nodes_s))
     seconds = time.monotonic() - begin
     record = run.save(Nodes(nodes=read_nodes(cluster), wanted=gpu + system, seconds=seconds))
     for node in record.nodes:

@@ -44,8 +44,10 @@ class Nodes(Record, stage="01", name="nodes"):
     @property
     def summary(self) -> str:
         """How many are Ready."""
-        ready, gpu = sum(node.ready for node in self.nodes), sum(node.gpu for node in self.nodes)
-        return f"{ready} of {len(self.nodes)} nodes Ready, {gpu} with GPU, in {self.seconds:.0f} s"
+        ready = sum(node.ready for node in self.nodes)
+        types = ", ".join(node.instance_type for node in self.nodes if node.gpu) or "none"
+        text = f"{ready} of {len(self.nodes)} nodes Ready, with GPU: {types}"
+        return f"{text}; after {self.seconds:.0f} s"
 
 
 class GpuNodeGroup(Record, stage="02", name="node-group"):
@@ -95,7 +97,8 @@ class AllocatableGpus(Record, stage="02", name="gpus"):
     def summary(self) -> str:
         """How many GPUs."""
         total = sum(node.gpus for node in self.nodes)
-        return f"{total} {self.resource} on {len(self.nodes)} nodes, after {self.seconds:.0f} s"
+        types = ", ".join(node.instance_type for node in self.nodes)
+        return f"{total} {self.resource} on {types}, after {self.seconds:.0f} s"
 
 
 class TaintProof(Record, stage="02", name="taint-proof"):

@@ -138,7 +138,8 @@ def read(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> Architecture:
 
 def _node_group(group: PlannedNodeGroup, workloads: dict[bool, tuple[str, ...]]) -> NodeGroup:
     gpu = group.spot or bool(group.taints)
-    description = ", ".join(group.instance_types)
+    types = group.instance_types
+    description = ", ".join(types[:2]) + (f" or {len(types) - 2} more" if types[2:] else "")
     if group.resource == "aws_autoscaling_group":
         cap = max(f"{group.cap_usd or 0:.2f}", f"{group.cap_usd or 0:g}", key=len)
         description += f" spot{f', at most ${cap}/h' if group.cap_usd else ''}"

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from helpers import promises
 from helpers.cloud.zero import Teardown, Zero
+from helpers.cluster.records import AllocatableGpus
 from helpers.errors import Problem
 from helpers.evidence import kpis
 from helpers.evidence.kpis import Kpi, Verdict, Verdicts
@@ -153,7 +154,9 @@ def _machine(run: Run) -> str:
     name = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
     if run.profile.target == "rehearsal":
         return f"{name}; {SHARED_CORES}. These are CPU figures of a rehearsal, not GPU figures"
-    return f"GPU nodes in {run.profile.region}; the client ran on {name}"
+    gpus = run.readable(AllocatableGpus)
+    types = sorted({node.instance_type for node in gpus.nodes}) if gpus else ["unknown type"]
+    return f"GPU nodes ({', '.join(types)}) in {run.profile.region}; the client ran on {name}"
 
 
 def _fine_print(run: Run, scenario: ScenarioReport | None) -> Iterator[str]:

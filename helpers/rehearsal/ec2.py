@@ -83,6 +83,15 @@ def _factor(zone: str, moment: datetime) -> float:
     return 1 + ZONE_SPREAD * share + SWING * swing
 
 
+@operation(EC2Response)
+def get_spot_placement_scores(call: Call) -> dict[str, Any]:
+    """The same score for each zone of the region: the only question that is asked here."""
+    zones = call.backend("ec2").describe_availability_zones()
+    scores = [{"Region": call.region, "AvailabilityZoneId": zone.zone_id, "Score": WORLD.spot.score}
+              for zone in zones]  # fmt: skip
+    return {"SpotPlacementScores": scores}
+
+
 @correction(LaunchTemplate)
 def create_version(template: Any, data: dict[str, Any], description: str) -> Any:
     """Moto copies the template's own tags into its data, which Terraform sees as a change."""

@@ -28,6 +28,7 @@ class Spot(BaseModel):
         "t3a.large": 0.0290,
     }
     available: bool = True
+    score: int = 9  # of each zone, 1 to 10: how likely AWS says a spot request succeeds
 
 
 class World(BaseModel):

@@ -18,6 +18,7 @@ data "aws_iam_policy_document" "look" {
       "codebuild:BatchGetProjects",
       "codebuild:ListProjects",
       "ec2:Describe*",
+      "ec2:GetSpotPlacementScores",
       "ecr:DescribeImages",
       "ecr:DescribeRepositories",
       "ecr:ListTagsForResource",

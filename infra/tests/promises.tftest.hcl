@@ -19,8 +19,16 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   command = plan
 
   assert {
-    condition     = keys(aws_subnet.public) == ["us-east-1a", "us-east-1b"] && keys(aws_subnet.private) == keys(aws_subnet.public)
-    error_message = "A public and a private subnet in each of two zones."
+    condition     = keys(aws_subnet.public) == ["us-east-1a", "us-east-1b", "us-east-1c"] && keys(aws_subnet.private) == keys(aws_subnet.public)
+    error_message = "A public and a private subnet in each of two zones, and in each that offers GPUs."
+  }
+  assert {
+    condition     = join(" ", local.cluster_zones) == "us-east-1a us-east-1b"
+    error_message = "Control plane and system nodes are in two zones."
+  }
+  assert {
+    condition     = join(" ", local.gpu_zones) == "us-east-1a us-east-1c"
+    error_message = "GPU nodes may start in each zone that offers one of their types, and in no other."
   }
   assert {
     condition     = alltrue([for subnet in aws_subnet.public : subnet.tags["kubernetes.io/role/elb"] == "1" && !subnet.map_public_ip_on_launch])
@@ -31,8 +39,8 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
     error_message = "Private subnets have the role tag of internal load balancers."
   }
   assert {
-    condition     = keys(aws_nat_gateway.this) == ["us-east-1a"] && length(aws_route.private) == 2
-    error_message = "One NAT gateway serves both private subnets."
+    condition     = keys(aws_nat_gateway.this) == ["us-east-1a"] && length(aws_route.private) == 3
+    error_message = "One NAT gateway serves all private subnets."
   }
   assert {
     condition     = aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway" && endswith(aws_vpc_endpoint.s3.service_name, ".s3")

@@ -130,6 +130,9 @@ def test_a_week_of_spot_prices_is_kept_and_one_above_the_cap_blocks(
     table = prices.spot_frame(run)
     assert set(table["under the cap"]) == {"yes"} and len(table) == len(table["zone"].unique())
     assert ((table["least"] <= table["mean"]) & (table["mean"] <= table["most"])).all()
+    aws.world.spot.score = 2
+    assert check(run, aws, "placement")["placement"][:2] == (WARN, "use1-az6 2, use1-az1 2, "
+        "use1-az2 2, use1-az4 2, use1-az3 2, use1-az5 2")  # fmt: skip
     aws.world.spot.usd = {"g4dn.xlarge": 0.45}
     verdict, text, _ = check(run, aws, "spot")["spot"]
     assert verdict is BLOCKS and "us-east-1a $0.4" in text and "week" in text

@@ -8,7 +8,7 @@ import yaml
 
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
-from helpers.cluster import client, kubeconfig
+from helpers.cluster import client, contract, kubeconfig
 from helpers.cluster.client import Cluster
 from helpers.profile import Profile
 from helpers.run import Run
@@ -73,7 +73,8 @@ def stack(aws: Account, server: Server) -> Stack:
         for number, zone in enumerate("ab")
     )
     facts = {"vpc_id": vpc, "public_subnet_ids": subnets, "gpu_asg_name": "gpu-e2e-gpu",
-             "stack_name": "gpu-e2e"}  # fmt: skip
+             "stack_name": "gpu-e2e", "gpu_max_price": 0.3,
+             "gpu_instance_types": contract.load().gpu.instance_types}  # fmt: skip
     return server.eks().model_copy(update=facts)
 
 

@@ -1,19 +1,24 @@
 """The cluster's side of AWS: nodes that do not come, a load balancer that comes and goes."""
 
 import json
+import re
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from moto.eks.models import eks_backends
 
+from helpers.cloud import zero
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
 from helpers.cluster import client, contract, nodes, triton_release
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
+from helpers.rehearsal.world import WORLD
 from helpers.run import Run
+from tests.rehearsal.test_faults import spot_group
 
 from . import scenes
 from .api_server import Server
@@ -108,6 +113,27 @@ def test_a_group_without_capacity_gives_auto_scalings_reason() -> None:
     (trouble,) = nodes.scaling_troubles(account, "gpu-e2e-gpu")
     assert trouble.explanation is not None and trouble.explanation.name == "spot-price"
     assert "0.21 $/h is asked" in str(trouble)
+
+
+def test_a_market_without_capacity_gives_the_reason_the_prices_and_what_the_rest_costs(
+    aws: Account, stack: Stack, cluster: Cluster, hasty: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    WORLD.spot.available = False
+    spot_group(aws)
+    monkeypatch.setattr(client, "connect", lambda run, account: replace(cluster, own=False))
+    load = Run.load
+    monkeypatch.setattr(Run, "load", lambda run, of: stack if of is Stack else load(run, of))
+    monkeypatch.setattr(nodes, "system_nodes", lambda account, stack: 0)
+    monkeypatch.setattr(nodes, "managed_group_troubles", lambda *_: [])
+    monkeypatch.setattr(zero, "hourly_price", lambda run: "about US$ 0.25 an hour")
+    with pytest.raises(Problem) as refused:
+        nodes.wait_ready(hasty, aws)
+    said = str(refused.value)
+    assert "0 of 1 with GPU" in said and "InsufficientInstanceCapacity" in said
+    assert "no spot capacity for these instance types" in said and "another region" in said
+    assert re.search(r"g4dn.xlarge us-east-1a +0.2\d+ +yes\n", said)
+    assert re.search(r"g6.xlarge us-east-1a +0.3\d+ +no\n", said)
+    assert "costs about US$ 0.25 an hour until it is removed: workbook run --only 06" in said
 
 
 def test_nodes_are_waited_for_until_as_many_are_ready_as_the_groups_want(

@@ -20,6 +20,12 @@ mock_data "aws_availability_zones" {
   }
 }
 
+mock_data "aws_ec2_instance_type_offerings" {
+  defaults = {
+    locations = ["us-east-1c", "us-east-1a"]
+  }
+}
+
 mock_data "aws_ssm_parameter" {
   defaults = {
     insecure_value = "ami-0123456789abcdef0"
