@@ -10,7 +10,7 @@ import pytest
 import sh
 
 from helpers import programs
-from helpers.cloud.account import Account
+from helpers.cloud.account import Account, session
 from helpers.cluster import client, kubeconfig
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem, Unavailable
@@ -83,6 +83,7 @@ def test_without_credentials_one_sentence_says_so(
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    session.cache_clear()  # an earlier test of this process had keys
     assert kubeconfig.main(["us-east-1", "gpu-e2e"]) == 1
     printed = capsys.readouterr()
     assert "no AWS credentials" in printed.err and not printed.out
