@@ -57,14 +57,18 @@ def test_what_the_cluster_left_is_removed_and_nothing_else(
     ec2.terminate_instances(InstanceIds=[instance])
     for other in others:
         ec2.delete_network_interface(NetworkInterfaceId=other)
-    groups = [
-        ec2.create_security_group(
-            GroupName=name, Description="x", VpcId=subnet["VpcId"], **tagged("security-group", tags)
-        )["GroupId"]
-        for name, tags in {"k8s-triton-1": {"elbv2.k8s.aws/cluster": "gpu-e2e"},
-                           "eks-cluster-sg-gpu-e2e-1": {"aws:eks:cluster-name": "gpu-e2e"}}.items()
-    ]  # fmt: skip
+    of_controller = ec2.create_security_group(
+        GroupName="k8s-triton-1", Description="x", VpcId=subnet["VpcId"],
+        **tagged("security-group", {"elbv2.k8s.aws/cluster": "gpu-e2e"}),
+    )["GroupId"]  # fmt: skip
+    eks = workspace.account.client("eks")
+    cluster = eks.create_cluster(
+        name="gpu-e2e", roleArn="arn:aws:iam::123456789012:role/eks",
+        resourcesVpcConfig={"subnetIds": [subnet["SubnetId"]]},
+    )["cluster"]  # fmt: skip
+    groups = [of_controller, cluster["resourcesVpcConfig"]["clusterSecurityGroupId"]]
     ec2.modify_network_interface_attribute(NetworkInterfaceId=used, Groups=groups)
+    eks.delete_cluster(name="gpu-e2e")  # which leaves its group, since the interface uses it
     monkeypatch.setattr(zero, "DESTROYS", 2)
     ended = zero.destroy(run, workspace)
     assert ended.holds and ended.problem == ""

@@ -103,3 +103,7 @@ output "dead_man_expires" {
 output "alerts_topic_arn" {
   value = local.made.topic
 }
+
+output "image_project" {
+  value = "made-up"
+}
