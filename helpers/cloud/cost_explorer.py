@@ -20,7 +20,7 @@ from helpers.run import Record, Run, now, write_atomically
 from helpers.scenario import Settings
 
 METRIC, TAX = "UnblendedCost", "Tax"
-SAME_USD = 0.01  # smaller differences need no reason
+SAME_USD = 0.01  # of smaller differences nothing is said
 # charge types that pay for usage; without this filter, days that credits pay for are zero
 CREDITS = {"Dimensions": {"Key": "RECORD_TYPE", "Values": ["Credit", "Refund"]}}
 Coverage = Literal["complete", "partial", "late", "empty", "disabled"]
@@ -44,7 +44,7 @@ class ServiceBill(Settings):
     predicted_usd: float  # from events and prices, US dollars
     billed_usd: float  # what has the project's tag; without an active tag everything billed
     untagged_usd: float  # what the same service bills in those days without the tag
-    why: str  # what explains the difference; empty where there is none worth explaining
+    why: str  # what is known about the difference; empty where there is none
 
 
 class Billed(Record, stage="06", name="cost-explorer"):
@@ -196,36 +196,19 @@ def _rows(
     # without the tag, services that the run never used belong to others
     names = {*expected, *side} if tag_active else {*expected, *(set(side) & {TAX})}
     for service in sorted(names, key=lambda name: -max(expected[name], side.get(name, 0.0))):
-        row = ServiceBill(
-            service=service,
-            predicted_usd=expected[service],
-            billed_usd=side.get(service, 0.0),
-            untagged_usd=others.get(service, 0.0),
-            why="",
-        )
-        yield row.model_copy(update={"why": "; ".join(_reasons(row, coverage, tag_active))})
-
-
-def _reasons(row: ServiceBill, coverage: Coverage, tag_active: bool) -> list[str]:
-    gap = row.billed_usd - row.predicted_usd
-    if abs(gap) < SAME_USD:
-        return []
-    reasons = [] if coverage == "complete" else [COVERAGE_TEXT[coverage]]
-    if coverage in ("empty", "disabled"):
-        return reasons
-    if row.service == TAX:
-        return [*reasons, "tax, which no list price includes"]
-    if not tag_active:
-        reasons.append("the tag project is not active: all of the account's use is counted")
-    if gap < 0 and row.untagged_usd >= SAME_USD:
-        last = f"US$ {row.untagged_usd:.2f} have no tag, perhaps this run's among them"
-    elif gap < 0:
-        last = "free tier, or less used than assumed"
-    elif row.predicted_usd == 0:
-        last = "not in the prediction: it has no price by the hour"
-    else:
-        last = "more traffic or started hours than assumed, or another run of these days"
-    return [*reasons, last]
+        usd, paid, untagged = (each.get(service, 0.0) for each in (expected, side, others))
+        taxed, everybody = service == TAX, bool(billed.days) and not tag_active
+        known = {
+            COVERAGE_TEXT[coverage]: coverage != "complete",
+            "tax, which no list price includes": taxed,
+            "the tag project is not active: all of the account's use is counted": everybody
+            and not taxed,
+            f"US$ {untagged:.2f} have no tag": untagged >= SAME_USD,
+            "not in the prediction": not usd and not taxed,
+        }
+        why = [text for text, holds in known.items() if holds and abs(paid - usd) >= SAME_USD]
+        yield ServiceBill(service=service, predicted_usd=usd, billed_usd=paid,
+                          untagged_usd=untagged, why="; ".join(why))  # fmt: skip
 
 
 def write_audit(run: Run, published: Path = ROOT / "docs" / AUDIT) -> Path:

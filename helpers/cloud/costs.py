@@ -22,7 +22,6 @@ from model.signature import CLASSES
 # names under which Cost Explorer bills (dimension SERVICE)
 COMPUTE = "Amazon Elastic Compute Cloud - Compute"
 EC2_OTHER = "EC2 - Other"
-NODES = {"aws_eks_node_group", "aws_autoscaling_group", "aws_vpc_endpoint"}
 # hours of what, or GB through the load balancer, to the internet, between zones, through NAT
 Billed = Literal[
     "stack", "gpu-nodes", "load-balancers", "built", "balanced", "answered", "crossed", "pulled"
@@ -191,9 +190,8 @@ def estimate(profile: Profile, model: CostModel) -> Estimate:
                 note=note,
             )
         )
-    priced = NODES | {facts["of"] for facts in plan_costs()["rates"]} | {*plan_costs()["free"]}
+    priced = {facts["of"] for facts in plan_costs()["rates"]} | {*plan_costs()["free"]}
     unknown = {resource.type for resource in model.plan.resources} - priced
-    # gateway endpoints are free; others cost by hour and zone
     endpoints = model.plan.of_type("aws_vpc_endpoint")
     if any(endpoint.values.get("vpc_endpoint_type") != "Gateway" for endpoint in endpoints):
         unknown.add("aws_vpc_endpoint of another type than Gateway")
