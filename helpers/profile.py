@@ -80,9 +80,8 @@ class ServiceSettings(Settings):
 class GpuNodeSettings(Settings):
     """The GPU node group; taint, label and instance types stand in `k8s/contract.yaml`."""
 
-    # `spot-capped` is a self-managed Auto Scaling group whose price cap AWS enforces;
-    # `managed-spot` is an EKS node group, which has no price cap
-    capacity: Literal["spot-capped", "managed-spot"] = "spot-capped"
+    # an Auto Scaling group whose price cap AWS enforces; an EKS node group has none
+    capacity: Literal["spot-capped"] = "spot-capped"
     # maximum price of one node per hour, US dollars
     max_price_usd: Annotated[float, Field(gt=0, le=5)] = 0.30
     min_nodes: Annotated[int, Field(ge=0, le=4)] = 0

@@ -2,35 +2,6 @@
 # renewed. It works even if the laptop is off, the notebook is killed or the credentials expired.
 
 locals {
-  # An Auto Scaling group can be closed with a maximum of 0. A managed group's maximum is at least
-  # 1, so that one is closed by a taint which nothing tolerates: the autoscaler cannot use it.
-  dead_man_calls = {
-    spot-capped = {
-      target = "autoscaling:updateAutoScalingGroup"
-      action = "autoscaling:UpdateAutoScalingGroup"
-      on     = "arn:${local.partition}:autoscaling:${var.region}:${local.account_id}:autoScalingGroup:*:autoScalingGroupName/${local.gpu_group_name}"
-      input = jsonencode({
-        AutoScalingGroupName = local.gpu_group_name
-        MinSize              = 0
-        DesiredCapacity      = 0
-        MaxSize              = 0
-      })
-    }
-    # EventBridge Scheduler expects EKS's parameters in PascalCase, unlike EKS's API.
-    managed-spot = {
-      target = "eks:updateNodegroupConfig"
-      action = "eks:UpdateNodegroupConfig"
-      on     = "arn:${local.partition}:eks:${var.region}:${local.account_id}:nodegroup/${var.name}/${local.gpu_group_name}/*"
-      input = jsonencode({
-        ClusterName   = var.name
-        NodegroupName = local.gpu_group_name
-        ScalingConfig = { MinSize = 0, DesiredSize = 0, MaxSize = 1 }
-        Taints        = { AddOrUpdateTaints = [{ Key = "dead-man", Value = "fired", Effect = "NO_EXECUTE" }] }
-      })
-    }
-  }
-  dead_man = local.dead_man_calls[var.gpu.capacity]
-
   # Fractions of an hour are allowed; the schedule uses UTC.
   dead_man_first = formatdate("YYYY-MM-DD'T'hh:mm:ss", timeadd(plantimestamp(), "${var.ttl_hours}h"))
 }
@@ -62,8 +33,8 @@ data "aws_iam_policy_document" "trust_scheduler" {
 data "aws_iam_policy_document" "dead_man" {
   statement {
     sid       = "ScaleThisGroupOnly"
-    actions   = [local.dead_man.action]
-    resources = [local.dead_man.on]
+    actions   = ["autoscaling:UpdateAutoScalingGroup"]
+    resources = ["arn:${local.partition}:autoscaling:${var.region}:${local.account_id}:autoScalingGroup:*:autoScalingGroupName/${local.gpu_group_name}"]
   }
 }
 
@@ -98,9 +69,14 @@ resource "aws_scheduler_schedule" "dead_man" {
   }
 
   target {
-    arn      = "arn:${local.partition}:scheduler:::aws-sdk:${local.dead_man.target}"
+    arn      = "arn:${local.partition}:scheduler:::aws-sdk:autoscaling:updateAutoScalingGroup"
     role_arn = aws_iam_role.dead_man.arn
-    input    = local.dead_man.input
+    input = jsonencode({
+      AutoScalingGroupName = local.gpu_group_name
+      MinSize              = 0
+      DesiredCapacity      = 0
+      MaxSize              = 0
+    })
     # The service itself retries for a day, up to 185 times.
   }
 

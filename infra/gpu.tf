@@ -1,8 +1,7 @@
-# Spot GPU nodes. By default an Auto Scaling group of our own: EKS's managed groups and Karpenter
+# Spot GPU nodes in an Auto Scaling group of our own: EKS's managed groups and Karpenter
 # do not support a price cap (containers-roadmap#1575, karpenter-provider-aws#6816).
 
 locals {
-  capped    = var.gpu.capacity == "spot-capped"
   gpu_zones = [for zone in local.zones : zone if contains(data.aws_ec2_instance_type_offerings.gpu.locations, zone)]
 
   gpu_taint = local.contract.gpu.taint
@@ -59,8 +58,8 @@ locals {
   MIME
 }
 
-# A separate role: a managed group creates the access entry for its role itself, and a second
-# entry for the same role would conflict.
+# A separate role: the managed group of system nodes creates the access entry for its role itself,
+# and a second entry for the same role would conflict.
 resource "aws_iam_role" "gpu_nodes" {
   name                 = "${local.gpu_group_name}-nodes"
   assume_role_policy   = data.aws_iam_policy_document.trust_ec2.json
@@ -78,17 +77,12 @@ resource "aws_launch_template" "gpu" {
   name                   = local.gpu_group_name
   update_default_version = true
 
-  # In a managed group, EKS sets image, role and user data, and rejects ours.
-  image_id               = local.capped ? one(data.aws_ssm_parameter.gpu_image[*].insecure_value) : null
-  user_data              = local.capped ? base64encode(local.node_user_data) : null
-  vpc_security_group_ids = local.capped ? [aws_eks_cluster.this.vpc_config[0].cluster_security_group_id] : null
+  image_id               = data.aws_ssm_parameter.gpu_image.insecure_value
+  user_data              = base64encode(local.node_user_data)
+  vpc_security_group_ids = [aws_eks_cluster.this.vpc_config[0].cluster_security_group_id]
 
-  dynamic "iam_instance_profile" {
-    for_each = aws_iam_instance_profile.gpu_nodes
-
-    content {
-      arn = iam_instance_profile.value.arn
-    }
+  iam_instance_profile {
+    arn = aws_iam_instance_profile.gpu_nodes.arn
   }
 
   block_device_mappings {
@@ -119,25 +113,17 @@ resource "aws_launch_template" "gpu" {
   }
 }
 
-# --- spot-capped: an Auto Scaling group with a maximum price -------------------------------------
-
 # NVIDIA's driver and container toolkit on Amazon Linux 2023, for this Kubernetes version.
 data "aws_ssm_parameter" "gpu_image" {
-  count = local.capped ? 1 : 0
-
   name = "/aws/service/eks/optimized-ami/${var.kubernetes_version}/amazon-linux-2023/x86_64/nvidia/recommended/image_id"
 }
 
 resource "aws_iam_instance_profile" "gpu_nodes" {
-  count = local.capped ? 1 : 0
-
   name = local.gpu_group_name
   role = aws_iam_role.gpu_nodes.name
 }
 
 resource "aws_eks_access_entry" "gpu_nodes" {
-  count = local.capped ? 1 : 0
-
   cluster_name  = aws_eks_cluster.this.name
   principal_arn = aws_iam_role.gpu_nodes.arn
   type          = "EC2_LINUX"
@@ -146,8 +132,6 @@ resource "aws_eks_access_entry" "gpu_nodes" {
 resource "aws_autoscaling_group" "gpu" {
   #checkov:skip=CKV_AWS_315:The launch template is inside the mixed instances policy
   #checkov:skip=CKV_AWS_153:The check does not see tags of a dynamic block
-  count = local.capped ? 1 : 0
-
   name                = local.gpu_group_name
   vpc_zone_identifier = [for zone in local.gpu_zones : aws_subnet.private[zone].id]
   min_size            = var.gpu.min_nodes
@@ -210,65 +194,4 @@ resource "aws_autoscaling_group" "gpu" {
     aws_route.private,
     aws_route_table_association.private,
   ]
-}
-
-# --- managed-spot: a node group of EKS; the on-demand price is its only cap ----------------------
-
-resource "aws_eks_node_group" "gpu" {
-  count = local.capped ? 0 : 1
-
-  cluster_name    = aws_eks_cluster.this.name
-  node_group_name = local.gpu_group_name
-  node_role_arn   = aws_iam_role.gpu_nodes.arn
-  subnet_ids      = [for zone in local.gpu_zones : aws_subnet.private[zone].id]
-  ami_type        = "AL2023_x86_64_NVIDIA"
-  capacity_type   = "SPOT"
-  instance_types  = local.contract.gpu.instanceTypes
-  labels          = local.gpu_labels
-
-  taint {
-    key    = local.gpu_taint.key
-    value  = local.gpu_taint.value
-    effect = { NoSchedule = "NO_SCHEDULE", NoExecute = "NO_EXECUTE", PreferNoSchedule = "PREFER_NO_SCHEDULE" }[local.gpu_taint.effect]
-  }
-
-  launch_template {
-    id      = aws_launch_template.gpu.id
-    version = aws_launch_template.gpu.latest_version
-  }
-
-  scaling_config {
-    min_size     = var.gpu.min_nodes
-    desired_size = var.gpu.desired_nodes
-    max_size     = var.gpu.max_nodes
-  }
-
-  update_config {
-    max_unavailable = 1
-  }
-
-  lifecycle {
-    ignore_changes = [scaling_config[0].desired_size] # the autoscaler changes it
-  }
-
-  depends_on = [
-    aws_scheduler_schedule.dead_man,
-    aws_budgets_budget.account,
-    aws_cloudwatch_metric_alarm.charges,
-    aws_iam_role_policy_attachment.gpu_nodes,
-    aws_route.private,
-    aws_route_table_association.private,
-  ]
-}
-
-resource "aws_autoscaling_group_tag" "gpu" {
-  for_each = local.capped ? {} : merge(local.tags, local.autoscaler_tags)
-
-  autoscaling_group_name = aws_eks_node_group.gpu[0].resources[0].autoscaling_groups[0].name
-
-  tag {
-    key                 = each.key
-    value               = each.value
-    propagate_at_launch = false
-  }
 }

@@ -58,17 +58,9 @@ output "oidc_provider_arn" {
   value       = aws_iam_openid_connect_provider.this.arn
 }
 
-output "gpu_capacity" {
-  description = "spot-capped or managed-spot."
-  value       = var.gpu.capacity
-}
-
 output "gpu_asg_name" {
   description = "Auto Scaling group of the GPU nodes."
-  value = one(concat(
-    aws_autoscaling_group.gpu[*].name,
-    [for group in aws_eks_node_group.gpu : group.resources[0].autoscaling_groups[0].name],
-  ))
+  value       = aws_autoscaling_group.gpu.name
 }
 
 output "gpu_instance_types" {
@@ -77,8 +69,8 @@ output "gpu_instance_types" {
 }
 
 output "gpu_max_price" {
-  description = "Highest price of one GPU node per hour, US dollars; 0 without a cap."
-  value       = local.capped ? var.gpu.max_price_usd : 0
+  description = "Highest price of one GPU node per hour, US dollars."
+  value       = var.gpu.max_price_usd
 }
 
 output "role_arns" {

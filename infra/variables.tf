@@ -152,19 +152,14 @@ variable "cpu_nodes" {
 
 variable "gpu" {
   type = object({
-    capacity      = string
     max_price_usd = number
     min_nodes     = number
     desired_nodes = number
     max_nodes     = number
     disk_gib      = number
   })
-  description = <<-TEXT
-    The GPU nodes. `spot-capped` is an Auto Scaling group with a price cap that AWS enforces;
-    `managed-spot` is an EKS node group, which does not support a price cap.
-  TEXT
+  description = "The GPU nodes, in an Auto Scaling group with a price cap that AWS enforces."
   default = {
-    capacity      = "spot-capped"
     max_price_usd = 0.30
     min_nodes     = 0
     desired_nodes = 1
@@ -172,10 +167,6 @@ variable "gpu" {
     disk_gib      = 100
   }
 
-  validation {
-    condition     = contains(["spot-capped", "managed-spot"], var.gpu.capacity)
-    error_message = "GPU capacity is spot-capped or managed-spot."
-  }
   validation {
     condition     = var.gpu.max_price_usd > 0 && var.gpu.max_price_usd <= 5
     error_message = "A GPU node's maximum price is above 0 and at most 5 US dollars an hour."

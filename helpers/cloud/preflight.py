@@ -305,12 +305,11 @@ def _spot_price(context: Context) -> Iterator[ReadinessFinding]:
             week = [p.usd for p in history.points if (p.zone, p.instance_type) == (zone, kind)]
             span = f"week {min(week):.3f} to {max(week):.3f}"
             texts.append(f"{zone} ${known[kind]:.3f} for {kind} ({span})")
-    capped = gpu.capacity == "spot-capped"
     yield _finding(
         "spot",
-        f"Spot price an hour, {f'cap ${gpu.max_price_usd:g}' if capped else 'no cap'}",
+        f"Spot price an hour, cap ${gpu.max_price_usd:g}",
         f"{'; '.join(texts) or 'offered in no zone'}; {history.source}",
-        OK if below else BLOCKS if capped or not texts else WARN,
+        OK if below else BLOCKS,
         "aws ec2 describe-spot-price-history --product-descriptions Linux/UNIX "
         f"--instance-types {' '.join(context.gpu_types)} --region {context.account.region}",
     )

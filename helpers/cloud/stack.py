@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import jmespath
 import pandas as pd
@@ -32,7 +32,6 @@ class Stack(Record, stage="01", name="stack"):
     cluster_certificate_authority: str  # base64
     cluster_version: str
     oidc_provider_arn: str
-    gpu_capacity: Literal["spot-capped", "managed-spot"]
     gpu_asg_name: str  # the Auto Scaling group of the GPU nodes
     gpu_instance_types: tuple[str, ...]  # first choice first
     gpu_max_price: float  # US dollars an hour; 0 without a cap
@@ -151,7 +150,7 @@ def frame(stack: Stack, description: StackDescription) -> pd.DataFrame:
     facts = {
         "VPC": f"{stack.vpc_id}: {description.network}",
         "EKS cluster": f"{stack.cluster_name}: {description.cluster}",
-        "GPU nodes": f"{stack.gpu_asg_name}: {gpus}, {stack.gpu_capacity}",
+        "GPU nodes": f"{stack.gpu_asg_name}: {gpus}",
         "Load balancer controller's role": f"for {description.controller_trusts}",
         "Image repository": stack.ecr_repository_name,
         "Models": f"{stack.artifact_bucket}/{stack.model_prefix}",

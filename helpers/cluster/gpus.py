@@ -45,11 +45,12 @@ def read_group(run: Run, account: Account) -> GpuNodeGroup:
 def group_frame(group: GpuNodeGroup) -> pd.DataFrame:
     """The node group as a table."""
     low, wanted, high = group.sizes
-    cap = "none: AWS has no cap for managed groups"
     rows = {
         "group": f"{group.group} ({'EMULATED' if group.emulated else 'AWS'})",
         "instance types": ", ".join(group.instance_types),
-        "most an hour may cost": cap if group.max_price_usd is None else f"{group.max_price_usd} $",
+        "most an hour may cost": "no cap"
+        if group.max_price_usd is None
+        else f"{group.max_price_usd} $",
         "spot only": "yes" if group.spot_only else "no",
         "nodes": f"{low} to {high}, {wanted} wanted",
         "labels": ", ".join(f"{key}={value}" for key, value in group.labels.items()),

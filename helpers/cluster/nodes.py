@@ -28,9 +28,6 @@ HELD = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 CNI = "aws-node"  # the VPC CNI's DaemonSet, and its container
 REPAIR = "Apply stage 01 again."
 NODE_CONFIG = "application/node.eks.aws"
-EKS_EFFECTS = {
-    "NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"
-}  # fmt: skip
 
 
 def claim_connectivity(run: Run, account: Account) -> str:
@@ -80,7 +77,10 @@ def _node_facts(body: Mapping[str, Any]) -> NodeFacts:
         gpu=labels.get(gpu.label.key) == gpu.label.value,
         instance_type=labels.get("node.kubernetes.io/instance-type", ""),
         zone=labels.get("topology.kubernetes.io/zone", ""),
-        taints=tuple(_taint_text(taint) for taint in spec.get("taints", [])),
+        taints=tuple(
+            f"{taint['key']}={taint.get('value', '')}:{taint['effect']}"
+            for taint in spec.get("taints", [])
+        ),
         gpus=int(status.get("allocatable", {}).get(gpu.resource, 0)),
         kubelet=status.get("nodeInfo", {}).get("kubeletVersion", ""),
     )
@@ -225,7 +225,6 @@ def managed_group_troubles(account: Account, cluster: str) -> list[Trouble]:
 def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
     """Read the GPU node group back from AWS (or its emulator), and record it."""
     stack = run.load(Stack)
-    capped = stack.gpu_capacity == "spot-capped"
     with asking("the GPU node group"):
         groups = account.client("autoscaling").describe_auto_scaling_groups(
             AutoScalingGroupNames=[stack.gpu_asg_name]
@@ -240,13 +239,7 @@ def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
         template = account.client("ec2").describe_launch_template_versions(
             LaunchTemplateId=identity, Versions=[version]
         )["LaunchTemplateVersions"][0]["LaunchTemplateData"]
-        managed = {} if capped else _managed_group(account, stack)
-    if capped:
-        labels, taints = node_registration(template)
-    else:
-        labels = dict(managed.get("labels", {}))
-        taints = tuple(_taint_text(taint | {"effect": EKS_EFFECTS[taint["effect"]]})
-                       for taint in managed.get("taints", []))  # fmt: skip
+    labels, taints = node_registration(template)
     disks = template.get("BlockDeviceMappings", [])
     disk: dict[str, Any] = disks[0]["Ebs"] if disks else {}
     spread = policy.get("InstancesDistribution", {})
@@ -257,11 +250,9 @@ def read_gpu_group(run: Run, account: Account) -> GpuNodeGroup:
     return run.save(GpuNodeGroup(
         emulated=account.emulated,
         group=group["AutoScalingGroupName"],
-        capacity=stack.gpu_capacity,
-        instance_types=tuple(managed.get("instanceTypes", []))
-        or tuple(each["InstanceType"] for each in launch.get("Overrides", [])),
+        instance_types=tuple(each["InstanceType"] for each in launch.get("Overrides", [])),
         max_price_usd=float(price) if price else None,
-        spot_only=on_demand == [0, 0] if capped else managed.get("capacityType") == "SPOT",
+        spot_only=on_demand == [0, 0],
         sizes=(group["MinSize"], group["DesiredCapacity"], group["MaxSize"]),
         labels=labels,
         taints=taints,
@@ -284,18 +275,6 @@ def node_registration(template: Mapping[str, Any]) -> tuple[dict[str, str], tupl
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in kubelet.get("flags", []))
     labels = dict(pair.split("=", 1) for pair in flags.get("node-labels", "").split(",") if pair)
     return labels, tuple(filter(None, flags.get("register-with-taints", "").split(",")))
-
-
-def _managed_group(account: Account, stack: Stack) -> dict[str, Any]:
-    for group in managed_groups(account, stack.cluster_name):
-        scaling = group.get("resources", {}).get("autoScalingGroups", [])
-        if stack.gpu_asg_name in [each["name"] for each in scaling]:
-            return group
-    raise Problem("EKS has no node group for the GPU nodes.", REPAIR)
-
-
-def _taint_text(taint: Mapping[str, str]) -> str:
-    return f"{taint['key']}={taint.get('value', '')}:{taint['effect']}"
 
 
 def _tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:

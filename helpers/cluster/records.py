@@ -1,7 +1,7 @@
 """What stages 01 to 03 record of the cluster: nodes, releases, chart checks, load balancer."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator
 
@@ -55,7 +55,6 @@ class GpuNodeGroup(Record, stage="02", name="node-group"):
 
     emulated: bool  # whether an emulator answered
     group: str
-    capacity: Literal["spot-capped", "managed-spot"]
     instance_types: tuple[str, ...]  # first choice first
     max_price_usd: float | None  # most that an hour may cost; None if AWS enforces no cap
     spot_only: bool  # whether no instance is on demand

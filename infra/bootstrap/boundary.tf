@@ -30,7 +30,6 @@ data "aws_iam_policy_document" "boundary" {
       "eks-auth:AssumeRoleForPodIdentity",
       "eks:DescribeCluster",
       "eks:DescribeNodegroup",
-      "eks:UpdateNodegroupConfig",
       "elasticloadbalancing:*",
       "kms:DescribeKey",
       "logs:CreateLogStream",

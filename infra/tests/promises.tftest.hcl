@@ -64,7 +64,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
     error_message = "Access must use access entries, and control plane logs must be off."
   }
   assert {
-    condition     = aws_eks_access_entry.gpu_nodes[0].type == "EC2_LINUX" && aws_eks_access_entry.gpu_nodes[0].principal_arn == aws_iam_role.gpu_nodes.arn
+    condition     = aws_eks_access_entry.gpu_nodes.type == "EC2_LINUX" && aws_eks_access_entry.gpu_nodes.principal_arn == aws_iam_role.gpu_nodes.arn
     error_message = "Self-managed nodes join by an access entry of their own role."
   }
   assert {
@@ -77,40 +77,36 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
   }
 
   assert {
-    condition     = aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].spot_max_price == "0.3"
+    condition     = aws_autoscaling_group.gpu.mixed_instances_policy[0].instances_distribution[0].spot_max_price == "0.3"
     error_message = "The Auto Scaling group must have the price cap."
   }
   assert {
     condition = (
-      aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].on_demand_base_capacity == 0 &&
-      aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].on_demand_percentage_above_base_capacity == 0 &&
-      aws_autoscaling_group.gpu[0].mixed_instances_policy[0].instances_distribution[0].spot_allocation_strategy == "price-capacity-optimized"
+      aws_autoscaling_group.gpu.mixed_instances_policy[0].instances_distribution[0].on_demand_base_capacity == 0 &&
+      aws_autoscaling_group.gpu.mixed_instances_policy[0].instances_distribution[0].on_demand_percentage_above_base_capacity == 0 &&
+      aws_autoscaling_group.gpu.mixed_instances_policy[0].instances_distribution[0].spot_allocation_strategy == "price-capacity-optimized"
     )
     error_message = "Only spot, allocated by price and capacity."
   }
   assert {
-    condition     = aws_autoscaling_group.gpu[0].mixed_instances_policy[0].launch_template[0].override[*].instance_type == tolist(local.contract.gpu.instanceTypes)
+    condition     = aws_autoscaling_group.gpu.mixed_instances_policy[0].launch_template[0].override[*].instance_type == tolist(local.contract.gpu.instanceTypes)
     error_message = "The instance types are the contract's."
   }
   assert {
-    condition     = [aws_autoscaling_group.gpu[0].min_size, aws_autoscaling_group.gpu[0].desired_capacity, aws_autoscaling_group.gpu[0].max_size] == [0, 1, 2]
+    condition     = [aws_autoscaling_group.gpu.min_size, aws_autoscaling_group.gpu.desired_capacity, aws_autoscaling_group.gpu.max_size] == [0, 1, 2]
     error_message = "Minimum 0, desired 1, maximum 2."
   }
   assert {
-    condition     = aws_autoscaling_group.gpu[0].wait_for_capacity_timeout == "0" && !aws_autoscaling_group.gpu[0].capacity_rebalance
+    condition     = aws_autoscaling_group.gpu.wait_for_capacity_timeout == "0" && !aws_autoscaling_group.gpu.capacity_rebalance
     error_message = "apply must not wait for capacity, and rebalancing must not terminate a healthy node."
   }
   assert {
-    condition     = aws_autoscaling_group.gpu[0].suspended_processes == toset(["AZRebalance"])
+    condition     = aws_autoscaling_group.gpu.suspended_processes == toset(["AZRebalance"])
     error_message = "Nodes must not be replaced to balance the zones."
-  }
-  assert {
-    condition     = length(aws_eks_node_group.gpu) == 0
-    error_message = "There must be no managed node group for GPU nodes."
   }
 
   assert {
-    condition     = data.aws_ssm_parameter.gpu_image[0].name == "/aws/service/eks/optimized-ami/1.35/amazon-linux-2023/x86_64/nvidia/recommended/image_id"
+    condition     = data.aws_ssm_parameter.gpu_image.name == "/aws/service/eks/optimized-ami/1.35/amazon-linux-2023/x86_64/nvidia/recommended/image_id"
     error_message = "The NVIDIA image of Amazon Linux 2023 for the cluster's version."
   }
   assert {
@@ -160,7 +156,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
         "k8s.io/cluster-autoscaler/node-template/taint/${local.contract.gpu.taint.key}"    = "${local.contract.gpu.taint.value}:${local.contract.gpu.taint.effect}"
         "k8s.io/cluster-autoscaler/node-template/resources/${local.contract.gpu.resource}" = tostring(local.contract.gpu.perNode)
         "k8s.io/cluster-autoscaler/node-template/resources/ephemeral-storage"              = "100Gi"
-      } : contains([for tag in aws_autoscaling_group.gpu[0].tag : "${tag.key}=${tag.value}"], "${key}=${value}")
+      } : contains([for tag in aws_autoscaling_group.gpu.tag : "${tag.key}=${tag.value}"], "${key}=${value}")
     ])
     error_message = "Label, taint, GPU and disk of a future node are tags of the group."
   }
@@ -179,7 +175,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
     error_message = "Project, owner and run on instances, volumes, interfaces and spot requests."
   }
   assert {
-    condition     = length(setsubtract(["project=gpu-e2e", "owner=Nancy", "run=20261124T0900Z-aws"], [for tag in aws_autoscaling_group.gpu[0].tag : "${tag.key}=${tag.value}"])) == 0
+    condition     = length(setsubtract(["project=gpu-e2e", "owner=Nancy", "run=20261124T0900Z-aws"], [for tag in aws_autoscaling_group.gpu.tag : "${tag.key}=${tag.value}"])) == 0
     error_message = "The GPU group must have the tags project, owner and run."
   }
   assert {
@@ -202,7 +198,7 @@ run "network_nodes_guardrails_and_roles_are_as_promised" {
     error_message = "Minimum, desired and maximum must be 0, so that the autoscaler cannot add a node."
   }
   assert {
-    condition     = aws_autoscaling_group.gpu[0].name == local.gpu_group_name
+    condition     = aws_autoscaling_group.gpu.name == local.gpu_group_name
     error_message = "The schedule must name this Auto Scaling group."
   }
   assert {

@@ -19,7 +19,6 @@ run "edges_are_allowed" {
     budget_usd = 0.01
     cpu_nodes  = { min = 1, desired = 1, max = 1 }
     gpu = {
-      capacity      = "spot-capped"
       max_price_usd = 5
       min_nodes     = 0
       desired_nodes = 0
@@ -43,7 +42,7 @@ run "refused_nothing_where_something_is_needed" {
     zones              = 1
     ttl_hours          = 0
     budget_usd         = 0
-    gpu                = { capacity = "spot-capped", max_price_usd = 0, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 100 }
+    gpu                = { max_price_usd = 0, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 100 }
   }
 
   expect_failures = [
@@ -62,7 +61,7 @@ run "refused_just_past_the_other_edge" {
     zones     = 4
     ttl_hours = 24.1
     cpu_nodes = { min = 1, desired = 3, max = 2 }
-    gpu       = { capacity = "spot-capped", max_price_usd = 5.01, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 100 }
+    gpu       = { max_price_usd = 5.01, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 100 }
     tags      = { project = "", owner = "Nancy" }
   }
 
@@ -86,7 +85,7 @@ run "refused_another_kind_of_thing" {
     admin_arns           = ["nancy"]
     certificate_key_file = "key-without-certificate.pem"
     alert_email          = "nancy"
-    gpu                  = { capacity = "on-demand", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 100 }
+    gpu                  = { max_price_usd = 0, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 100 }
   }
 
   expect_failures = [
@@ -104,7 +103,7 @@ run "refused_the_whole_world" {
     tags               = { project = "gpu-e2e", owner = "Nancy", run = "set by hand" }
     kubernetes_version = "1.35.1"
     name               = "1gpu"
-    gpu                = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 3, max_nodes = 2, disk_gib = 100 }
+    gpu                = { max_price_usd = 0.3, min_nodes = 0, desired_nodes = 3, max_nodes = 2, disk_gib = 100 }
   }
 
   expect_failures = [
@@ -118,7 +117,7 @@ run "refused_the_whole_world_over_ipv6" {
 
   variables {
     api_cidr = "::/0"
-    gpu      = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = -1, desired_nodes = 1, max_nodes = 2, disk_gib = 100 }
+    gpu      = { max_price_usd = 0.3, min_nodes = -1, desired_nodes = 1, max_nodes = 2, disk_gib = 100 }
   }
 
   expect_failures = [
@@ -132,7 +131,7 @@ run "refused_room_for_no_gpu_node" {
 
   variables {
     api_cidr = "203.0.113.300/32"
-    gpu      = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 0, max_nodes = 0, disk_gib = 100 }
+    gpu      = { max_price_usd = 0.3, min_nodes = 0, desired_nodes = 0, max_nodes = 0, disk_gib = 100 }
   }
 
   expect_failures = [
@@ -145,7 +144,7 @@ run "refused_room_for_five_gpu_nodes" {
   module { source = "./tests/variables" }
 
   variables {
-    gpu = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 5, disk_gib = 100 }
+    gpu = { max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 5, disk_gib = 100 }
   }
 
   expect_failures = [
@@ -158,7 +157,7 @@ run "refused_a_disk_that_tritons_image_fills" {
   module { source = "./tests/variables" }
 
   variables {
-    gpu = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 79 }
+    gpu = { max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 79 }
   }
 
   expect_failures = [
@@ -171,7 +170,7 @@ run "refused_a_disk_of_more_than_a_tebibyte" {
   module { source = "./tests/variables" }
 
   variables {
-    gpu = { capacity = "spot-capped", max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 1001 }
+    gpu = { max_price_usd = 0.3, min_nodes = 0, desired_nodes = 1, max_nodes = 2, disk_gib = 1001 }
   }
 
   expect_failures = [

@@ -17,7 +17,7 @@ SCHEDULE = {"GroupName": "gpu-e2e", "Name": "gpu-e2e-dead-man"}
 TARGET = "arn:aws:scheduler:::aws-sdk:autoscaling:updateAutoScalingGroup"
 OUTPUTS = {
     **{name: "made-up" for name, field in Stack.model_fields.items() if field.annotation is str},
-    "emulated": False, "gpu_capacity": "spot-capped", "gpu_max_price": 0.3, "role_arns": {},
+    "emulated": False, "gpu_max_price": 0.3, "role_arns": {},
     "gpu_instance_types": (), "private_subnet_ids": (), "public_subnet_ids": (), "tags": {},
     "dead_man_schedule": SCHEDULE["Name"], "dead_man_schedule_group": SCHEDULE["GroupName"],
 }  # fmt: skip

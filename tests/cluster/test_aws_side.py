@@ -12,7 +12,7 @@ from moto.eks.models import eks_backends
 from helpers.cloud import zero
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
-from helpers.cluster import client, contract, nodes, triton_release
+from helpers.cluster import client, nodes, triton_release
 from helpers.cluster.client import Cluster
 from helpers.cluster.waits import Pace
 from helpers.errors import Problem
@@ -156,106 +156,41 @@ def test_nodes_are_waited_for_until_as_many_are_ready_as_the_groups_want(
     assert [event["node"] for event in patient.events("node-added")] == ["gpu-1", "system-1"]
 
 
-AGREED = contract.load().gpu
 ROLE = "arn:aws:iam::123456789012:role/nodes"
-EFFECTS = {effect: name for name, effect in nodes.EKS_EFFECTS.items()}
 SPOT = (
     "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity due to "
     "your request configuration. Please adjust your request and try again."
 )
 
 
-def _template(aws: Account) -> dict[str, str]:
-    """A launch template like that of infra/gpu.tf."""
-    tags = [{"Key": "project", "Value": "gpu-e2e"}]
-    made = aws.client("ec2").create_launch_template(
-        LaunchTemplateName="gpu-e2e-gpu",
-        LaunchTemplateData={
-            "BlockDeviceMappings": [
-                {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 100, "Encrypted": True}}
-            ],
-            "MetadataOptions": {"HttpTokens": "required"},
-            "TagSpecifications": [{"ResourceType": "instance", "Tags": tags}],
-        },
-    )["LaunchTemplate"]  # fmt: skip
-    return {"id": made["LaunchTemplateId"], "version": "1"}
-
-
-def _group(aws: Account, stack: Stack, name: str, **further: Any) -> dict[str, Any]:
-    made: dict[str, Any] = aws.client("eks").create_nodegroup(
-        clusterName=stack.cluster_name, nodegroupName=name, nodeRole=ROLE,
-        subnets=list(stack.public_subnet_ids),
-        scalingConfig={"minSize": 0, "desiredSize": 1, "maxSize": 2}, **further,
-    )["nodegroup"]  # fmt: skip
-    return made
-
-
-@pytest.fixture
-def managed(aws: Account, stack: Stack) -> Stack:
-    """The stack with a system group, and GPU nodes in a group of EKS."""
-    aws.client("eks").create_cluster(
-        name=stack.cluster_name, version="1.35", roleArn=ROLE,
-        resourcesVpcConfig={"subnetIds": list(stack.public_subnet_ids)},
-    )  # fmt: skip
-    _group(aws, stack, "system", instanceTypes=["t3.large"], capacityType="ON_DEMAND")
-    gpu = _group(
-        aws, stack, "gpu", instanceTypes=list(AGREED.instance_types), capacityType="SPOT",
-        labels=AGREED.label.selector, amiType="AL2023_x86_64_NVIDIA",
-        taints=[AGREED.taint.object | {"effect": EFFECTS[AGREED.taint.effect]}],
-        launchTemplate=_template(aws),
-    )  # fmt: skip
-    scaling = gpu["resources"]["autoScalingGroups"][0]["name"]
-    return stack.model_copy(update={"gpu_capacity": "managed-spot", "gpu_asg_name": scaling})
-
-
-def _stored(stack: Stack, name: str) -> Any:
-    """A group as the emulator keeps it."""
-    clusters = eks_backends["123456789012"]["us-east-1"].clusters
-    return clusters[stack.cluster_name].nodegroups[name]
-
-
 def _issue(code: str, message: str, *concerned: str) -> dict[str, Any]:
     return {"code": code, "message": message, "resourceIds": list(concerned)}
 
 
-def test_a_managed_group_is_read_back_from_eks(
-    aws: Account, managed: Stack, patient: Run, monkeypatch: pytest.MonkeyPatch
+def test_why_no_node_comes_is_what_eks_says_of_its_groups(
+    aws: Account, stack: Stack, server: Server, cluster: Cluster
 ) -> None:
-    monkeypatch.setattr(Run, "load", lambda self, kind: managed)
-    group = nodes.read_gpu_group(patient, aws)
-    assert (group.capacity, group.spot_only, group.max_price_usd) == ("managed-spot", True, None)
-    assert "no price cap" in group.summary
-    assert (group.labels, group.taints) == (AGREED.label.selector, (str(AGREED.taint),))
-    assert group.instance_types == AGREED.instance_types
-    assert (group.sizes, group.disk_gib, group.encrypted) == ((0, 1, 2), 100, True)
-    assert group.imdsv2 and group.instance_tags == {"project": "gpu-e2e"}
-    assert nodes.system_nodes(aws, managed) == 1  # those without the label
-    _stored(managed, "gpu").capacity_type = "ON_DEMAND"
-    assert not nodes.read_gpu_group(patient, aws).spot_only
-    aws.client("eks").delete_nodegroup(clusterName=managed.cluster_name, nodegroupName="gpu")
-    with pytest.raises(Problem, match="There is no Auto Scaling group"):
-        nodes.read_gpu_group(patient, aws)
-
-
-def test_why_no_node_comes_is_what_eks_says_of_every_group(
-    aws: Account, managed: Stack, server: Server, cluster: Cluster
-) -> None:
-    _stored(managed, "gpu").health = {"issues": [
-        _issue("AsgInstanceLaunchFailures", SPOT, managed.gpu_asg_name),
+    eks, subnets = aws.client("eks"), list(stack.public_subnet_ids)
+    eks.create_cluster(
+        name=stack.cluster_name, version="1.35", roleArn=ROLE,
+        resourcesVpcConfig={"subnetIds": subnets},
+    )  # fmt: skip
+    eks.create_nodegroup(
+        clusterName=stack.cluster_name, nodegroupName="system", nodeRole=ROLE, subnets=subnets,
+        scalingConfig={"minSize": 0, "desiredSize": 1, "maxSize": 2},
+    )  # fmt: skip
+    assert nodes.system_nodes(aws, stack) == 1
+    clusters = eks_backends["123456789012"]["us-east-1"].clusters
+    clusters[stack.cluster_name].nodegroups["system"].health = {"issues": [
+        _issue("AsgInstanceLaunchFailures", SPOT, stack.gpu_asg_name),
         _issue("NodeCreationFailure", "Instances failed to join", "i-1", "i-2"),
         _issue("Unknown", "something new"),
+        _issue("InsufficientFreeAddresses", "not enough IP addresses"),
     ]}  # fmt: skip
-    addresses = _issue("InsufficientFreeAddresses", "not enough IP addresses")
-    _stored(managed, "system").health = {"issues": [addresses]}
-    troubles = nodes.managed_group_troubles(aws, managed.cluster_name)
-    assert any(managed.gpu_asg_name in trouble.said for trouble in troubles)
-    rules = {(each.where, each.explanation and each.explanation.name) for each in troubles}
-    assert rules == {
-        ("node group gpu", "no-spot-capacity"),
-        ("node group gpu", "node-not-joined"),
-        ("node group gpu", None),
-        ("node group system", "no-addresses"),
-    }
+    troubles = nodes.managed_group_troubles(aws, stack.cluster_name)
+    assert any(stack.gpu_asg_name in trouble.said for trouble in troubles)
+    rules = [each.explanation and each.explanation.name for each in troubles]
+    assert rules == ["no-spot-capacity", "node-not-joined", None, "no-addresses"]
     server.put(scenes.node("system"))
-    reason = nodes.missing_reason(cluster, aws, managed)
+    reason = nodes.missing_reason(cluster, aws, stack)
     assert "no spot capacity for these instance types" in reason

@@ -158,7 +158,7 @@ def test_a_plan_makes_the_whole_stack(life: Life) -> None:
 
 def test_a_second_plan_has_what_was_changed_alone(life: Life) -> None:
     changes = [(resource.address, resource.action) for resource in life.change.changed]
-    assert changes == [("aws_autoscaling_group.gpu[0]", "update")]
+    assert changes == [("aws_autoscaling_group.gpu", "update")]
     assert life.change.resources == len(life.planned.resources)
 
 

@@ -48,10 +48,6 @@ output "oidc_provider_arn" {
   value = "made-up"
 }
 
-output "gpu_capacity" {
-  value = var.gpu.capacity
-}
-
 output "gpu_asg_name" {
   value = "made-up"
 }
