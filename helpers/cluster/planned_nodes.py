@@ -8,9 +8,11 @@ an API server answers, it has the last word.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import jmespath
+import yaml
 
 from helpers.cloud.plan import AMI_DISK_GIB, PLAN_JSON, Plan, PlannedNodeGroup
 from helpers.cluster.contract import Contract
@@ -19,19 +21,12 @@ from helpers.errors import Problem
 from helpers.run import Run
 
 GIB = 2**30
-# vCPUs, memory in GiB, GPUs, most pods (one address each) → instance types
-SIZES = {
-    (2, 4, 0, 17): "t3.medium t3a.medium",
-    (2, 8, 0, 29): "m5.large m6i.large",
-    (2, 8, 0, 35): "t3.large t3a.large",
-    (4, 16, 0, 58): "m5.xlarge t3.xlarge t3a.xlarge",
-    (4, 16, 1, 29): "g4dn.xlarge",
-    (8, 32, 1, 29): "g4dn.2xlarge",
-    (16, 64, 1, 29): "g4dn.4xlarge",
-    (4, 16, 1, 58): "g5.xlarge g6.xlarge",
-    (8, 32, 1, 58): "g5.2xlarge g6.2xlarge",
+# instance type → vCPUs, memory in GiB, GPUs, most pods
+MACHINES: dict[str, tuple[int, int, int, int]] = {
+    name: tuple(size["each"])
+    for size in yaml.safe_load(Path(__file__).with_name("instance_sizes.yaml").read_text())
+    for name in size["types"]
 }
-MACHINES = {name: size for size, names in SIZES.items() for name in names.split()}
 # EKS's own pods and the DaemonSets of k8s/releases.yaml, which are on every GPU node before Triton
 SYSTEM_PODS = {"cpu": Decimal("0.3"), "memory": Decimal(GIB // 2), "pods": Decimal(6)}
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
@@ -122,21 +117,6 @@ def planned_nodes(run: Run, contract: Contract) -> PlannedNodes:
 def gpus_per_node(group: PlannedNodeGroup) -> int:
     """GPUs of the type with the fewest: pods must fit whichever type comes."""
     return min(_machine(name)[2] for name in group.instance_types)
-
-
-def contract_differences(nodes: PlannedNodes, contract: Contract) -> list[str]:
-    """How the planned GPU nodes differ from the contract; empty if they agree."""
-    gpu, groups = contract.gpu, [group for group in nodes.groups if gpus_per_node(group)]
-    differences = [] if groups else ["no planned group has GPUs"]
-    for group in groups:
-        count = gpus_per_node(group)
-        differs = {
-            f"no label {gpu.label}": group.labels.get(gpu.label.key) != gpu.label.value,
-            f"no taint {gpu.taint}": gpu.taint.object not in group.taints,
-            f"{count} GPUs a node, not {gpu.per_node}": count != gpu.per_node,
-        }
-        differences += [f"{group.name} has {what}" for what, is_so in differs.items() if is_so]
-    return differences
 
 
 def place(objects: Sequence[Body], nodes: Sequence[PlannedNode]) -> tuple[Placement, ...]:
@@ -259,5 +239,5 @@ def _machine(name: str) -> tuple[int, int, int, int]:
     if name in MACHINES:
         return MACHINES[name]
     raise Problem(f"The size of the instance type {name} is not known.",
-                  f"Add it to SIZES in helpers/cluster/planned_nodes.py, or use one of "
+                  f"Add it to helpers/cluster/instance_sizes.yaml, or use one of "
                   f"{', '.join(sorted(MACHINES))}.")  # fmt: skip

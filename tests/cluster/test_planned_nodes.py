@@ -129,18 +129,6 @@ def test_replicas_and_the_autoscaler_s_minimum_are_placed(
 def test_without_a_plan_contract_and_profile_describe_the_nodes(run: Run) -> None:
     nodes = planned_nodes.planned_nodes(run, AGREED)
     assert nodes.source == "contract and profile" and nodes.free_gpus == 1
-    assert planned_nodes.contract_differences(nodes, AGREED) == []
-
-
-def test_a_plan_that_differs_from_the_contract_is_reported(run: Run) -> None:
-    run.write(PLAN_JSON, json.dumps(plan("gpus")))
-    nodes = planned_nodes.planned_nodes(run, AGREED)
-    assert planned_nodes.contract_differences(nodes, AGREED) == [
-        f"x-gpu has no taint {GPU.taint}"
-    ]  # fmt: skip
-    run.write(PLAN_JSON, json.dumps({"planned_values": {"root_module": {}}}))
-    with pytest.raises(Problem, match="has no group of nodes"):
-        planned_nodes.planned_nodes(run, AGREED)
 
 
 def test_the_sizes_of_machines_are_those_that_aws_answers() -> None:
