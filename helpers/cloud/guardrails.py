@@ -162,7 +162,7 @@ def read_dead_man(run: Run, account: Account) -> DeadMan:
 
 
 def require_armed(run: Run, account: Account | None = None) -> None:
-    """Raise a `Problem` if the switch has fired: a stage would wait in vain for a GPU node.
+    """Raise a `Problem` if the switch has fired: no GPU node would ever come.
 
     In a rehearsal only a given account is asked: its emulator may have begun anew since 01.
     """
@@ -188,8 +188,7 @@ def require_armed(run: Run, account: Account | None = None) -> None:
 def renew_dead_man(run: Run, account: Account) -> DeadMan:
     """Let the switch fire a session's hours from now; one that has fired is armed again.
 
-    Then the GPU group gets its sizes back: `apply` restores all but the desired one, and removes
-    the taint that closes a managed group.
+    Then the GPU group gets its sizes back: `apply` restores all but the desired one.
     """
     before = read_dead_man(run, account)
     schedule = _schedule(account, run.load(Stack))

@@ -1,4 +1,4 @@
-"""Triton's chart before it is installed: lint, render, schema, our invariants, nodes, API server.
+"""Triton's chart before it is installed: lint, render, schema, our invariants, API server.
 
 What helm or an API server said is RAN; what only read the rendered objects is CHECKED. Where an API
 server answers (AWS; a rehearsal with `cluster.context`) it judges every object as a dry run.
@@ -6,6 +6,7 @@ server answers (AWS; a rehearsal with `cluster.context`) it judges every object 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,11 @@ from packaging.version import Version
 
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
-from helpers.cluster import client, contract, planned_nodes, releases
+from helpers.cluster import client, contract, releases
 from helpers.cluster.client import Cluster
-from helpers.cluster.contract import CONTRACT, Contract
+from helpers.cluster.contract import CONTRACT, Contract, Label
 from helpers.cluster.helm import Helm, server_dry_run, value_flags
-from helpers.cluster.planned_nodes import PlannedNodes, object_name, pod_template, quantity
-from helpers.cluster.records import ChartChecks, ChartFault, CheckLine, Placement
+from helpers.cluster.records import ChartChecks, ChartFault, CheckLine
 from helpers.errors import Problem, Unavailable
 from helpers.paths import ROOT
 from helpers.promises import CHECKED, NOT_RUN, RAN, Status
@@ -29,7 +29,8 @@ from helpers.run import Run
 CHART = ROOT / "k8s" / "charts" / "triton"
 RENDERED = "cluster/rendered/triton.yaml"
 SPOT_NOTICE_S = 120
-OF_OBJECTS = ("schema", "rules", "placement")
+OF_OBJECTS = ("schema", "rules")
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
 NO_SERVER = "no API server was asked: the profile names no cluster.context"
 PROBE_PATHS = {"startupProbe": "/v2/health/live", "livenessProbe": "/v2/health/live",
                "readinessProbe": "/v2/health/ready"}  # fmt: skip
@@ -43,7 +44,6 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
     Without a stack or an image (`repository@sha256:…`), the chart's example values are checked.
     """
     agreed, kubernetes = contract.load(), run.profile.infrastructure.kubernetes_version
-    nodes = planned_nodes.planned_nodes(run, agreed)
     try:
         judge = client.connect(run, account)
     except Unavailable:
@@ -52,9 +52,7 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
     if image and run.find(Stack):
         facts = releases.values_facts(run, account, image)
         values = releases.write_values(run, releases.Lock.load().named("triton"), facts)[1:]
-    seen = f"{len(nodes.nodes())} nodes from {nodes.source}, {nodes.free_gpus} GPUs"
-    lines = [_line("nodes", "", CHECKED, seen)]
-    version, absent, placements = "", "", tuple[Placement, ...]()
+    lines, version, absent = list[CheckLine](), "", ""
     try:
         version = Helm()("Helm's version", "version", "--short").strip()
         for name, files in (("gpu", values), ("cpu", [CHART / "values-cpu.yaml"])):
@@ -63,16 +61,15 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
             if not objects:
                 lines += _unchecked("helm did not render the chart", name, *OF_OBJECTS, "dry run")
                 continue
-            lines += check_objects(objects, agreed, nodes, kubernetes, name)
+            lines += check_objects(objects, agreed, kubernetes, name)
             lines.append(_judged(objects, judge, name))
             if name == "gpu":
-                placements = planned_nodes.place(objects, nodes.nodes())
                 run.write(RENDERED, yaml.safe_dump_all(objects, sort_keys=False))
     except Unavailable as reason:
         absent = str(reason)
     return run.save(ChartChecks(
         chart=str(CHART.relative_to(ROOT)), kubernetes=kubernetes, helm=version,
-        nodes_from=nodes.source, lines=tuple(lines), placements=placements, absent=absent,
+        lines=tuple(lines), absent=absent,
     ))  # fmt: skip
 
 
@@ -87,22 +84,16 @@ def _unchecked(why: str, values: str, *checks: str) -> list[CheckLine]:
 
 
 def check_objects(
-    objects: Sequence[Body], agreed: Contract, nodes: PlannedNodes, kubernetes: str, values: str
+    objects: Sequence[Body], agreed: Contract, kubernetes: str, values: str
 ) -> list[CheckLine]:
-    """Schema, invariants and placement of rendered objects of our own charts, a line each."""
+    """Schema and invariants of rendered objects of our own charts, a line each."""
     schema, custom = schema_findings(objects, kubernetes)
     beside = f"; no schema for {', '.join(custom)}" if custom else ""
     lines = [_line("schema", values, CHECKED, f"Kubernetes {kubernetes}, strict{beside}", schema)]
     if schema:  # the rest relies on well-formed objects
-        return lines + _unchecked("the schema refuses an object", values, *OF_OBJECTS[1:])
+        return lines + _unchecked("the schema refuses an object", values, "rules")
     seen = f"invariants of our charts over {len(objects)} objects"
-    lines.append(_line("rules", values, CHECKED, seen, [*invariants(objects, agreed, nodes)]))
-    placements, count = planned_nodes.place(objects, nodes.nodes()), len(nodes.nodes())
-    right = "tolerations, labels and requests that a planned node meets"
-    faults = [ChartFault(object=each.pod, field="spec", wrong=f"it fits no node: {each.why}",
-                         right=right) for each in placements if not each.node]  # fmt: skip
-    seen = f"{len(placements) - len(faults)} of {len(placements)} pods fit one of {count} planned"
-    return [*lines, _line("placement", values, CHECKED, f"{seen} nodes", faults)]
+    return [*lines, _line("rules", values, CHECKED, seen, [*invariants(objects, agreed)])]
 
 
 def schema_findings(
@@ -172,12 +163,10 @@ def _judged(objects: Sequence[Body], cluster: Cluster | None, values: str) -> Ch
     return _line("dry run", values, RAN, judge, faults)
 
 
-def invariants(
-    objects: Sequence[Body], agreed: Contract, nodes: PlannedNodes
-) -> Iterator[ChartFault]:
+def invariants(objects: Sequence[Body], agreed: Contract) -> Iterator[ChartFault]:
     """Faults of objects that the schema accepts, and that our charts must not have."""
     for owner in objects:
-        if owner["kind"] in planned_nodes.WORKLOADS:
+        if owner["kind"] in WORKLOADS:
             spec = pod_template(owner)["spec"]
             yield from _pod(owner, spec, agreed)
             for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
@@ -190,7 +179,7 @@ def invariants(
             if not owner["spec"]["selector"].get("matchLabels", {}).items() <= labels.items():
                 yield _fault(owner, "spec.selector", "its own pods do not match", str(labels))
         if owner["kind"] == "Deployment":
-            yield from _rollout(owner, objects, agreed, nodes)
+            yield from _rollout(owner, agreed)
         yield from _references(owner, objects)
 
 
@@ -255,35 +244,23 @@ def _pod(owner: Body, spec: Body, agreed: Contract) -> Iterator[ChartFault]:
             yield _fault(owner, "nodeSelector", "it does not ask for a GPU node", str(label))
         return
     # a GPU node that has lost its taint: the load's pods must stay off it all the same
-    labels = {**label.selector, "kubernetes.io/os": "linux"}
-    untainted = planned_nodes.PlannedNode("gpu", labels, (), {})
-    chooses = "affinity" in spec or owner["metadata"].get("namespace") == agreed.namespaces.load
+    loads = owner["metadata"].get("namespace") == agreed.namespaces.load
     for field, wrong in (
-        ("tolerations", any(planned_nodes.tolerates(each, taint.object) for each in tolerations)),
+        ("tolerations", any(tolerates(each, taint.object) for each in tolerations)),
         ("nodeSelector", asks),
-        ("affinity", chooses and not planned_nodes.keeps_out(spec, untainted)),
+        ("affinity", loads and not keeps_off(spec, label)),
     ):
         if wrong:
             yield _fault(owner, field, "a pod without a GPU may go to a GPU node", "CPU nodes only")
 
 
-def _rollout(
-    owner: Body, objects: Sequence[Body], agreed: Contract, nodes: PlannedNodes
-) -> Iterator[ChartFault]:
-    """Its pods, and those above them during a rollout, find GPUs."""
-    gpus = _gpus(pod_template(owner)["spec"], agreed)
-    count, most = planned_nodes.replicas(owner, objects)
+def _rollout(owner: Body, agreed: Contract) -> Iterator[ChartFault]:
+    """A surge pod would wait for the GPU of the pod that it replaces."""
     update = (owner["spec"].get("strategy") or {}).get("rollingUpdate") or {}
     surge = update.get("maxSurge", "25%")
-    if not gpus:
-        return
-    if most * gpus > nodes.most_gpus:
-        yield _fault(owner, "spec.replicas", f"{most} pods, and never more than {nodes.most_gpus} "
-                     "GPUs", f"at most {nodes.most_gpus // gpus} pods")  # fmt: skip
-    free = max(nodes.free_gpus - count * gpus, 0)
-    if isinstance(surge, str) or surge * gpus > free:
+    if _gpus(pod_template(owner)["spec"], agreed) and surge:
         yield _fault(owner, "spec.strategy.rollingUpdate.maxSurge", f"a surge of {surge} waits for "
-                     f"GPUs: {free} are free", "maxSurge 0 and maxUnavailable 1")  # fmt: skip
+                     "a GPU", "maxSurge 0 and maxUnavailable 1")  # fmt: skip
 
 
 def _references(body: Body, objects: Sequence[Body]) -> Iterator[ChartFault]:
@@ -291,7 +268,7 @@ def _references(body: Body, objects: Sequence[Body]) -> Iterator[ChartFault]:
     named = {kind: {each["metadata"]["name"]: each for each in objects if each["kind"] == kind}
              for kind in ("ServiceAccount", "PriorityClass", "Service", "Deployment")}  # fmt: skip
     spec = body.get("spec") or {}
-    if body["kind"] in planned_nodes.WORKLOADS:
+    if body["kind"] in WORKLOADS:
         pod = pod_template(body)["spec"]
         for field, kind in (("serviceAccountName", "ServiceAccount"),
                             ("priorityClassName", "PriorityClass")):  # fmt: skip
@@ -332,7 +309,7 @@ def _references(body: Body, objects: Sequence[Body]) -> Iterator[ChartFault]:
 def _selection(
     body: Body, labels: Body, ports: set[str | int], objects: Sequence[Body]
 ) -> Iterator[ChartFault]:
-    templates = [pod_template(each) for each in objects if each["kind"] in planned_nodes.WORKLOADS]
+    templates = [pod_template(each) for each in objects if each["kind"] in WORKLOADS]
     pods = [each["spec"] for each in templates
             if labels.items() <= (each["metadata"].get("labels") or {}).items()]  # fmt: skip
     if not pods:
@@ -348,3 +325,49 @@ def _gpus(spec: Body, agreed: Contract) -> int:
 
 def _ports(pods: Sequence[Body]) -> set[str | int]:
     return set(jmespath.search("[].containers[].ports[].[name, containerPort][]", pods))
+
+
+def object_name(body: Body) -> str:
+    """How findings name an object, as in `Deployment triton/triton`."""
+    meta = body.get("metadata") or {}
+    place = f"{meta['namespace']}/" if meta.get("namespace") else ""
+    return f"{body.get('kind', 'object')} {place}{meta.get('name', '(no name)')}"
+
+
+def pod_template(owner: Body) -> Body:
+    """The part of a workload with the pod's `metadata` and `spec`."""
+    spec = owner["spec"]["jobTemplate"]["spec"] if owner["kind"] == "CronJob" else owner["spec"]
+    template: Body = owner if owner["kind"] == "Pod" else spec["template"]
+    return template
+
+
+def quantity(value: object) -> Decimal:
+    """The number that a quantity stands for, as 0.5 for `500m`; `ValueError` for `8GB`."""
+    from kubernetes.utils.quantity import parse_quantity
+
+    return Decimal(parse_quantity(value))  # type: ignore[no-untyped-call]
+
+
+def tolerates(toleration: Body, taint: Body) -> bool:
+    """Whether a toleration lets a pod onto a node with the taint."""
+    if toleration.get("effect") not in (None, "", taint["effect"]):
+        return False
+    if toleration.get("operator") == "Exists":
+        return toleration.get("key") in (None, "", taint["key"])
+    return (toleration.get("key"), toleration.get("value", "")) == (taint["key"], taint["value"])
+
+
+def keeps_off(spec: Body, label: Label) -> bool:
+    """Whether every term of a pod's node affinity keeps it off nodes with a label."""
+    required = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+    terms = jmespath.search(f"{required}.nodeSelectorTerms", spec) or [{}]
+    return all(
+        any(
+            each["key"] == label.key and (
+                each["operator"] == "DoesNotExist"
+                or (each["operator"] == "NotIn" and label.value in each["values"])
+            )
+            for each in term.get("matchExpressions") or []
+        )
+        for term in terms
+    )  # fmt: skip

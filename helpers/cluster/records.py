@@ -159,23 +159,13 @@ class CheckLine(Settings):
     findings: tuple[ChartFault, ...] = ()  # the faults
 
 
-class Placement(Settings):
-    """The planned node of one pod; if it fits none, `node` is empty and `why` says why."""
-
-    pod: str
-    node: str
-    why: str = ""
-
-
 class ChartChecks(Record, stage="03", name="chart-checks"):
     """The checks of Triton's chart, in their order, for GPU and CPU values."""
 
     chart: str  # folder of the chart, from the checkout's root
     kubernetes: str  # version that was rendered and checked for
     helm: str  # version of helm; empty if there is none
-    nodes_from: str  # where the planned nodes were read
     lines: tuple[CheckLine, ...]  # one line a check
-    placements: tuple[Placement, ...] = ()  # where each pod with the GPU values would go
     absent: str = ""  # why nothing was checked; empty if something was
 
     @property
@@ -207,13 +197,6 @@ class ChartChecks(Record, stage="03", name="chart-checks"):
             rows.append((line.check, line.values, line.label, sign, line.seen))
             rows += [("", "", "", "", str(finding)) for finding in line.findings]
         return pd.DataFrame(rows, columns=["Check", "Values", "Label", "", "Seen"])
-
-    def placed(self) -> "pd.DataFrame":
-        """Pod → planned node, or why it fits none, as a table."""
-        import pandas as pd
-
-        rows = [(each.pod, each.node or "pending", each.why) for each in self.placements]
-        return pd.DataFrame(rows, columns=["Pod", "Node (planned)", "Why not"])
 
 
 class Deployed(Record, stage="03", name="release"):

@@ -8,9 +8,8 @@ import pytest
 
 from helpers import programs
 from helpers.cloud.account import Account
-from helpers.cluster import chart_checks, client, contract, gpus, planned_nodes
+from helpers.cluster import chart_checks, client, contract, gpus
 from helpers.cluster.client import Cluster
-from helpers.cluster.planned_nodes import PlannedNodes
 from helpers.cluster.records import ChartChecks
 from helpers.cluster.releases import Lock
 from helpers.errors import Problem
@@ -22,7 +21,7 @@ from .api_server import Server
 
 pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="there is no helm here")
 AGREED = contract.load()
-ORDER = ["lint", "render", "schema", "rules", "placement", "dry run"]
+ORDER = ["lint", "render", "schema", "rules", "dry run"]
 Body = dict[str, Any]
 
 
@@ -36,9 +35,7 @@ def test_the_report_keeps_the_order_and_says_what_each_line_is_worth(
     labels = {line.check: line.label for line in record.lines}
     assert (labels["lint"], labels["render"], labels["rules"]) == ("RAN", "RAN", "CHECKED")
     assert labels["dry run"] == "NOT RUN" and "no API server" in record.lines[-1].seen
-    assert all(each.node for each in record.placements)
     assert list(record.frame()["Check"]) == [line.check for line in record.lines]
-    assert list(record.placed()["Why not"]) == ["", ""]
 
 
 def test_where_an_api_server_answers_it_is_the_judge(
@@ -67,11 +64,6 @@ def test_without_helm_nothing_is_claimed(
 def gpu() -> list[Body]:
     """The chart as AWS gets it."""
     return list(charts.triton())
-
-
-@pytest.fixture
-def nodes(run: Run) -> PlannedNodes:
-    return planned_nodes.planned_nodes(run, AGREED)
 
 
 def kind(objects: list[Body], name: str) -> Body:
@@ -126,7 +118,6 @@ FAULTS: list[tuple[Callable[[list[Body]], Any], str]] = [
     (lambda o: kind(o, "ServiceMonitor")["spec"]["endpoints"][0].update(port="web"), "spec"),
     (lambda o: kind(o, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"].update(name="gone"),
      "scaleTargetRef"),
-    (lambda o: kind(o, "HorizontalPodAutoscaler")["spec"].update(maxReplicas=9), "spec.replicas"),
     (lambda o: kind(o, "Deployment")["spec"].update(replicas=1), "spec.replicas"),
     (lambda o: spec(o).update(serviceAccountName="gone"), "serviceAccountName"),
     (lambda o: spec(o).update(priorityClassName="gone"), "priorityClassName"),
@@ -136,49 +127,40 @@ FAULTS: list[tuple[Callable[[list[Body]], Any], str]] = [
 
 
 @pytest.mark.parametrize("number", range(len(FAULTS)))
-def test_a_fault_is_caught_where_it_is(gpu: list[Body], nodes: PlannedNodes, number: int) -> None:
+def test_a_fault_is_caught_where_it_is(gpu: list[Body], number: int) -> None:
     fault, field = FAULTS[number]
     objects = copy.deepcopy(gpu)
-    assert list(chart_checks.invariants(objects, AGREED, nodes)) == []
+    assert list(chart_checks.invariants(objects, AGREED)) == []
     fault(objects)
-    assert field in "; ".join(
-        finding.field for finding in chart_checks.invariants(objects, AGREED, nodes)
-    )
+    assert field in "; ".join(finding.field for finding in chart_checks.invariants(objects, AGREED))
 
 
-def test_models_from_s3_pass_every_check(nodes: PlannedNodes) -> None:
+def test_models_from_s3_pass_every_check() -> None:
     s3 = ("source=s3", "s3.bucket=b-1", "s3.region=us-east-1")
     objects = charts.triton(*(f"modelRepository.{each}" for each in s3))
-    lines = chart_checks.check_objects(objects, AGREED, nodes, "1.35", "gpu")
+    lines = chart_checks.check_objects(objects, AGREED, "1.35", "gpu")
     assert [finding for line in lines for finding in line.findings] == []
 
 
-def test_a_field_that_the_api_does_not_have_is_refused_by_its_schema(
-    gpu: list[Body], nodes: PlannedNodes
-) -> None:
+def test_a_field_that_the_api_does_not_have_is_refused_by_its_schema(gpu: list[Body]) -> None:
     objects = copy.deepcopy(gpu)
     container(objects)["imagePulPolicy"] = "Always"
-    schema, rules, placement = chart_checks.check_objects(objects, AGREED, nodes, "1.35", "gpu")
+    schema, rules = chart_checks.check_objects(objects, AGREED, "1.35", "gpu")
     assert "imagePulPolicy" in schema.findings[0].wrong
-    assert {rules.label, placement.label} == {"NOT RUN"}
+    assert rules.label == "NOT RUN"
     kind(objects, "Service")["apiVersion"] = "v2"
     findings, custom = chart_checks.schema_findings(objects, "1.99")
     assert any("no Service in 'v2'" in each.wrong for each in findings)
     assert custom == ("ServiceMonitor",)
 
 
-def test_an_upstream_daemon_set_that_misses_the_gpu_nodes_is_a_fault(run: Run) -> None:
+def test_an_upstream_object_that_the_api_refuses_is_a_fault(run: Run) -> None:
     release = Lock.load().named("nvidia-device-plugin")
-    agreed = AGREED.gpu
-    pod: Body = {
-        "metadata": {"labels": {"a": "b"}},
-        "spec": {"containers": [{"name": "c", "image": "i"}], "nodeSelector": agreed.label.selector,
-                 "tolerations": [agreed.taint.toleration]},
-    }  # fmt: skip
+    pod: Body = {"metadata": {"labels": {"a": "b"}},
+                 "spec": {"containers": [{"name": "c", "image": "i"}]}}  # fmt: skip
     owner = {"selector": {"matchLabels": {"a": "b"}}, "template": pod}
     body = scenes.body("apps/v1", "DaemonSet", release.name, spec=owner)
-    assert "1 pods fit" in gpus.check_upstream(run, release, [body])
-    pod["spec"]["nodeSelector"] = {}
-    pod["spec"]["tolerations"] = []
-    with pytest.raises(Problem, match="gets no pod on gpu-e2e-gpu-1"):
-        gpus.check_upstream(run, release, [body])
+    assert "1 objects have the schema" in gpus.check_upstream(run, release, [body])
+    pod["spec"]["containers"] = []
+    with pytest.raises(Problem, match="1 faults, first: DaemonSet"):
+        gpus.check_upstream(run, release, [body | {"spec": owner | {"replica": 1}}])

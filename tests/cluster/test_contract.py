@@ -16,7 +16,6 @@ READERS = ("infra/**/*.tf", "k8s/charts/*/templates/**/*.*", "k8s/values/*.yaml"
 ALLOWED = (
     r"infra/bootstrap/variables\.tf: error_message",  # an example of how a type is written
     r"helpers/promises\.py: Promise\(",  # what was promised, word for word
-    r"helpers/cluster/planned_nodes\.py: ",  # AWS's sizes
     r"helpers/rehearsal/world\.py: ",  # AWS's spot prices
     r"helpers/serving/triton\.py: APIS =",  # where Triton listens inside NVIDIA's image
 )
