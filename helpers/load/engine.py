@@ -26,7 +26,9 @@ from helpers.serving.records import Endpoint
 INTERRUPTED = "interrupted"
 SETTLE_S = 2.0  # Triton counts a request a little after it has answered it
 MAX_CONNECTIONS = 256
-SHOWN = 20  # seconds shown at once in an interactive notebook
+WIDTH, HEIGHT, MARGIN = 640, 150, 34
+MOST_POINTS = 300  # seconds shown at once
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b6b6b"
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def printer(name: str) -> OnEvent:
 
 
 def display(name: str) -> OnEvent:
-    """Shows the last seconds in place in an interactive notebook; prints lines elsewhere."""
+    """Redraws a chart every second in an interactive notebook; prints lines elsewhere."""
     from IPython.core.getipython import get_ipython
     from IPython.display import HTML
     from IPython.display import display as show
@@ -195,12 +197,45 @@ def display(name: str) -> OnEvent:
     kernel: Any = getattr(get_ipython(), "kernel", None)
     if not (kernel and kernel.get_parent().get("content", {}).get("allow_stdin")):
         return printer(name)  # a batch run: nobody watches
-    lines: deque[str] = deque(maxlen=SHOWN)
+    seconds: deque[Second] = deque(maxlen=MOST_POINTS)
     handle = show(HTML(""), display_id=True)
 
     def on_event(kind: str, what: Any) -> None:
         if kind == "second":
-            lines.append(what.line(name))
-            handle.update(HTML(f"<pre>{'<br>'.join(lines)}</pre>"))
+            seconds.append(what)
+            handle.update(HTML(chart(name, seconds)))
 
     return on_event
+
+
+def chart(name: str, seconds: "deque[Second]") -> str:
+    """Rates and latency of the last seconds (at least one) as SVG: plain text, quick to draw."""
+    panels = (
+        (("offered /s", GREY, "offered_rps"), ("answered /s", BLUE, "throughput_rps")),
+        (("P50 ms", BLUE, "p50_ms"), ("P99 ms", VERMILION, "p99_ms")),
+    )
+    drawn = "".join(_panel(lines, seconds) for lines in panels)
+    return f"<div>{drawn}<pre>{seconds[-1].line(name)}</pre></div>"
+
+
+def _panel(lines: tuple[tuple[str, str, str], ...], seconds: "deque[Second]") -> str:
+    series = [[getattr(second, field) for second in seconds] for _, _, field in lines]
+    top = max((value for values in series for value in values if value), default=1.0)
+    parts = [
+        f'<path d="M{MARGIN} 18V{HEIGHT - 6}H{WIDTH}" stroke="{GREY}" fill="none"/>'
+        f'<text x="0" y="26" fill="{GREY}">{top:.3g}</text>'
+        f'<text x="0" y="{HEIGHT - 6}" fill="{GREY}">0</text>'
+    ]
+    for number, ((label, colour, _), values) in enumerate(zip(lines, series, strict=True)):
+        step = (WIDTH - MARGIN) / max(len(values) - 1, 1)
+        points = " ".join(
+            f"{MARGIN + at * step:.1f},{HEIGHT - 6 - value / top * (HEIGHT - 24):.1f}"
+            for at, value in enumerate(values)
+            if value is not None
+        )
+        parts.append(
+            f'<text x="{MARGIN + 6 + 90 * number}" y="12" fill="{colour}">{label}</text>'
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+        )
+    size = f'width="{WIDTH}" height="{HEIGHT}" font-size="11" font-family="sans-serif"'
+    return f'<svg role="img" {size}>{"".join(parts)}</svg>'

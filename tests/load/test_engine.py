@@ -1,6 +1,7 @@
 """Loads without a run: workers, ends before the time, capacity, calibration, and refusals."""
 
 import asyncio
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from helpers import load
 from helpers.errors import Problem
 from helpers.load import calibration, server_check, stage, statistics
 from helpers.load.arrivals import Shard, schedule
+from helpers.load.engine import chart
 from helpers.load.records import LoadReport, Percentile, Step, Trend
 from helpers.load.request import ProgressMerger, Second
 from helpers.load.worker import is_timed
@@ -174,7 +176,7 @@ def test_a_model_that_the_load_cannot_speak_to_is_refused_in_one_sentence(
         server_check.preflight(server.endpoint, scenario(STEADY))
 
 
-def test_seconds_of_workers_are_merged() -> None:
+def test_seconds_of_workers_are_merged_and_drawn() -> None:
     merged = ProgressMerger(2)
     progress = {
         "elapsed_s": 1.0, "phase": "steady", "sent": 50, "ok": 50, "in_flight": 1, "errors": {},
@@ -186,4 +188,5 @@ def test_seconds_of_workers_are_merged() -> None:
     assert (second.throughput_rps, second.in_flight, second.memory_mib) == (100, 2, 20)
     assert second.p50_ms == pytest.approx(5, rel=0.03)
     assert second.p99_ms == pytest.approx(20, rel=0.03)
-    assert "answered 100/s · in flight 2 · errors 0" in second.line("trial")
+    drawn = chart("trial", deque([second, second]))
+    assert drawn.count("<polyline") == 4 and second.line("trial") in drawn
