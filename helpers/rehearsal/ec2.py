@@ -27,16 +27,6 @@ KEPT = timedelta(days=90)  # AWS keeps so much
 ZONE_SPREAD, SWING = 0.08, 0.05
 PRODUCT = "Linux/UNIX"
 
-_create_version = LaunchTemplate.create_version
-_terminate = Instance.terminate
-_delete_nat_gateway = NatGatewayBackend.delete_nat_gateway
-_delete_subnet = SubnetBackend.delete_subnet
-_delete_group = SecurityGroupBackend._delete_security_group
-_delete_vpc = VPCBackend.delete_vpc
-_launch = FakeAutoScalingGroup.replace_autoscaling_group_instances
-_set_capacity = FakeAutoScalingGroup.set_desired_capacity
-_update = FakeAutoScalingGroup.update
-
 
 @operation(EC2Response)
 def describe_spot_price_history(call: Call) -> dict[str, Any]:
@@ -93,19 +83,19 @@ def get_spot_placement_scores(call: Call) -> dict[str, Any]:
 
 
 @correction(LaunchTemplate)
-def create_version(template: Any, data: dict[str, Any], description: str) -> Any:
+def create_version(own: Any, template: Any, data: dict[str, Any], description: str) -> Any:
     """Moto copies the template's own tags into its data, which Terraform sees as a change."""
     specifications = data.pop("TagSpecifications", None) or []
     kept = [tags for tags in specifications if tags.get("ResourceType") != "launch-template"]
     if kept:
         data["TagSpecifications"] = kept
-    return _create_version(template, data, description)
+    return own(template, data, description)
 
 
 @correction(Instance)
-def terminate(instance: Any) -> Any:
+def terminate(own: Any, instance: Any) -> Any:
     """The interface made with an instance is removed with it (DeleteOnTermination)."""
-    state = _terminate(instance)
+    state = own(instance)
     for interface in instance.nics.values():
         if interface.description == "Primary network interface":
             instance.ec2_backend.enis.pop(interface.id, None)
@@ -113,9 +103,9 @@ def terminate(instance: Any) -> Any:
 
 
 @correction(NatGatewayBackend)
-def delete_nat_gateway(backend: Any, nat_gateway_id: str) -> Any:
+def delete_nat_gateway(own: Any, backend: Any, nat_gateway_id: str) -> Any:
     """A NAT gateway's interface is removed with it."""
-    gateway = _delete_nat_gateway(backend, nat_gateway_id)
+    gateway = own(backend, nat_gateway_id)
     backend.enis.pop(gateway._eni.id, None)
     return gateway
 
@@ -124,15 +114,15 @@ def delete_nat_gateway(backend: Any, nat_gateway_id: str) -> Any:
 
 
 @correction(SubnetBackend)
-def delete_subnet(backend: Any, subnet_id: str) -> Any:
+def delete_subnet(own: Any, backend: Any, subnet_id: str) -> Any:
     """Refused while a network interface is in the subnet."""
     if any(interface.subnet.id == subnet_id for interface in backend.enis.values()):
         raise _held("subnet", subnet_id)
-    return _delete_subnet(backend, subnet_id)
+    return own(backend, subnet_id)
 
 
 @correction(SecurityGroupBackend)
-def _delete_security_group(backend: Any, vpc_id: str | None, group_id: str) -> None:
+def _delete_security_group(own: Any, backend: Any, vpc: str | None, group_id: str) -> None:
     """Refused while a network interface uses the group, or a rule of another group names it."""
     used = {group.id for interface in backend.enis.values() for group in interface.group_set}
     named = {
@@ -143,15 +133,15 @@ def _delete_security_group(backend: Any, vpc_id: str | None, group_id: str) -> N
     }
     if group_id in used | named:
         raise DependencyViolationError(f"resource {group_id} has a dependent object")
-    _delete_group(backend, vpc_id, group_id)
+    own(backend, vpc, group_id)
 
 
 @correction(VPCBackend)
-def delete_vpc(backend: Any, vpc_id: str) -> Any:
+def delete_vpc(own: Any, backend: Any, vpc_id: str) -> Any:
     """Refused while a security group other than the default one is in the VPC."""
     if any(not group.is_default for group in backend.groups[vpc_id].values()):
         raise _held("vpc", vpc_id)
-    return _delete_vpc(backend, vpc_id)
+    return own(backend, vpc_id)
 
 
 def _held(kind: str, name: str) -> DependencyViolationError:
@@ -200,7 +190,7 @@ def describe_scaling_activities(call: Call) -> dict[str, Any]:
 
 
 @correction(FakeAutoScalingGroup)
-def replace_autoscaling_group_instances(group: Any, count: int, tags: dict[str, str]) -> None:
+def replace_autoscaling_group_instances(own: Any, group: Any, count: int, tags: Any) -> None:
     """Launch instances of a group, unless the spot market refuses them.
 
     Moto gives the members of a mixed group neither a type nor a lifecycle, and never fails.
@@ -216,7 +206,7 @@ def replace_autoscaling_group_instances(group: Any, count: int, tags: dict[str, 
         _log(group, f"Launching a new EC2 instance.  Status Reason: {reason}", "Failed", reason)
         return
     known = len(group.instance_states)
-    _launch(group, count, tags)
+    own(group, count, tags)
     for state in group.instance_states[known:]:
         _tag(group, state.instance)
         _log(group, f"Launching a new EC2 instance: {state.instance_id}", "Successful")
@@ -226,20 +216,20 @@ def replace_autoscaling_group_instances(group: Any, count: int, tags: dict[str, 
 
 
 @correction(FakeAutoScalingGroup)
-def update(group: Any, **given: Any) -> None:
+def update(own: Any, group: Any, **given: Any) -> None:
     """Moto forgets a mixed group's policy when a call does not repeat it."""
     if (policy := group.mixed_instances_policy) and not given["mixed_instances_policy"]:
         # as a caller would name it: moto adds the name, and refuses both
         policy["LaunchTemplate"]["LaunchTemplateSpecification"].pop("LaunchTemplateName", None)
         given["mixed_instances_policy"] = policy
-    _update(group, **given)
+    own(group, **given)
 
 
 @correction(FakeAutoScalingGroup)
-def set_desired_capacity(group: Any, capacity: int | None) -> None:
+def set_desired_capacity(own: Any, group: Any, capacity: int | None) -> None:
     """As moto does, and the instances that go are logged."""
     before = {state.instance_id for state in group.instance_states}
-    _set_capacity(group, capacity)
+    own(group, capacity)
     for gone in sorted(before - {state.instance_id for state in group.instance_states}):
         _log(group, f"Terminating EC2 instance: {gone}", "Successful")
 

@@ -1,38 +1,31 @@
 """EKS: node groups, and the Auto Scaling group and launch template that EKS makes for each."""
 
+from copy import deepcopy
+from inspect import signature
 from typing import Any
 
+from botocore import xform_name
 from moto.eks.responses import EKSResponse
 
 from helpers.rehearsal.eks_clusters import cluster_of, let_in
 from helpers.rehearsal.moto_extension import Call, Refusal, operation
 from helpers.rehearsal.small_services import RELEASE_DAY, image
 
-VARIANTS = {"AL2023_x86_64_NVIDIA": "nvidia", "AL2023_x86_64_STANDARD": "standard"}
-DEFAULT_AMI = "AL2023_x86_64_STANDARD"
-
 
 @operation(EKSResponse)
 def create_nodegroup(call: Call) -> dict[str, Any]:
     """As asked for: moto invents remote access, a version and a disk, and makes no instance."""
     cluster, given = cluster_of(call), call.params
-    group = call.backend("eks").create_nodegroup(
-        cluster_name=cluster.name,
-        nodegroup_name=given["nodegroupName"],
-        node_role=given["nodeRole"],
-        subnets=given["subnets"],
-        scaling_config=given.get("scalingConfig"),
-        disk_size=given.get("diskSize"),
-        instance_types=given.get("instanceTypes"),
-        ami_type=given.get("amiType", DEFAULT_AMI),
-        labels=dict(given.get("labels", {})),
-        taints=list(given.get("taints", [])),
-        tags=dict(given.get("tags", {})),
-        launch_template=dict(given["launchTemplate"]) if "launchTemplate" in given else None,
-        capacity_type=given.get("capacityType"),
-        version=given.get("version", cluster.version),
-        release_version=given.get("releaseVersion", f"{cluster.version}.0-{RELEASE_DAY}"),
-    )
+    defaults = {
+        "ami_type": "AL2023_x86_64_STANDARD",
+        **{"labels": {}, "taints": [], "tags": {}},
+        "version": cluster.version,
+        "release_version": f"{cluster.version}.0-{RELEASE_DAY}",
+    }
+    create = call.backend("eks").create_nodegroup
+    known = signature(create).parameters.keys() - {"remote_access"}
+    asked = {xform_name(name): deepcopy(value) for name, value in given.items()}
+    group = create(**defaults | {name: asked[name] for name in asked.keys() & known})
     group.remote_access = given.get("remoteAccess")
     group.update_config = given.get("updateConfig", {"maxUnavailable": 1})
     group.disk_size = None if group.launch_template else group.disk_size
@@ -95,7 +88,7 @@ def _template(call: Call, group: Any) -> dict[str, Any]:
     """The user's launch template, where there is one, with what EKS adds."""
     ec2, own = call.backend("ec2"), group.launch_template
     given = ec2.get_launch_template(own["id"]).get_version(own["version"]).data if own else {}
-    variant = VARIANTS.get(group.ami_type, "standard")
+    variant = "nvidia" if group.ami_type.endswith("NVIDIA") else "standard"
     return {
         "ImageId": image(call.region, group.version, "x86_64", variant),
         "InstanceType": group.instance_types[0],

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
-from typing import Any, TypeVar
+from typing import Any
 
 from moto.backends import get_backend
 from moto.core.exceptions import ServiceException
@@ -40,7 +40,6 @@ class Call:
 
 
 Operation = Callable[[Call], Any]
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Refusal(ServiceException):
@@ -80,12 +79,12 @@ def operation(responses: type[BaseResponse], *names: str) -> Callable[[Operation
     return added
 
 
-def correction(owner: type) -> Callable[[Method], Method]:
-    """Decorator: put a function in the place of moto's method of the same name."""
+def correction(owner: type) -> Callable[[Callable[..., Any]], None]:
+    """Decorator: put a function in the place of moto's method of its name, which it gets first."""
 
-    def corrected(function: Method) -> Method:
-        setattr(owner, function.__name__, function)
-        return function
+    def corrected(function: Callable[..., Any]) -> None:
+        own = getattr(owner, function.__name__)
+        setattr(owner, function.__name__, lambda *given, **named: function(own, *given, **named))
 
     return corrected
 

@@ -33,8 +33,6 @@ _IMAGE = re.compile(
     r"/(?P<architecture>x86_64|arm64)/(?P<variant>standard|nvidia|neuron)/recommended/image_id$"
 )
 RELEASE_DAY = "20261101"
-_get_permission = FakeBucket.get_permission
-_get_bucket = S3Response._bucket_response_get
 
 
 @operation(BudgetsResponse)
@@ -87,7 +85,7 @@ def _aws_policies() -> dict[str, Any]:
 
 
 @correction(IAMBackend)
-def _init_aws_policies(backend: Any) -> list[AWSManagedPolicy]:
+def _init_aws_policies(_own: Any, backend: Any) -> list[AWSManagedPolicy]:
     """Moto reads all policies of AWS again for each partition and each account: seconds."""
     if backend.region_name != GLOBAL:
         return []
@@ -133,20 +131,20 @@ def get_caller_identity(call: Call) -> dict[str, Any]:
 
 
 @correction(S3Response)
-def _bucket_response_get(response: Any, bucket_name: str, querystring: dict[str, Any]) -> Any:
+def _bucket_response_get(own: Any, response: Any, bucket_name: str, querystring: Any) -> Any:
     """Moto answers GetBucketRequestPayment with a listing; the bucket's owner pays."""
     if "requestPayment" in querystring:
         response.backend.get_bucket(bucket_name)  # refuses a bucket that does not exist
         return PAYER
-    return _get_bucket(response, bucket_name, querystring)
+    return own(response, bucket_name, querystring)
 
 
 @correction(FakeBucket)
-def get_permission(bucket: Any, action: str, resource: str) -> Any:
+def get_permission(own: Any, bucket: Any, action: str, resource: str) -> Any:
     """Skip a policy that demands TLS: moto ignores its condition, so its Deny would always hold."""
     if b"aws:SecureTransport" in (bucket.policy or b""):
         return PermissionResult.NEUTRAL
-    return _get_permission(bucket, action, resource)
+    return own(bucket, action, resource)
 
 
 @operation(ServiceQuotasResponse)

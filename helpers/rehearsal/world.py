@@ -19,14 +19,7 @@ class Spot(BaseModel):
     """The spot market: whether it has capacity, and prices from which zones differ a little."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
-    usd: dict[str, float] = {
-        "g4dn.xlarge": 0.2104,
-        "g4dn.2xlarge": 0.3012,
-        "g5.xlarge": 0.4225,
-        "g6.xlarge": 0.3540,
-        "t3.large": 0.0331,
-        "t3a.large": 0.0290,
-    }
+    usd: dict[str, float] = FACTS["spot_usd"]
     available: bool = True
     score: int = 9  # of each zone, 1 to 10: how likely AWS says a spot request succeeds
 
