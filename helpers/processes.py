@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -253,16 +254,17 @@ def free_port(wanted: int = 0) -> int:
     )
 
 
-def answers(url: str) -> bool:
-    """Whether a local address answers with success; proxies are ignored."""
+def ask(url: str) -> Any:
+    """The `requests.Response` of a local address; None if it is no success. Proxies are ignored."""
     import requests  # slow to import
 
     with requests.Session() as session:
         session.trust_env = False
         try:
-            return session.get(url, timeout=PROBE_TIMEOUT_S).ok
+            answer = session.get(url, timeout=PROBE_TIMEOUT_S)
         except requests.RequestException:
-            return False
+            return None
+        return answer if answer.ok else None
 
 
 def log_tail(path: Path) -> str:

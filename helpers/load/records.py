@@ -59,11 +59,6 @@ class Trend(Settings):
     low: float  # lower end of the interval
     high: float  # upper end
 
-    @property
-    def differs(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
-
 
 class Memory(Settings):
     """Resident memory over a scenario, MiB; the trend is None where the scenario was too short."""

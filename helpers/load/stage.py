@@ -55,11 +55,8 @@ async def fire(
     (run.folder / LoadReport.path()).unlink(missing_ok=True)
     for scenario in scenarios:
         statistics.clear(run.folder, scenario.name)
-    shapes = [server_check.preflight(endpoint, scenario) for scenario in scenarios]
-    here = [
-        (scenario, shape) for scenario, shape in zip(scenarios, shapes, strict=True)
-        if scenario.control == "embedded"
-    ]  # fmt: skip
+    wanted = [(scenario, server_check.preflight(endpoint, scenario)) for scenario in scenarios]
+    here = [(scenario, shape) for scenario, shape in wanted if scenario.control == "embedded"]
     refused: dict[str, str] = {}
     if here and run.profile.target == "aws":
         mbit = await asyncio.to_thread(server_check.line_mbit, endpoint)
@@ -72,7 +69,7 @@ async def fire(
     calibrations = tuple([await calibration.measure(wire) for wire in wires if calibrate])
     remarks = tuple(refused.values())
     report = LoadReport(calibrations=calibrations, scenarios=(), remarks=remarks)
-    for scenario, shape in zip(scenarios, shapes, strict=True):
+    for scenario, shape in wanted:
         if scenario.name in refused:
             continue
         fire_one = partial(_fire_one, run, endpoint, scenario, shape, starts[scenario.control])
@@ -121,15 +118,11 @@ async def _fire_one(
     show = engine.display(scenario.name)
 
     def on_event(kind: str, what: Any) -> None:
-        match kind:
-            case "load-start":
-                run.event(kind, STAGE, scenario=scenario.name)
-            case "load-stop":
-                run.event(kind, STAGE, scenario=scenario.name, outcome=what)
-            case "phase-start" | "phase-stop":
-                run.event(kind, STAGE, scenario=scenario.name, phase=what)
-            case _:
-                show(kind, what)
+        if kind == "second":
+            show(kind, what)
+            return
+        fact = {"load-start": "scenario", "load-stop": "outcome"}.get(kind, "phase")
+        run.event(kind, STAGE, **{"scenario": scenario.name, fact: what})
 
     services = processes.recorded(run)
     result = await engine.run(

@@ -130,7 +130,14 @@ class WorkerPool:
         self._ask_to_end()
         deadline = time.monotonic() + (LOCUST_STOP_S if self.master else STOP_S)
         for process in self.reporters:
-            _wait(process, deadline)
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
 
     def _raise_failure(self, codes: list[int], ends: list[dict[str, Any]]) -> None:
         name = self.scenario.name
@@ -184,17 +191,6 @@ def reason_to_stop(stop: Stop, second: Second) -> str:
     if stop.in_flight is not None and second.in_flight > stop.in_flight:
         return f"{second.in_flight} requests had no answer"
     return ""
-
-
-def _wait(process: WorkerProcess, deadline: float) -> None:
-    try:
-        process.wait(max(deadline - time.monotonic(), 0.1))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe:
-            pipe.close()
 
 
 async def _messages(

@@ -4,7 +4,6 @@ import sys
 
 from helpers import processes
 from helpers.cloud.account import Account
-from helpers.processes import answers
 from helpers.rehearsal.server import HEALTH, HOST
 from helpers.run import Run
 
@@ -17,20 +16,18 @@ def account(run: Run) -> Account:
     """The account a run works in; in a rehearsal the emulator's, which is started if needed."""
     if run.profile.target == "aws":
         return Account(run.profile.region)
-    service = processes.find(run, NAME) or _start(run)
+    service = processes.find(run, NAME)
+    if service is None:
+        if any(service.name == NAME for service in processes.recorded(run)):
+            print("The AWS emulator of this run has ended; a new one starts with an empty account.")
+        port = processes.free_port()
+        service = processes.start(
+            run,
+            NAME,
+            [sys.executable, "-m", MODULE, str(port)],
+            ports={"http": port},
+            ready=lambda: processes.ask(f"http://{HOST}:{port}{HEALTH}"),
+            timeout_s=START_TIMEOUT_S,
+            program=MODULE,
+        )
     return Account(run.profile.region, f"http://{HOST}:{service.ports['http']}")
-
-
-def _start(run: Run) -> processes.Service:
-    if any(service.name == NAME for service in processes.recorded(run)):
-        print("The AWS emulator of this run has ended; a new one starts with an empty account.")
-    port = processes.free_port()
-    return processes.start(
-        run,
-        NAME,
-        [sys.executable, "-m", MODULE, str(port)],
-        ports={"http": port},
-        ready=lambda: answers(f"http://{HOST}:{port}{HEALTH}"),
-        timeout_s=START_TIMEOUT_S,
-        program=MODULE,
-    )

@@ -4,7 +4,6 @@ import json
 
 from helpers import processes, programs
 from helpers.errors import Unavailable
-from helpers.processes import answers
 from helpers.run import Run
 
 NAME = "registry"
@@ -34,7 +33,7 @@ def serve(run: Run) -> str:
         # JSON is YAML
         [programs.need(PROGRAM), "serve", run.write("registry.yaml", json.dumps(settings))],
         ports={"http": port},
-        ready=lambda: answers(f"http://127.0.0.1:{port}/v2/"),
+        ready=lambda: processes.ask(f"http://127.0.0.1:{port}/v2/"),
         timeout_s=START_TIMEOUT_S,
         env={"OTEL_TRACES_EXPORTER": "none"},
         program=PROGRAM,

@@ -28,13 +28,8 @@ class Pushed:
 
     reference: str  # `registry/repository@sha256:…`
     digest: str  # as ECR reports it
-    pushed_digest: str = ""  # as the push reported it; empty if nothing was pushed
-    builder: str = ""  # empty if nothing was built
-
-    @property
-    def agrees(self) -> bool:
-        """Whether ECR has the image that was pushed."""
-        return bool(self.digest) and self.pushed_digest in ("", self.digest)
+    agrees: bool  # whether ECR has the image that was pushed
+    builder: str  # empty if nothing was built
 
 
 def push(
@@ -62,7 +57,8 @@ def push(
             if not _digest(client, repository, tag):
                 raise
         digest = _digest(client, repository, tag)
-    return Pushed(f"{stack.ecr_repository_url}@{digest}", digest, pushed_digest, built_by)
+    agrees = bool(digest) and pushed_digest in ("", digest)
+    return Pushed(f"{stack.ecr_repository_url}@{digest}", digest, agrees, built_by)
 
 
 def _push_from_here(

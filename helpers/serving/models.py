@@ -69,9 +69,7 @@ def _prepare(run: Run, network: Network) -> ModelFacts:
     if not worst <= TOLERANCE:
         raise Problem(f"{network.name} differs from torch by {worst:.1e} of the largest logit.")
     return ModelFacts(
-        name=network.name,
-        network=network.network,
-        image_size=network.image_size,
+        **dict(network),
         input=settings.input,
         weights=loaded.weights,
         opset=opset,

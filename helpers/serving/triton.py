@@ -22,7 +22,6 @@ SERVICE = "triton"
 APIS = {"http": 8000, "grpc": 8001, "metrics": 8002}  # and their ports inside NVIDIA's image
 SHARED_MEMORY_BYTES = 8 << 20
 SHARED_MEMORY = Path("/dev/shm")
-PROBE_TIMEOUT_S = 2.0
 TLS_PORT = 443
 TLS_TIMEOUT_S = 10.0
 
@@ -92,7 +91,7 @@ def serve(run: Run) -> Endpoint:
     else:
         service = _start_container(run, exported, names, ports)
     http = f"http://127.0.0.1:{ports['http']}"
-    metadata = _get(f"{http}/v2")
+    metadata = processes.ask(f"{http}/v2")
     if metadata is None:
         raise Problem("Triton became ready but does not answer.", f"Its log is {service.log}.")
     limit = f", {len(cores)} of {os.cpu_count()} cores" if cores else ""
@@ -205,15 +204,4 @@ def _start_container(
 
 def _is_ready(http: str, models: list[str]) -> bool:
     paths = [f"models/{name}/ready" for name in models]
-    return all(_get(f"{http}/v2/{path}") for path in ["health/ready", *paths])
-
-
-def _get(url: str) -> requests.Response | None:
-    """The answer of a server on this machine; None without a successful one."""
-    with requests.Session() as session:
-        session.trust_env = False  # a proxy cannot reach this machine's loopback
-        try:
-            answer = session.get(url, timeout=PROBE_TIMEOUT_S)
-        except requests.RequestException:
-            return None
-        return answer if answer.ok else None
+    return all(processes.ask(f"{http}/v2/{path}") for path in ["health/ready", *paths])

@@ -176,6 +176,6 @@ def start_service(
     url = f"http://127.0.0.1:{port}"
     processes.start(
         run, service, command(port), ports={"http": port}, program=program,
-        ready=lambda: processes.answers(url + ready_path), timeout_s=START_TIMEOUT_S,
+        ready=lambda: processes.ask(url + ready_path), timeout_s=START_TIMEOUT_S,
     )  # fmt: skip
     return url
