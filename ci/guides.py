@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from helpers import promises
 from helpers.cloud import prices
 from helpers.cloud.account import ERRORS
-from helpers.cloud.costs import BUILDS_H, IMAGES_GB, plan_costs, traffic
+from helpers.cloud.costs import BUILDS_H, IMAGES_GB, PLAN_COSTS, traffic
 from helpers.cluster import contract, explain
 from helpers.profile import Profile
 
@@ -128,7 +128,7 @@ def _prices(profile: Profile) -> Iterator[tuple[str, float, float, str]]:
     used = traffic(profile, profile.load.placed, IMAGES_GB * (nodes + count))
     used["built"] = BUILDS_H[profile.serving.image]
     code = "".join(path.read_text() for path in (ROOT / "infra").glob("*.tf"))
-    for facts in plan_costs()["rates"]:
+    for facts in PLAN_COSTS["rates"]:
         if f'resource "{facts["of"]}"' not in code:
             continue
         number = facts.get("count", 1)

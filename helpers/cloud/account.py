@@ -28,7 +28,7 @@ from helpers.run import Run
 EMULATED_KEYS = {"AWS_ACCESS_KEY_ID": "emulated", "AWS_SECRET_ACCESS_KEY": "emulated"}
 # In a rehearsal, the user's AWS profile and files are never read.
 NO_PROFILE = {"profile": (None, None, None, None), "config_file": (None, None, "/dev/null", None)}
-ERRORS = yaml.safe_load((Path(__file__).parent / "aws_errors.yaml").read_text())
+ERRORS = yaml.safe_load(Path(__file__).with_name("aws_errors.yaml").read_text())
 REFUSALS: dict[str, dict[str, Any]] = ERRORS["refused"]
 LASTING = (*REFUSALS["expired"]["codes"], *REFUSALS["unknown_key"]["codes"])
 LOG_IN, ROLE = REFUSALS["expired"]["next_step"], REFUSALS["denied"]["next_step"]

@@ -114,9 +114,8 @@ def reconcile(run: Run, account: Account) -> Reconciliation | None:
         rows=tuple(_rows(predicted, billed, coverage, tag_active)),
         next_step="" if coverage == "complete" else ENABLE if coverage == "disabled" else AGAIN,
     )
-    run.save(made)
     print(f"{made.summary} {made.next_step}".strip())
-    return made
+    return run.save(made)
 
 
 def frame(made: Reconciliation | None) -> pd.DataFrame:

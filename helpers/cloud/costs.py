@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,15 +26,10 @@ EC2_OTHER = "EC2 - Other"
 Billed = Literal[
     "stack", "gpu-nodes", "load-balancers", "built", "balanced", "answered", "crossed", "pulled"
 ]
+# the rates beside nodes, and which Terraform types are free
+PLAN_COSTS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("plan_costs.yaml").read_text())
 BUILDS_H = {"codebuild": 0.4, "local": 0.0}  # assumed of a session: hours of CodeBuild
 IMAGES_GB = 1.0  # assumed of a node: images from other registries than ECR, compressed
-
-
-@cache
-def plan_costs() -> dict[str, Any]:
-    """The rates beside nodes, and which Terraform types are free."""
-    table: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "plan_costs.yaml").read_text())
-    return table
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,7 @@ class CostModel:
             yield from (node, disk)
 
     def _others(self) -> Iterator[Rate]:
-        for facts in plan_costs()["rates"]:
+        for facts in PLAN_COSTS["rates"]:
             if resources := self.plan.of_type(facts["of"]):
                 count = facts.get("count", len(resources))
                 yield Rate(
@@ -173,24 +168,22 @@ def estimate(profile: Profile, model: CostModel) -> Estimate:
     used["built"] = BUILDS_H[profile.serving.image]
     lines = []
     for rate in model.rates:
-        count, note = rate.count, rate.assumed or rate.price.note
+        count, note, usd = rate.count, rate.assumed or rate.price.note, rate.usd_per_hour(moment)
         if rate.billed in used:
             count = used[rate.billed] / hours
             note = f"{used[rate.billed]:.1f} {rate.unit} in the session: {note}"
-        usd = rate.usd_per_hour(moment)
-        lines.append(
-            EstimateLine(
-                what=rate.what,
-                billed=rate.billed,
-                count=count,
-                most=rate.most or count,
-                usd_per_hour=usd,
-                most_usd_per_hour=usd if rate.cap_usd is None else rate.cap_usd,
-                source=rate.source,
-                note=note,
-            )
+        line = EstimateLine(
+            what=rate.what,
+            billed=rate.billed,
+            count=count,
+            most=rate.most or count,
+            usd_per_hour=usd,
+            most_usd_per_hour=usd if rate.cap_usd is None else rate.cap_usd,
+            source=rate.source,
+            note=note,
         )
-    priced = {facts["of"] for facts in plan_costs()["rates"]} | {*plan_costs()["free"]}
+        lines.append(line)
+    priced = {facts["of"] for facts in PLAN_COSTS["rates"]} | {*PLAN_COSTS["free"]}
     unknown = {resource.type for resource in model.plan.resources} - priced
     endpoints = model.plan.of_type("aws_vpc_endpoint")
     if any(endpoint.values.get("vpc_endpoint_type") != "Gateway" for endpoint in endpoints):

@@ -20,9 +20,6 @@ from helpers.scenario import Settings
 
 REQUIRED_TAGS = ("project", "owner", "run")
 NOTICES = ("ACTUAL 50 %", "ACTUAL 80 %", "ACTUAL 100 %", "FORECASTED 100 %")
-# what an update of a schedule must repeat, or the service drops it
-KEPT = ("GroupName", "Name", "Description", "ScheduleExpressionTimezone", "State", "Target",
-        "KmsKeyArn", "FlexibleTimeWindow", "ActionAfterCompletion", "StartDate")  # fmt: skip
 
 
 class ReadinessVerdict(StrEnum):
@@ -191,13 +188,13 @@ def renew_dead_man(run: Run, account: Account) -> DeadMan:
     Then the GPU group gets its sizes back: `apply` restores all but the desired one.
     """
     before = read_dead_man(run, account)
-    schedule = _schedule(account, run.load(Stack))
-    kept = {name: schedule[name] for name in KEPT if name in schedule}
+    schedule, client = _schedule(account, run.load(Stack)), account.client("scheduler")
+    # what an update does not repeat, the service drops
+    settable = client.meta.service_model.operation_model("UpdateSchedule").input_shape.members
+    kept = {name: value for name, value in schedule.items() if name in settable}
     fires = datetime.now(UTC) + timedelta(hours=run.profile.infrastructure.ttl_hours)
     with asking("the renewal of the dead man's switch"):
-        account.client("scheduler").update_schedule(
-            **kept, ScheduleExpression=f"at({fires:%Y-%m-%dT%H:%M:%S})"
-        )
+        client.update_schedule(**kept | {"ScheduleExpression": f"at({fires:%Y-%m-%dT%H:%M:%S})"})
     after = read_dead_man(run, account)
     run.event("dead-man-renewed", stage="01", expires=after.expires, source="EventBridge Scheduler")
     if before.enabled and not before.armed:
@@ -280,9 +277,8 @@ def read(run: Run, account: Account) -> Guardrails:
     }
     budget = {"AccountId": who.account_id, "BudgetName": f"{stack.stack_name}-account"}
     name = f"{stack.stack_name}-estimated-charges"
-    budgets, watch, sns = (
-        account.client(service, GLOBAL_REGION) for service in ("budgets", "cloudwatch", "sns")
-    )
+    services = ("budgets", "cloudwatch", "sns")
+    budgets, watch, sns = (account.client(service, GLOBAL_REGION) for service in services)
     with asking("the budget"):
         limit = budgets.describe_budget(**budget)["Budget"]["BudgetLimit"]["Amount"]
         notices = budgets.describe_notifications_for_budget(**budget)["Notifications"]
@@ -311,12 +307,10 @@ def read(run: Run, account: Account) -> Guardrails:
 
 def tick_role(run: Run, report: Readiness) -> Tick:
     """Tick the least-privilege role: VERIFIED where IAM allows it all of a run, and no more."""
-    note = report.explain("privilege")
+    note = "the emulator grants everything; a test replays a rehearsal's calls against the policy"
+    if not report.emulated:
+        note = report.explain("privilege")
     decided = any(item.verdict in (OK, BLOCKS) for item in report.about("privilege"))
-    if report.emulated:
-        note = (
-            "the emulator grants everything; a test replays a rehearsal's calls against the policy"
-        )
     return promises.claim(run, "00.iam", holds=report.allows("privilege"), evidence=report.path(),
                           note=note, absent="" if decided else note)  # fmt: skip
 

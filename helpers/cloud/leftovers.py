@@ -15,7 +15,6 @@ from helpers.cloud.resource_kinds import (
     Kind,
     kinds,
     list_items,
-    mask_account,
     removal_command,
 )
 from helpers.run import Run, now
@@ -90,10 +89,6 @@ class Scan(Settings):
         text = f"{scanned} kinds with {listed} resources scanned, {len(self.left)} left"
         missing = ", ".join(dict.fromkeys(item.kind for item in self.not_scanned))
         return f"{text}; not scanned: {missing}" if missing else text
-
-    def without(self, account_id: str) -> "Scan":
-        """The same, without the account's number."""
-        return Scan.model_validate_json(mask_account(self.model_dump_json(), account_id))
 
 
 def frame(scan: Scan) -> pd.DataFrame:
@@ -205,8 +200,9 @@ def scan(
     `only`: kinds to look for; empty for all.
     `caller`: of an earlier scan, since making clients takes seconds.
     """
-    wanted, order = set(only), [kind.kind for kind in kinds()]
-    chosen = [kind for kind in kinds() if not wanted or kind.kind in wanted]
+    order = [kind.kind for kind in kinds()]
+    wanted = {*only} or {*order}
+    chosen = [kind for kind in kinds() if kind.kind in wanted]
     scanner = _Scanner(caller or Caller.identify(account), Marks.for_run(run, vpcs))
     # what is listed inside something else needs that first
     scanner.scan([kind for kind in chosen if not kind.within])

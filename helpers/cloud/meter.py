@@ -190,19 +190,17 @@ def frame(made: CostReport) -> pd.DataFrame:
 
 def figures(made: CostReport) -> pd.DataFrame:
     """The figures that people ask for first."""
-    saved = per_1000 = "–"
-    if made.savings_pct is not None:
-        saved = f"US$ {made.savings_usd:.4f} ({made.savings_pct:.0f} %)"
-    if made.per_1000_usd is not None:
-        per_1000 = f"US$ {made.per_1000_usd:.4f} ({made.inferences:,} inferences)"
+    pct, each = made.savings_pct, made.per_1000_usd
     facts = {
         "Existed": f"{made.hours:.2f} hours ({made.began or '–'} to {made.ended or '–'})",
         "GPU hours": f"{made.gpu_hours:.2f}",
         "GPU on the spot market": f"US$ {made.spot_usd:.4f}",
         "The same on demand": f"US$ {made.on_demand_usd:.4f}",
-        "Spot savings": saved,
+        "Spot savings": "–" if pct is None else f"US$ {made.savings_usd:.4f} ({pct:.0f} %)",
         "Total": f"US$ {made.total_usd:.4f}",
-        "Per 1,000 inferences": per_1000,
+        "Per 1,000 inferences": (
+            "–" if each is None else f"US$ {each:.4f} ({made.inferences:,} inferences)"
+        ),
         "Prices": made.sources or "–",
         "Label": made.label,
     }

@@ -95,8 +95,8 @@ class Plan:
             actions = item["change"]["actions"]  # a replacement is two, in either order
             if item["mode"] == "managed" and actions != ["read"]:
                 action = "replace" if len(actions) > 1 else actions[0].replace("no-op", "none")
-                place = {"address": item["address"], "type": item["type"]}
-                changes.append(PlannedResource.model_validate({**place, "action": action}))
+                facts = {"address": item["address"], "type": item["type"], "action": action}
+                changes.append(PlannedResource.model_validate(facts))
         return tuple(sorted(changes, key=lambda change: change.address))
 
     @property
@@ -289,7 +289,7 @@ class Replan(Record, stage="01", name="replan"):
 
 def frame(facts: PlanFacts) -> pd.DataFrame:
     """One row for each kind of resource that costs something, and the totals."""
-    cost, label = facts.cost, "EMULATED" if facts.emulated else "AWS"
+    cost = facts.cost
     rows = [
         {
             "resource": line.what,
@@ -311,7 +311,7 @@ def frame(facts: PlanFacts) -> pd.DataFrame:
         {"resource": f"Total per {per}", "US$/h": f"{usd:.2f}", "at most": f"{highest:.2f}"}
         for per, (usd, highest) in totals.items()
     ]
-    return pd.DataFrame(rows).fillna("").assign(label=label)
+    return pd.DataFrame(rows).fillna("").assign(label="EMULATED" if facts.emulated else "AWS")
 
 
 def kinds(facts: PlanFacts) -> pd.DataFrame:

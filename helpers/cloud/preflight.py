@@ -38,7 +38,6 @@ from helpers.errors import Problem, Unavailable
 from helpers.profile import InfrastructureSettings
 from helpers.run import Run, now
 
-# Two nodes for system pods: a drained one must not take the cluster's webhooks with it.
 TABLES: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("preflight.yaml").read_text())
 SHOW_CHARGES = f"aws cloudwatch list-metrics --namespace AWS/Billing --region {GLOBAL_REGION}"
 RENEWED = (
@@ -46,8 +45,6 @@ RENEWED = (
     "source_profile (with mfa_serial also duration_seconds); docs/aws.md has an example"
 )
 LIKELY = 4  # spot placement scores below are shown as a warning
-OPEN_REQUEST = ("PENDING", "CASE_OPENED")
-QUOTA_HISTORY = "list-requested-service-quota-change-history-by-quota"
 
 
 @dataclass(frozen=True)
@@ -114,13 +111,12 @@ def examine(
 
 def frame(report: Readiness) -> pd.DataFrame:
     """One row for each finding."""
-    columns = ["", "what", "found", "verdict", "next command"]
     rows = [
         (SIGNS[item.verdict], item.title, item.found, str(item.verdict), item.command)
         for item in report.findings
     ]
-    label = "EMULATED" if report.emulated else "AWS"
-    return pd.DataFrame(rows, columns=columns).assign(label=label)
+    table = pd.DataFrame(rows, columns=["", "what", "found", "verdict", "next command"])
+    return table.assign(label="EMULATED" if report.emulated else "AWS")
 
 
 def _check(name: str, context: Context) -> list[ReadinessFinding]:
@@ -157,15 +153,14 @@ def _address(context: Context) -> Iterator[ReadinessFinding]:
         address = caller_address(context.run, context.account, refresh=True)
         hidden = f"{address.rpartition('.')[0]}.x"
         text = f"{f'{address} (emulated)' if context.account.emulated else hidden} only"
-    text, command = f"the API will be open to {text}", f"curl {ADDRESS_SERVICE}"
-    yield _finding("caller", "This machine's address", text, OK, command)
+    text = f"the API will be open to {text}"
+    yield _finding("caller", "This machine's address", text, OK, f"curl {ADDRESS_SERVICE}")
 
 
 def _linked_roles(context: Context) -> Iterator[ReadinessFinding]:
+    place = {"PathPrefix": "/aws-service-role/"}
     with asking("the service-linked roles"):
-        existing = context.rows(
-            "iam", "list_roles", "Roles[].RoleName", PathPrefix="/aws-service-role/"
-        )
+        existing = context.rows("iam", "list_roles", "Roles[].RoleName", **place)
     for service, (role, needed) in TABLES["linked_roles"].items():
         text, verdict = "exists", OK
         command = f"aws iam get-role --role-name {role}"
@@ -230,15 +225,15 @@ def _state_bucket(context: Context) -> Iterator[ReadinessFinding]:
 def _quotas(context: Context) -> Iterator[ReadinessFinding]:
     settings, region = context.stack, context.account.region
     types = sorted({*context.gpu_types, *settings.cpu_instance_types})
-    with asking("the instance types"):
-        answer = context.account.client("ec2").describe_instance_types(InstanceTypes=types)
+    with asking("instance types, elastic IPs and VPCs"):
+        ec2 = context.account.client("ec2")
+        answer = ec2.describe_instance_types(InstanceTypes=types)
+        addresses = ec2.describe_addresses()["Addresses"]
+        vpcs = context.rows("ec2", "describe_vpcs", "Vpcs[]")
     cores = {t["InstanceType"]: t["VCpuInfo"]["DefaultVCpus"] for t in answer["InstanceTypes"]}
     gpu = settings.gpu.max_nodes * min(cores[kind] for kind in context.gpu_types)
     nodes = context.run.profile.system_nodes["max"]
     system = nodes * max(cores[kind] for kind in settings.cpu_instance_types)
-    with asking("the elastic IPs and VPCs of the account"):
-        addresses = context.account.client("ec2").describe_addresses()["Addresses"]
-        vpcs = context.rows("ec2", "describe_vpcs", "Vpcs[]")
     gateways = settings.zones if settings.nat_per_zone else 1
     client = context.account.client("service-quotas")
     need = {"spot-gpu": (gpu, []), "on-demand-gpu": (0, []), "system": (system, []),
@@ -263,10 +258,13 @@ def _quotas(context: Context) -> Iterator[ReadinessFinding]:
             verb, verdict = "request-service-quota-increase", BLOCKS
             with asking(f"the requests for {title}"):
                 history = client.list_requested_service_quota_change_history_by_quota(**quota)
-            requests = [r for r in history["RequestedQuotas"] if r["Status"] in OPEN_REQUEST]
+            requests = [
+                r for r in history["RequestedQuotas"] if r["Status"] in ("PENDING", "CASE_OPENED")
+            ]
             if requests:
                 wanted, status = requests[0]["DesiredValue"], requests[0]["Status"]
-                verb, text = QUOTA_HISTORY, f"{text}; {wanted:g} have been requested ({status})"
+                verb = "list-requested-service-quota-change-history-by-quota"
+                text += f"; {wanted:g} have been requested ({status})"
             else:
                 options += f" --desired-value {needed + others}"
         command = f"aws service-quotas {verb} {options} --region {region}"
@@ -351,8 +349,7 @@ def _version(context: Context) -> Iterator[ReadinessFinding]:
     newest = standard[-1] if standard else wanted
     command = context.rerun(f"kubernetes_version='\"{newest}\"'")  # 1.30 would be a number
     if verdict is OK:
-        command = f"aws eks describe-cluster-versions --cluster-versions {wanted}"
-        command += f" --region {context.account.region}"
+        command = f"aws eks describe-cluster-versions --region {context.account.region}"
     yield _finding("version", "Kubernetes version", text, verdict, command)
 
 

@@ -101,8 +101,7 @@ def record_prices(run: Run, account: Account) -> PriceTable:
     prices = dict(table.prices)
     try:
         for key in [] if account.emulated else [key for key in prices if key.startswith("ec2.")]:
-            usd = query_instance_price(account, key.removeprefix("ec2."))
-            if usd is not None:
+            if (usd := query_instance_price(account, key.removeprefix("ec2."))) is not None:
                 facts = {"usd": usd, "origin": "Pricing API", "checked": now()[:10]}
                 prices[key] = prices[key].model_copy(update=facts)
     except Problem as problem:  # what the API does not have stays as listed
@@ -130,9 +129,8 @@ def query_instance_price(account: Account, instance_type: str) -> float | None:
 
 def frame(table: PriceTable) -> pd.DataFrame:
     """One row for each price."""
-    columns = ["price", "US$", "per", "known from", "source", "note"]
     rows = [(p.key, p.usd, p.per, p.label, p.source, p.note) for p in table.prices.values()]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["price", "US$", "per", "known from", "source", "note"])
 
 
 class SpotPoint(Settings):

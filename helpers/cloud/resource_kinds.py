@@ -33,21 +33,23 @@ CLI_NAMES = {"s3": "s3api"}
 OWN_ACCOUNT = "$(aws sts get-caller-identity --query Account --output text)"
 
 
-class ListCall(Settings):
-    """A call that answers with a list."""
-
-    model_config = ConfigDict(populate_by_name=True)
-    call: str  # name of the boto3 method
-    arguments: dict[str, Any] = Field(default={}, alias="with")  # its arguments, as templates
-    items: str  # where the list is in the answer, or in each page of it (JMESPath)
-
-
-class RemovalStep(Settings):
-    """A call of a removal; with `each`, one for every row of that list, as {each[0]}."""
+class Call(Settings):
+    """A call of boto3: the method's name, and its arguments as templates."""
 
     model_config = ConfigDict(populate_by_name=True)
     call: str
-    arguments: dict[str, Any] = Field(alias="with")
+    arguments: dict[str, Any] = Field(default={}, alias="with")
+
+
+class ListCall(Call):
+    """A call that answers with a list."""
+
+    items: str  # where the list is in the answer, or in each page of it (JMESPath)
+
+
+class RemovalStep(Call):
+    """A call of a removal; with `each`, one for every row of that list, as {each[0]}."""
+
     each: ListCall | None = None
 
 
@@ -73,8 +75,8 @@ class Kind(Settings):
 @cache
 def kinds() -> tuple[Kind, ...]:
     """Every kind, in the order in which they can be removed."""
-    text = (Path(__file__).parent / "kinds.yaml").read_text()
-    return tuple(Kind.model_validate(item) for item in yaml.safe_load(text))
+    rows = yaml.safe_load(Path(__file__).with_name("kinds.yaml").read_text())
+    return tuple(map(Kind.model_validate, rows))
 
 
 def kind_named(name: str) -> Kind:
@@ -115,11 +117,6 @@ class Caller:
                 return [row for page in pages for row in path.search(page) or []]
             answer = path.search(getattr(client, wanted.call)(**arguments)) or []
         return [answer] if isinstance(answer, dict) else list(answer)
-
-    def execute(self, service: str, region: str, call: str, arguments: dict[str, Any]) -> None:
-        """Make a call for its effect; raises as `rows`."""
-        with _fatal(service):
-            getattr(self.client(service, region), call)(**arguments)
 
 
 @contextmanager
@@ -179,8 +176,7 @@ def list_items(caller: Caller, kind: Kind, region: str, parent: str = "") -> lis
             for path in (kind.name, kind.vpc, kind.state)
         )
         identifier = str(jmespath.search(kind.id, item))
-        if not kind.name:
-            name = re.split("[/:]", identifier)[-1]
+        name = name if kind.name else re.split("[/:]", identifier)[-1]
         facts = {**place, "id": identifier, "name": name, "vpc": vpc, "item": item}
         ended, leaving = state in kind.ended, state in kind.leaving
         items.append(Item(kind, region, facts, state, identifier, ended, leaving))
@@ -191,10 +187,10 @@ def remove_item(caller: Caller, item: Item) -> None:
     """Make the calls that remove a resource; raises as `Caller.rows`."""
     service, region = item.kind.service, item.region
     for step in item.kind.remove:
-        rows = caller.rows(service, region, step.each, item.facts) if step.each else [()]
-        for row in rows:
+        for row in caller.rows(service, region, step.each, item.facts) if step.each else [()]:
             arguments = fill(step.arguments, {**item.facts, "each": row})
-            caller.execute(service, region, step.call, arguments)
+            with _fatal(service):
+                getattr(caller.client(service, region), step.call)(**arguments)
 
 
 def fill(template: Any, facts: Mapping[str, Any]) -> Any:

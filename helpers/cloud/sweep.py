@@ -203,8 +203,7 @@ def count_load_balancers(run: Run, account: Account) -> tuple[Leftover, ...]:
             f"The load balancers cannot be listed: {result.not_scanned[0].problem}.",
             "They cost by the hour and block the VPC's removal: allow what is refused, and repeat.",
         )
-    count = _balancers(result.found)
-    before = run.events("load-balancers")
+    count, before = _balancers(result.found), run.events("load-balancers")
     if count != (before[-1]["count"] if before else 0):
         run.event("load-balancers", count=count, source="ELBv2")
     return result.found
@@ -220,9 +219,8 @@ def remove_load_balancers(
     """Remove the run's load balancers; one that has another tag, or stays, is in the record."""
     seen, swept, problem = 0, 0, ""
     try:
-        left = count_load_balancers(run, account)
-        seen = _balancers(left)
-        if left:
+        if left := count_load_balancers(run, account):
+            seen = _balancers(left)
             sweep = remove_leftovers(run, account, left, rounds=rounds, sleep=sleep, store=False)
             swept, left = sweep.count("removed"), count_load_balancers(run, account)
         if left:

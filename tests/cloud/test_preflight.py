@@ -1,20 +1,14 @@
 """The readiness report: what is wrong with an account, and the command that corrects it."""
 
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 import requests
 
-from helpers.cloud import account, preflight, prices
-from helpers.cloud.account import Account, api_cidr
-from helpers.cloud.guardrails import (
-    BLOCKS,
-    OK,
-    WARN,
-    Readiness,
-    ReadinessVerdict,
-    admit,
-)
+from helpers.cloud import preflight, prices
+from helpers.cloud.account import api_cidr, caller_address
+from helpers.cloud.guardrails import BLOCKS, OK, WARN, Readiness, ReadinessVerdict, admit
 from helpers.cloud.plan import Estimate, PlanFacts, PlannedResource
 from helpers.cloud.preflight import CHECKS
 from helpers.errors import Problem
@@ -80,10 +74,8 @@ def test_a_spot_quota_of_zero_blocks_and_more_is_requested_once(run: Run, aws: E
     verdict, text, command = check(run, aws, "quota")["quota-spot-gpu"]
     assert verdict is BLOCKS and "8 have been requested (PENDING)" in text
     assert "request-service-quota-increase" not in command
-
-
-def test_a_quota_that_was_never_changed_has_its_default(run: Run, aws: Emulated) -> None:
-    aws.world.quotas["L-3819A6DF"] = None
+    aws.world.quota_requests.clear()
+    aws.world.quotas["L-3819A6DF"] = None  # never changed: its default
     assert check(run, aws, "quota")["quota-spot-gpu"][:2] == (BLOCKS, "0; the stack needs up to 8")
 
 
@@ -105,11 +97,8 @@ def test_without_billing_alerts_the_setting_is_named_and_no_alarm_is_claimed(
     assert check(run, aws, "alerts")["alarm-metric"][:2] == (OK, "published")
     aws.world.billing_alerts = False
     verdict, text, command = check(run, aws, "alerts")["alarm-metric"]
-    assert (
-        verdict is WARN
-        and "never go off" in text
-        and "'Receive CloudWatch billing alerts'" in command
-    )
+    assert verdict is WARN and "never go off" in text
+    assert "'Receive CloudWatch billing alerts'" in command
 
 
 def test_a_missing_spot_role_blocks_and_others_warn(run: Run, aws: Emulated) -> None:
@@ -189,14 +178,9 @@ def test_the_address_is_asked_once_and_again_only_by_stage_00(
     assert api_cidr(run, aws.account) == "198.51.100.7/32"
     check(run, aws, "caller")
     assert api_cidr(run, aws.account) == "198.51.100.8/32"
-
-
-def test_an_address_service_that_is_away_is_a_sentence(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(account, "ADDRESS_SERVICE", "http://127.0.0.1:1")
+    monkeypatch.setattr(requests, "get", Mock(side_effect=requests.ConnectionError))
     with pytest.raises(Problem, match=r"does not answer.*infrastructure.api_cidr"):
-        api_cidr(run, Account(run.profile.region))
+        caller_address(run, aws.account, refresh=True)
 
 
 def plan_of(cost_usd: float = 1.0, unpriced: str = "", action: str = "create") -> PlanFacts:

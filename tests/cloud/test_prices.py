@@ -13,7 +13,7 @@ from helpers.cloud.account import Account
 from helpers.cloud.prices import TABLES, Price, SpotHistory, SpotPoint
 from helpers.errors import Problem
 from helpers.run import Run
-from tests import emulated
+from tests.emulated import Emulated, Fault
 
 EVERY_RUN_NEEDS = ("eks.standard", "nat.hour", "nat.gb", "ipv4.hour", "alb.hour",
                    "alb.lcu", "gp3.gb", "ecr.gb", "s3.gb", "transfer.out.gb", "cloudwatch.alarm",
@@ -90,10 +90,11 @@ def test_the_api_replaces_the_price_where_exactly_one_is_offered(
     assert prices.query_instance_price(Account("us-east-1"), "g4dn.xlarge") is None
 
 
-def test_an_api_that_refuses_leaves_the_table(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    with emulated.installed() as aws:
-        aws.faults.add(emulated.Fault(kind="denied", service="pricing"))
-        made = prices.record_prices(run, aws.account)
+def test_an_api_that_refuses_leaves_the_table(
+    run: Run, aws: Emulated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.faults.add(Fault(kind="denied", service="pricing"))
+    made = prices.record_prices(run, aws.account)
     assert made.price("ec2.g4dn.xlarge").origin == "list price"
     assert "come from the table" in capsys.readouterr().out
 
@@ -114,6 +115,5 @@ def test_a_spot_price_holds_until_the_next_one_of_its_zone() -> None:
     assert market.price_at(NOON, "other") is None
 
 
-def test_without_types_nothing_is_asked(run: Run) -> None:
-    with emulated.installed() as aws:
-        assert prices.record_spot_prices(run, aws.account, ()).points == () and not aws.calls
+def test_without_types_nothing_is_asked(run: Run, aws: Emulated) -> None:
+    assert prices.record_spot_prices(run, aws.account, ()).points == () and not aws.calls

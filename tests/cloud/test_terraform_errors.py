@@ -60,12 +60,9 @@ def test_more_errors_are_counted_and_account_ids_masked() -> None:
     problem = progress.problem("apply the plan", "terraform/apply.log")
     assert "(1 more errors in terraform/apply.log)" in problem.what
     assert "210987654321" not in str(problem)
-
-
-def test_a_crash_that_speaks_no_protocol_is_quoted() -> None:
-    progress = Progress()
-    progress.read("panic: runtime error")
-    assert "panic: runtime error" in str(progress.problem("plan", "plan.log"))
+    crashed = Progress()
+    crashed.read("panic: runtime error")  # which speaks no protocol
+    assert "panic: runtime error" in str(crashed.problem("plan", "plan.log"))
 
 
 def test_one_line_a_resource_and_one_in_thirty_seconds_for_a_slow_one() -> None:
@@ -86,7 +83,9 @@ def test_one_line_a_resource_and_one_in_thirty_seconds_for_a_slow_one() -> None:
 NOWHERE = "http://127.0.0.1:1/"
 
 
-def test_a_named_mirror_comes_first_then_the_registry_then_a_folder(tmp_path: Path) -> None:
+def test_a_named_mirror_comes_first_then_the_registry_then_a_folder_or_it_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     environment = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
     folder, mirror = tmp_path / "terraform" / "plugins", tmp_path / "mirror"
     for place in (folder, mirror):
@@ -99,11 +98,6 @@ def test_a_named_mirror_comes_first_then_the_registry_then_a_folder(tmp_path: Pa
         online = find_provider(environment, registry)
         assert not online.arguments and "TF_PLUGIN_CACHE_DIR" in online.environment
     assert find_provider(environment, NOWHERE).arguments == (f"-plugin-dir={folder}",)
-
-
-def test_without_the_provider_the_stage_is_unavailable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(terraform, "_plugin_folders", lambda _environment: [tmp_path])
     with pytest.raises(Unavailable, match=r"is not available.*TF_PROVIDER_MIRROR"):
         find_provider({}, NOWHERE)
