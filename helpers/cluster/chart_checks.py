@@ -6,19 +6,18 @@ server answers (AWS; a rehearsal with `cluster.context`) it judges every object 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import jmespath
 import yaml
+from jmespath import search
 from packaging.version import Version
 
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
 from helpers.cluster import client, contract, releases
 from helpers.cluster.client import Cluster
-from helpers.cluster.contract import CONTRACT, Contract, Label
+from helpers.cluster.contract import CONTRACT, Contract, Label, Taint
 from helpers.cluster.helm import Helm, server_dry_run, value_flags
 from helpers.cluster.records import ChartChecks, ChartFault, CheckLine
 from helpers.errors import Problem, Unavailable
@@ -30,12 +29,18 @@ CHART = ROOT / "k8s" / "charts" / "triton"
 RENDERED = "cluster/rendered/triton.yaml"
 SPOT_NOTICE_S = 120
 OF_OBJECTS = ("schema", "rules")
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
 NO_SERVER = "no API server was asked: the profile names no cluster.context"
 PROBE_PATHS = {"startupProbe": "/v2/health/live", "livenessProbe": "/v2/health/live",
                "readinessProbe": "/v2/health/ready"}  # fmt: skip
+# kind → where it has the labels of the pods that it selects, and the ports that these must open
+SELECTORS = {
+    "Service": ("spec.selector", "spec.ports[].[targetPort || port][]"),
+    "PodDisruptionBudget": ("spec.selector.matchLabels", "`[]`"),
+    "NetworkPolicy": ("spec.podSelector.matchLabels", "spec.ingress[].ports[].port"),
+}
 
 Body = Mapping[str, Any]
+Findings = Iterator[tuple[str, str, str]]  # field, what is wrong, what would be right
 
 
 def check(run: Run, account: Account, image: str) -> ChartChecks:
@@ -165,41 +170,68 @@ def _judged(objects: Sequence[Body], cluster: Cluster | None, values: str) -> Ch
 
 def invariants(objects: Sequence[Body], agreed: Contract) -> Iterator[ChartFault]:
     """Faults of objects that the schema accepts, and that our charts must not have."""
-    for owner in objects:
-        if owner["kind"] in WORKLOADS:
-            spec = pod_template(owner)["spec"]
-            yield from _pod(owner, spec, agreed)
-            for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
-                for field, wrong, right in _container(spec, container, agreed):
-                    yield _fault(owner, f"{container['name']}.{field}", wrong, right)
-                if "tritonserver" in str(container.get("command")):
-                    yield from _server(owner, spec, container, agreed)
-        if owner["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
-            labels = pod_template(owner)["metadata"].get("labels") or {}
-            if not owner["spec"]["selector"].get("matchLabels", {}).items() <= labels.items():
-                yield _fault(owner, "spec.selector", "its own pods do not match", str(labels))
-        if owner["kind"] == "Deployment":
-            yield from _rollout(owner, agreed)
-        yield from _references(owner, objects)
+    for body in objects:
+        pod = _template(body)
+        own = _workload(body, pod, agreed) if pod else ()
+        for field, wrong, right in [*own, *_references(body, objects)]:
+            yield _fault(body, field, wrong, right)
 
 
 def _fault(body: Body, field: str, wrong: str, right: str) -> ChartFault:
-    return ChartFault(object=object_name(body), field=field, wrong=wrong, right=right)
+    meta = body.get("metadata") or {}
+    place = f"{meta['namespace']}/" if meta.get("namespace") else ""
+    name = f"{body.get('kind', 'object')} {place}{meta.get('name', '(no name)')}"
+    return ChartFault(object=name, field=field, wrong=wrong, right=right)
 
 
-def _container(spec: Body, container: Body, agreed: Contract) -> Iterator[tuple[str, str, str]]:
-    """What is wrong with a container: field, what is wrong, and what would be right."""
-    image, resources = container.get("image"), container.get("resources") or {}
+def _workload(owner: Body, template: Body, agreed: Contract) -> Findings:
+    """A pod with a GPU goes to the contract's nodes; any other pod must not be able to."""
+    spec, labels = template["spec"], template["metadata"].get("labels") or {}
+    for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
+        for field, wrong, right in _container(spec, container, agreed):
+            yield f"{container['name']}.{field}", wrong, right
+        if "tritonserver" in str(container.get("command")):
+            yield from _server(spec, container, agreed)
+    if not (search("spec.selector.matchLabels", owner) or {}).items() <= labels.items():
+        yield "spec.selector", "its own pods do not match", str(labels)
+    label, taint = agreed.gpu.label, agreed.gpu.taint
+    tolerations = spec.get("tolerations") or []
+    asks = (spec.get("nodeSelector") or {}).get(label.key) == label.value
+    limits = search("containers[].resources.limits", spec)
+    if any(str(each.get(agreed.gpu.resource, 0)) != "0" for each in limits):
+        if tolerations != [taint.toleration]:
+            wrong = f"{tolerations} is not what the contract asks for"
+            yield "tolerations", wrong, str([taint.toleration])
+        if not asks:
+            yield "nodeSelector", "it does not ask for a GPU node", str(label)
+        update = search("spec.strategy.rollingUpdate", owner) or {}
+        # a surge pod would wait for the GPU of the pod that it replaces
+        if owner["kind"] == "Deployment" and (surge := update.get("maxSurge", "25%")):
+            field, right = "spec.strategy.rollingUpdate.maxSurge", "maxSurge 0 and maxUnavailable 1"
+            yield field, f"a surge of {surge} waits for a GPU", right
+        return
+    # a GPU node that has lost its taint: the load's pods must stay off it all the same
+    loads = owner["metadata"].get("namespace") == agreed.namespaces.load
+    for field, can_go in (
+        ("tolerations", any(_tolerates(each, taint) for each in tolerations)),
+        ("nodeSelector", asks),
+        ("affinity", loads and not _keeps_off(spec, label)),
+    ):
+        if can_go:
+            yield field, "a pod without a GPU may go to a GPU node", "CPU nodes only"
+
+
+def _container(spec: Body, container: Body, agreed: Contract) -> Findings:
+    image, whole = container.get("image"), str(agreed.gpu.per_pod)
     if "@sha256:" not in (image or ""):
         yield "image", f"'{image}' can be moved to another image", "repository@sha256:…"
-    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-    gpus = [str(amounts.get(agreed.gpu.resource, "")) for amounts in (requests, limits)]
-    whole = str(agreed.gpu.per_pod)
+    amounts = [search(f"resources.{part}", container) or {} for part in ("requests", "limits")]
+    gpus = [str(each.get(agreed.gpu.resource, "")) for each in amounts]
     if any(gpus) and gpus != [whole, whole]:
         asked = f"requested as '{gpus[0]}' and limited to '{gpus[1]}'"
         yield "resources", f"{agreed.gpu.resource} is {asked}", f"{whole} for both"
     for probe in PROBE_PATHS:
-        opened = jmespath.search(f"{probe}.httpGet.port", container)
+        opened = search(f"{probe}.httpGet.port", container)
         if opened and opened not in _ports([spec]):
             yield f"{probe}.httpGet.port", f"nothing opens {opened}", "a port of the container"
     pod, own = spec.get("securityContext") or {}, container.get("securityContext") or {}
@@ -210,164 +242,91 @@ def _container(spec: Body, container: Body, agreed: Contract) -> Iterator[tuple[
         yield "securityContext", wrong, "as the other containers have it"
 
 
-def _server(owner: Body, spec: Body, container: Body, agreed: Contract) -> Iterator[ChartFault]:
+def _server(spec: Body, container: Body, agreed: Contract) -> Findings:
     """Triton's own container: probes, ports, models and the time that it gets to end."""
     flags = dict(str(each).partition("=")[::2] for each in container.get("args") or [])
     for probe, path in PROBE_PATHS.items():
-        if jmespath.search(f"{probe}.httpGet.path", container) != path:
-            yield _fault(owner, f"{probe}.httpGet.path", f"it is not {path}", path)
+        if search(f"{probe}.httpGet.path", container) != path:
+            yield f"{probe}.httpGet.path", f"it is not {path}", path
     for name, port in agreed.ports.model_dump().items():
         if flags.get(f"--{name}-port") != str(port) or port not in _ports([spec]):
-            yield _fault(owner, "args", f"command line and container do not both open the "
-                         f"contract's {name} port", str(port))  # fmt: skip
+            wrong = f"command line and container do not both open the contract's {name} port"
+            yield "args", wrong, str(port)
     if flags.get("--model-control-mode") != "explicit" or "--load-model" not in flags:
-        yield _fault(owner, "args", "the models to load are not named",
-                     "--model-control-mode=explicit and --load-model")  # fmt: skip
-    pause = jmespath.search("lifecycle.preStop.sleep.seconds", container) or 0
+        right = "--model-control-mode=explicit and --load-model"
+        yield "args", "the models to load are not named", right
+    pause = search("lifecycle.preStop.sleep.seconds", container) or 0
     needed = pause + int(flags.get("--exit-timeout-secs", 30))
     grace = spec.get("terminationGracePeriodSeconds", 30)
     if not needed < grace < SPOT_NOTICE_S:
-        yield _fault(owner, "terminationGracePeriodSeconds", f"{grace} s, and the shutdown takes "
-                     f"{needed} s", f"more than that, less than {SPOT_NOTICE_S} s")  # fmt: skip
+        wrong = f"{grace} s, and the shutdown takes {needed} s"
+        yield "terminationGracePeriodSeconds", wrong, f"more than that, less than {SPOT_NOTICE_S} s"
 
 
-def _pod(owner: Body, spec: Body, agreed: Contract) -> Iterator[ChartFault]:
-    """A pod with a GPU goes to the contract's nodes; any other pod must not be able to."""
-    label, taint = agreed.gpu.label, agreed.gpu.taint
-    tolerations = spec.get("tolerations") or []
-    asks = (spec.get("nodeSelector") or {}).get(label.key) == label.value
-    if _gpus(spec, agreed):
-        if tolerations != [taint.toleration]:
-            yield _fault(owner, "tolerations", f"{tolerations} is not what the contract asks for",
-                         str([taint.toleration]))  # fmt: skip
-        if not asks:
-            yield _fault(owner, "nodeSelector", "it does not ask for a GPU node", str(label))
-        return
-    # a GPU node that has lost its taint: the load's pods must stay off it all the same
-    loads = owner["metadata"].get("namespace") == agreed.namespaces.load
-    for field, wrong in (
-        ("tolerations", any(tolerates(each, taint.object) for each in tolerations)),
-        ("nodeSelector", asks),
-        ("affinity", loads and not keeps_off(spec, label)),
-    ):
-        if wrong:
-            yield _fault(owner, field, "a pod without a GPU may go to a GPU node", "CPU nodes only")
-
-
-def _rollout(owner: Body, agreed: Contract) -> Iterator[ChartFault]:
-    """A surge pod would wait for the GPU of the pod that it replaces."""
-    update = (owner["spec"].get("strategy") or {}).get("rollingUpdate") or {}
-    surge = update.get("maxSurge", "25%")
-    if _gpus(pod_template(owner)["spec"], agreed) and surge:
-        yield _fault(owner, "spec.strategy.rollingUpdate.maxSurge", f"a surge of {surge} waits for "
-                     "a GPU", "maxSurge 0 and maxUnavailable 1")  # fmt: skip
-
-
-def _references(body: Body, objects: Sequence[Body]) -> Iterator[ChartFault]:
+def _references(body: Body, objects: Sequence[Body]) -> Findings:
     """What an object names or selects is there."""
-    named = {kind: {each["metadata"]["name"]: each for each in objects if each["kind"] == kind}
-             for kind in ("ServiceAccount", "PriorityClass", "Service", "Deployment")}  # fmt: skip
-    spec = body.get("spec") or {}
-    if body["kind"] in WORKLOADS:
-        pod = pod_template(body)["spec"]
-        for field, kind in (("serviceAccountName", "ServiceAccount"),
-                            ("priorityClassName", "PriorityClass")):  # fmt: skip
-            if pod.get(field, "default") not in {*named[kind], "default"}:
-                yield _fault(body, field, f"there is no {pod[field]}", str([*named[kind]]))
+    named = {(each["kind"], each["metadata"]["name"]): each for each in objects}
+    spec, pod = body.get("spec") or {}, (_template(body) or {}).get("spec") or {}
+    for field, kind in (("serviceAccountName", "ServiceAccount"),
+                        ("priorityClassName", "PriorityClass")):  # fmt: skip
+        if (name := pod.get(field, "default")) != "default" and (kind, name) not in named:
+            yield field, f"there is no {name}", str([each for key, each in named if key == kind])
+    if selector := SELECTORS.get(body["kind"]):
+        labels, ports = (search(path, body) for path in selector)
+        wanted, templates = (labels or {}).items(), filter(None, map(_template, objects))
+        pods = [each["spec"] for each in templates
+                if wanted <= (each["metadata"].get("labels") or {}).items()]  # fmt: skip
+        if not pods:
+            yield "spec.selector", f"no pod has the labels {labels}", "labels of our pods"
+        elif missing := set(ports or []) - _ports(pods):
+            yield "spec.ports", f"no pod opens {missing}", "a port of our pods"
     match body["kind"]:
-        case "Service":
-            targets = {port.get("targetPort", port["port"]) for port in spec["ports"]}
-            yield from _selection(body, spec["selector"], targets, objects)
-        case "PodDisruptionBudget":
-            yield from _selection(body, spec["selector"]["matchLabels"], set(), objects)
-            if spec.get("maxUnavailable") in (None, 0, "0%"):
-                yield _fault(body, "spec", "its node cannot be drained", "maxUnavailable: 1")
-        case "NetworkPolicy":
-            labels = spec["podSelector"].get("matchLabels") or {}
-            opened = set(jmespath.search("ingress[].ports[].port", spec) or [])
-            yield from _selection(body, labels, opened, objects)
+        case "PodDisruptionBudget" if spec.get("maxUnavailable") in (None, 0, "0%"):
+            yield "spec", "its node cannot be drained", "maxUnavailable: 1"
         case "Ingress":
-            for service in jmespath.search("rules[].http.paths[].backend.service", spec):
-                known = jmespath.search("spec.ports[].name", named["Service"].get(service["name"]))
+            for service in search("rules[].http.paths[].backend.service", spec):
+                known = search("spec.ports[].name", named.get(("Service", service["name"])))
                 if service["port"]["name"] not in (known or []):
-                    yield _fault(body, "spec.rules", f"there is no {service}", "our Service")
+                    yield "spec.rules", f"there is no {service}", "our Service"
         case "ServiceMonitor":
             wanted = spec["selector"]["matchLabels"].items()
-            ports = {port["name"] for each in named["Service"].values()
-                     if wanted <= (each["metadata"].get("labels") or {}).items()
-                     for port in each["spec"]["ports"]}  # fmt: skip
-            if not {endpoint["port"] for endpoint in spec["endpoints"]} <= ports:
-                yield _fault(body, "spec", "no Service has these labels and ports", "our Service's")
+            services = [each for (kind, _), each in named.items() if kind == "Service"
+                        and wanted <= (each["metadata"].get("labels") or {}).items()]  # fmt: skip
+            ports = search("[].spec.ports[].name", services)
+            if not set(search("endpoints[].port", spec)) <= set(ports):
+                yield "spec", "no Service has these labels and ports", "our Service's"
         case "HorizontalPodAutoscaler":
-            owner = named["Deployment"].get(spec["scaleTargetRef"]["name"])
-            if owner is None:
-                yield _fault(body, "spec.scaleTargetRef", "there is no such Deployment", "ours")
-            elif "replicas" in owner["spec"]:
-                yield _fault(owner, "spec.replicas", "an upgrade would undo the autoscaler", "none")
-
-
-def _selection(
-    body: Body, labels: Body, ports: set[str | int], objects: Sequence[Body]
-) -> Iterator[ChartFault]:
-    templates = [pod_template(each) for each in objects if each["kind"] in WORKLOADS]
-    pods = [each["spec"] for each in templates
-            if labels.items() <= (each["metadata"].get("labels") or {}).items()]  # fmt: skip
-    if not pods:
-        yield _fault(body, "spec.selector", f"no pod has the labels {labels}", "labels of our pods")
-    elif missing := ports - _ports(pods):
-        yield _fault(body, "spec.ports", f"no pod opens {missing}", "a port of our pods")
-
-
-def _gpus(spec: Body, agreed: Contract) -> int:
-    limits = jmespath.search("containers[].resources.limits", spec)
-    return int(sum(quantity(each.get(agreed.gpu.resource, 0)) for each in limits))
+            if ("Deployment", spec["scaleTargetRef"]["name"]) not in named:
+                yield "spec.scaleTargetRef", "there is no such Deployment", "ours"
+        case "Deployment" if "replicas" in spec:
+            scalers = [each for (kind, _), each in named.items()
+                       if kind == "HorizontalPodAutoscaler"]  # fmt: skip
+            if body["metadata"]["name"] in search("[].spec.scaleTargetRef.name", scalers):
+                yield "spec.replicas", "an upgrade would undo the autoscaler", "none"
 
 
 def _ports(pods: Sequence[Body]) -> set[str | int]:
-    return set(jmespath.search("[].containers[].ports[].[name, containerPort][]", pods))
+    return set(search("[].containers[].ports[].[name, containerPort][]", pods))
 
 
-def object_name(body: Body) -> str:
-    """How findings name an object, as in `Deployment triton/triton`."""
-    meta = body.get("metadata") or {}
-    place = f"{meta['namespace']}/" if meta.get("namespace") else ""
-    return f"{body.get('kind', 'object')} {place}{meta.get('name', '(no name)')}"
+def _template(owner: Body) -> Any:
+    """The part of a workload with the pod's `metadata` and `spec`; None for other objects."""
+    part = "@" if owner["kind"] == "Pod" else "spec.jobTemplate.spec.template || spec.template"
+    return search(part, owner)
 
 
-def pod_template(owner: Body) -> Body:
-    """The part of a workload with the pod's `metadata` and `spec`."""
-    spec = owner["spec"]["jobTemplate"]["spec"] if owner["kind"] == "CronJob" else owner["spec"]
-    template: Body = owner if owner["kind"] == "Pod" else spec["template"]
-    return template
-
-
-def quantity(value: object) -> Decimal:
-    """The number that a quantity stands for, as 0.5 for `500m`; `ValueError` for `8GB`."""
-    from kubernetes.utils.quantity import parse_quantity
-
-    return Decimal(parse_quantity(value))  # type: ignore[no-untyped-call]
-
-
-def tolerates(toleration: Body, taint: Body) -> bool:
+def _tolerates(toleration: Body, taint: Taint) -> bool:
     """Whether a toleration lets a pod onto a node with the taint."""
-    if toleration.get("effect") not in (None, "", taint["effect"]):
+    if toleration.get("effect") not in (None, "", taint.effect):
         return False
     if toleration.get("operator") == "Exists":
-        return toleration.get("key") in (None, "", taint["key"])
-    return (toleration.get("key"), toleration.get("value", "")) == (taint["key"], taint["value"])
+        return toleration.get("key") in (None, "", taint.key)
+    return (toleration.get("key"), toleration.get("value", "")) == (taint.key, taint.value)
 
 
-def keeps_off(spec: Body, label: Label) -> bool:
+def _keeps_off(spec: Body, label: Label) -> bool:
     """Whether every term of a pod's node affinity keeps it off nodes with a label."""
     required = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
-    terms = jmespath.search(f"{required}.nodeSelectorTerms", spec) or [{}]
-    return all(
-        any(
-            each["key"] == label.key and (
-                each["operator"] == "DoesNotExist"
-                or (each["operator"] == "NotIn" and label.value in each["values"])
-            )
-            for each in term.get("matchExpressions") or []
-        )
-        for term in terms
-    )  # fmt: skip
+    refusal = {"key": label.key, "operator": "NotIn", "values": [label.value]}
+    terms = search(f"{required}.nodeSelectorTerms", spec) or [{}]
+    return all(refusal in (term.get("matchExpressions") or []) for term in terms)
