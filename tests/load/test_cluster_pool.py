@@ -303,11 +303,6 @@ def test_records_that_do_not_come_whole_are_no_result(here: Pods) -> None:
     assert here.left == []
 
 
-def test_pods_reach_triton_by_its_service() -> None:
-    assert triton_inside().http == "http://triton.triton.svc:8000"
-    assert triton_inside().grpc == "triton.triton.svc:8001"
-
-
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cluster_pool.image_context(tmp_path_factory.mktemp("context") / "image")
@@ -363,6 +358,8 @@ def test_equal_contexts_have_an_equal_tag(context: Path, tmp_path: Path) -> None
     assert re.fullmatch(r"load-[0-9a-f]{16}", cluster_pool.image_tag(context))
 
 
-def test_the_base_is_named_by_digest_and_nobody_is_root() -> None:
+def test_the_base_is_named_by_digest_nobody_is_root_and_triton_is_its_service() -> None:
     assert "@sha256:" in builders.base_image(cluster_pool.DOCKERFILE)
     assert "\nUSER 1000:1000\n" in cluster_pool.DOCKERFILE.read_text()
+    assert triton_inside().http == "http://triton.triton.svc:8000"
+    assert triton_inside().grpc == "triton.triton.svc:8001"

@@ -27,19 +27,7 @@ from helpers.load.statistics import percentile
 from . import scripted as wire
 from .conftest import MakeRun, play, scenario
 from .known_server import SHAPE
-from .scripted import (
-    GOOD,
-    HEAD,
-    OUTCOMES,
-    VIOLATIONS,
-    Answer,
-    Behaviour,
-    Peer,
-    Scripted,
-    answer,
-    replies,
-    scripted,
-)
+from .scripted import Answer, Behaviour, Peer, Scripted, answer, replies, scripted
 
 STEADY = {"arrivals": "constant", "rate": 40, "duration_s": 0.5}
 BURST = {"arrivals": "burst", "count": 16, "duration_s": 0.05}
@@ -98,8 +86,8 @@ def later(delay_s: float) -> Behaviour:
 
 def indexed(peer: Peer, stream: int) -> bytes:
     """An answer whose headers are in Huffman code and in the connection's dynamic table."""
-    head = peer.encoder.encode((*HEAD, ("server", "scripted")))
-    tail = peer.encoder.encode((*GOOD, ("x-took", "a few ms")))
+    head = peer.encoder.encode((*wire.HEAD, ("server", "scripted")))
+    tail = peer.encoder.encode((*wire.GOOD, ("x-took", "a few ms")))
     return wire.made(
         (HEADERS, END_HEADERS, head),
         (h2.DATA, 0, wire.BODY),
@@ -403,13 +391,13 @@ def numbered(stream: int) -> bytes:
 
 # each makes an answer on a stream that is, or is nearly, like the one before
 KINDS: list[Answer] = [
-    *(answer for answer, _ in OUTCOMES),
+    *(answer for answer, _ in wire.OUTCOMES),
     numbered,
     lambda stream: numbered(stream) + window(7),
     lambda stream: numbered(stream) + frame(DATA, 0, stream + 2, b"12345678"),  # of the next
     lambda stream: answer(stream + 1000),  # nobody asked
 ]
-BROKEN = [*VIOLATIONS, replies(bytes(h2.DEFAULT_FRAME + 1))]
+BROKEN = [*wire.VIOLATIONS, replies(bytes(h2.DEFAULT_FRAME + 1))]
 
 
 def taken(data: bytes, sizes: list[int], *, stateless: bool = True) -> tuple[list[object], object]:

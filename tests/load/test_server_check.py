@@ -2,15 +2,9 @@
 
 import pytest
 
+from helpers.load import server_check
 from helpers.load.records import ServerSide
-from helpers.load.server_check import (
-    COUNTERS,
-    Counters,
-    compare,
-    counted,
-    parse_counters,
-    read_counters,
-)
+from helpers.load.server_check import COUNTERS, Counters, compare, counted, parse_counters
 
 from .known_server import MODEL, KnownServer
 
@@ -76,8 +70,8 @@ def test_counters_are_read_over_http_and_without_them_nothing_is_claimed(
     server: KnownServer,
 ) -> None:
     server.successes = 41
-    assert read_counters(f"{server.url}/metrics", MODEL) == counters(41)
+    assert server_check.read_counters(f"{server.url}/metrics", MODEL) == counters(41)
     for wrong in ("http://127.0.0.1:9/metrics", f"{server.url}/nothing", ""):
-        assert read_counters(wrong, MODEL) is None
+        assert server_check.read_counters(wrong, MODEL) is None
     sentence, contradiction = compare({"ok": 5}, None)
     assert "not compared" in sentence and not contradiction

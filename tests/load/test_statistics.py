@@ -228,7 +228,5 @@ def test_a_long_table_of_several_workers_is_assembled_in_row_groups(
     path = statistics.table_path(tmp_path, played.name)
     assert pq.ParquetFile(path).num_row_groups == 4
     assert sorted(pd.read_parquet(path)["intended_s"]) == [number / 10 for number in range(20)]
-    assert pd.read_csv(statistics.seconds_path(tmp_path, played.name))["errors"].to_list() == [
-        10,
-        10,
-    ]
+    seconds = pd.read_csv(statistics.seconds_path(tmp_path, played.name))
+    assert list(seconds["errors"]) == [10, 10]

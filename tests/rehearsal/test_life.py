@@ -146,14 +146,11 @@ def _kill(workspace: Workspace, aws: emulated.Emulator) -> None:
     os.kill(json.loads((workspace.folder / "process.json").read_text())["pid"], signal.SIGKILL)
 
 
-def test_the_account_is_ready_before(life: Life) -> None:
+def test_the_account_is_ready_and_a_plan_makes_the_whole_stack(life: Life) -> None:
     assert life.ready.blocking == ()
-
-
-def test_a_plan_makes_the_whole_stack(life: Life) -> None:
-    actions = {resource.action for resource in life.planned.resources}
-    assert actions == {"create"}
+    assert {resource.action for resource in life.planned.resources} == {"create"}
     assert life.stack.gpu_asg_name and life.stack.cluster_name and life.stack.vpc_id
+    assert life.pushed.startswith("sha256:")  # by its CodeBuild project
 
 
 def test_a_second_plan_has_what_was_changed_alone(life: Life) -> None:
@@ -182,10 +179,6 @@ def test_a_destroy_that_is_killed_leaves_something_and_is_finished_by_the_next(l
     # a kill may tear the state; then an older copy of it is back, and still names what is gone
     assert 0 < life.half_way <= len(life.planned.resources)
     assert life.left == ()
-
-
-def test_its_codebuild_project_builds_and_pushes(life: Life) -> None:
-    assert life.pushed.startswith("sha256:")
 
 
 def test_the_gpu_nodes_of_a_deleted_group_are_still_known(life: Life) -> None:

@@ -25,15 +25,11 @@ def calls(*asked: str) -> set[str]:
     return privilege.used(Line(service, action, "", "Boto3") for service, action in parts)
 
 
-def test_a_service_that_is_granted_for_nothing_is_seen() -> None:
+def test_a_service_granted_for_nothing_and_a_reason_without_grant_or_need_are_seen() -> None:
     needed = calls("ec2:DescribeVpcs", "s3:HeadBucket")
     assert privilege.idle(GRANTS, needed, []) == {"kms"}
     assert privilege.idle(GRANTS, needed, ["kms:ListKeys"]) == {"kms"}
     assert privilege.idle(GRANTS, needed, ["kms"]) == set()
-
-
-def test_a_reason_without_grant_or_need_is_seen() -> None:
-    needed = calls("ec2:DescribeVpcs", "s3:HeadBucket")
     wrong = {"s3:ListBucket", "sqs", "ec2:RunInstances"}
     assert privilege.baseless(["kms", *wrong], GRANTS, needed) == wrong
 

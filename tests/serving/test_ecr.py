@@ -158,20 +158,15 @@ def test_an_image_of_an_earlier_run_or_a_quicker_one_is_accepted(
     assert docker.verbs == EVERY_VERB
 
 
-def test_another_digest_than_the_pushed_one_does_not_agree(
-    on_aws: Run, account: Account, docker: Docker, repository: Path
-) -> None:
-    docker.digest = "sha256:" + "b" * 64
-    assert not publish(on_aws, account, repository).agrees
-
-
-def test_a_failed_push_is_reported_and_the_login_removed(
+def test_a_failed_push_is_reported_and_one_of_another_digest_does_not_agree(
     on_aws: Run, account: Account, docker: Docker, repository: Path
 ) -> None:
     docker.refusal = "denied: Your authorization token has expired."
     with pytest.raises(Problem, match="authorization token has expired"):
         publish(on_aws, account, repository)
-    assert docker.verbs == EVERY_VERB
+    assert docker.verbs == EVERY_VERB  # the login is removed too
+    docker.refusal, docker.digest = "", "sha256:" + "b" * 64
+    assert not publish(on_aws, account, repository).agrees
 
 
 @pytest.fixture
@@ -193,6 +188,19 @@ def in_region(on_aws: Run, account: Account) -> Run:
     return Run(on_aws.folder, on_aws.profile.model_copy(update={"serving": serving}))
 
 
+@pytest.fixture
+def inside(in_region: Run) -> Run:
+    """The same, whose loads are fired from pods."""
+    settings = in_region.profile.load.model_copy(update={"control": "cluster"})
+    return Run(in_region.folder, in_region.profile.model_copy(update={"load": settings}))
+
+
+def source(account: Account) -> zipfile.ZipFile:
+    """What CodeBuild got."""
+    body = account.client("s3").get_object(Bucket="artifacts", Key=codebuild.SOURCE)["Body"]
+    return zipfile.ZipFile(io.BytesIO(body.read()))
+
+
 def test_codebuild_gets_models_and_dockerfile_and_the_digest_is_read_back_from_ecr(
     in_region: Run, account: Account, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,12 +208,8 @@ def test_codebuild_gets_models_and_dockerfile_and_the_digest_is_read_back_from_e
     assert published.agrees and published.builder == f"CodeBuild project {PROJECT}"
     (stored,) = account.client("ecr").describe_images(repositoryName=NAME)["imageDetails"]
     assert (stored["imageDigest"], stored["imageTags"]) == (published.digest, [published.tag])
-    source = (
-        account.client("s3").get_object(Bucket="artifacts", Key=codebuild.SOURCE)["Body"].read()
-    )
-    with zipfile.ZipFile(io.BytesIO(source)) as archive:
-        assert archive.read("Dockerfile") == builders.DOCKERFILE.read_bytes()
-        assert "models/m/1/model.onnx" in archive.namelist()
+    assert source(account).read("Dockerfile") == builders.DOCKERFILE.read_bytes()
+    assert "models/m/1/model.onnx" in source(account).namelist()
     assert f'"{codebuild.SOURCE}"' in (ROOT / "infra/codebuild.tf").read_text()
     shown = capsys.readouterr().out
     assert all(phase in shown for phase in ("MB are uploaded", ": BUILD", ": COMPLETED"))
@@ -277,17 +281,13 @@ def test_the_image_of_a_loads_pods_is_pushed_once_and_only_where_pods_fire(
 
 
 def test_codebuild_gets_the_package_and_the_dockerfile_of_a_loads_pods(
-    in_region: Run, account: Account
+    inside: Run, account: Account
 ) -> None:
-    settings = in_region.profile.load.model_copy(update={"control": "cluster"})
-    inside = Run(in_region.folder, in_region.profile.model_copy(update={"load": settings}))
     pushed = load.push_image(inside, account)
     (stored,) = account.client("ecr").describe_images(repositoryName=NAME)["imageDetails"]
     assert pushed.endswith(f"{NAME}@{stored['imageDigest']}")
-    body = account.client("s3").get_object(Bucket="artifacts", Key=codebuild.SOURCE)["Body"]
-    with zipfile.ZipFile(io.BytesIO(body.read())) as archive:
-        assert archive.read("Dockerfile") == (ROOT / "helpers/load/Dockerfile").read_bytes()
-        assert {"helpers/load/locustfile.py", "requirements.txt"} <= {*archive.namelist()}
+    assert source(account).read("Dockerfile") == (ROOT / "helpers/load/Dockerfile").read_bytes()
+    assert {"helpers/load/locustfile.py", "requirements.txt"} <= {*source(account).namelist()}
 
 
 class Scans:

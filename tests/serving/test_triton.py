@@ -199,10 +199,6 @@ def test_the_container_is_reachable_from_this_machine_alone(tmp_path: Path) -> N
     command = triton.container_command("R-1", tmp_path, ["m"], ports)
     assert command[:2] == ["docker", "run"]
     published = [option for option in command if option.startswith("--publish")]
-    assert published == [
-        "--publish=127.0.0.1:1:8000",
-        "--publish=127.0.0.1:2:8001",
-        "--publish=127.0.0.1:3:8002",
-    ]
+    assert published == [f"--publish=127.0.0.1:{number}:{7999 + number}" for number in (1, 2, 3)]
     assert command.index(builders.base_image()) < command.index("tritonserver")
     assert {"--model-repository=/models", "--load-model=m"} <= set(command)
