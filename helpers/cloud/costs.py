@@ -96,19 +96,20 @@ class CostModel:
 
     def _nodes(self) -> Iterator[Rate]:
         for group in self.plan.node_groups:
+            # every type that may come needs a price
             types = [self.table.price(f"ec2.{kind}") for kind in group.instance_types]
-            name = f"{'GPU' if group.spot else 'CPU'} nodes, {' or '.join(group.instance_types)}"
+            kind = "CPU" if group.cap_usd is None else "GPU"
+            name = f"{kind} nodes, {' or '.join(group.instance_types)}"
             node = Rate(name, COMPUTE, types[0], group.desired_nodes,
                         group.max_nodes, assumed="all nodes, all the time")  # fmt: skip
             disk = replace(
                 node, what=f"Disks of {name}", service=EC2_OTHER, price=self.table.price("gp3.gb"),
                 size=group.disk_gib, unit="GB-hours", assumed=f"{group.disk_gib:g} GiB gp3 each",
             )  # fmt: skip
-            if group.spot:
+            if group.cap_usd is not None:
                 node = replace(
                     node, what=f"{name} (spot)", billed="gpu-nodes", market=self.market,
-                    cap_usd=group.cap_usd or max(price.usd for price in types),
-                    instance_type=group.instance_types[0],
+                    cap_usd=group.cap_usd, instance_type=group.instance_types[0],
                     assumed="" if self.market else "the price cap, as there is no price history",
                 )  # fmt: skip
                 disk = replace(disk, billed="gpu-nodes")
@@ -285,7 +286,7 @@ def usage_until(run: Run, until: datetime) -> Usage:
     if model and model.emulated and not run.events("load-balancers"):
         periods["load-balancers"] = periods["stack"]
     groups = model.plan.node_groups if model else ()
-    nodes = sum(g.desired_nodes for g in groups if not g.spot) + len(periods["gpu-nodes"])
+    nodes = sum(g.desired_nodes for g in groups if g.cap_usd is None) + len(periods["gpu-nodes"])
     moved = traffic(run.profile, fired, sum(pulled.values()) or IMAGES_GB * nodes)
     hour = Period(datetime.fromtimestamp(0, UTC), datetime.fromtimestamp(3600, UTC))
     used = moved | {"built": built}

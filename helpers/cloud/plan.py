@@ -18,10 +18,6 @@ from helpers.scenario import Settings
 PLAN_JSON = "terraform/plan.json"  # in a run's folder; without secrets and account ids
 SECRET = "(sensitive)"
 Action = Literal["create", "update", "replace", "delete", "none"]
-# The tags that tell the cluster autoscaler what the nodes of an Auto Scaling group are like.
-NODE_TEMPLATE = "k8s.io/cluster-autoscaler/node-template/"
-EFFECTS = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute",
-           "PREFER_NO_SCHEDULE": "PreferNoSchedule"}  # fmt: skip
 PUBLIC_SUBNET = "kubernetes.io/role/elb"  # where internet-facing load balancers go
 AMI_DISK_GIB = 20.0  # of a node whose launch template is not in the plan
 
@@ -47,15 +43,11 @@ class PlannedNodeGroup:
     """A group of equal nodes."""
 
     name: str
-    resource: str  # `aws_eks_node_group` or `aws_autoscaling_group`
     instance_types: tuple[str, ...]  # first choice first
-    spot: bool
-    cap_usd: float | None  # highest price of a node's hour
+    cap_usd: float | None  # of spot nodes: highest price of an hour; None: on demand
     min_nodes: int
     desired_nodes: int
     max_nodes: int
-    labels: Mapping[str, str]  # that every node registers with
-    taints: tuple[Mapping[str, str], ...]  # `key`, `value`, `effect` in Kubernetes' words
     disk_gib: float = AMI_DISK_GIB
 
 
@@ -129,52 +121,27 @@ class Plan:
 
 
 def _managed(group: TerraformResource) -> PlannedNodeGroup:
-    values = group.values
-    scaling, name = values["scaling_config"][0], values["node_group_name"]
+    scaling = group.values["scaling_config"][0]
     return PlannedNodeGroup(
-        name=name,
-        resource="aws_eks_node_group",
-        instance_types=tuple(values["instance_types"]),
-        spot=values.get("capacity_type") == "SPOT",
+        name=group.values["node_group_name"],
+        instance_types=tuple(group.values["instance_types"]),
         cap_usd=None,
         min_nodes=scaling.get("min_size", 0),
         desired_nodes=scaling["desired_size"],
         max_nodes=scaling["max_size"],
-        labels={**(values.get("labels") or {}), "eks.amazonaws.com/nodegroup": name},
-        taints=tuple(
-            _taint(taint["key"], f"{taint.get('value') or ''}:{taint['effect']}")
-            for taint in values.get("taint") or ()
-        ),
     )
 
 
 def _auto_scaling(group: TerraformResource) -> PlannedNodeGroup:
-    """A group of our own; its user data is not known before the apply, but its tags are."""
     values, policy = group.values, group.values["mixed_instances_policy"][0]
-    distribution = policy["instances_distribution"][0]
-    cap = distribution.get("spot_max_price")
-
-    def template(kind: str) -> dict[str, str]:
-        prefix = f"{NODE_TEMPLATE}{kind}/"
-        return {k.removeprefix(prefix): v for k, v in group.tags.items() if k.startswith(prefix)}
-
     return PlannedNodeGroup(
         name=values["name"],
-        resource="aws_autoscaling_group",
         instance_types=tuple(t["instance_type"] for t in policy["launch_template"][0]["override"]),
-        spot=distribution["on_demand_percentage_above_base_capacity"] == 0,
-        cap_usd=float(cap) if cap else None,
+        cap_usd=float(policy["instances_distribution"][0]["spot_max_price"]),
         min_nodes=values.get("min_size", 0),
         desired_nodes=values["desired_capacity"],
         max_nodes=values["max_size"],
-        labels=template("label"),
-        taints=tuple(_taint(key, value) for key, value in template("taint").items()),
     )
-
-
-def _taint(key: str, text: str) -> dict[str, str]:
-    value, _, effect = text.rpartition(":")
-    return {"key": key, "value": value, "effect": EFFECTS.get(effect, effect)}
 
 
 def _without_secrets(part: Any) -> Any:

@@ -174,7 +174,8 @@ class Workspace(Terraform):
 
     def _spot_prices(self, planned: Plan) -> SpotHistory:
         """The recorded spot prices if they cover the plan's types, else the last week's."""
-        types = {t for group in planned.node_groups if group.spot for t in group.instance_types}
+        spot = [group for group in planned.node_groups if group.cap_usd is not None]
+        types = {name for group in spot for name in group.instance_types}
         recorded = self.run.find(SpotHistory)
         if recorded and types <= {point.instance_type for point in recorded.points}:
             return recorded

@@ -137,12 +137,11 @@ def read(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> Architecture:
 
 
 def _node_group(group: PlannedNodeGroup, workloads: dict[bool, tuple[str, ...]]) -> NodeGroup:
-    gpu = group.spot or bool(group.taints)
-    types = group.instance_types
+    gpu, types = group.cap_usd is not None, group.instance_types
     description = ", ".join(types[:2]) + (f" or {len(types) - 2} more" if types[2:] else "")
-    if group.resource == "aws_autoscaling_group":
-        cap = max(f"{group.cap_usd or 0:.2f}", f"{group.cap_usd or 0:g}", key=len)
-        description += f" spot{f', at most ${cap}/h' if group.cap_usd else ''}"
+    if gpu:
+        cap = max(f"{group.cap_usd:.2f}", f"{group.cap_usd:g}", key=len)
+        description += f" spot, at most ${cap}/h"
     description += f"\n{group.min_nodes} to {group.max_nodes} nodes"
     return NodeGroup(f"{'GPU' if gpu else 'system'} nodes", description, gpu, workloads[gpu])
 

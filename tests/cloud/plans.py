@@ -4,20 +4,14 @@ from typing import Any
 
 SYSTEM = {
     "node_group_name": "x-system", "instance_types": ["t3.large", "t3a.large"],
-    "capacity_type": "ON_DEMAND",
     "scaling_config": [{"desired_size": 2, "max_size": 3, "min_size": 1}],
-}  # fmt: skip
-MANAGED = SYSTEM | {
-    "node_group_name": "x-gpu", "instance_types": ["g4dn.xlarge"], "capacity_type": "SPOT",
-    "scaling_config": [{"desired_size": 1, "max_size": 2, "min_size": 0}],
 }  # fmt: skip
 
 
 def capped(cap: str, desired: int = 1, most: int = 2) -> dict[str, Any]:
     """Our own group of spot nodes with a price cap."""
-    distribution = {"on_demand_percentage_above_base_capacity": 0, "spot_max_price": cap}
     policy = {
-        "instances_distribution": [distribution],
+        "instances_distribution": [{"spot_max_price": cap}],
         "launch_template": [{"override": [{"instance_type": "g4dn.xlarge"}]}],
     }
     return {

@@ -25,7 +25,7 @@ from helpers.scenario import Burst, Closed, Ramp, Scenario
 from tests.emulated import Emulated, Fault
 from tests.rehearsal.test_faults import GROUP, spot_group
 
-from .plans import CAPPED, MANAGED, SYSTEM, capped, document
+from .plans import CAPPED, SYSTEM, capped, document
 from .test_dead_man import OUTPUTS
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -83,20 +83,16 @@ def plans(draw: st.DrawFn) -> Plan:
     if draw(st.booleans()):
         resources.append(("aws_eks_node_group", SYSTEM))
     desired = draw(count)
-    gpu = draw(st.sampled_from(("capped", "managed", "none")))
-    if gpu == "capped":
+    if draw(st.booleans()):
         cap = draw(st.floats(0.01, 2).map(lambda usd: f"{usd:.2f}"))
         resources.append(("aws_autoscaling_group", capped(cap, desired, desired + 1)))
-    elif gpu == "managed":
-        sizes = {"desired_size": desired, "max_size": desired + 1, "min_size": 0}
-        resources.append(("aws_eks_node_group", MANAGED | {"scaling_config": [sizes]}))
     return Plan(document(*resources))
 
 
 def everything(plan: Plan, hours: float) -> Usage:
     """Everything that was planned exists for so many hours."""
     end = NOON + timedelta(hours=hours)
-    nodes = sum(group.desired_nodes for group in plan.node_groups if group.spot)
+    nodes = sum(group.desired_nodes for group in plan.node_groups if group.cap_usd is not None)
     whole, gpu = (Period(NOON, end),), (Period(NOON, end, nodes, "g4dn.xlarge"),)
     pulled = costs.IMAGES_GB * sum(group.desired_nodes for group in plan.node_groups)
     moved = traffic(PROFILE, PROFILE.load.placed, pulled)
@@ -139,7 +135,6 @@ def test_a_longer_life_never_costs_less(plan: Plan, first: float, more: float) -
     [
         ("aws_autoscaling_group", capped("0.30"), "(spot)", 0.2, 0.6),
         ("aws_autoscaling_group", capped("0.15"), "(spot)", 0.15, 0.3),
-        ("aws_eks_node_group", MANAGED, "(spot)", 0.2, 2 * 0.526),
         ("aws_eks_node_group", SYSTEM, "CPU nodes, t3.large", 2 * 0.0832, 3 * 0.0832),
         ("aws_eks_cluster", {}, "control plane", 0.10, 0.10),
     ],

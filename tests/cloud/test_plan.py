@@ -1,7 +1,6 @@
 """The plan reader: resources, node groups, changes, and JSON without secrets."""
 
 import json
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ from helpers.cloud.plan import Plan
 from helpers.errors import Problem
 from helpers.run import Run
 
-from .plans import CAPPED, MANAGED, SYSTEM, document, template
+from .plans import CAPPED, SYSTEM, document, template
 
 
 def test_resources_are_read_and_data_sources_are_not() -> None:
@@ -32,33 +31,10 @@ def test_node_groups_have_types_sizes_price_cap_and_disk() -> None:
         )
     ).node_groups
     system, gpu = groups
-    assert (system.instance_types, system.spot) == (("t3.large", "t3a.large"), False)
-    assert (gpu.spot, gpu.cap_usd) == (True, 0.3)
+    assert (system.instance_types, system.cap_usd) == (("t3.large", "t3a.large"), None)
+    assert gpu.cap_usd == 0.3
     assert (gpu.min_nodes, gpu.desired_nodes, gpu.max_nodes) == (0, 1, 2)
     assert [group.disk_gib for group in groups] == [30, 100]
-
-
-@pytest.mark.parametrize(
-    ("kind", "values"),
-    [
-        ("aws_eks_node_group", MANAGED | {
-            "labels": {"workload": "gpu"},
-            "taint": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}],
-        }),
-        ("aws_autoscaling_group", CAPPED | {
-            "tag": [
-                {"key": f"{plan.NODE_TEMPLATE}label/workload", "value": "gpu"},
-                {"key": f"{plan.NODE_TEMPLATE}taint/nvidia.com/gpu", "value": "present:NoSchedule"},
-            ],
-        }),
-    ],
-)  # fmt: skip
-def test_labels_and_taints_are_those_that_nodes_register_with(
-    kind: str, values: dict[str, Any]
-) -> None:
-    (group,) = Plan(document((kind, values))).node_groups
-    assert group.labels["workload"] == "gpu"
-    assert group.taints == ({"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"},)
 
 
 def test_actions_are_translated_and_reads_are_left_out() -> None:
