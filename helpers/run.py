@@ -27,8 +27,8 @@ MANIFEST_LIBRARIES = (
 )  # fmt: skip
 # the code that measures is fixed when a run begins; the code that draws, when evidence is drawn
 MEASURES = ("helpers/load", "helpers/serving", "model", "profiles/rehearsal.yaml")
-DRAWS = ("helpers/evidence", "helpers/style.py", "helpers/telemetry/snapshots.py",
-         "helpers/telemetry/catalogue.yaml")  # fmt: skip
+DRAWS = ("helpers/evidence", "helpers/style.py", "helpers/style.mplstyle",
+         "helpers/telemetry/snapshots.py", "helpers/telemetry/catalogue.yaml")  # fmt: skip
 
 
 class Record(BaseModel):
@@ -211,8 +211,13 @@ def run_folders(outputs: Path = OUTPUTS) -> list[Path]:
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The time, as `iso` writes it."""
+    return iso(datetime.now(UTC))
+
+
+def iso(moment: datetime) -> str:
+    """A time in UTC, ISO 8601, milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:

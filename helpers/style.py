@@ -33,26 +33,7 @@ WIDTH_IN = 9.0
 DPI = 110
 FIGURES = "evidence/figures"
 
-_THEME = {
-    "font.size": 10,
-    "axes.titlesize": 11.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.prop_cycle": cycler(color=LINES),
-    "grid.color": "#e3e3e3",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.6,
-    "figure.facecolor": "white",
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.h_pad": 0.08,
-    "figure.constrained_layout.w_pad": 0.08,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "gpu-e2e",
-}
+_SHEET = Path(__file__).with_suffix(".mplstyle")
 _WATERMARK: dict[str, Any] = dict(
     ha="center", va="center", rotation=18, fontsize=52, fontweight="bold", alpha=0.07, zorder=10
 )
@@ -60,7 +41,7 @@ _WATERMARK: dict[str, Any] = dict(
 
 def theme() -> AbstractContextManager[None]:
     """Matplotlib's settings while a figure is drawn."""
-    return mpl.rc_context(_THEME)  # type: ignore[arg-type]
+    return mpl.rc_context({"axes.prop_cycle": cycler(color=LINES)}, _SHEET)
 
 
 def panels(count: int, *, height: float) -> tuple[Figure, Sequence[Axes]]:

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -19,16 +20,9 @@ RENDERED = "cluster/rendered"
 ALB = "alb.ingress.kubernetes.io"
 WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
 # type in the plan → the service's name, and its purpose
-SERVICES = {
-    "aws_ecr_repository": ("ECR", "images"),
-    "aws_s3_bucket": ("S3", "models, results"),
-    "aws_acm_certificate": ("ACM", "certificate"),
-    "aws_budgets_budget": ("Budgets", "notices"),
-    "aws_cloudwatch_metric_alarm": ("CloudWatch", "billing alarm"),
-    "aws_sns_topic": ("SNS", "notices"),
-    "aws_scheduler_schedule": ("Scheduler", "dead man's switch"),
-    "aws_iam_openid_connect_provider": ("IAM OIDC", "roles for pods"),
-}
+SERVICES: dict[str, tuple[str, str]] = yaml.safe_load(
+    Path(__file__).with_suffix(".yaml").read_text()
+)
 WIDTH, HEIGHT = 100.0, 58.0  # units of the drawing
 LEFT, INSIDE, RIGHT = 20.0, 22.0, 78.0  # left edges of the region, its VPC, the services beside it
 FILL = {"region": "#f7f7f5", "vpc": "#eef4fa", "public": "#e6f4ee", "private": "#fdf3e3"}

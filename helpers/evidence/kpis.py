@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from helpers.cloud.meter import CostReport
 from helpers.load.records import LoadReport, ScenarioReport
@@ -12,15 +14,7 @@ from helpers.scenario import Settings
 from helpers.telemetry.records import Telemetry
 
 # key in the profile → title, unit, and whether the target is a lower limit
-KPIS = {
-    "p50_ms": ("P50 latency", "ms", False),
-    "p95_ms": ("P95 latency", "ms", False),
-    "p99_ms": ("P99 latency", "ms", False),
-    "throughput_rps": ("Throughput", "requests/s", True),
-    "error_rate_pct": ("Error rate", "%", False),
-    "gpu_utilisation_pct": ("GPU utilisation", "%", True),
-    "cost_usd": ("Cost of the session", "US$", False),
-}
+KPIS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
 
 
 class Verdict(StrEnum):

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from detect_secrets.core.scan import scan_line
 from detect_secrets.settings import transient_settings
 
@@ -14,29 +15,11 @@ from helpers.cloud.stack import Stack
 from helpers.paths import ROOT
 from helpers.run import Run
 
-# replacements in square brackets need no escaping in HTML, JSON, SVG or Markdown
 RULES = (
     (re.compile(re.escape(str(ROOT))), "."),
     (re.compile(re.escape(str(Path.home())) + r"(?=/)"), "~"),
-    (re.compile(r"/(?:home|Users)/[\w.-]+(?=/)"), "~"),
-    (re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.S),
-     "[private key]"),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "[access key]"),
-    (re.compile(r"(?i)(?<=secret_access_key)(\W{1,6})[A-Za-z0-9/+=]{40}\b"), r"\1[secret key]"),
-    (re.compile(r"(?i)(?<=session_token)(\W{1,6})[A-Za-z0-9/+=]{40,}"), r"\1[session token]"),
-    (re.compile(r"\b(?:gh[pousr]_|glsa_|glc_|xox[abp]-)[\w-]{20,}"), "[token]"),
-    (re.compile(r"\bk8s-aws-v1\.[\w-]+"), "[token]"),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), "[token]"),
-    (re.compile(r"(?i)(?<=bearer )[\w.~+/-]{16,}=*"), "[token]"),
-    (re.compile(r"(?<=//)[^/\s:@\"']+:[^/\s@\"']+(?=@)"), "[login]"),
-    (re.compile(r"X-Amz-(?:Signature|Security-Token|Credential)=[^&\s\"'<]+"), "[signature]"),
-    (re.compile(r"(?<=:)\d{12}(?=[:/])|\b\d{12}(?=\.dkr\.ecr)|(?<=-)\d{12}(?=-[a-z]{2}-[a-z]+-\d)"),
-     "[account]"),
-    (re.compile(r"\b(?:ip-\d+-\d+-\d+-\d+|[\w-]+)\.(?:[\w-]+\.)?(?:ec2|compute)\.internal\b"),
-     "[host]"),
-    (re.compile(r"\b[A-F0-9]{32}\.[\w.-]+\.eks\.amazonaws\.com"), "[cluster endpoint]"),
-    (re.compile(r"\b[\w-]+(?:\.[a-z]{2}-[a-z]+-\d)?\.elb(?:\.[a-z]{2}-[a-z]+-\d)?\.amazonaws\.com"),
-     "[load balancer]"),
+    *((re.compile(pattern), replacement) for pattern, replacement in
+      yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())),
 )  # fmt: skip
 ADDRESS = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)")
 # loopback, any, and the ranges that RFC 5737 reserves for documentation

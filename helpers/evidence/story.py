@@ -1,7 +1,10 @@
 """The sentences that page, case study, write-up and README share, taken from the records."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
+
+import yaml
 
 from helpers import promises
 from helpers.cloud.zero import Teardown, Zero
@@ -16,21 +19,8 @@ from helpers.run import Run
 from helpers.serving.records import Endpoint, Models
 from helpers.telemetry.records import Telemetry
 
-PROBLEM = (
-    "Most GPU inference demos stop once the server answers. A team needs to know more: how slow "
-    "the slowest answers are under load that does not wait for the server, what it costs, and "
-    "whether everything is deleted afterwards. Latency is easily measured wrongly, forgotten "
-    "resources cost money for weeks, and a screenshot proves little."
-)
-LABELS = {
-    "rehearsal": "REHEARSAL: CPU figures of one shared machine, no GPU figures",
-    "aws": "AWS",
-}
 SHARED_CORES = "client, server and monitoring ran on the same cores"
-TITLES = {
-    "rehearsal": "GPU inference on AWS, end to end: rehearsed on one CPU machine",
-    "aws": "GPU inference on AWS, end to end",
-}
+TEXTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
 RECORDS = (LoadReport, Capacity, Telemetry, Models, Endpoint)
 
 
@@ -73,9 +63,9 @@ def tell(run: Run) -> Story:
     verdicts, scenario = kpis.judge(run), kpis.judged_scenario(run)
     return Story(
         label=LABEL[run.profile.target],
-        target_label=LABELS[run.profile.target],
-        problem=PROBLEM,
-        title=TITLES[run.profile.target],
+        target_label=TEXTS["labels"][run.profile.target],
+        problem=TEXTS["problem"],
+        title=TEXTS["titles"][run.profile.target],
         built=_built(run, scenario),
         tiles=list(_tiles(run, verdicts, scenario)),
         kpis=verdicts.kpis,

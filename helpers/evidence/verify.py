@@ -90,11 +90,8 @@ def _phase_differences(phase: PhaseReport, rows: pd.DataFrame, complete: bool) -
         rank = math.ceil(Fraction(name.removeprefix("p")) * len(good) / 100)
         recomputed[f"{name}_ms"] = (percentile.ms, float(good[rank - 1]) if good.size else None)
     for name, (recorded, value) in recomputed.items():
-        if not _are_equal(recorded, value):
+        same = recorded == value or (
+            recorded and value and math.isclose(recorded, value, rel_tol=TOLERANCE)
+        )
+        if not same:
             yield f"{phase.name} {name}: the record says {recorded}, the requests give {value}"
-
-
-def _are_equal(first: float | None, second: float | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return math.isclose(first, second, rel_tol=TOLERANCE)

@@ -2,27 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from helpers.run import Run
 
-# kind → text; events of stages and services are left out
-NAMES = {
-    "load-start": "Load Test Start",
-    "load-stop": "Load Test Stop",
-    "phase-start": "phase",
-    "scale-up": "scale-up",
-    "scale-down": "scale-down",
-    "node-added": "node added",
-    "node-removed": "node removed",
-    "spot-interruption": "spot interruption notice",
-    "pod-restart": "pod restarted",
-    "throttling": "GPU throttled",
-    "error-burst": "errors",
-    "alert": "alert",
-}
-REGIONS = {"load-start": "load-stop", "phase-start": "phase-stop"}
-SOURCES = {"load-start": "load engine", "load-stop": "load engine", "phase-start": "load engine"}
+# which kinds are shown and with which text, what ends them, and who observed them
+KINDS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
 SUBJECTS = ("scenario", "phase", "subject")
 
 
@@ -47,11 +35,11 @@ def run_annotations(
             kind=event["kind"],
             at=datetime.fromisoformat(event["at"]),
             until=_end(event, events[number + 1 :]),
-            text=f"{NAMES[event['kind']]} {' · '.join(_subject(event))}".strip(),
-            source=str(event.get("source") or SOURCES.get(event["kind"], "")),
+            text=f"{KINDS['names'][event['kind']]} {' · '.join(_subject(event))}".strip(),
+            source=str(event.get("source") or KINDS["sources"].get(event["kind"], "")),
         )
         for number, event in enumerate(events)
-        if event["kind"] in NAMES
+        if event["kind"] in KINDS["names"]
     ]
     return [
         annotation
@@ -64,7 +52,7 @@ def run_annotations(
 def _end(event: dict[str, Any], later: list[dict[str, Any]]) -> datetime | None:
     if until := event.get("until"):
         return datetime.fromisoformat(until)
-    stop = REGIONS.get(event["kind"], "")
+    stop = KINDS["regions"].get(event["kind"])
     for other in later:
         if other["kind"] == stop and _subject(other) == _subject(event):
             return datetime.fromisoformat(other["at"])

@@ -16,10 +16,6 @@ from helpers.telemetry.catalogue import SERIES, Series
 
 TAG = "gpu-e2e"
 TEMPLATES = Path(__file__).parent / "templates"
-GRAFANA_UNITS = {
-    "1/s": "reqps", "ms": "ms", "%": "percent", "MiB": "mbytes", "GiB": "gbytes", "W": "watt",
-    "°C": "celsius", "h": "h", "US$": "currencyUSD", "": "none",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,6 +93,6 @@ def grafana_json(board: Dashboard) -> str:
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined)
     text = environment.get_template("dashboard.yaml.j2").render(
-        board=board, tag=TAG, variables=catalogue.VARIABLES, units=GRAFANA_UNITS
+        board=board, tag=TAG, variables=catalogue.VARIABLES
     )
     return json.dumps(yaml.safe_load(text), indent=2, sort_keys=True, ensure_ascii=False) + "\n"

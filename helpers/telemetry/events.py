@@ -18,11 +18,11 @@ from helpers.cluster import client as clusters
 from helpers.cluster import contract, nodes
 from helpers.cluster.client import Cluster
 from helpers.errors import Problem
-from helpers.run import Run
+from helpers.run import Run, iso
 from helpers.telemetry.access import Access
 from helpers.telemetry.prometheus_api import Prometheus
 from helpers.telemetry.records import EventSource, EventSources
-from helpers.telemetry.series import NO_PROMETHEUS, Window, iso
+from helpers.telemetry.series import NO_PROMETHEUS, Window
 
 STAGE = "05"
 NO_CLUSTER = "a rehearsal has no cluster"

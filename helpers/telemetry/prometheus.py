@@ -38,7 +38,12 @@ def serve(run: Run, endpoint: Endpoint, *, timeout_s: float = TARGETS_TIMEOUT_S)
     saved even if a target is not up.
     """
     programs.need(PROMETHEUS)
-    jobs = {SAMPLER: start_sampler(run), TRITON: endpoint.metrics}
+
+    def command(port: int) -> list[str | Path]:
+        return [sys.executable, "-m", SAMPLER_MODULE, "--port", str(port), "--mark", run.mark]
+
+    sampler = start_service(run, SAMPLER, command, "/metrics", program=SAMPLER_MODULE)
+    jobs = {SAMPLER: f"{sampler}/metrics", TRITON: endpoint.metrics}
     server = _start(run, jobs)
     try:
         wait_for_targets(server, jobs, timeout_s)
@@ -53,7 +58,8 @@ def targets(run: Run, server: Prometheus | None) -> Targets:
         return run.load(Targets)
     up: dict[str, bool] = {}
     for target in server.targets():  # all targets of a job must be up
-        up[target.job] = up.get(target.job, True) and target.health == "up"
+        job = target["labels"]["job"]
+        up[job] = up.get(job, True) and target["health"] == "up"
     if absence := gpu_absence(server):
         gpu = f"none: {absence}"
     else:
@@ -85,16 +91,6 @@ def gpu_absence(server: Prometheus, at: datetime | None = None) -> str:
     if info.empty:
         return "no sampler reports on GPUs"
     return "" if info["state"].eq("present").any() else str(info["detail"].iloc[-1])
-
-
-def start_sampler(run: Run) -> str:
-    """Start the run's sampler, or find it running; returns the URL of its metrics."""
-
-    def command(port: int) -> list[str | Path]:
-        return [sys.executable, "-m", SAMPLER_MODULE, "--port", str(port), "--mark", run.mark]
-
-    path = "/metrics"
-    return start_service(run, SAMPLER, command, path, program=SAMPLER_MODULE) + path
 
 
 def _start(run: Run, jobs: Mapping[str, str]) -> Prometheus:
@@ -144,8 +140,8 @@ def wait_for_targets(
     """Wait until all targets are up."""
     deadline = time.monotonic() + timeout_s
     while True:
-        errors = {target.url: target.error for target in server.targets()
-                  if target.health != "unknown"}  # fmt: skip
+        errors = {target["scrapeUrl"]: target["lastError"] for target in server.targets()
+                  if target["health"] != "unknown"}  # fmt: skip
         down = [(name, url, error) for name, url in jobs.items()
                 if (error := errors.get(url, "it has not been scraped yet"))]  # fmt: skip
         if not down:

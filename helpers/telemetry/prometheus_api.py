@@ -14,16 +14,6 @@ DEFAULT_RETENTION = "15d"  # Prometheus's own default
 
 
 @dataclass(frozen=True)
-class ScrapeTarget:
-    """An address that Prometheus scrapes."""
-
-    job: str  # its scrape job
-    url: str  # the scraped URL
-    health: str  # `up`, `down`, or `unknown` before the first scrape
-    error: str  # why the last scrape failed; empty if it succeeded
-
-
-@dataclass(frozen=True)
 class Prometheus:
     """A Prometheus server that answers PromQL.
 
@@ -52,12 +42,10 @@ class Prometheus:
         window = {"start": start.timestamp(), "end": end.timestamp(), "step": step}
         return _table(self._get("query_range", query=promql, **window))
 
-    def targets(self) -> list[ScrapeTarget]:
-        """What is scraped now."""
-        return [
-            ScrapeTarget(raw["labels"]["job"], raw["scrapeUrl"], raw["health"], raw["lastError"])
-            for raw in self._get("targets", state="active")["activeTargets"]
-        ]
+    def targets(self) -> list[dict[str, Any]]:
+        """What is scraped now: `labels`, `scrapeUrl`, `health` and `lastError` of each target."""
+        targets: list[dict[str, Any]] = self._get("targets", state="active")["activeTargets"]
+        return targets
 
     def version(self) -> str:
         """The server's version."""

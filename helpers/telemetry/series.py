@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from helpers.errors import Problem
-from helpers.run import Run
+from helpers.run import Run, iso
 from helpers.telemetry.catalogue import LOAD_SERIES, NO_GPU, SERIES, Series
 from helpers.telemetry.prometheus import gpu_absence
 from helpers.telemetry.prometheus_api import Prometheus
@@ -154,8 +154,3 @@ def _mean_under_load(server: Prometheus, series: Series, periods: Sequence[Perio
             weighted += float(values.mean()) * length_s
             seconds += length_s
     return weighted / seconds if seconds else None
-
-
-def iso(moment: datetime) -> str:
-    """A time as the event log stores it."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -43,7 +43,7 @@ def test_a_running_prometheus_follows_to_a_triton_that_moved(watched: Watched) -
     assert prometheus.serve(watched.run, watched.endpoint) == watched.server
     with imitate() as moved:
         server = prometheus.serve(watched.run, moved)
-        assert {target.url for target in server.targets()} >= {moved.metrics}
+        assert {target["scrapeUrl"] for target in server.targets()} >= {moved.metrics}
         assert server.query("up{job='triton'}")["instance"].tolist() == ["triton"]
         assert processes.find(watched.run, "prometheus") == before
 
