@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from helpers.cloud.plan import Estimate, EstimateLine, Plan, PlanFacts, read_plan
+from helpers.cloud.plan import PLAN_JSON, Estimate, EstimateLine, Plan, PlanFacts, read_plan
 from helpers.cloud.prices import Price, PriceTable, SpotHistory, load_table
 from helpers.cloud.stack import GpuNodes
 from helpers.profile import Profile
@@ -132,11 +132,11 @@ class CostModel:
 
 def run_cost_model(run: Run) -> CostModel | None:
     """The rates of a run; None where nothing was ever planned."""
-    facts, plan = run.find(PlanFacts), read_plan(run)
-    if facts is None or plan is None:
+    facts = run.find(PlanFacts)
+    if facts is None or not (run.folder / PLAN_JSON).is_file():
         return None
     table = run.find(PriceTable) or load_table(run.profile.region)
-    return CostModel(plan, table, run.find(SpotHistory), facts.emulated)
+    return CostModel(read_plan(run), table, run.find(SpotHistory), facts.emulated)
 
 
 def traffic(profile: Profile, scenarios: Iterable[Scenario], pulled: float) -> dict[Billed, float]:

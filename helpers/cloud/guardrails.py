@@ -11,7 +11,7 @@ import pandas as pd
 
 from helpers import promises
 from helpers.cloud.account import GLOBAL_REGION, Account, asking, identity
-from helpers.cloud.plan import PLAN_JSON, Plan, PlanFacts
+from helpers.cloud.plan import PlanFacts, read_plan
 from helpers.cloud.stack import Stack
 from helpers.errors import Problem
 from helpers.promises import Tick
@@ -272,7 +272,7 @@ def read(run: Run, account: Account) -> Guardrails:
     stack, who = run.load(Stack), identity(account)
     tagged = {
         resource.address: {*REQUIRED_TAGS} <= {*resource.tags}
-        for resource in Plan.read(run.folder / PLAN_JSON).resources
+        for resource in read_plan(run).resources
         if resource.type == "aws_autoscaling_group" or "tags_all" in resource.values
     }
     budget = {"AccountId": who.account_id, "BudgetName": f"{stack.stack_name}-account"}

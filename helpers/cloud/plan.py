@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -56,14 +55,6 @@ class Plan:
     """A Terraform plan, from what `terraform show -json` printed."""
 
     _document: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, path: Path) -> "Plan":
-        """Read a stored plan; a file that is missing or no JSON is a `Problem`."""
-        try:
-            return cls(json.loads(path.read_text()))
-        except (OSError, json.JSONDecodeError) as error:
-            raise Problem(f"The plan {path.name} cannot be read: {error}.") from error
 
     @cached_property
     def resources(self) -> tuple[TerraformResource, ...]:
@@ -287,7 +278,12 @@ def kinds(facts: PlanFacts) -> pd.DataFrame:
     return table.groupby(["type", "action"]).size().reset_index(name="count")
 
 
-def read_plan(run: Run) -> Plan | None:
-    """The plan of a run; None where nothing was ever planned."""
+def read_plan(run: Run) -> Plan:
+    """The plan of a run; a `Problem` where there is none, or it cannot be read."""
     path = run.folder / PLAN_JSON
-    return Plan.read(path) if path.is_file() else None
+    if not path.is_file():
+        raise Problem(f"Run {run.run_id} has no {PLAN_JSON}.", "Run stage 01 first.")
+    try:
+        return Plan(json.loads(path.read_text()))
+    except json.JSONDecodeError as error:
+        raise Problem(f"The plan {path.name} cannot be read: {error}.") from error

@@ -13,7 +13,6 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from helpers import style
 from helpers.cloud.plan import PLAN_JSON, Plan, PlannedNodeGroup, read_plan
 from helpers.cluster import contract
-from helpers.errors import Problem
 from helpers.run import Run
 
 RENDERED = "cluster/rendered"
@@ -76,8 +75,6 @@ class Architecture(NamedTuple):
 def draw(run: Run) -> None:
     """Draw the architecture of a run as PNG and SVG; a Problem if the run has no plan."""
     plan = read_plan(run)
-    if plan is None:
-        raise Problem(f"Run {run.run_id} has no {PLAN_JSON}.", "Run stage 01 first.")
     files = sorted((run.folder / RENDERED).glob("*.yaml"))
     objects = [item for file in files for item in yaml.safe_load_all(file.read_text()) if item]
     content = read(plan, objects)

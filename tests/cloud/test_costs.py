@@ -369,9 +369,7 @@ def test_plan_meter_and_dashboard_of_a_rehearsal_show_the_same_hour(run: Run) ->
     planned(run, emulated=True)
     happens(run, 0, "stack-apply-start")
     ran(run, 0.5)
-    plan = read_plan(run)
-    assert plan is not None
-    cost = estimate(session(4), CostModel(plan, TABLE, run.load(SpotHistory)))
+    cost = estimate(session(4), CostModel(read_plan(run), TABLE, run.load(SpotHistory)))
     reading = meter.read(run, NOON + timedelta(hours=6))
     assert reading["usd_per_hour"] == pytest.approx(hourly(cost))
     fixed, gpu_node = costs.hourly_rates(run)

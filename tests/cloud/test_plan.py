@@ -71,7 +71,8 @@ def test_the_stored_plan_has_no_secrets_no_account_and_no_prior_state() -> None:
 
 
 def test_a_run_without_a_plan_and_a_torn_plan(run: Run) -> None:
-    assert plan.read_plan(run) is None
+    with pytest.raises(Problem, match=r"no terraform/plan\.json.*Run stage 01 first"):
+        plan.read_plan(run)
     run.write(plan.PLAN_JSON, "{")
     with pytest.raises(Problem, match=r"plan\.json cannot be read"):
         plan.read_plan(run)
