@@ -35,12 +35,7 @@ class Taint(_Part):
     @property
     def toleration(self) -> dict[str, str]:
         """The toleration that lets a pod onto the tainted node."""
-        return {**self.object, "operator": "Equal"}
-
-    @property
-    def object(self) -> dict[str, str]:
-        """The taint as a node's `spec.taints` holds it."""
-        return self.model_dump()
+        return {**self.model_dump(), "operator": "Equal"}
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}:{self.effect}"
@@ -51,11 +46,6 @@ class Label(_Part):
 
     key: str
     value: str
-
-    @property
-    def selector(self) -> dict[str, str]:
-        """The node selector that asks for it."""
-        return {self.key: self.value}
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}"

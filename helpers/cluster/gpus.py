@@ -1,19 +1,20 @@
 """Stage 02: the GPU node group, what is installed beside Triton, allocatable GPUs, the taint."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from helpers import promises
 from helpers.cloud.account import Account
 from helpers.cloud.stack import Stack
 from helpers.cluster import chart_checks, client, contract, nodes, releases, waits
 from helpers.cluster.client import Cluster
-from helpers.cluster.contract import Gpu
+from helpers.cluster.contract import CONTRACT
 from helpers.cluster.records import AllocatableGpus, GpuNodeGroup, NodeFacts, Releases, TaintProof
 from helpers.cluster.releases import Release
 from helpers.cluster.waits import WaitState
@@ -23,12 +24,8 @@ from helpers.run import Run
 
 PLUGIN = "nvidia-device-plugin"
 NO_GPU = "no GPU node: a rehearsal has no cluster"
-# a few hundred kilobytes, and on every node already: it is what holds a pod's namespaces
-PAUSE = (
-    "registry.k8s.io/pause:3.10"
-    "@sha256:ee6521f290b2168b6e0935a181d4cff9be1ac3f505666ef0e3c98fae8199917a"
-)
-PROOF = "taint-proof"
+POD = releases.K8S / "taint-proof.yaml"
+WITH, WITHOUT = "taint-proof-with", "taint-proof-without"
 
 
 def read_group(run: Run, account: Account) -> GpuNodeGroup:
@@ -68,9 +65,7 @@ def install(run: Run, account: Account) -> Releases:
         record = releases.install(run, client.connect(run, account), account)
     else:
         record = releases.rehearse(run, account, partial(check_upstream, run))
-    plugin = record.named(PLUGIN)
-    if plugin is None:
-        raise Problem(f"k8s/releases.yaml has no release '{PLUGIN}'.")
+    plugin = next(release for release in record.releases if release.name == PLUGIN)
     status = plugin.label if plugin.label is not Status.RAN else Status.VERIFIED
     promises.tick(run, "02.device-plugin", status, evidence=record.path(), note=plugin.note)
     return record
@@ -159,14 +154,15 @@ def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
     Of two pods that differ in one toleration, one stays pending with the scheduler naming the
     taint, the other gets a node. Both are removed again.
     """
-    agreed, pace = contract.load(), waits.pace(run, run.profile.cluster.gpu_s)
-    namespace = agreed.namespaces.triton
+    taint, pace = contract.load().gpu.taint, waits.pace(run, run.profile.cluster.gpu_s)
+    bodies = pod(WITHOUT, []), pod(WITH, [taint.toleration])
 
     def read(name: str) -> dict[str, Any]:
-        return cluster.get("pods", name, namespace) or {"spec": {}, "metadata": {"name": name}}
+        space = bodies[0]["metadata"]["namespace"]
+        return cluster.get("pods", name, space) or {"spec": {}, "metadata": {"name": name}}
 
     def kept_out() -> WaitState:
-        body = read(f"{PROOF}-without")
+        body = read(WITHOUT)
         if node := body["spec"].get("nodeName"):
             return WaitState(False, f"it was given to {node}", "The GPU nodes have no such taint.")
         for condition in body.get("status", {}).get("conditions", []):
@@ -176,47 +172,35 @@ def prove_taint(run: Run, cluster: Cluster) -> TaintProof:
         return WaitState(False, "the scheduler has not looked at it yet")
 
     def let_in() -> WaitState:
-        node = read(f"{PROOF}-with")["spec"].get("nodeName", "")
+        node = read(WITH)["spec"].get("nodeName", "")
         return WaitState(bool(node), f"given to {node}" if node else "pending")
 
     def why() -> str:
-        return waits.troubles_text(waits.troubles_of_pod(cluster, read(f"{PROOF}-with")))
+        return waits.troubles_text(waits.troubles_of_pod(cluster, read(WITH)))
 
-    with _pod(cluster, namespace, f"{PROOF}-without", pod(agreed.gpu, tolerant=False)):
+    with _made(cluster, bodies[0]):
         unseen = "The scheduler has not looked at it: is it running?"
         without = waits.until("a pod without toleration", kept_out, lambda: unseen, pace)
-    with _pod(cluster, namespace, f"{PROOF}-with", pod(agreed.gpu, tolerant=True)):
+    with _made(cluster, bodies[1]):
         given = waits.until("the same pod with toleration", let_in, why, pace)
     return run.save(TaintProof(
-        taint=str(agreed.gpu.taint), image=PAUSE, kept_out=without.done, message=without.text,
-        let_in=given.text.removeprefix("given to "),
+        taint=str(taint), image=bodies[0]["spec"]["containers"][0]["image"],
+        kept_out=without.done, message=without.text, let_in=given.text.removeprefix("given to "),
     ))  # fmt: skip
 
 
-def pod(gpu: Gpu, *, tolerant: bool) -> dict[str, Any]:
-    """The spec of a pod that computes nothing and asks for a node with the contract's label."""
-    amounts = {"cpu": "10m", "memory": "16Mi"}
-    return {
-        "nodeSelector": gpu.label.selector,
-        "tolerations": [gpu.taint.toleration] if tolerant else [],
-        "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": 0,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 65535,
-                            "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [{
-            "name": "pause", "image": PAUSE,
-            "resources": {"requests": amounts, "limits": amounts},
-            "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
-                                "capabilities": {"drop": ["ALL"]}},
-        }],
-    }  # fmt: skip
+def pod(name: str, tolerations: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """A pod that computes nothing and asks for a node with the contract's label."""
+    facts = {"contract": yaml.safe_load(CONTRACT.read_text()), "name": name,
+             "tolerations": list(tolerations)}  # fmt: skip
+    body: dict[str, Any] = yaml.safe_load(releases.fill(POD, facts))
+    return body
 
 
 @contextmanager
-def _pod(cluster: Cluster, namespace: str, name: str, spec: dict[str, Any]) -> Iterator[None]:
+def _made(cluster: Cluster, body: Any) -> Iterator[None]:
     """A pod that is gone again when the block ends."""
-    meta = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/name": PROOF}}
-    body: Any = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+    name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
     cluster.delete("pods", name, namespace, grace_s=0)
     with client.asking(f"The pod {name}", namespace=namespace):
         cluster.core.create_namespaced_pod(namespace, body)

@@ -47,14 +47,8 @@ class ReleaseState(NamedTuple):
 class Helm:
     """Helm against one cluster, or against none; its caches are the checkout's own."""
 
-    kubeconfig: str = ""  # file; empty for the user's own
-    context: str = ""  # context in it; empty for no cluster at all
+    cluster: "Cluster | None" = None
     mark: str = ""  # mark of the run, carried by its processes
-
-    @classmethod
-    def for_cluster(cls, cluster: "Cluster", mark: str = "") -> "Helm":
-        """Helm against a cluster."""
-        return cls(cluster.kubeconfig, cluster.context, mark)
 
     def __call__(self, what: str, *arguments: str, timeout_s: float = QUERY_S, **facts: str) -> str:
         """Run Helm and return what it prints; `Unavailable` if there is none on this machine.
@@ -63,8 +57,9 @@ class Helm:
         the error message.
         """
         program = sh.Command(str(programs.need("helm")))
-        flags = ["--kubeconfig", self.kubeconfig] if self.kubeconfig else []
-        flags += ["--kube-context", self.context] if self.context else []
+        flags = ["--kube-context", self.cluster.context] if self.cluster else []
+        if self.cluster and self.cluster.kubeconfig:  # else the user's own
+            flags += ["--kubeconfig", self.cluster.kubeconfig]
         homes = {f"HELM_{name}_HOME": str(CACHE / "helm" / name.lower())
                  for name in ("CACHE", "CONFIG", "DATA")}  # fmt: skip
         environment = os.environ | homes | ({MARK: self.mark} if self.mark else {})

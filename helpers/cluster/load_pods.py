@@ -46,7 +46,7 @@ def install(
     for space in Lock.load().namespaces:
         if space.name == namespace():
             client.ensure_namespace(cluster, space.name, space.labels)
-    Helm.for_cluster(cluster, mark).apply(NAME, CHART, namespace(), [CONTRACT, path])
+    Helm(cluster, mark).apply(NAME, CHART, namespace(), [CONTRACT, path])
 
 
 def wait(cluster: Cluster, pods: int, pace: Pace) -> None:
@@ -74,7 +74,7 @@ def wait(cluster: Cluster, pods: int, pace: Pace) -> None:
 
 def remove(cluster: Cluster, pace: Pace, mark: str) -> None:
     """Remove the release and wait until its pods are gone; safe if there is none."""
-    Helm.for_cluster(cluster, mark).remove(NAME, namespace())
+    Helm(cluster, mark).remove(NAME, namespace())
 
     def check() -> WaitState:
         left = len(cluster.list("pods", namespace(), labelSelector=SELECTOR))

@@ -37,11 +37,6 @@ class Nodes(Record, stage="01", name="nodes"):
     seconds: float
 
     @property
-    def all_ready(self) -> bool:
-        """Whether as many as wanted are there, and all are Ready."""
-        return len(self.nodes) >= self.wanted and all(node.ready for node in self.nodes)
-
-    @property
     def summary(self) -> str:
         """How many are Ready."""
         ready = sum(node.ready for node in self.nodes)
@@ -131,10 +126,6 @@ class Releases(Record, stage="02", name="releases"):
     """Upstream releases, in the order of the lock file."""
 
     releases: tuple[Released, ...]
-
-    def named(self, name: str) -> Released | None:
-        """The release of this name, or None."""
-        return next((release for release in self.releases if release.name == name), None)
 
 
 class ChartFault(Settings):

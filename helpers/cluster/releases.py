@@ -31,10 +31,6 @@ from helpers.scenario import Settings
 K8S = ROOT / "k8s"
 LOCK = K8S / "releases.yaml"
 PASSWORD_BYTES = 24
-KINDS = {
-    "Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets",
-    "CustomResourceDefinition": "customresourcedefinitions", "APIService": "apiservices",
-}  # fmt: skip
 # objects of a release → one sentence of what was checked; raises Problem if something is wrong
 ObjectCheck = Callable[["Release", list[dict[str, Any]]], str]
 
@@ -42,7 +38,8 @@ ObjectCheck = Callable[["Release", list[dict[str, Any]]], str]
 class Wait(Settings):
     """An object that must be there before the next release, and its state."""
 
-    kind: str
+    kind: Literal["Node", "Endpoints", "Deployment", "StatefulSet", "DaemonSet",
+                  "CustomResourceDefinition", "APIService"]  # fmt: skip
     name: str
     until: str
 
@@ -172,7 +169,7 @@ def install(run: Run, cluster: Cluster, account: Account, stage: str = "02") -> 
     lock, facts = Lock.load(), values_facts(run, account)
     prepare(cluster, lock)
     nodes.hold(cluster)  # before the autoscaler, which would remove what nothing uses for 5 min
-    record, helm = Releases(releases=()), Helm.for_cluster(cluster, run.mark)
+    record, helm = Releases(releases=()), Helm(cluster, run.mark)
     for release in lock.upstream(stage):
         chart, files = fetch_chart(release), write_values(run, release, facts)
         print(f"{release.name}: {release.label}, {chart.compared}", flush=True)
@@ -215,7 +212,7 @@ def _released(release: Release, digest: str, label: Any, note: str) -> Released:
 
 def uninstall(run: Run, cluster: Cluster) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Remove the releases from the last to the first; their names, and a sentence per failure."""
-    helm, removed, failed = Helm.for_cluster(cluster, run.mark), [], []
+    helm, removed, failed = Helm(cluster, run.mark), [], []
     for release in reversed(Lock.load().releases):
         try:
             if helm.remove(release.name, release.namespace):
@@ -272,10 +269,8 @@ def wait_progress(cluster: Cluster, wait: Wait, namespace: str) -> WaitState:
         ready = sum(end.get("conditions", {}).get("ready", False) is True
                     for each in slices for end in each.get("endpoints") or [])  # fmt: skip
         return WaitState(ready > 0, f"{ready} endpoints ready")
-    if wait.kind not in KINDS:
-        raise Problem(f"k8s/releases.yaml waits for a {wait.kind}, which is not supported.")
     has_namespace = wait.kind not in ("CustomResourceDefinition", "APIService")
-    body = cluster.get(KINDS[wait.kind], wait.name, namespace if has_namespace else "")
+    body = cluster.get(f"{wait.kind.lower()}s", wait.name, namespace if has_namespace else "")
     if body is None:
         return WaitState(False, "not there yet")
     status, wanted = body.get("status", {}), body.get("spec", {}).get("replicas", 1)

@@ -43,7 +43,7 @@ def deploy(run: Run, account: Account, image: str) -> Deployed:
     release = lock.named(NAME)
     files = releases.write_values(run, release, releases.values_facts(run, account, image))
     releases.prepare(cluster, lock)
-    state = Helm.for_cluster(cluster, run.mark).apply(NAME, CHART, release.namespace, files)
+    state = Helm(cluster, run.mark).apply(NAME, CHART, release.namespace, files)
     pace = waits.pace(run, run.profile.cluster.rollout_s)
     replicas = wait_for_rollout(cluster, release.namespace, NAME, pace)
     return run.save(Deployed(

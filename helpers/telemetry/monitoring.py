@@ -37,7 +37,8 @@ def check_components(run: Run, access: Access) -> dict[str, Tick]:
     ticks = {}
     for promise, (release, query) in COMPONENTS.items():
         releases = run.find(Releases)
-        rendered = releases.named(release) if releases else None
+        rows = releases.releases if releases else ()
+        rendered = next((row for row in rows if row.name == release), None)
         if access.cluster is not None and access.prometheus is not None:
             count = len(access.prometheus.query(query))
             ticks[promise] = claim(
@@ -72,7 +73,7 @@ def install_chart(run: Run, cluster: Cluster | None) -> ChartCheck:
     )
     run.save(check)
     if cluster is not None:
-        Helm.for_cluster(cluster, run.mark).apply(RELEASE, CHART, _namespace(), [_values(run)])
+        Helm(cluster, run.mark).apply(RELEASE, CHART, _namespace(), [_values(run)])
     return check
 
 

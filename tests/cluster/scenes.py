@@ -9,6 +9,7 @@ from helpers.cluster import contract, triton_release
 
 Body = dict[str, Any]
 AGREED = contract.load().gpu
+SELECTOR = {AGREED.label.key: AGREED.label.value}
 TRITON = {"app.kubernetes.io/name": "triton"}
 
 
@@ -53,8 +54,8 @@ def node(name: str, *, ready: bool = True, gpu: bool = False, gpus: int = 0) -> 
         state = {"status": "False", "reason": "KubeletNotReady", "message": late}
     labels = {"node.kubernetes.io/instance-type": "g4dn.xlarge" if gpu else "t3.large"}
     return body(
-        "v1", "Node", name, labels=labels | (AGREED.label.selector if gpu else {}),
-        spec={"taints": [AGREED.taint.object]} if gpu else {},
+        "v1", "Node", name, labels=labels | (SELECTOR if gpu else {}),
+        spec={"taints": [AGREED.taint.model_dump()]} if gpu else {},
         status={"allocatable": allocatable, "conditions": [{"type": "Ready", **state}]},
     )  # fmt: skip
 

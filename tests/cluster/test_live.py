@@ -109,7 +109,8 @@ def test_a_pod_that_gets_onto_the_node_disproves_the_taint(
 def _proof(name: str, *, node: str = "", unschedulable: str = "") -> dict[str, Any]:
     body = scenes.pod("x", unschedulable=unschedulable)
     body["metadata"] = {"name": f"taint-proof-{name}", "namespace": "triton"}
-    body["spec"] = gpus.pod(scenes.AGREED, tolerant=name == "with")
+    tolerations = [scenes.AGREED.taint.toleration] if name == "with" else []
+    body["spec"] = gpus.pod(name, tolerations)["spec"]
     body["spec"] |= {"nodeName": node} if node else {}
     return body
 

@@ -17,6 +17,8 @@ from helpers.errors import Problem
 from helpers.load.worker import Order
 from tests.k8s import charts
 
+from . import scenes
+
 pytestmark = pytest.mark.skipif(programs.find("helm") is None, reason="there is no helm here")
 AGREED = contract.load()
 EXAMPLE = CHART / "ci" / "example-values.yaml"
@@ -61,7 +63,7 @@ TAINT = [AGREED.gpu.taint.toleration]
 FAULTS: dict[str, Callable[[Body], Any]] = {
     "bears the taint": lambda pod: pod.update(tolerations=TAINT),
     "bears everything": lambda pod: pod.update(tolerations=[{"operator": "Exists"}]),
-    "asks for the label": lambda pod: pod.update(nodeSelector=AGREED.gpu.label.selector),
+    "asks for the label": lambda pod: pod.update(nodeSelector=scenes.SELECTOR),
     "refuses nothing": lambda pod: pod.pop("affinity"),
     "refuses another": lambda pod: terms(pod)[0]["matchExpressions"][0].update(values=["amd"]),
     "wants GPU nodes": lambda pod: (

@@ -53,7 +53,7 @@ def held(body: dict[str, Any]) -> dict[str, Any]:
 def installed(server: Server, cluster: Cluster, tmp_path: Path) -> tuple[str, ...]:
     """Two releases of the lock file, in its order, as real Helm installs them."""
     names = ("nvidia-device-plugin", "triton")
-    chart, helm = scenes.chart(tmp_path, "some"), Helm.for_cluster(cluster)
+    chart, helm = scenes.chart(tmp_path, "some"), Helm(cluster)
     for name in names:
         helm.apply(name, chart, Lock.load().named(name).namespace, [])
     return names

@@ -78,7 +78,7 @@ def test_the_chart_is_installed_without_a_gpu_and_infers(
     chosen.write_text(
         yaml.safe_dump({"image": image, "modelRepository": {"load": ["mobilenetv2"]}})
     )
-    program = Helm.for_cluster(cluster)
+    program = Helm(cluster)
     try:  # an installation that fails half-way leaves objects of the whole cluster, too
         program.apply(namespace, CHART, namespace, [CONTRACT, VALUES["cpu"], chosen])
         assert triton_release.wait_for_rollout(cluster, namespace, namespace, PACE) == 1
