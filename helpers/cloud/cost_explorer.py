@@ -101,7 +101,10 @@ def reconcile(run: Run, account: Account) -> Reconciliation | None:
         print(f"Cost Explorer's answer is that of {billed.asked}: it is asked once a day.")
     else:
         billed = run.save(_query(account, start, end, run.profile.tags["project"]))
-    coverage = _coverage(billed, last)
+    coverage: Coverage = "empty" if billed.enabled else "disabled"
+    if billed.days:
+        final: Coverage = "partial" if billed.estimated else "complete"
+        coverage = final if last in billed.days else "late"
     tag_active = any(billed.tagged.values())
     made = Reconciliation(
         asked=billed.asked,
@@ -177,12 +180,6 @@ def _days(account: Account, start: date, end: date) -> Iterator[tuple[bool, dict
             answer = client.get_cost_and_usage(**query)
             yield from ((paid, day) for day in answer["ResultsByTime"])
             query["NextPageToken"] = answer.get("NextPageToken")
-
-
-def _coverage(billed: Billed, last: date) -> Coverage:
-    if not billed.days:
-        return "empty" if billed.enabled else "disabled"
-    return "late" if last not in billed.days else "partial" if billed.estimated else "complete"
 
 
 def _rows(

@@ -95,11 +95,9 @@ class Plan:
             t["name"]: float(sum(d["ebs"][0]["volume_size"] for d in t["block_device_mappings"]))
             for t in templates
         }
+        groups = [_managed(group.values) for group in self.of_type("aws_eks_node_group")]
+        groups += [_auto_scaling(group.values) for group in self.of_type("aws_autoscaling_group")]
         largest = max(disks.values(), default=AMI_DISK_GIB)
-        groups = (
-            *map(_managed, self.of_type("aws_eks_node_group")),
-            *map(_auto_scaling, self.of_type("aws_autoscaling_group")),
-        )
         return tuple(replace(group, disk_gib=disks.get(group.name, largest)) for group in groups)
 
     def masked(self, hide: Mapping[str, str]) -> str:
@@ -111,11 +109,11 @@ class Plan:
         return text + "\n"
 
 
-def _managed(group: TerraformResource) -> PlannedNodeGroup:
-    scaling = group.values["scaling_config"][0]
+def _managed(values: Mapping[str, Any]) -> PlannedNodeGroup:
+    scaling = values["scaling_config"][0]
     return PlannedNodeGroup(
-        name=group.values["node_group_name"],
-        instance_types=tuple(group.values["instance_types"]),
+        name=values["node_group_name"],
+        instance_types=tuple(values["instance_types"]),
         cap_usd=None,
         min_nodes=scaling.get("min_size", 0),
         desired_nodes=scaling["desired_size"],
@@ -123,8 +121,8 @@ def _managed(group: TerraformResource) -> PlannedNodeGroup:
     )
 
 
-def _auto_scaling(group: TerraformResource) -> PlannedNodeGroup:
-    values, policy = group.values, group.values["mixed_instances_policy"][0]
+def _auto_scaling(values: Mapping[str, Any]) -> PlannedNodeGroup:
+    policy = values["mixed_instances_policy"][0]
     return PlannedNodeGroup(
         name=values["name"],
         instance_types=tuple(t["instance_type"] for t in policy["launch_template"][0]["override"]),

@@ -30,7 +30,6 @@ from helpers.cloud.guardrails import (
     WARN,
     Readiness,
     ReadinessFinding,
-    ReadinessVerdict,
     charges_are_published,
 )
 from helpers.cloud.prices import record_spot_prices
@@ -130,10 +129,9 @@ def _check(name: str, context: Context) -> list[ReadinessFinding]:
         return [_finding(name, title, text, verdict, problem.next_step or "Run 00-setup on AWS.")]
 
 
-def _finding(
-    name: str, title: str, found: str, verdict: ReadinessVerdict, command: str
-) -> ReadinessFinding:
-    return ReadinessFinding(name=name, title=title, found=found, verdict=verdict, command=command)
+def _finding(*facts: str) -> ReadinessFinding:
+    fields = zip(ReadinessFinding.model_fields, facts, strict=True)
+    return ReadinessFinding.model_validate(dict(fields))
 
 
 def _free_plan(context: Context) -> Iterator[ReadinessFinding]:
