@@ -1,41 +1,18 @@
 """The committed benchmark results are complete and cover every goal."""
 
 import json
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
+import yaml
 
 from benchmarks import __main__ as bench
 from benchmarks.figures import RESULTS, Result, ratios, reaches
 
 FIELDS = {"metric", "value", "unit", "goal", "met", "note"}
-# What the load engine promises: beginning of the metric → goal.
-GOALS = {
-    "peak": {
-        "peak rate over perf_analyzer's, http": ">= 1.2",
-        "peak rate over perf_analyzer's, grpc": ">= 1.2",
-        "peak rate over wrk's, http": ">= 0.95",
-        "client CPU over perf_analyzer's, http": "<= 0.4",
-        "client CPU over perf_analyzer's, grpc": "<= 0.4",
-    },
-    "timing": {
-        "P50 at concurrency 1 over the server's own mean, http": "<= 50",
-        "P50 at concurrency 1 over the server's own mean, grpc": "<= 50",
-        "send error P99 at 1,000/s, http": "<= 0.5",
-        "send error P99 at 1,000/s, grpc": "<= 0.5",
-        "a burst of 1,000: first to last request sent, http": "<= 5",
-        "a burst of 1,000: first to last request sent, grpc": "<= 5",
-        "two processes at 10,000/s over HTTP: sent in time": ">= 98",
-    },
-    "serving": {"Triton over bare ONNX Runtime: resnet50 at 224 px": ">= 0.95"},
-    "records": {
-        "peak memory of a worker that fires 10,000,000 requests": "<= 1024",
-        "peak memory of assembling and reporting 10,000,000 requests": "<= 1024",
-    },
-    "live": {"CPU of the live chart": "<= 2"},
-    "monitoring": {"P50 with monitoring over P50 without": "<= 1.1"},
-}
+GOALS = yaml.safe_load(Path(__file__).with_name("benchmark_goals.yaml").read_text())
 
 
 def stored(name: str) -> dict[str, Any]:

@@ -45,11 +45,6 @@ def test_a_claim_without_ground_is_refused(
         promises.tick(run, promise_id, status, evidence=evidence, note=note)
 
 
-def test_what_a_rehearsal_did_against_the_emulator_is_emulated(run: Run) -> None:
-    promises.claim(run, "01.vpc", holds=True, evidence="manifest.json", note="seen")
-    assert _status(run, "01.vpc") is Status.EMULATED
-
-
 def test_a_run_is_partial_until_every_stage_has_shown_something(run: Run) -> None:
     for promise in PROMISES[:-1]:
         promises.claim(run, promise.id, holds=True, evidence="manifest.json", note="seen")

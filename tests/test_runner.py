@@ -180,38 +180,27 @@ def test_what_this_machine_cannot_have_is_not_rehearsed_and_the_run_goes_on(
     assert run.manifest()["ended"] is None
 
 
+BUILT = "stage-end:00 stage-end:01 stage-end:02 stack-apply-start"
+
+
 @pytest.mark.parametrize(
     ("events", "rest"),
     [
-        ([], ["00", "01", "02", "03", "04", "05", "06", "07"]),
-        (["stage-start 03", "stage-failed 03"], ["03", "04", "05", "06", "07"]),
-        (["stage-end 03", "stage-start 04", "stage-end 06"], ["04", "05", "06", "07"]),
-        ([f"stage-end {number:02d}" for number in range(3, 8)], []),
+        ("", "00 01 02 03 04 05 06 07"),
+        ("stage-start:03 stage-failed:03", "03 04 05 06 07"),  # never applied: `--from 03`
+        ("stage-end:03 stage-start:04 stage-end:06", "04 05 06 07"),
+        (" ".join(f"stage-end:{number:02d}" for number in range(3, 8)), ""),
+        (f"{BUILT} stack-destroy-stop stage-failed:03", "01 02 03 04 05 06 07"),
+        # the emulator has ended, with its account
+        (f"{BUILT} stage-failed:03", "01 02 03 04 05 06 07"),
     ],
 )
-def test_what_is_unfinished_begins_with_the_first_stage_that_did_not_end_well(
-    run: Run, events: list[str], rest: list[str]
+def test_resuming_begins_with_the_first_stage_that_did_not_end_well_or_was_torn_down(
+    run: Run, events: str, rest: str
 ) -> None:
-    for event in events:
-        kind, stage = event.split()
-        run.event(kind, stage=stage)
-    assert [stage.number for stage in runner.unfinished(run)] == rest
-
-
-@pytest.mark.parametrize(
-    ("events", "rest"),
-    [
-        ("stack-apply-start stack-destroy-stop", "01 02 03 04 05 06 07"),
-        ("stack-apply-start", "01 02 03 04 05 06 07"),  # the emulator has ended, with its account
-        ("", "03 04 05 06 07"),  # never applied: `--from 03`
-    ],
-)
-def test_resuming_makes_again_what_was_torn_down(run: Run, events: str, rest: str) -> None:
-    for number in ("00", "01", "02") if events else ():
-        run.event("stage-end", stage=number)
     for event in events.split():
-        run.event(event, outcome="finished")
-    run.event("stage-failed", stage="03")
+        kind, _, stage = event.partition(":")
+        run.event(kind, stage, outcome="finished")
     assert " ".join(stage.number for stage in runner.unfinished(run)) == rest
 
 

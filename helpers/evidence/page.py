@@ -31,13 +31,6 @@ from helpers.telemetry.records import Telemetry
 
 INDEX = "evidence/index.html"
 FIGURES: dict[str, Callable[[Run], None]] = {"architecture": architecture.draw} | plots.FIGURES
-SHOWS = {  # figure → what it answers
-    "architecture": "What the plan creates and the charts add.",
-    "latency-distribution": "How many of the good answers came within which time.",
-    "latency-over-time": "Whether latency stays level, and what a burst or an event does to it.",
-    "capacity-curve": "How much the server can take, and where latency begins to grow.",
-    "telemetry": "What server and machine did meanwhile.",
-}
 EXPORTED = ("evidence", "html", "snapshots")
 TEXTS = (".html", ".json", ".csv", ".md", ".svg")
 
@@ -72,7 +65,7 @@ def render(run: Run, pages: list[Path]) -> str:
         counts={status: sum(tick.status is status for tick in ticks.values()) for status in Status},
         stages=[(stage, promises.ticks(run, stage.number)) for stage in promises.STAGES],
         open=[each for each in ticks.items() if each[1].status in (Status.NOT_RUN, Status.FAILED)],
-        standing=zero.standing(run), shows=SHOWS,
+        standing=zero.standing(run), shows=story.TEXTS["shows"],
         invalid=scenario.invalid if scenario else (), report=report,
         scenario_table=_html(results.frame(run)) if report and report.scenarios else "",
         cost_table=_html(meter.figures(cost), meter.frame(cost)) if cost and cost.began else "",

@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from helpers.cloud.account import Account, asking
 from helpers.cloud.stack import Stack
@@ -29,15 +31,7 @@ NO_CLUSTER = "a rehearsal has no cluster"
 NO_GROUP = "a rehearsal has no Auto Scaling group that does anything"
 LONGEST_TEXT = 200
 ERROR_SHARE, FEWEST_ERRORS = 0.05, 3  # of one second's requests: one failure is not a burst
-# Kubernetes' reasons (kubelet, node controller, autoscalers, AWS's termination handler) → kind
-REASONS = {
-    "BackOff": "pod-restart",
-    "RegisteredNode": "node-added",
-    **dict.fromkeys(("RemovingNode", "DeletingNode"), "node-removed"),
-    **dict.fromkeys(("TriggeredScaleUp", "ScaledUpGroup"), "scale-up"),
-    **dict.fromkeys(("ScaleDown", "ScaleDownEmpty"), "scale-down"),
-    **dict.fromkeys(("SpotInterruption", "RebalanceRecommendation"), "spot-interruption"),
-}
+REASONS: dict[str, str] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
 _RESCALED = re.compile(r"New size: (\d+)|[Ss]caled (up|down)")
 _SPOT = re.compile(r"spot (instance )?interruption|rebalance recommendation", re.IGNORECASE)
 
@@ -213,13 +207,13 @@ def scaling_events(account: Account, group: str, since: datetime) -> Iterator[Ob
 
 def _kubernetes_kind(reason: str, message: str) -> str:
     """The kind of a Kubernetes event in the run's log; empty if it is ignored."""
-    if reason in ("ScalingReplicaSet", "SuccessfulRescale"):
-        if match := _RESCALED.search(message):
-            return "scale-down" if match[2] == "down" or "below target" in message else "scale-up"
-        return ""
     if reason == "Killing":  # also the reason for a deleted pod
         return "pod-restart" if "will be restarted" in message else ""
-    return REASONS.get(reason, "")
+    if reason not in ("ScalingReplicaSet", "SuccessfulRescale"):
+        return REASONS.get(reason, "")
+    match = _RESCALED.search(message)
+    down = match and (match[2] == "down" or "below target" in message)
+    return "scale-down" if down else "scale-up" if match else ""
 
 
 def _key(event: dict[str, Any]) -> tuple[str, ...]:
