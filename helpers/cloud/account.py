@@ -212,10 +212,8 @@ def caller_address(run: Run, account: Account, *, refresh: bool = False) -> str:
         answer.raise_for_status()
         address = str(ipaddress.IPv4Address(answer.text.strip()))
     except (requests.RequestException, ValueError) as error:
-        silent = isinstance(error, requests.RequestException)
-        reason = "it does not answer" if silent else "its answer is no IPv4 address"
         raise Problem(
-            f"This machine's public address cannot be found with {ADDRESS_SERVICE}: {reason}.",
+            f"{ADDRESS_SERVICE} does not answer with this machine's public IPv4 address.",
             "Set infrastructure.api_cidr in the profile to your address, such as x.x.x.x/32.",
         ) from error
     stored.parent.mkdir(mode=0o700, exist_ok=True)
