@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from helpers import processes, programs
 from helpers.paths import TOOLS
-from helpers.processes import answers
+from helpers.processes import ask
 from helpers.profile import Profile
 from helpers.run import Run
 from helpers.serving import models, repository
@@ -67,7 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, profile: Profile) -> Iterat
         "chart",
         [program, *objects.server()["args"]],
         ports=ports,
-        ready=lambda: answers(f"{http}{ready}"),
+        ready=lambda: ask(f"{http}{ready}") is not None,
         timeout_s=60,
         env={
             "LD_LIBRARY_PATH": f"{program.parents[3] / 'nvidia_pytriton.libs'}:{TOOLS / 'lib'}",
@@ -89,7 +89,7 @@ def infer(url: str, *served: str) -> "subprocess.CompletedProcess[str]":
 def test_triton_takes_the_charts_command_line_and_passes_its_test(server: Server) -> None:
     container = charts.triton(values=(charts.CONTRACT, charts.CPU)).server()
     for kind in ("startup", "liveness", "readiness"):
-        assert answers(f"{server.http}{container[f'{kind}Probe']['httpGet']['path']}")
+        assert ask(f"{server.http}{container[f'{kind}Probe']['httpGet']['path']}")
     done = infer(server.http, *server.served)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in server.served)

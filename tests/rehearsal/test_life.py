@@ -114,9 +114,10 @@ def _made(run: Run, aws: emulated.Emulator) -> Life:
 def _fired(run: Run, account: Account) -> str:
     """Let the dead man's switch fire now; what a stage says then."""
     client, schedule = account.client("scheduler"), guardrails._schedule(account, run.load(Stack))
-    kept = {name: schedule[name] for name in guardrails.KEPT if name in schedule}
+    settable = client.meta.service_model.operation_model("UpdateSchedule").input_shape.members
+    kept = {name: value for name, value in schedule.items() if name in settable}
     moment = datetime.now(UTC) - timedelta(seconds=1)
-    client.update_schedule(**kept, ScheduleExpression=f"at({moment:%Y-%m-%dT%H:%M:%S})")
+    client.update_schedule(**kept | {"ScheduleExpression": f"at({moment:%Y-%m-%dT%H:%M:%S})"})
     with pytest.raises(Problem) as refused:
         guardrails.require_armed(run, account)
     return str(refused.value)
