@@ -25,7 +25,6 @@ from helpers.serving.records import Endpoint
 
 INTERRUPTED = "interrupted"
 SETTLE_S = 2.0  # Triton counts a request a little after it has answered it
-MAX_CONNECTIONS = 256
 WIDTH, HEIGHT, MARGIN = 640, 150, 34
 MOST_POINTS = 300  # seconds shown at once
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b6b6b"
@@ -51,7 +50,7 @@ async def run(
     folder: Path | None = None,  # for tables and logs; None makes one below `outputs/loads`
     on_event: OnEvent | None = None,  # None prints a line a second
     objective_ms: float | None = None,  # good answers within this count as goodput
-    max_connections: int = MAX_CONNECTIONS,  # over all workers
+    max_connections: int = 256,  # over all workers
     mark: str = "",  # put into the workers' environment, so that others recognise them
     watched: Mapping[str, int] | None = None,  # name → pid of processes whose memory is followed
     start: Starter = start_processes,  # what starts the workers; for pods a `ClusterStarter`
@@ -105,7 +104,7 @@ async def run(
 async def run_with_retry(fire: Callable[[], Awaitable[ScenarioReport]]) -> ScenarioReport:
     """Fire, and once more, as the report then says, if other processes made the client slow."""
     first = await fire()
-    if not first.client_was_the_bottleneck:
+    if not any(reason.endswith(CLIENTS_FAULT) for reason in first.invalid):
         return first
     reason = "; ".join(first.invalid)
     print(f"{first.name} is fired again: {reason}", flush=True)

@@ -104,11 +104,6 @@ class ScenarioReport(Settings):
     repeated: str = ""  # why these figures are of a second firing; empty where the first was good
 
     @property
-    def client_was_the_bottleneck(self) -> bool:
-        """Whether the client, and not the server, is why the figures must not be trusted."""
-        return any(reason.endswith(CLIENTS_FAULT) for reason in self.invalid)
-
-    @property
     def sentence(self) -> str:
         """The measured figures in words."""
         figures = self.measured

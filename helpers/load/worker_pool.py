@@ -59,7 +59,11 @@ class WorkerPool:
             try:
                 first = [await anext(stream, {}) for stream in messages]
                 if all(message.get("kind") == "ready" for message in first):
-                    self._begin()
+                    # workers here share the machine's clock, which Locust's master may not
+                    start = HEAD_START_S if self.master else time.monotonic() + HEAD_START_S
+                    for pipe in self._inputs:
+                        pipe.write(f"{start!r}\n")
+                        pipe.flush()
                 else:
                     self._close_inputs()  # or the others would wait for the start
                 follow = partial(self._follow_worker, on_event)
@@ -79,13 +83,6 @@ class WorkerPool:
             self._end_processes()
         finally:
             self.on_stop(self.begun)
-
-    def _begin(self) -> None:
-        # workers here share the machine's clock; the clock of Locust's master may be another one's
-        start = HEAD_START_S if self.master else time.monotonic() + HEAD_START_S
-        for pipe in self._inputs:
-            pipe.write(f"{start!r}\n")
-            pipe.flush()
 
     async def _follow_worker(
         self, on_event: OnEvent, number: int, messages: AsyncIterator[dict[str, Any]]

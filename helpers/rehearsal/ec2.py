@@ -25,7 +25,6 @@ from helpers.rehearsal.world import WORLD
 STEP = timedelta(hours=4)
 KEPT = timedelta(days=90)  # AWS keeps so much
 ZONE_SPREAD, SWING = 0.08, 0.05
-PRODUCT = "Linux/UNIX"
 
 
 @operation(EC2Response)
@@ -51,7 +50,7 @@ def describe_spot_price_history(call: Call) -> dict[str, Any]:
         for moment in _changes(max(start, now - KEPT), min(end, now))
         for kind, zone in ((offer["InstanceType"], offer["Location"]) for offer in offered)
         if kind in WORLD.spot.usd
-        for product in given.get("ProductDescriptions") or [PRODUCT]
+        for product in given.get("ProductDescriptions") or ["Linux/UNIX"]
     ]
     return {"SpotPriceHistory": rows, "NextToken": ""}
 

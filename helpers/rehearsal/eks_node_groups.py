@@ -55,6 +55,13 @@ def _scale_out(call: Call, group: Any) -> None:
     group.resources = {"autoScalingGroups": [{"name": _name(group)}]}
     ec2 = call.backend("ec2")
     template = ec2.create_launch_template(f"eks-{group.uuid}", "", _template(call, group), {})
+    tags = {
+        "eks:cluster-name": group.cluster_name,
+        "eks:nodegroup-name": group.nodegroup_name,
+        f"kubernetes.io/cluster/{group.cluster_name}": "owned",
+        "k8s.io/cluster-autoscaler/enabled": "true",
+        f"k8s.io/cluster-autoscaler/{group.cluster_name}": "owned",
+    }
     share = "0" if group.capacity_type == "SPOT" else "100"
     call.backend("autoscaling").create_auto_scaling_group(
         name=_name(group),
@@ -72,7 +79,7 @@ def _scale_out(call: Call, group: Any) -> None:
         target_group_arns=[],
         placement_group=None,
         termination_policies=[],
-        tags=_marks(group),
+        tags=[{"Key": k, "Value": v, "PropagateAtLaunch": True} for k, v in tags.items()],
         capacity_rebalance=True,
         mixed_instances_policy={
             "LaunchTemplate": {
@@ -94,15 +101,3 @@ def _template(call: Call, group: Any) -> dict[str, Any]:
         "InstanceType": group.instance_types[0],
         **given,
     }
-
-
-def _marks(group: Any) -> list[dict[str, Any]]:
-    cluster = group.cluster_name
-    tags = {
-        "eks:cluster-name": cluster,
-        "eks:nodegroup-name": group.nodegroup_name,
-        f"kubernetes.io/cluster/{cluster}": "owned",
-        "k8s.io/cluster-autoscaler/enabled": "true",
-        f"k8s.io/cluster-autoscaler/{cluster}": "owned",
-    }
-    return [{"Key": k, "Value": v, "PropagateAtLaunch": True} for k, v in tags.items()]
