@@ -198,15 +198,12 @@ class PhaseRows:
             reasons.append(f"only {delivered:.1f} % of its arrivals were sent")
         # judged by the highest percentile up to P99 that so many samples support
         errors_ms = _ascending(self.rows, SEND_ERROR_MS)
-        supported = [name for name in ("p90", "p95", "p99") if errors_ms.size >= FLOORS[name]]
+        enough = [name for name in ("p90", "p95", "p99") if errors_ms.size >= FLOORS[name]]
         share_ms, most_ms = SEND_ERROR_SHARE * self._latency_ms(0.50), SEND_ERROR_LIMIT_MS
         if isinstance(self.span.phase, Burst):  # all are due at once; the last leaves later
             most_ms = min(max(most_ms, share_ms), BURST_LIMIT_MS)
         limits_ms = (
-            (
-                supported[-1] if supported else "p50",
-                min(max(share_ms, SEND_ERROR_FLOOR_MS), most_ms),
-            ),
+            (["p50", *enough][-1], min(max(share_ms, SEND_ERROR_FLOOR_MS), most_ms)),
             ("p99", most_ms),
             ("p50", max(share_ms, WAKE_UP_MS)),
         )

@@ -26,30 +26,22 @@ def iam() -> Iterator[Client]:
     client.post("/moto-api/reset")
 
 
-def ask(
-    client: Client, action: str, invocation: str, attempt: int = 1, **more: str
-) -> TestResponse:
+def ask(client: Client, action: str, invocation: str, **more: str) -> TestResponse:
     return client.post(
         "/",
         data=urlencode({"Action": action, "Version": "2010-05-08", **more}),
         content_type="application/x-www-form-urlencoded",
-        headers={
-            "Authorization": CREDENTIAL,
-            "amz-sdk-invocation-id": invocation,
-            "amz-sdk-request": f"attempt={attempt}; max=25",
-        },
+        headers={"Authorization": CREDENTIAL, "amz-sdk-invocation-id": invocation},
     )
 
 
-def create(client: Client, name: str, invocation: str, attempt: int = 1) -> TestResponse:
-    return ask(
-        client, "CreateRole", invocation, attempt, RoleName=name, AssumeRolePolicyDocument=TRUST
-    )
+def create(client: Client, name: str, invocation: str) -> TestResponse:
+    return ask(client, "CreateRole", invocation, RoleName=name, AssumeRolePolicyDocument=TRUST)
 
 
 def test_a_repeated_request_gets_the_same_answer_and_is_not_done_twice(iam: Client) -> None:
     first = create(iam, "one", "the-first")
-    lost = create(iam, "one", "the-first", attempt=2)
+    lost = create(iam, "one", "the-first")
     assert first.status_code == 200
     assert (lost.status_code, lost.data) == (200, first.data)
     assert lost.headers["x-amzn-RequestId"] == first.headers["x-amzn-RequestId"]
@@ -59,7 +51,7 @@ def test_a_repeated_request_gets_the_same_answer_and_is_not_done_twice(iam: Clie
 def test_what_was_refused_is_tried_again(iam: Client) -> None:
     assert ask(iam, "GetRole", "patient", RoleName="late").status_code == 404
     create(iam, "late", "meanwhile")
-    assert ask(iam, "GetRole", "patient", attempt=2, RoleName="late").status_code == 200
+    assert ask(iam, "GetRole", "patient", RoleName="late").status_code == 200
 
 
 def test_of_many_who_ask_at_once_one_is_in_motos_memory(

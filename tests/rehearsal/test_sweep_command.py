@@ -12,12 +12,10 @@ from helpers.run import Run
 
 
 def volume(account: Account, **tags: str) -> str:
+    listed = [{"Key": name, "Value": value} for name, value in tags.items()]
+    tagged = [{"ResourceType": "volume", "Tags": listed}]
     made = account.client("ec2").create_volume(
-        AvailabilityZone="us-east-1a",
-        Size=1,
-        TagSpecifications=[
-            {"ResourceType": "volume", "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}
-        ],
+        AvailabilityZone="us-east-1a", Size=1, TagSpecifications=tagged
     )
     return str(made["VolumeId"])
 
@@ -26,15 +24,10 @@ def test_the_runs_own_leftover_goes_and_anothers_stays(run: Run) -> None:
     account = emulator.account(run)
     own = volume(account, project="gpu-e2e", run=run.run_id)
     other = volume(account, project="gpu-e2e", run="20200101T0000Z-aws")
-    done = subprocess.run(
-        [sys.executable, "-m", "helpers.cli", "down", run.run_id, "--sweep"],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"GPU_E2E_OUTPUTS": str(run.folder.parent)},
-        timeout=120,
-        check=True,
-    )
+    command = [sys.executable, "-m", "helpers.cli", "down", run.run_id, "--sweep"]
+    environment = os.environ | {"GPU_E2E_OUTPUTS": str(run.folder.parent)}
+    output = subprocess.check_output(command, env=environment, text=True, timeout=120)
     swept = {item.id: item.outcome for item in run.load(Sweep).swept}
     assert swept == {own: "removed", other: "untouched"}
-    assert "1 removed, 1 untouched" in done.stdout
+    assert "1 removed, 1 untouched" in output
     assert not any(service.running for service in processes.recorded(run))
