@@ -28,7 +28,6 @@ from helpers.run import Run
 CHART = ROOT / "k8s" / "charts" / "triton"
 RENDERED = "cluster/rendered/triton.yaml"
 SPOT_NOTICE_S = 120
-OF_OBJECTS = ("schema", "rules")
 NO_SERVER = "no API server was asked: the profile names no cluster.context"
 PROBE_PATHS = {"startupProbe": "/v2/health/live", "livenessProbe": "/v2/health/live",
                "readinessProbe": "/v2/health/ready"}  # fmt: skip
@@ -64,7 +63,8 @@ def check(run: Run, account: Account, image: str) -> ChartChecks:
             made, objects = _rendered([CONTRACT, *files], agreed, kubernetes, name)
             lines += made
             if not objects:
-                lines += _unchecked("helm did not render the chart", name, *OF_OBJECTS, "dry run")
+                lines += [_line(check, name, NOT_RUN, "helm did not render the chart")
+                          for check in ("schema", "rules", "dry run")]  # fmt: skip
                 continue
             lines += check_objects(objects, agreed, kubernetes, name)
             lines.append(_judged(objects, judge, name))
@@ -84,10 +84,6 @@ def _line(
     return CheckLine(check=check, values=values, label=label, seen=seen, findings=tuple(faults))
 
 
-def _unchecked(why: str, values: str, *checks: str) -> list[CheckLine]:
-    return [_line(check, values, NOT_RUN, why) for check in checks]
-
-
 def check_objects(
     objects: Sequence[Body], agreed: Contract, kubernetes: str, values: str
 ) -> list[CheckLine]:
@@ -96,7 +92,7 @@ def check_objects(
     beside = f"; no schema for {', '.join(custom)}" if custom else ""
     lines = [_line("schema", values, CHECKED, f"Kubernetes {kubernetes}, strict{beside}", schema)]
     if schema:  # the rest relies on well-formed objects
-        return lines + _unchecked("the schema refuses an object", values, "rules")
+        return [*lines, _line("rules", values, NOT_RUN, "the schema refuses an object")]
     seen = f"invariants of our charts over {len(objects)} objects"
     return [*lines, _line("rules", values, CHECKED, seen, [*invariants(objects, agreed)])]
 

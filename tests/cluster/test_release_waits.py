@@ -76,6 +76,8 @@ CASES: list[tuple[str, str, str, list[Body]]] = [
     ("APIService", "available", "",
      conditioned("apiregistration.k8s.io/v1", "APIService", "Available")),
     ("Endpoints", "ready", "", [endpoints(ready) for ready in (False, True)]),
+    ("Node", "allocatable", ".*on 0 of 1 GPU nodes",
+     [scenes.node("gpu-1", gpu=True, gpus=count) for count in (0, 1)]),
     # Helm is content with it: it wants no pod, and has none
     ("DaemonSet", "on every GPU node", ".*0 Ready of 0 wanted, on 1 GPU nodes",
      [scenes.daemon_set("d", count, count) for count in (0, 1)]),
@@ -95,23 +97,16 @@ def test_what_is_missing_is_waited_for_and_named_and_then_lets_the_next_begin(
     releases.wait_for_release(cluster, waiting, SOON)
 
 
-def test_gpus_are_waited_for_on_the_nodes_themselves(server: Server, cluster: Cluster) -> None:
-    wanted = release("Node", "nvidia.com/gpu", "allocatable")
-    with pytest.raises(Problem, match="on 0 of 0 GPU nodes"):
-        releases.wait_for_release(cluster, wanted, NEVER)
-    server.put(scenes.node("gpu-1", gpu=True))
-    with pytest.raises(Problem, match="on 0 of 1 GPU nodes"):
-        releases.wait_for_release(cluster, wanted, NEVER)
-    server.put(scenes.node("gpu-1", gpu=True, gpus=1))
-    releases.wait_for_release(cluster, wanted, SOON)
-
-
-def test_without_a_gpu_node_a_daemon_set_for_them_is_not_there(
-    server: Server, cluster: Cluster
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [("DaemonSet", "0 Ready of 0 wanted, on 0 GPU nodes"), ("Node", "on 0 of 0 GPU nodes")],
+)
+def test_without_a_gpu_node_nothing_for_them_is_there(
+    server: Server, cluster: Cluster, kind: str, seen: str
 ) -> None:
     server.put(scenes.daemon_set("d", 0, 0))
-    with pytest.raises(Problem, match="0 Ready of 0 wanted, on 0 GPU nodes"):
-        releases.wait_for_release(cluster, release("DaemonSet", "d", "on every GPU node"), NEVER)
+    with pytest.raises(Problem, match=seen):
+        releases.wait_for_release(cluster, release(kind, "d", "on every GPU node"), NEVER)
 
 
 def test_a_kind_that_nothing_can_wait_for_is_refused() -> None:

@@ -27,11 +27,8 @@ def flags(objects: Objects) -> list[str]:
     return arguments
 
 
-def test_the_chart_passes_the_strict_linter_with_and_without_values() -> None:
+def test_the_chart_passes_the_strict_linter_without_values() -> None:
     charts.helm("lint", "--strict", charts.TRITON)
-    for values in (charts.GPU, charts.CPU):
-        given = [f"--values={path}" for path in (charts.CONTRACT, values)]
-        charts.helm("lint", "--strict", "--namespace=triton", charts.TRITON, *given)
 
 
 def test_another_contract_is_followed_everywhere() -> None:
