@@ -33,7 +33,7 @@ CLI_NAMES = {"s3": "s3api"}
 OWN_ACCOUNT = "$(aws sts get-caller-identity --query Account --output text)"
 
 
-class Call(Settings):
+class ApiCall(Settings):
     """A call of boto3: the method's name, and its arguments as templates."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -41,13 +41,13 @@ class Call(Settings):
     arguments: dict[str, Any] = Field(default={}, alias="with")
 
 
-class ListCall(Call):
+class ListCall(ApiCall):
     """A call that answers with a list."""
 
     items: str  # where the list is in the answer, or in each page of it (JMESPath)
 
 
-class RemovalStep(Call):
+class RemovalStep(ApiCall):
     """A call of a removal; with `each`, one for every row of that list, as {each[0]}."""
 
     each: ListCall | None = None
