@@ -87,6 +87,7 @@ STAGES = (
     Stage("06", "teardown-cost-audit", "Teardown and cost audit"),
     Stage("07", "evidence", "Evidence"),
 )
+LAST = STAGES[-1]
 
 PROMISES = tuple(
     Promise(row["id"], row["wording"], Status(row.get("rehearsed", RAN)))
@@ -153,19 +154,19 @@ def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:
 
 
 def summary(run: Run) -> str:
-    """How many promises have which status; PARTIAL if a stage has shown nothing at all.
+    """How many promises have which status, such as `20 ran · 12 emulated · 8 wait for AWS`.
 
-    >>> # 20 ran · 12 emulated · 2 checked · 8 wait for AWS
+    PARTIAL names stages that did not test all of theirs. The last stage, which writes this, does
+    not count itself.
     """
-    ticked = ticks(run)
-    begun = {promise.stage for promise, tick in ticked.items() if tick.at}
-    missing = [stage.number for stage in STAGES if stage.number not in begun]
+    ticked = {promise: tick for promise, tick in ticks(run).items() if promise.stage != LAST.number}
+    untested = dict.fromkeys(promise.stage for promise, tick in ticked.items() if not tick.at)
     words = {status: str(status).lower() for status in Status} | {FAILED: "FAILED"}
-    if run.profile.target == "rehearsal" and not missing:
+    if run.profile.target == "rehearsal" and not untested:
         words[NOT_RUN] = "wait for AWS"
     counts = Counter(tick.status for tick in ticked.values())
     text = " · ".join(f"{counts[status]} {words[status]}" for status in Status if counts[status])
-    return f"PARTIAL, stages {', '.join(missing)} are missing: {text}" if missing else text
+    return f"PARTIAL, incomplete stages {', '.join(untested)}: {text}" if untested else text
 
 
 def _stored(run: Run) -> dict[str, Tick]:

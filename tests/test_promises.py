@@ -46,13 +46,16 @@ def test_a_claim_without_ground_is_refused(
 
 
 def test_a_run_is_partial_until_every_stage_has_shown_something(run: Run) -> None:
-    for promise in PROMISES[:-1]:
-        promises.claim(run, promise.id, holds=True, evidence="manifest.json", note="seen")
-    assert promises.summary(run) == "21 ran · 16 emulated · 4 checked · 1 wait for AWS"
+    for promise in PROMISES[: -len(promises.promises("07"))]:
+        absent = "no GPU" if promise.id == "05.gpu" else ""
+        promises.claim(
+            run, promise.id, holds=True, evidence="manifest.json", note="seen", absent=absent
+        )
+    assert promises.summary(run) == "15 ran · 16 emulated · 4 checked · 1 wait for AWS"
     stored = json.loads((run.folder / "checklist.json").read_text())
     kept = {name: tick for name, tick in stored.items() if not name.startswith("04")}
     run.write("checklist.json", json.dumps(kept))
-    assert promises.summary(run).startswith("PARTIAL, stages 04 are missing: 17 ran")
+    assert promises.summary(run).startswith("PARTIAL, incomplete stages 04: 11 ran")
 
 
 def test_the_words_of_older_runs_are_understood(run: Run) -> None:
