@@ -153,13 +153,17 @@ def ticks(run: Run, number: str = "") -> dict[Promise, Tick]:
     }
 
 
+def shown(run: Run) -> dict[Promise, Tick]:
+    """Every promise but those of the last stage, which draws what the others have shown."""
+    return {promise: tick for promise, tick in ticks(run).items() if promise.stage != LAST.number}
+
+
 def summary(run: Run) -> str:
     """How many promises have which status, such as `20 ran · 12 emulated · 8 wait for AWS`.
 
-    PARTIAL names stages that did not test all of theirs. The last stage, which writes this, does
-    not count itself.
+    PARTIAL names stages that did not test all of theirs.
     """
-    ticked = {promise: tick for promise, tick in ticks(run).items() if promise.stage != LAST.number}
+    ticked = shown(run)
     untested = dict.fromkeys(promise.stage for promise, tick in ticked.items() if not tick.at)
     words = {status: str(status).lower() for status in Status} | {FAILED: "FAILED"}
     if run.profile.target == "rehearsal" and not untested:

@@ -2,6 +2,7 @@
 
 import base64
 import struct
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def render(run: Run, pages: list[Path]) -> str:
     return html_export.render(
         "index.html.j2", run, pages=pages, manifest=run.manifest(), story=story.tell(run),
         summary=promises.summary(run), meaning=MEANING,
-        counts={status: sum(tick.status is status for tick in ticks.values()) for status in Status},
+        counts=Counter(tick.status for tick in promises.shown(run).values()), words=Status,
         stages=[(stage, promises.ticks(run, stage.number)) for stage in promises.STAGES],
         open=[each for each in ticks.items() if each[1].status in (Status.NOT_RUN, Status.FAILED)],
         standing=zero.standing(run), shows=story.TEXTS["shows"],

@@ -92,7 +92,7 @@ def _built(run: Run, scenario: ScenarioReport | None) -> str:
         answered += f" (99 % of the good answers within {kpis.format_figure(p99.ms)} ms)"
     certificate = run.readable(Zero)
     gone = ", and removed everything" if certificate and certificate.issued and stack else ""
-    ticked = promises.ticks(run).values()
+    ticked = promises.shown(run).values()
     open_ = sum(tick.status is Status.NOT_RUN and bool(tick.at) for tick in ticked)
     waiting = f" Not yet run on AWS or a GPU: {open_} of {len(ticked)} checks wait."
     return (
