@@ -83,11 +83,10 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
         for stage in stages:
             if stage.number not in ending and not failures and not interrupts.received:
                 failures += _run_stage(run, stage, interrupts)
-        price = zero.hourly_price(run)
         interrupts.warning = (
-            f"The run ends now. Press Ctrl-C again within {AGAIN_S:.0f} s to stop it here"
-            f"{price and f' and leave the stack standing, {price}'}."
+            f"The run ends now. Press Ctrl-C again within {AGAIN_S:.0f} s to stop it here."
         )
+        failures += _attempt("Reading the price", partial(_warn_of_price, run, interrupts))
         if TEARDOWN in ending:
             failures += _run_stage(run, ending[TEARDOWN], interrupts)
         if not keep:
@@ -95,9 +94,7 @@ def run_stages(run: Run, stages: list[Stage], *, keep: bool = False) -> Outcome:
         if EVIDENCE in ending and not interrupts.ended_teardown:
             failures += _run_stage(run, ending[EVIDENCE], interrupts)
         if not keep:
-            processes.down(run)
-            if not zero.standing(run):
-                failures += _attempt("Closing the run", run.end)
+            failures += _attempt("Closing the run", partial(_close, run))
         # the evidence notebook itself has ended only now
         failures += _attempt("Drawing the page", partial(page.write_index, run))
     code = INTERRUPTED if interrupts.received else FAILED if failures else 0
@@ -175,6 +172,17 @@ def _attempt(what: str, action: Callable[[], object]) -> list[str]:
         kind = "" if isinstance(error, Problem) else f"{type(error).__name__}: "
         return [f"{what} failed: {kind}{error}"]
     return []
+
+
+def _warn_of_price(run: Run, interrupts: _Interrupts) -> None:
+    if price := zero.hourly_price(run):
+        interrupts.warning += f" That leaves the stack standing, {price}."
+
+
+def _close(run: Run) -> None:
+    processes.down(run)
+    if not zero.standing(run):
+        run.end()
 
 
 def _stop_services(run: Run) -> None:

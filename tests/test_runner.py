@@ -96,12 +96,17 @@ def test_whatever_ends_a_stage_leads_to_teardown_and_evidence(
 
     monkeypatch.setattr(runner, "_execute_notebook", execute)
     monkeypatch.setattr(load, "recover", failing("The disk is full."))
+    monkeypatch.setattr(zero, "hourly_price", failing("A torn record."))
     outcome = runner.run_stages(run, [promises.stage(n) for n in ("03", "04", "06", "07")])
     assert begun == ["03", "06", "07"]
     assert outcome.code == 1
     assert outcome.failures[0].startswith("Stage 03 failed: ")
-    assert outcome.failures[1] == "Stopping the services failed: OSError: The disk is full."
-    assert run.manifest()["ended"]
+    assert outcome.failures[1:] == (
+        "Reading the price failed: OSError: A torn record.",
+        "Stopping the services failed: OSError: The disk is full.",
+        "Closing the run failed: OSError: A torn record.",
+        "Drawing the page failed: OSError: A torn record.",
+    )
 
 
 def failing(message: str) -> Callable[..., None]:
@@ -158,7 +163,7 @@ def test_one_interrupt_tears_down_and_two_more_within_seconds_leave_it(
     monkeypatch.setattr(runner, "_execute_notebook", execute)
     outcome = runner.run_stages(run, [promises.stage(n) for n in ("03", "04", "06", "07")])
     assert (outcome.code, " ".join(stages)) == (runner.INTERRUPTED, begun)
-    assert ("leave the stack standing, about US$ 0.00 an hour" in capsys.readouterr().err) == (
+    assert ("leaves the stack standing, about US$ 0.00 an hour" in capsys.readouterr().err) == (
         presses > 1
     )
 
